@@ -1,0 +1,256 @@
+"""The composition root: the only reader of the config turns it into sources, task and trainer.
+
+Start at `build_sources` and `build_experiment`; every job begins there.
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from selftrain_jax.data.builtin import read_builtin
+from selftrain_jax.data.coco_json import read_coco_json
+from selftrain_jax.data.image_folder import read_image_folder
+from selftrain_jax.data.label_fraction import label_fraction
+from selftrain_jax.data.source import Source, subset, without_labels
+from selftrain_jax.data.tfds_source import read_tfds
+from selftrain_jax.data.voc_xml import read_voc
+from selftrain_jax.detection.nms import HardNMS, SoftNMS
+from selftrain_jax.detection.postprocess import Postprocess
+from selftrain_jax.detection.task import make_detection_task
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.retinanet import RetinaNet
+from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
+from selftrain_jax.train.optimizer import Schedule, momentum_sgd, warmup_cosine
+from selftrain_jax.train.sharding import check_batch_size, make_mesh
+from selftrain_jax.train.state import TrainState, create_state
+from selftrain_jax.train.step import TrainStep, jit_train_step, make_train_step
+from selftrain_jax.types import Category, Task
+
+BACKBONE_DEPTHS = {f"resnet{depth}": depth for depth in (18, 34, 50, 101, 152)}
+STAGE_SEEDS = {"teacher": 0, "control": 1, "student": 2}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Who reads what. `unlabeled_truth` has the labels that the teacher is not shown, if there are any."""
+
+    human: Source
+    unlabeled: Source
+    unlabeled_truth: Source | None
+    val: Source
+    test: Source
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The pure parts of a run: what a step computes and on which devices."""
+
+    task: Task
+    mesh: Mesh
+    train_step: TrainStep
+    new_state: Callable[[], TrainState]
+
+
+def build_sources(config: ConfigDict) -> Sources:
+    """Open the data sets of a run; no image is decoded.
+
+    Raises:
+      InputError: a data set is missing or malformed, or splits disagree about classes.
+    """
+    data = config.data
+    train = _labelled(config, data.train)
+    labelled, remainder = label_fraction(
+        len(train), data.label_percent, seed=config.seed, fold=data.label_fold
+    )
+    human = subset(train, labelled, f"{train.name}, {data.label_percent:g} % labelled")
+    unlabeled = _unlabeled(config, train, remainder)
+    if config.unlabeled.limit:
+        unlabeled = subset(unlabeled, range(min(config.unlabeled.limit, len(unlabeled))))
+    truth = unlabeled if unlabeled.categories == train.categories else None
+    val, test = _labelled(config, data.val), _labelled(config, data.test)
+    for other in (val, test):
+        if other.categories != train.categories:
+            raise InputError(
+                f"{other.name} has the classes {_names(other.categories)}, but {train.name} has "
+                f"{_names(train.categories)}; set config.data.classes or mend the annotations"
+            )
+    return Sources(human, without_labels(unlabeled), truth, val, test)
+
+
+def _labelled(config: ConfigDict, split: str) -> Source:
+    data = config.data
+    if data.kind == "builtin":
+        num_images, size_px = data.builtin[split], config.image.size_px
+        return read_builtin(split, num_images=num_images, seed=config.seed, image_size_px=size_px)
+    return _open(data, split, data.classes, data.bad_boxes)
+
+
+def _open(where: ConfigDict, split: str, classes: str, bad_boxes: str) -> Source:
+    """Open a split of a data set on disk; `where` is config.data or config.unlabeled."""
+    root = pathlib.Path(where.dir)
+    if where.kind == "coco":
+        annotations = root / where.annotations.format(split=split)
+        return read_coco_json(annotations, root / where.images.format(split=split), bad_boxes=bad_boxes)
+    if where.kind == "voc":
+        names = tuple(filter(None, classes.split(","))) or None
+        return read_voc(root, split, names, bad_boxes=bad_boxes)
+    if where.kind == "tfds":
+        return read_tfds(where.tfds, split, data_dir=where.dir or None)
+    raise InputError(f"config.data.kind={where.kind!r} is not one of builtin, coco, voc, tfds")
+
+
+def _unlabeled(config: ConfigDict, train: Source, remainder: np.ndarray) -> Source:
+    where = config.unlabeled
+    if where.kind == "remainder":
+        if not len(remainder):
+            raise InputError(
+                "config.unlabeled.kind=remainder, but config.data.label_percent=100 leaves no image of "
+                "train without its label; lower label_percent or name another source"
+            )
+        return subset(train, remainder, f"{train.name}, the remainder")
+    if where.kind == "folder":
+        return read_image_folder(pathlib.Path(where.dir))
+    if where.kind == "builtin":
+        num_images, size_px = config.data.builtin.unlabeled, config.image.size_px
+        return read_builtin("unlabeled", num_images=num_images, seed=config.seed, image_size_px=size_px)
+    if where.kind == "tfds":
+        return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
+    return _open(where, where.split, config.data.classes, config.data.bad_boxes)
+
+
+def _names(categories: tuple[Category, ...]) -> str:
+    names = [category.name for category in categories]
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+
+
+def build_experiment(config: ConfigDict, categories: tuple[Category, ...]) -> Experiment:
+    """Compose network, losses, optimizer and devices; nothing is computed yet.
+
+    Raises:
+      InputError: a value that does not exist or does not fit.
+    """
+    task, mesh = build_task(config, categories), make_mesh()
+    optimizer = config.optimizer
+    tx = momentum_sgd(
+        momentum=optimizer.momentum,
+        weight_decay=optimizer.weight_decay,
+        clip_norm=optimizer.clip_norm,
+        decay_bn=optimizer.decay_bn,
+    )
+    normalizer = build_normalizer(config)
+    for name, batch_size in batch_sizes(config).items():
+        try:
+            check_batch_size(batch_size, mesh)
+        except InputError as error:
+            raise InputError(f"config.{name}={batch_size}: {error}") from None
+    step = make_train_step(
+        task, tx, normalizer, accumulation=optimizer.accumulation, ema_decay=optimizer.ema_decay
+    )
+    rng = jax.random.key(config.seed)
+    new_state = functools.partial(create_state, task, tx, normalizer, rng, optimizer.ema_decay > 0)
+    return Experiment(task, mesh, jit_train_step(step, mesh), new_state)
+
+
+def batch_sizes(config: ConfigDict) -> dict[str, int]:
+    """Return every batch size that the devices must divide, by its config key."""
+    keys = ("teacher.batch_size", "student.batch_size", "eval.batch_size")
+    return {key: config[key.split(".")[0]].batch_size for key in keys}
+
+
+def build_normalizer(config: ConfigDict) -> LossNormalizer:
+    """Return the loss normalisation; its decay is an optimizer step's whatever the accumulation."""
+    settings = config.selftrain
+    if settings.loss_norm == "ema":
+        return ema_loss_normalizer(settings.alpha, settings.decay ** (1 / config.optimizer.accumulation))
+    if settings.loss_norm == "plain":
+        return plain_loss(settings.alpha)
+    raise InputError(f"config.selftrain.loss_norm={settings.loss_norm!r} is not one of ema, plain")
+
+
+def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
+    """Return RetinaNet's init, loss and predict for these classes."""
+    fields = config.model.to_dict()
+    backbone, anchor_size = fields.pop("backbone"), fields.pop("anchor_size")
+    if backbone not in BACKBONE_DEPTHS:
+        raise InputError(f"config.model.backbone={backbone!r} is not one of {', '.join(BACKBONE_DEPTHS)}")
+    num_classes = max(category.id for category in categories) + 1
+    return make_detection_task(
+        model=RetinaNet(num_classes=num_classes, depth=BACKBONE_DEPTHS[backbone], **fields),
+        image_size_px=config.image.size_px,
+        anchor_size=anchor_size,
+        postprocess=_postprocess(config.postprocess),
+        **config.loss.to_dict(),
+    )
+
+
+def _postprocess(settings: ConfigDict) -> Postprocess:
+    nms: HardNMS | SoftNMS = HardNMS(settings.iou_threshold)
+    if settings.soft_nms_sigma > 0:
+        nms = SoftNMS(settings.soft_nms_sigma, settings.soft_nms_convention)
+    return Postprocess(
+        score_threshold=settings.score_threshold,
+        pre_nms_top_k=settings.pre_nms_top_k,
+        max_detections=settings.max_detections,
+        nms=nms,
+    )
+
+
+def build_schedule(config: ConfigDict, stage: str) -> tuple[Schedule, int]:
+    """Return a stage's learning rate by step, and its number of steps; the control has the student's."""
+    settings, optimizer = stage_settings(config, stage), config.optimizer
+    peak = settings.learning_rate
+    schedule = warmup_cosine(
+        peak, peak * optimizer.warmup_start_frac, optimizer.warmup_steps, settings.steps
+    )
+    return schedule, settings.steps
+
+
+def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:
+    """Return `config.teacher` or, for student and control, `config.student`."""
+    return config.teacher if stage == "teacher" else config.student
+
+
+def build_augment(config: ConfigDict, policy: str | None = None) -> Callable[..., Any]:
+    """Return the augmentation of training images (S1 to S4)."""
+    from selftrain_jax.augment.policies import augment_policy
+
+    augment = config.augment
+    return augment_policy(
+        policy or augment.policy,
+        output_size_px=config.image.size_px,
+        magnitude=augment.magnitude,
+        num_layers=augment.num_layers,
+        jitter=(augment.jitter_min, augment.jitter_max) if augment.jitter_max else None,
+        reference_size_px=augment.reference_size_px or None,
+    )
+
+
+def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source | None) -> Callable:
+    """Return the stage's stream of batches: all human, or half human and half pseudo."""
+    from selftrain_jax.data.pipeline import make_batches
+    from selftrain_jax.selftrain.mixing import mix_batches
+
+    batch_size = stage_settings(config, stage).batch_size
+    if pseudo is not None and batch_size % 2:
+        raise InputError(
+            f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
+        )
+    make = functools.partial(
+        make_batches,
+        augment=build_augment(config),
+        max_boxes=config.image.max_boxes,
+        max_bad_images=config.data.max_bad_images,
+    )
+    seed = 1000 * config.seed + STAGE_SEEDS[stage]
+    if pseudo is None:
+        return make(human, batch_size=batch_size, seed=seed)
+    human_half = make(human, batch_size=batch_size // 2, seed=seed)
+    pseudo_half = make(pseudo, batch_size=batch_size // 2, seed=seed + 500, is_pseudo=True)
+    return mix_batches(human_half, pseudo_half)

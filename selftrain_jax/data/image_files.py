@@ -1,0 +1,70 @@
+"""Image files on disk, found only inside the folder that the user named."""
+
+import os
+import pathlib
+
+import numpy as np
+from jaxtyping import UInt8
+
+from selftrain_jax.data.source import Problem, decode_image, encode_png, encoded_suffix
+from selftrain_jax.errors import InputError
+
+
+def read_file(path: pathlib.Path) -> bytes:
+    """Read a file's bytes. Raises: InputError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Restore the file.") from error
+
+
+def read_encoded_file(path: pathlib.Path) -> bytes:
+    """Read JPEG and PNG files as they are, and others (BMP, WEBP) as PNG without loss."""
+    encoded = read_file(path)
+    return encoded if encoded_suffix(encoded) else encode_png(decode_image(encoded, str(path)))
+
+
+def read_image_file(
+    path: pathlib.Path, size_px: tuple[int, int] | None = None
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode a file, and hold it against the (height, width) that its annotation states.
+
+    Raises: InputError when it does not decode or has another size: then the boxes would not fit.
+    """
+    image = decode_image(read_file(path), str(path))
+    if size_px is not None and image.shape[:2] != size_px:
+        raise InputError(
+            f"{path}: the image is {image.shape[1]} x {image.shape[0]} pixels (width x height), its annotation "
+            f"says {size_px[1]} x {size_px[0]}, so its boxes would not fit. Annotate the image as it is now; if "
+            "width and height are swapped, the file carries an EXIF rotation: rotate its pixels and drop the tag."
+        )
+    return image
+
+
+def require_folder(path: pathlib.Path, what: str) -> pathlib.Path:
+    """Return the folder with links resolved. Raises: InputError when it is no folder."""
+    if not path.is_dir():
+        found = "is not a folder" if path.exists() else "does not exist"
+        raise InputError(f"{path}: {what} {found}. Check the path.")
+    return path.resolve()
+
+
+def find_image(root: pathlib.Path, file_name: str, where: str) -> pathlib.Path | Problem:
+    """Find the file that an annotation names, strictly inside `root` (links resolved)."""
+    path = path_inside(root, file_name)
+    if path is None:
+        return Problem(
+            "malformed", where, f"file name {file_name!r} leaves {root}; expected a path inside that folder"
+        )
+    if not path.is_file():
+        return Problem("missing_image", where, f"image {file_name!r} is not in {root}")
+    return path
+
+
+def path_inside(root: pathlib.Path, file_name: str) -> pathlib.Path | None:
+    """Join, or None when the name is absolute or leads out of `root`, be it by a symbolic link."""
+    path = os.path.join(root, file_name)
+    if "\0" in file_name or os.path.isabs(file_name):
+        return None
+    inside = os.path.realpath(path).startswith(os.path.join(root, ""))
+    return pathlib.Path(path) if inside else None

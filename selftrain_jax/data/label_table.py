@@ -1,0 +1,72 @@
+"""The labels of a whole split as columns, so that 860,000 boxes are four arrays.
+
+Call `make_table`, then `table_example` for one image.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from selftrain_jax.data.problems import check_boxes, describe_fault
+from selftrain_jax.data.source import Problem
+from selftrain_jax.types import Example
+
+
+class Box(NamedTuple):
+    """One annotation as read."""
+
+    image: int  # index into image_ids
+    yxyx: tuple[float, float, float, float]  # pixels, half-open
+    class_id: int
+    is_crowd: bool
+    where: int  # record or line
+
+
+class LabelTable(NamedTuple):
+    """Boxes sorted by image; those of image i are rows `starts[i]` to `starts[i + 1]`."""
+
+    image_ids: tuple[str, ...]
+    starts: Int[np.ndarray, " images_plus_one"]
+    boxes: Float[np.ndarray, "N 4"]
+    classes: Int[np.ndarray, " N"]
+    is_crowd: Bool[np.ndarray, " N"]
+
+
+def make_table(
+    annotations: Sequence[Box],
+    image_ids: tuple[str, ...],
+    sizes_px: Float[np.ndarray, "I 2"],
+    where: Callable[[Box], str],
+) -> tuple[LabelTable, list[Problem]]:
+    """Sort by image, clip to the images, and leave out the bad boxes, which are the problems."""
+    annotations = sorted(annotations, key=lambda box: box.image)
+    images = np.array([box.image for box in annotations], np.int64)
+    raw = np.array([box.yxyx for box in annotations], np.float64).reshape(-1, 4)
+    boxes, faults = check_boxes(raw, sizes_px[images])
+    problems = [
+        Problem(fault, where(box), describe_fault(fault, box.yxyx, image_ids[box.image]))
+        for box, fault in zip(annotations, faults, strict=True)
+        if fault
+    ]
+    good = np.array([not fault for fault in faults], bool)
+    table = LabelTable(
+        image_ids=image_ids,
+        starts=np.searchsorted(images[good], np.arange(len(image_ids) + 1)),
+        boxes=boxes[good],
+        classes=np.array([box.class_id for box in annotations], np.int32)[good],
+        is_crowd=np.array([box.is_crowd for box in annotations], bool)[good],
+    )
+    return table, problems
+
+
+def table_example(table: LabelTable, index: int) -> Example:
+    """Give one image's labels, as copies."""
+    rows = slice(table.starts[index], table.starts[index + 1])
+    return {
+        "image_id": table.image_ids[index],
+        "boxes": table.boxes[rows].copy(),
+        "classes": table.classes[rows].copy(),
+        "is_crowd": table.is_crowd[rows].copy(),
+    }

@@ -1,0 +1,139 @@
+"""Random access to the images and labels of one split, human-labelled or not (paper section 3.1).
+
+Call a reader (`read_coco_json`, `read_voc`, `read_image_folder`, `read_tfds`) to get a `Source`,
+then `subset` and `without_labels` to share it out between the teacher and the pseudo labels.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Category, Example
+
+MAX_IMAGE_PIXELS = 2**26  # 8192 x 8192; Pillow itself warns from 89 million
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+_SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG\r\n\x1a\n": ".png"}
+
+
+class Problem(NamedTuple):
+    """One fault of a data set, in words for its owner."""
+
+    kind: str  # missing_image unknown_class duplicate_id zero_area outside nan malformed
+    where: str  # file (and line, or annotation) at fault
+    message: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Random access to one split of one data set. Reading is thread-safe."""
+
+    name: str  # for messages, as "voc:bccd/train"
+    categories: tuple[Category, ...]  # empty for unlabelled sources
+    image_ids: tuple[str, ...]  # unique
+    read_labels: Callable[[int], Example]  # all keys but `image`; unlabelled: only `image_id`
+    read_encoded: Callable[[int], bytes]  # JPEG or PNG
+    read_image: Callable[[int], UInt8[np.ndarray, "H W 3"]]  # RGB
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def read(self, index: int) -> Example:
+        """Read an image with its labels. Raises: InputError when the image does not decode."""
+        return {**self.read_labels(index), "image": self.read_image(index)}
+
+
+def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None = None) -> Source:
+    """Keep the images at `indices`, in that order. Raises: InputError for an index out of range."""
+    kept = [int(index) for index in indices]
+    wrong = [index for index in kept if not 0 <= index < len(source)]
+    if wrong:
+        raise InputError(
+            f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
+            f"out of range, the first {wrong[:5]}. Choose indices below {len(source)}."
+        )
+    return Source(
+        name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
+        categories=source.categories,
+        image_ids=tuple(source.image_ids[index] for index in kept),
+        read_labels=lambda index: source.read_labels(kept[index]),
+        read_encoded=lambda index: source.read_encoded(kept[index]),
+        read_image=lambda index: source.read_image(kept[index]),
+    )
+
+
+def without_labels(source: Source) -> Source:
+    """Forget the labels: what the teacher is to label (paper section 3.1)."""
+    return Source(
+        name=f"{source.name} (unlabelled)",
+        categories=(),
+        image_ids=source.image_ids,
+        read_labels=lambda index: {"image_id": source.image_ids[index]},
+        read_encoded=source.read_encoded,
+        read_image=source.read_image,
+    )
+
+
+def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode to RGB as the pixels are stored: the EXIF orientation is ignored.
+
+    Annotation files and TensorFlow's decoder count pixels as stored, so boxes keep fitting.
+    Grey becomes RGB, transparency is dropped.
+
+    Raises: InputError, naming `where`, for bytes that are no whole image, images of over
+    `MAX_IMAGE_PIXELS` and pixels of more than 8 bits.
+    """
+    with _open_header(encoded, where) as image:
+        try:
+            return np.array(image.convert("RGB"))
+        except Exception as error:  # Pillow's decoders raise many types on damaged bytes
+            raise InputError(
+                f"{where}: the image is damaged or cut off ({error}). Replace the file or leave it out."
+            ) from error
+
+
+def image_size(encoded: bytes, where: str) -> tuple[int, int]:
+    """Read (height, width) from the header alone. Raises: InputError like `decode_image`."""
+    with _open_header(encoded, where) as image:
+        return image.height, image.width
+
+
+def encoded_suffix(encoded: bytes) -> str | None:
+    """Name the file suffix of JPEG and PNG bytes (".jpg", ".png"); None for other bytes."""
+    return next((suffix for start, suffix in _SIGNATURES.items() if encoded.startswith(start)), None)
+
+
+def encode_png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
+    """Encode without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _open_header(encoded: bytes, where: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large(where, str(error)) from error
+    except Exception as error:  # Pillow's header parsers raise many types on damaged bytes
+        raise InputError(
+            f"{where}: not an image ({len(encoded)} bytes); expected one of {', '.join(IMAGE_FORMATS)}. "
+            "Replace the file or leave it out."
+        ) from error
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise _too_large(where, f"{image.width} x {image.height} pixels")
+    if image.mode[0] in "IF":
+        raise InputError(f"{where}: pixels of mode {image.mode}; expected 8 bits a channel. Convert the image.")
+    return image
+
+
+def _too_large(where: str, found: str) -> InputError:
+    return InputError(
+        f"{where}: the image is too large ({found}); expected at most {MAX_IMAGE_PIXELS} pixels. "
+        "Scale or tile it."
+    )

@@ -1,0 +1,1 @@
+"""Object detection with RetinaNet: anchors, losses, boxes out, COCO evaluation."""

@@ -1,0 +1,89 @@
+"""Which anchor learns which box; call `match_anchors` inside the loss."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from selftrain_jax.detection import boxes as box_ops
+from selftrain_jax.types import BoxTargets
+
+NEGATIVE = -1
+IGNORED = -2
+MATCH_IOU = 0.5
+
+
+class AnchorTargets(NamedTuple):
+    """What each anchor should answer."""
+
+    classes: Int[Array, "B A"]  # class of a positive anchor, else NEGATIVE or IGNORED
+    boxes: Float[Array, "B A 4"]  # encoded; 0 where not positive
+    num_positives: Float[Array, " B"]
+
+
+class _Best(NamedTuple):
+    """The best box so far for each anchor."""
+
+    iou: Float[Array, "B A"]
+    slot: Int[Array, "B A"]
+    ignore_iou: Float[Array, "B A"]
+
+
+def match_anchors(anchors: Float[Array, "A 4"], targets: BoxTargets) -> AnchorTargets:
+    """Give each anchor its best box if they overlap by IoU ≥ 0.5, and each box its best anchor in any case.
+
+    Where two boxes claim one anchor the earlier slot has it; a box that overlaps nothing claims
+    anchor 0. An anchor left without a box is IGNORED if an ignore region overlaps it by 0.5.
+    Boxes are visited one at a time: memory is a few [B, A] arrays, never [B, A, M].
+
+    Differs: ignore regions are ours, for pseudo boxes of middling score; the paper drops those.
+    """
+    best, claimed = _overlaps(anchors, targets)
+    slot = _slot_of_anchor(best, claimed, targets)
+    positive = slot >= 0
+    matched = jnp.take_along_axis(targets.boxes, jnp.maximum(slot, 0)[..., None], axis=1)  # [B, A, 4]
+    classes = jnp.take_along_axis(targets.classes, jnp.maximum(slot, 0), axis=1)
+    without = jnp.where(best.ignore_iou >= MATCH_IOU, IGNORED, NEGATIVE)
+    return AnchorTargets(
+        classes=jnp.where(positive, classes, without),
+        boxes=jnp.where(positive[..., None], box_ops.encode(matched, anchors), 0),
+        num_positives=positive.sum(axis=1).astype(jnp.float32),
+    )
+
+
+def _overlaps(anchors: Float[Array, "A 4"], targets: BoxTargets) -> tuple[_Best, Int[Array, "M B"]]:
+    """Return the best box of each anchor and the best anchor of each box; ties go to the first."""
+
+    def visit(best: _Best, slot: tuple[Array, ...]) -> tuple[_Best, Int[Array, " B"]]:
+        index, box, is_object, is_ignore = slot
+        iou = box_ops.iou(box[:, None], anchors)  # [B, A]
+        object_iou = jnp.where(is_object[:, None], iou, 0)
+        better = object_iou > best.iou
+        best = _Best(
+            iou=jnp.where(better, object_iou, best.iou),
+            slot=jnp.where(better, index, best.slot),
+            ignore_iou=jnp.where(is_ignore[:, None], jnp.maximum(iou, best.ignore_iou), best.ignore_iou),
+        )
+        return best, jnp.argmax(iou, axis=1)
+
+    num_images, num_slots = targets.valid.shape
+    zeros = jnp.zeros((num_images, len(anchors)))
+    slots = (
+        jnp.arange(num_slots),
+        targets.boxes.swapaxes(0, 1),
+        (targets.valid & ~targets.ignore).T,
+        (targets.valid & targets.ignore).T,
+    )
+    return lax.scan(visit, _Best(zeros, zeros.astype(int), zeros), slots)
+
+
+def _slot_of_anchor(best: _Best, claimed: Int[Array, "M B"], targets: BoxTargets) -> Int[Array, "B A"]:
+    """Return the slot whose box an anchor learns, or -1."""
+    num_images, num_slots = targets.valid.shape
+    is_object = targets.valid & ~targets.ignore
+    claim = jnp.where(is_object, jnp.arange(num_slots), num_slots)  # of no effect in padded slots
+    images = jnp.arange(num_images)[:, None]
+    claims = jnp.full(best.iou.shape, num_slots).at[images, claimed.T].min(claim)
+    by_overlap = jnp.where(best.iou >= MATCH_IOU, best.slot, -1)
+    return jnp.where(claims < num_slots, claims, by_overlap)

@@ -1,0 +1,67 @@
+"""Non-maximum suppression, hard and soft, of fixed shapes; call `suppress`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from selftrain_jax.detection import boxes as box_ops
+
+
+@dataclass(frozen=True)
+class HardNMS:
+    """Drop a box that overlaps a better one by more than `iou_threshold`."""
+
+    iou_threshold: float = 0.5
+
+    def keep_frac(self, iou: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return 1 for what stays and 0 for what goes."""
+        return (iou <= self.iou_threshold).astype(iou.dtype)
+
+
+@dataclass(frozen=True)
+class SoftNMS:
+    """Lower the score of a box by its overlap with better ones; nothing is dropped for overlap alone.
+
+    "bodla" is the published exp(-iou² / sigma), "tensorflow" is exp(-iou² / (2·sigma)) of its V5 operator.
+
+    Paper: section 3.1, "Soft-NMS with a sigma of 0.3", without saying in which convention.
+    """
+
+    sigma: float = 0.3
+    convention: Literal["bodla", "tensorflow"] = "bodla"
+
+    def keep_frac(self, iou: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the factor on the score."""
+        width = self.sigma if self.convention == "bodla" else 2 * self.sigma
+        return jnp.exp(-(iou**2) / width)
+
+
+def suppress(
+    boxes: Float[Array, "*n D 4"],
+    scores: Float[Array, "*n D"],
+    *,
+    method: HardNMS | SoftNMS,
+    score_threshold: float,
+    num_kept: int,
+) -> tuple[Int[Array, "*n E"], Float[Array, "*n E"]]:
+    """Pick the best box `num_kept` times, each time lowering the scores of those that overlap it.
+
+    Return indices and (lowered) scores, best first; a score is 0 once none is above `score_threshold`,
+    and its index then means nothing. Leading axes are independent problems (images, classes).
+    """
+
+    def pick(scores: Float[Array, "*n D"], _: None) -> tuple[Array, tuple[Array, Array]]:
+        index = jnp.argmax(scores, axis=-1)[..., None]
+        score = jnp.take_along_axis(scores, index, axis=-1)
+        box = jnp.take_along_axis(boxes, index[..., None], axis=-2)  # [*n, 1, 4]
+        scores = scores * method.keep_frac(box_ops.iou(box, boxes))
+        scores = jnp.where(jnp.arange(scores.shape[-1]) == index, 0, scores)
+        return scores, (index[..., 0], score[..., 0])
+
+    above = jnp.where(scores > score_threshold, scores, 0)
+    _, (index, score) = lax.scan(pick, above, length=num_kept)
+    index, score = jnp.moveaxis(index, 0, -1), jnp.moveaxis(score, 0, -1)
+    return index, jnp.where(score > score_threshold, score, 0)

@@ -1,0 +1,112 @@
+"""RetinaNet as the four pure functions of a `Task`; call `make_detection_task`."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from selftrain_jax.detection import boxes as box_ops
+from selftrain_jax.detection.anchors import make_anchors
+from selftrain_jax.detection.losses import SourceLoss, box_loss, focal_loss, source_losses
+from selftrain_jax.detection.matching import match_anchors
+from selftrain_jax.detection.postprocess import Postprocess, select_detections
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.retinanet import RetinaNet
+from selftrain_jax.types import Batch, Detections, LossTerms, Task, Variables
+
+
+def make_detection_task(
+    *,
+    model: RetinaNet,
+    image_size_px: int,
+    anchor_size: float = 4.0,
+    num_scales: int = 3,
+    aspect_ratios: Sequence[float] = (1.0, 2.0, 0.5),
+    focal_alpha: float = 0.25,
+    focal_gamma: float = 1.5,
+    huber_delta: float = 0.1,
+    box_weight: float = 50.0,
+    postprocess: Postprocess = Postprocess(),
+) -> Task:
+    """Close init, loss and predict over a model, its anchors and the loss's constants.
+
+    The loss of a source is class loss + box_weight · box loss, without weight decay.
+
+    Raises:
+        InputError: the image size does not fit the pyramid, or the model has another number of anchors.
+    """
+    check_num_anchors(model.num_anchors, num_scales, aspect_ratios)
+    anchors = make_anchors(
+        image_size_px=image_size_px,
+        min_level=model.min_level,
+        max_level=model.max_level,
+        num_scales=num_scales,
+        aspect_ratios=aspect_ratios,
+        anchor_size=anchor_size,
+    )
+
+    def init(rng: PRNGKeyArray) -> Variables:
+        return model.init(rng, jnp.zeros((1, image_size_px, image_size_px, 3)), train=False)
+
+    def loss(variables: Variables, batch: Batch, rng: PRNGKeyArray) -> tuple[LossTerms, Variables]:
+        del rng  # this network draws nothing
+        (logits, outputs), updates = model.apply(variables, batch.images, train=True, mutable=["batch_stats"])
+        targets = match_anchors(jnp.asarray(anchors), batch.targets)
+        class_losses = focal_loss(logits, targets.classes, alpha=focal_alpha, gamma=focal_gamma)
+        box_losses = box_loss(outputs, targets.boxes, delta=huber_delta)
+        human, pseudo = (
+            source_losses(class_losses, box_losses, targets.num_positives, mask)
+            for mask in (~batch.is_pseudo, batch.is_pseudo)
+        )
+        return loss_terms(human, pseudo, box_weight), updates
+
+    def predict(variables: Variables, images: Float[Array, "B H W 3"]) -> Detections:
+        logits, outputs = model.apply(variables, images, train=False)
+        boxes = box_ops.clip(box_ops.decode(outputs, jnp.asarray(anchors)), image_size_px)
+        return select_detections(boxes, logits, postprocess)
+
+    return Task(init=init, loss=loss, predict=predict)
+
+
+def check_num_anchors(num_anchors: int, num_scales: int, aspect_ratios: Sequence[float]) -> None:
+    """Refuse a model whose heads answer for another number of anchors.
+
+    Raises:
+        InputError: saying which number fits.
+    """
+    expected = num_scales * len(aspect_ratios)
+    if num_anchors != expected:
+        raise InputError(
+            f"The model has num_anchors={num_anchors} at each location, but {num_scales} scales and "
+            f"{len(aspect_ratios)} aspect ratios make {expected}. Set num_anchors={expected}."
+        )
+
+
+def loss_terms(human: SourceLoss, pseudo: SourceLoss, box_weight: float) -> LossTerms:
+    """Add up each source's losses and name what is logged."""
+    metrics: dict[str, Array] = {}
+    for name, source in (("human", human), ("pseudo", pseudo)):
+        metrics[f"train/class_loss_{name}"] = source.classes
+        metrics[f"train/box_loss_{name}"] = source.boxes
+        metrics[f"train/num_positives_{name}"] = source.num_positives
+    return LossTerms(
+        human=human.classes + box_weight * human.boxes,
+        pseudo=pseudo.classes + box_weight * pseudo.boxes,
+        num_human=human.num_images,
+        num_pseudo=pseudo.num_images,
+        metrics=metrics,
+    )
+
+
+def to_original_boxes(
+    boxes: Float[np.ndarray, "N 4"], scale: Float[np.ndarray, " 2"], height: int, width: int
+) -> Float[np.ndarray, "N 4"]:
+    """Return network boxes in the pixels of the original image, cut at its border.
+
+    `scale` is (y, x) = scaled size / original size.
+    Differs: the authors leave boxes that reach into the padding uncut.
+    """
+    original = boxes / np.tile(scale, 2)
+    return np.clip(original, 0, np.tile([height, width], 2)).astype(np.float32)

@@ -1,0 +1,43 @@
+"""What the command's jobs do, from a config and a work folder; start at `run_job`.
+
+Modules are imported by the job that needs them, so that a small job starts fast.
+"""
+
+import os
+import pathlib
+
+from ml_collections import ConfigDict
+
+
+def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str = "teacher") -> None:
+    """Run one job of `main.JOBS`.
+
+    Raises:
+      InputError: the user's data, config or work folder does not fit.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from selftrain_jax.jobs.workdir import claim_workdir
+
+    if job == "doctor":
+        from selftrain_jax.jobs.doctor import run_doctor
+
+        return run_doctor(config, workdir)
+    if job == "report":
+        from selftrain_jax.jobs.report import run_report
+
+        return run_report(config, workdir)
+    claim_workdir(workdir, config)
+    if job == "predict":
+        from selftrain_jax.jobs.predict import run_predict
+
+        return run_predict(config, workdir)
+    from selftrain_jax.jobs import selftrain
+
+    run = selftrain.open_run(config, workdir)
+    if job == "train":
+        return selftrain.train_stage(run, stage)
+    if job == "pseudo_label":
+        return selftrain.label_stage(run)
+    if job == "evaluate":
+        return selftrain.evaluate_stage(run, stage)
+    return selftrain.run_all(run)

@@ -1,0 +1,77 @@
+"""A run's folder belongs to one config: `claim_workdir` writes it down or refuses another."""
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.manifest import read_json, write_json
+
+CONFIG_FILE = "config.json"
+FREE_KEYS = ("predict", "log")  # may change between calls: they do not touch what is trained
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pycocotools", "tensorflow-cpu", "tensorflow")
+
+
+def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
+    """Make the folder and write the config into it, or check that it is the one it was made with.
+
+    Raises:
+      InputError: the folder holds a run of another config; the differing keys are shown.
+    """
+    wanted = json.loads(json.dumps(config.to_dict()))
+    path = workdir / CONFIG_FILE
+    if not path.exists():
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise InputError(f"--workdir={workdir} cannot be a folder: {error.strerror}") from None
+        return write_json(path, wanted)
+    found = read_json(path, "the run's config is damaged; choose another --workdir")
+    differing = differing_keys(found, wanted)
+    if differing:
+        raise InputError(
+            f"{workdir} holds a run with another config:\n"
+            + "\n".join(f"  {key}: {was!r} there, {now!r} now" for key, was, now in differing)
+            + "\nUse the same config, or another --workdir."
+        )
+    return None
+
+
+def differing_keys(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return (dotted key, old, new) wherever two configs differ, leaving out `FREE_KEYS`."""
+    old, new = _leaves(found), _leaves(wanted)
+    keys = [key for key in sorted(old | new) if key.split(".")[0] not in FREE_KEYS]
+    absent = "(absent)"
+    pairs = [(key, old.get(key, absent), new.get(key, absent)) for key in keys]
+    return [(key, was, now) for key, was, now in pairs if was != now]
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        nested = isinstance(value, Mapping)
+        leaves |= _leaves(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return leaves
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device_name() -> str:
+    """Say what the run computes on, e.g. "2 x cpu (cpu)"."""
+    devices = jax.devices()
+    return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"

@@ -1,0 +1,1 @@
+"""Networks as linen modules; no task logic."""

@@ -1,0 +1,107 @@
+"""ResNet, the paper's small backbone (Tables 4 and 12); call `ResNet(depth=50)` for C2..C5."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.layers import Conv, LayerStyle, norm
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+STEM_FILTERS = 64
+GROUP_FILTERS = (64, 128, 256, 512)
+
+
+def scale_filters(filters: int, width_factor: float) -> int:
+    """Multiply a number of filters and round it to a multiple of 8, at least 8."""
+    return max(8, int(filters * width_factor / 8 + 0.5) * 8)
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut."""
+
+    filters: int
+    stride: int
+    project: bool
+    style: LayerStyle
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B h2 w2 C2"]:
+        """Return activate(shortcut + branch)."""
+        shortcut = shortcut_of(self, x, self.filters, train=train)
+        y = Conv(self.filters, 3, self.style, self.stride, "fixed", name="conv1")(x)
+        y = self.style.activate(norm(self.style, train=train, name="bn1")(y))
+        y = Conv(self.filters, 3, self.style, name="conv2")(y)
+        y = norm(self.style, train=train, name="bn2", zero_init=True)(y)
+        return self.style.activate(shortcut + y)
+
+
+class BottleneckBlock(nn.Module):
+    """1×1, 3×3 and 1×1 convolutions and a shortcut; the stride is on the 3×3 ("v1.5")."""
+
+    filters: int
+    stride: int
+    project: bool
+    style: LayerStyle
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B h2 w2 C2"]:
+        """Return activate(shortcut + branch)."""
+        shortcut = shortcut_of(self, x, 4 * self.filters, train=train)
+        y = Conv(self.filters, 1, self.style, name="conv1")(x)
+        y = self.style.activate(norm(self.style, train=train, name="bn1")(y))
+        y = Conv(self.filters, 3, self.style, self.stride, "fixed", name="conv2")(y)
+        y = self.style.activate(norm(self.style, train=train, name="bn2")(y))
+        y = Conv(4 * self.filters, 1, self.style, name="conv3")(y)
+        y = norm(self.style, train=train, name="bn3", zero_init=True)(y)
+        return self.style.activate(shortcut + y)
+
+
+def shortcut_of(
+    block: BasicBlock | BottleneckBlock, x: Float[Array, "B h w C"], filters: int, *, train: bool
+) -> Float[Array, "B h2 w2 C2"]:
+    """Return the block's input, projected where its shape changes."""
+    if not block.project:
+        return x
+    x = Conv(filters, 1, block.style, block.stride, "fixed", name="shortcut")(x)
+    return norm(block.style, train=train, name="shortcut_bn")(x)
+
+
+class ResNet(nn.Module):
+    """ResNet without its classifier.
+
+    `width_factor` multiplies every number of filters, rounded to multiples of 8.
+    Differs: the last BN of every block starts at zero, which the paper leaves open.
+    """
+
+    depth: int = 50
+    width_factor: float = 1.0
+    style: LayerStyle = LayerStyle()
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W 3"], *, train: bool) -> dict[int, Float[Array, "B _ _ _"]]:
+        """Return the features of levels 2 to 5, of stride 2^level.
+
+        Raises:
+            InputError: the depth is none of 18, 34, 50, 101, 152.
+        """
+        if self.depth not in BLOCKS:
+            raise InputError(f"ResNet depth {self.depth} does not exist; use one of {sorted(BLOCKS)}.")
+        x = Conv(scale_filters(STEM_FILTERS, self.width_factor), 7, self.style, 2, "fixed", name="stem")(images)
+        x = self.style.activate(norm(self.style, train=train, name="stem_bn")(x))
+        x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+        features = {}
+        for level, num_blocks in enumerate(BLOCKS[self.depth], start=2):
+            for index in range(num_blocks):
+                x = self._block(level, index)(x, train=train)
+            features[level] = x
+        return features
+
+    def _block(self, level: int, index: int) -> BasicBlock | BottleneckBlock:
+        block = BasicBlock if self.depth < 50 else BottleneckBlock
+        return block(
+            filters=scale_filters(GROUP_FILTERS[level - 2], self.width_factor),
+            stride=2 if index == 0 and level > 2 else 1,
+            project=index == 0 and (level > 2 or block is BottleneckBlock),
+            style=self.style,
+            name=f"c{level}_block{index}",
+        )

@@ -1,0 +1,93 @@
+"""RetinaNet on ResNet-FPN, the paper's detector; call `RetinaNet(num_classes=91)`."""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from selftrain_jax.models.fpn import FPN, Features
+from selftrain_jax.models.layers import Conv, LayerStyle, norm
+from selftrain_jax.models.resnet import ResNet
+
+CLASS_BIAS = -math.log((1 - 0.01) / 0.01)  # every anchor starts as background with probability 0.99
+
+
+class Head(nn.Module):
+    """Convolutions shared by all levels, with a batch normalisation per level, and a predictor."""
+
+    num_convs: int
+    num_channels: int
+    num_anchors: int  # at each location
+    num_outputs: int  # of each anchor
+    predictor_bias: float
+    style: LayerStyle
+
+    @nn.compact
+    def __call__(self, pyramid: Features, *, train: bool) -> dict[int, Float[Array, "B _ _"]]:
+        """Return each level's outputs, its anchors row by row."""
+        convs = [self._conv(self.num_channels, 0.01, f"conv{i}") for i in range(self.num_convs)]
+        predict = self._conv(
+            self.num_anchors * self.num_outputs, 1e-5, "predictor", nn.initializers.constant(self.predictor_bias)
+        )
+        outputs = {}
+        for level, x in pyramid.items():
+            for i, conv in enumerate(convs):
+                x = self.style.activate(norm(self.style, train=train, name=f"bn{i}_{level}")(conv(x)))
+            outputs[level] = predict(x).reshape(x.shape[0], -1, self.num_outputs).astype(jnp.float32)
+        return outputs
+
+    def _conv(
+        self,
+        features: int,
+        deviation: float,
+        name: str,
+        bias_init: Callable[..., Array] = nn.initializers.zeros_init(),
+    ) -> Conv:
+        init = nn.initializers.normal(deviation)
+        return Conv(
+            features, 3, self.style, use_bias=True, kernel_init=init, bias_init=bias_init, name=name
+        )
+
+
+class RetinaNet(nn.Module):
+    """Backbone, pyramid, and a head each for classes and boxes.
+
+    The defaults are the paper's ResNet-50 model. `num_classes` counts the background, channel 0.
+    """
+
+    num_classes: int
+    depth: int = 50
+    width_factor: float = 1.0
+    fpn_channels: int = 256
+    min_level: int = 3
+    max_level: int = 7
+    head_convs: int = 4
+    head_channels: int = 256
+    num_anchors: int = 9
+    activation: str = "relu"
+    bn_momentum: float = 0.997
+    bn_epsilon: float = 1e-4
+    dtype: str = "float32"
+
+    @nn.compact
+    def per_level(
+        self, images: Float[Array, "B H W 3"], *, train: bool
+    ) -> tuple[dict[int, Float[Array, "B _ K"]], dict[int, Float[Array, "B _ 4"]]]:
+        """Return class logits and box outputs of each level."""
+        style = LayerStyle(self.activation, self.bn_momentum, self.bn_epsilon, self.dtype)
+        features = ResNet(self.depth, self.width_factor, style, name="backbone")(images, train=train)
+        pyramid = FPN(self.fpn_channels, self.min_level, self.max_level, style, name="fpn")(features, train=train)
+        heads = [
+            Head(self.head_convs, self.head_channels, self.num_anchors, outputs, bias, style, name=name)
+            for name, outputs, bias in (("class_net", self.num_classes, CLASS_BIAS), ("box_net", 4, 0.0))
+        ]
+        return heads[0](pyramid, train=train), heads[1](pyramid, train=train)
+
+    def __call__(
+        self, images: Float[Array, "B H W 3"], *, train: bool
+    ) -> tuple[Float[Array, "B A K"], Float[Array, "B A 4"]]:
+        """Return float32 class logits and box outputs (ty, tx, th, tw) of all anchors, finest level first."""
+        logits, boxes = self.per_level(images, train=train)
+        return tuple(jnp.concatenate([x[level] for level in sorted(x)], axis=1) for x in (logits, boxes))

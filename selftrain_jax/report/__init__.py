@@ -1,0 +1,1 @@
+"""Pictures and one HTML page from a finished or running workdir."""

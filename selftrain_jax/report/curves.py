@@ -1,0 +1,171 @@
+"""What happened over the steps of teacher, control and student: AP, losses, the loss normaliser, speed.
+
+Each function gives the plots for which the run has logged values, perhaps none.
+"""
+
+import numpy as np
+
+from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, styled, thin
+from selftrain_jax.report.workdir import Run, Stage, series
+
+METRIC_NAMES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75"}
+LOSS_AVERAGES = {
+    "loss_norm/human_average": ("human", "human"),
+    "loss_norm/pseudo_average": ("pseudo", "pseudo"),
+}
+
+
+def start_step(run: Run, name: str, total_steps: bool) -> float:
+    """Give the step at which a stage starts: control and student come after the teacher's last step."""
+    teacher = run.stages["teacher"].metrics
+    return float(teacher[-1]["step"]) if total_steps and name != "teacher" and teacher else 0.0
+
+
+@styled()
+def learning_curve(run: Run, metric: str, *, total_steps: bool = True) -> list[Plot]:
+    """Plot an evaluation metric, in points of 100, over the steps of every stage.
+
+    With `total_steps` control and student start where the teacher ended; without, every stage starts at 0.
+    """
+    axes = new_axes(
+        "steps, the teacher's included" if total_steps else "steps of the stage", METRIC_NAMES[metric]
+    )
+    ends = []
+    for name, stage in run.stages.items():
+        steps, values = series(stage, f"eval/{metric}")
+        if not len(steps):
+            continue
+        steps, values = thin(
+            steps + start_step(run, name, total_steps), 100 * np.where(values < 0, np.nan, values)
+        )
+        axes.plot(
+            steps,
+            values,
+            label=name,
+            color=ROLE_COLORS[name],
+            linestyle=LINE_STYLES[name],
+            marker="o",
+            markersize=3,
+        )
+        ends.append(f"{name} ends at {values[-1]:.1f}")
+        if name == "teacher":
+            axes.axhline(float(values[-1]), color=ROLE_COLORS[name], linewidth=0.8, linestyle=":")
+    if not ends:
+        return []
+    axes.set_ylim(bottom=0)
+    caption = (
+        "The student should end above the control: both had the same steps, only one had pseudo labels. "
+    )
+    caption += "The dotted line is where the teacher ended."
+    title = f"{METRIC_NAMES[metric]} on the evaluation images"
+    return [finish(axes, title, caption, f"{title} over steps: {', '.join(ends)}.")]
+
+
+@styled()
+def loss_curve(run: Run, name: str) -> list[Plot]:
+    """Plot a stage's loss on human and on pseudo labels over its steps."""
+    stage = run.stages[name]
+    axes = new_axes(f"steps of the {name}", "loss")
+    ends = []
+    for source in ("human", "pseudo"):
+        steps, values = series(stage, f"train/loss_{source}")
+        if len(steps) and (source == "human" or np.nansum(values) > 0):
+            steps, values = thin(steps, values)
+            axes.plot(
+                steps,
+                values,
+                label=f"{source} labels",
+                color=ROLE_COLORS[source],
+                linestyle=LINE_STYLES[source],
+            )
+            ends.append(f"on {source} labels {values[-1]:.3g} at the end")
+    if not ends:
+        return []
+    axes.set_ylim(bottom=0, top=_readable_top(axes))
+    caption = (
+        "Should fall and then flatten. Spikes or a rise mean a learning rate that is too high or bad labels."
+    )
+    return [finish(axes, f"Loss of the {name}", caption, f"Loss of the {name}: {', '.join(ends)}.")]
+
+
+@styled()
+def loss_norm_averages(run: Run) -> list[Plot]:
+    """Plot the student's moving averages of both losses. Paper: appendix B."""
+    axes = new_axes("steps of the student", "moving average of the loss")
+    for key, (source, label) in LOSS_AVERAGES.items():
+        steps, values = thin(*series(run.stages["student"], key))
+        if len(steps):
+            axes.plot(steps, values, label=label, color=ROLE_COLORS[source], linestyle=LINE_STYLES[source])
+    if not axes.lines:
+        return []
+    axes.set_ylim(bottom=0)
+    caption = "The pseudo loss is scaled by the ratio of these two averages (appendix B of the paper)."
+    title = "Averages of the loss normaliser"
+    return [finish(axes, title, caption, f"{title}, human and pseudo, over the student's steps.")]
+
+
+@styled()
+def loss_norm_ratio(run: Run) -> list[Plot]:
+    """Plot the ratio by which the student's pseudo loss is scaled. Paper: appendix B."""
+    steps, values = thin(*series(run.stages["student"], "loss_norm/ratio"))
+    if not len(steps):
+        return []
+    axes = new_axes("steps of the student", "human average / pseudo average")
+    axes.plot(steps, values, color=ROLE_COLORS["student"])
+    axes.axhline(1.0, color=ROLE_COLORS["muted"], linewidth=0.8, linestyle=":")
+    caption = "Near 1 both sources weigh alike as they are. A steady drift means that one is being memorised."
+    alt = f"Ratio of the loss averages over the student's steps, {values[-1]:.2f} at the end."
+    return [finish(axes, "Ratio of the loss normaliser", caption, alt, legend=False)]
+
+
+@styled()
+def speed_curve(run: Run) -> list[Plot]:
+    """Plot the images a second of every stage over its steps."""
+    return _all_stages(
+        run,
+        "speed/images_per_second",
+        "images per second",
+        "Training speed",
+        "Should be level. A dip that lasts is a slow disk or a machine that is shared.",
+    )
+
+
+@styled()
+def data_wait_curve(run: Run) -> list[Plot]:
+    """Plot the share of the time in which the accelerator waited for images."""
+    return _all_stages(
+        run,
+        "speed/data_wait_share",
+        "share of time",
+        "Waiting for data",
+        "Near 0 is good. Above about 0.1 the input pipeline, not the network, sets the pace.",
+    )
+
+
+def _all_stages(run: Run, key: str, y_label: str, title: str, caption: str) -> list[Plot]:
+    axes = new_axes("steps of the stage", y_label)
+    ends = []
+    for name, stage in run.stages.items():
+        steps, values = _finite(stage, key)
+        if len(steps):
+            axes.plot(*thin(steps, values), label=name, color=ROLE_COLORS[name], linestyle=LINE_STYLES[name])
+            ends.append(f"{name} median {np.median(values):.3g}")
+    if not ends:
+        return []
+    axes.set_ylim(bottom=0)
+    return [finish(axes, title, caption, f"{title}, {y_label}: {', '.join(ends)}.")]
+
+
+def _finite(stage: Stage, key: str) -> tuple[np.ndarray, np.ndarray]:
+    steps, values = series(stage, key)
+    return steps[np.isfinite(values)], values[np.isfinite(values)]
+
+
+def _readable_top(axes) -> float | None:  # type: ignore[no-untyped-def]
+    """Cut the axis above the bulk of the values, so that the first few steps do not flatten all others."""
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    values = values[np.isfinite(values)]
+    if len(values) < 20:
+        return None
+    bulk = 2.0 * float(np.percentile(values, 90))
+    return bulk if 0 < bulk < values.max() else None

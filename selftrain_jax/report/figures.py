@@ -1,0 +1,158 @@
+"""How every plot of the report looks, and how it becomes part of a page.
+
+Draw on the `Axes` of `new_axes` inside a function decorated with `styled`; `figure_html` embeds the result.
+Colours are named by their role. In SVG they become CSS variables of that name, so that one drawing serves
+the light and the dark page.
+"""
+
+import base64
+import html
+import io
+import re
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+ROLE_COLORS = {  # Okabe and Ito's palette, safe for the colour-blind; every value must differ
+    "ink": "#1d2733",
+    "muted": "#5e6a77",
+    "rule": "#d8dde3",
+    "teacher": "#0072b2",
+    "control": "#cf7f00",
+    "student": "#009e73",
+    "human": "#0072b3",
+    "pseudo": "#d55e00",
+}
+DARK_COLORS = {
+    "ink": "#e6eaee",
+    "muted": "#98a4b0",
+    "rule": "#333d47",
+    "teacher": "#56b4e9",
+    "control": "#f0b040",
+    "student": "#35c99d",
+    "human": "#56b4e9",
+    "pseudo": "#ff8c52",
+}
+LINE_STYLES = {
+    "teacher": "-",
+    "control": (0, (4, 1.5)),
+    "student": "-",
+    "human": "-",
+    "pseudo": (0, (4, 1.5)),
+}
+MAX_POINTS = 400  # of one line; more are thinned out
+MAX_SVG_BYTES = 60_000  # above this a PNG is smaller
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "selftrain_jax",
+    "text.parse_math": False,  # a class may be called "$5$"
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.color": ROLE_COLORS["ink"],
+    "axes.labelcolor": ROLE_COLORS["muted"],
+    "axes.edgecolor": ROLE_COLORS["rule"],
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "grid.color": ROLE_COLORS["rule"],
+    "grid.linewidth": 0.6,
+    "xtick.color": ROLE_COLORS["rule"],
+    "ytick.color": ROLE_COLORS["rule"],
+    "xtick.labelcolor": ROLE_COLORS["muted"],
+    "ytick.labelcolor": ROLE_COLORS["muted"],
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.handlelength": 1.8,
+    "legend.columnspacing": 1.2,
+    "legend.borderaxespad": 0.2,
+}
+
+
+class Plot(NamedTuple):
+    """A figure with its words: a title, what to look for, and its content for those who cannot see it."""
+
+    title: str
+    caption: str
+    alt: str
+    figure: Figure
+
+
+def new_axes(x_label: str, y_label: str, size_inches: tuple[float, float] = (5.2, 3.1)) -> Axes:
+    """Make a figure of one pair of axes; `axes.figure` is the figure."""
+    figure = Figure(figsize=size_inches, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.tick_params(length=0)
+    return axes
+
+
+def finish(axes: Axes, title: str, caption: str, alt: str, legend: bool = True) -> Plot:
+    """Put the legend above the axes and hand the figure over with its words."""
+    if legend:
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4)
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    return Plot(title, caption, alt, figure)
+
+
+def thin(
+    x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]
+) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
+    """Keep at most about MAX_POINTS points of a line, evenly, the last one always."""
+    stride = max(1, -(-len(x) // MAX_POINTS))
+    kept = np.arange(len(x) - 1, -1, -stride)[::-1]
+    return x[kept], y[kept]
+
+
+def shorten(name: str, limit: int = 22) -> str:
+    """Cut a class name that would not fit into a plot."""
+    flat = " ".join(name.split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def figure_html(plot: Plot, key: str) -> str:
+    """Embed a plot: as SVG in the page's colours, or as PNG if that is large. `key` is unique in the page."""
+    drawing = figure_svg(plot.figure, key, plot.alt)
+    if len(drawing.encode()) <= MAX_SVG_BYTES:
+        return drawing
+    encoded = base64.b64encode(figure_png(plot.figure)).decode()
+    return f'<img class="sheet" alt="{html.escape(plot.alt)}" src="data:image/png;base64,{encoded}">'
+
+
+@matplotlib.rc_context(STYLE)
+def figure_svg(figure: Figure, key: str, alt: str) -> str:
+    """Draw an inline SVG element whose ids begin with `key` and whose colours are CSS variables."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True)
+    drawing = buffer.getvalue()
+    view_box = re.search(r'viewBox="([-0-9. ]+)"', drawing)
+    assert view_box is not None
+    body = drawing[drawing.index(">", view_box.end()) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'(?<= id=")|(?<=url\(#)|(?<=xlink:href="#)', f"{key}-", body).replace("xlink:href", "href")
+    for role, color in ROLE_COLORS.items():
+        body = body.replace(color, f"var(--{role})")
+    body = re.sub(r"\s*\n\s*", "\n", body.replace("'DejaVu Sans'", "var(--sans)"))
+    return f'<svg class="plot" role="img" aria-label="{html.escape(alt)}" viewBox="{view_box[1]}">{body}'
+
+
+@matplotlib.rc_context(STYLE)
+def figure_png(figure: Figure, dots_per_inch: int = 160) -> bytes:
+    """Draw a figure on white."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dots_per_inch, facecolor="white")
+    return buffer.getvalue()
+
+
+def styled() -> Any:
+    """Make the decorator for functions that draw; it sets matplotlib's style for their duration only."""
+    return matplotlib.rc_context(STYLE)

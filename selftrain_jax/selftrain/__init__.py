@@ -1,0 +1,1 @@
+"""What the paper adds to ordinary training: pseudo labels, mixing, loss normalisation."""

@@ -1,0 +1,176 @@
+"""What a folder of pseudo labels says of itself: its manifest, and whether its shards fit it.
+
+`summarise_shard` counts what one shard holds, `make_manifest` adds the shards up;
+`verify_shards` holds the files against the manifest before they are trained on.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from selftrain_jax.data.records import decode_record, index_shard, read_record
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Category
+
+MANIFEST_FILE = "manifest.json"
+IMAGE_IDS_FILE = "image_ids.json"
+HISTOGRAM_EDGES = np.round(np.linspace(0, 1, 21), 2)
+
+Manifest = dict[str, Any]
+
+
+class ShardSummary(NamedTuple):
+    """Counts over the images of one shard; arrays by class are indexed by Category.id."""
+
+    file: str
+    bytes: int
+    sha256: str
+    image_ids: tuple[str, ...]
+    boxes_at_floor: np.ndarray  # [K]
+    boxes_at_threshold: np.ndarray  # [K]
+    images_without_boxes: int  # at the threshold
+    score_counts: np.ndarray  # [20]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the manifest's entry for this shard."""
+        return {"file": self.file, "records": len(self.image_ids), "bytes": self.bytes, "sha256": self.sha256}
+
+
+def class_thresholds(
+    categories: Sequence[Category], threshold: float, per_class: Mapping[str, float] | None
+) -> np.ndarray:
+    """Return the score threshold of each class, indexed by Category.id.
+
+    Raises:
+      InputError: a threshold for a class that does not exist, or one outside [0, 1].
+    """
+    per_class = per_class or {}
+    ids = {category.name: category.id for category in categories}
+    unknown = sorted(set(per_class) - set(ids))
+    if unknown:
+        raise InputError(
+            f"thresholds for unknown classes {unknown[:5]} ({len(unknown)}); expected names among {sorted(ids)[:20]}"
+        )
+    wrong = {name: value for name, value in {"": threshold, **per_class}.items() if not 0 <= value <= 1}
+    if wrong:
+        raise InputError(f"score thresholds must lie between 0 and 1; got {wrong} ('' is the common one)")
+    thresholds = np.full(1 + max((category.id for category in categories), default=0), threshold, np.float32)
+    for name, value in per_class.items():
+        thresholds[ids[name]] = value
+    return thresholds
+
+
+def summarise_shard(path: Path, thresholds: np.ndarray) -> ShardSummary:
+    """Read a finished shard back and count. Raises: InputError when it is damaged."""
+    offsets = index_shard(path)
+    examples = [decode_record(read_record(path, offset), f"{path}@{offset}")[0] for offset in offsets.tolist()]
+    classes = np.concatenate([np.zeros(0, np.int32), *(example["classes"] for example in examples)])
+    scores = np.concatenate([np.zeros(0, np.float32), *(example["scores"] for example in examples)])
+    kept = scores >= thresholds[classes]
+    empty = [not (example["scores"] >= thresholds[example["classes"]]).any() for example in examples]
+    return ShardSummary(
+        file=path.name,
+        bytes=path.stat().st_size,
+        sha256=_sha256(path),
+        image_ids=tuple(example["image_id"] for example in examples),
+        boxes_at_floor=np.bincount(classes, minlength=len(thresholds)),
+        boxes_at_threshold=np.bincount(classes[kept], minlength=len(thresholds)),
+        images_without_boxes=sum(empty),
+        score_counts=np.histogram(scores, HISTOGRAM_EDGES)[0],
+    )
+
+
+def make_manifest(
+    shards: Sequence[ShardSummary],
+    *,
+    categories: Sequence[Category],
+    bad_images: Sequence[str],
+    facts: Mapping[str, Any],
+) -> Manifest:
+    """Add the shards up; `facts` (teacher, threshold, source, ...) are kept as they are."""
+    at_floor = sum(shard.boxes_at_floor for shard in shards)
+    at_threshold = sum(shard.boxes_at_threshold for shard in shards)
+    return {
+        **facts,
+        "num_images": sum(len(shard.image_ids) for shard in shards),
+        "num_bad_images": len(bad_images),
+        "bad_images": list(bad_images[:20]),
+        "num_boxes": int(np.sum(at_floor)),
+        "num_boxes_at_threshold": int(np.sum(at_threshold)),
+        "images_without_boxes_at_threshold": sum(shard.images_without_boxes for shard in shards),
+        "per_class": {
+            name: {"boxes_at_floor": int(at_floor[id]), "boxes_at_threshold": int(at_threshold[id])}
+            for id, name in categories
+        },
+        "score_histogram": {
+            "edges": HISTOGRAM_EDGES.tolist(),
+            "counts": np.sum([shard.score_counts for shard in shards], axis=0).tolist(),
+        },
+        "categories": [category._asdict() for category in categories],
+        "shards": [shard.describe() for shard in shards],
+    }
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Raises: InputError when the folder holds no finished pseudo labels."""
+    return read_json(directory / MANIFEST_FILE, "the pseudo labels are not finished; run --job=pseudo_label again")
+
+
+def verify_shards(directory: Path, manifest: Manifest, *, digests: bool = True) -> list[np.ndarray]:
+    """Hold every shard against the manifest; return the records' offsets, shard by shard.
+
+    `digests` reads all bytes to compare their SHA-256; without it sizes and counts are compared.
+
+    Raises:
+      InputError: a shard is missing, or has another size, content or number of records.
+    """
+    offsets = []
+    for shard in manifest["shards"]:
+        path = directory / shard["file"]
+        if not path.is_file():
+            raise _mismatch(path, "is missing")
+        if path.stat().st_size != shard["bytes"]:
+            raise _mismatch(path, f"has {path.stat().st_size} bytes; the manifest says {shard['bytes']}")
+        if digests and _sha256(path) != shard["sha256"]:
+            raise _mismatch(path, f"has the SHA-256 {_sha256(path)}; the manifest says {shard['sha256']}")
+        offsets.append(index_shard(path))
+        if len(offsets[-1]) != shard["records"]:
+            raise _mismatch(path, f"holds {len(offsets[-1])} records; the manifest says {shard['records']}")
+    return offsets
+
+
+def read_json(path: Path, hint: str) -> Any:
+    """Raises: InputError with `hint` when the file is missing or no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: {hint}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}): {hint}") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write at once or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mismatch(path: Path, problem: str) -> InputError:
+    return InputError(
+        f"{path} {problem}. The shard was changed or lost after it was written: delete it and "
+        f"{path.parent / MANIFEST_FILE}, and run --job=pseudo_label again; the other shards are kept."
+    )

@@ -1,0 +1,198 @@
+"""The teacher labels the unlabelled images: shards, then a manifest (Paper: Section 3.1).
+
+Call `write_pseudo_labels` until it returns; a killed call is repeated with the same arguments and
+goes on at the first missing shard. `pseudo_source.read_pseudo_labels` reads the result. One
+process a folder, local files.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from selftrain_jax.data.records import write_shard
+from selftrain_jax.data.source import Source
+from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.manifest import (
+    IMAGE_IDS_FILE,
+    MANIFEST_FILE,
+    Manifest,
+    class_thresholds,
+    make_manifest,
+    read_json,
+    read_manifest,
+    summarise_shard,
+    write_json,
+)
+from selftrain_jax.selftrain.pseudo_inference import LabelledChunk, Load, Predict, label_images
+from selftrain_jax.types import Category
+
+JOB_FILE = "job.json"
+
+
+def write_pseudo_labels(
+    *,
+    directory: Path,
+    source: Source,
+    load: Load,
+    predict_batch: Predict,
+    batch_size: int,
+    image_size_px: int,
+    categories: Sequence[Category],
+    teacher: Mapping[str, Any],
+    nms: Mapping[str, Any],
+    config: Mapping[str, Any],
+    versions: Mapping[str, str],
+    score_floor: float = 0.05,
+    threshold: float = 0.5,
+    per_class_thresholds: Mapping[str, float] | None = None,
+    images_per_shard: int = 1024,
+    max_bad_images: int = 0,
+    num_threads: int = 8,
+) -> Manifest:
+    """Label `source` with the teacher's boxes of score >= `score_floor`; return the manifest.
+
+    `teacher` holds checkpoint, digest and step. Shard k holds images k*n to (k+1)*n - 1 of the
+    source, less those that do not decode. Batches end with their shard: let `images_per_shard` be
+    a multiple of `batch_size`. The thresholds only count boxes; when they have changed, a finished
+    folder is counted anew without inference.
+
+    Raises:
+      InputError: the source is empty, the folder belongs to another job or is damaged, more than
+        `max_bad_images` images do not decode, the disk is full, or the teacher's output is not finite.
+
+    Paper: Section 3.1. Differs: boxes below the threshold stay in the records, with their scores, so
+    that moving the threshold needs no new inference.
+    """
+    started = time.monotonic()
+    if not len(source):
+        raise InputError(f"{source.name} has no image to label; check the unlabelled source")
+    identity = {
+        "teacher_digest": teacher["digest"],
+        "nms": dict(nms),
+        "source": source.name,
+        "image_ids_sha256": hashlib.sha256("\n".join(source.image_ids).encode()).hexdigest(),
+        "num_images": len(source),
+        "categories": [category._asdict() for category in categories],
+        "score_floor": score_floor,
+        "images_per_shard": images_per_shard,
+        "image_size_px": image_size_px,
+    }
+    claim_folder(directory, identity)
+    counted_at = {"threshold": threshold, "per_class_thresholds": dict(per_class_thresholds or {})}
+    thresholds = class_thresholds(categories, threshold, per_class_thresholds)
+    if (directory / MANIFEST_FILE).exists():
+        manifest = read_manifest(directory)
+        if all(manifest[key] == value for key, value in counted_at.items()):
+            return manifest
+
+    paths = shard_paths(directory, len(source), images_per_shard)
+    missing = [shard for shard, path in enumerate(paths) if not path.exists()]
+    labelled = label_images(
+        _plan(missing, len(source), images_per_shard, batch_size),
+        source=source,
+        load=load,
+        predict_batch=predict_batch,
+        batch_size=batch_size,
+        image_size_px=image_size_px,
+        score_floor=score_floor,
+        num_threads=num_threads,
+    )
+    _write_shards(labelled, paths, len(missing), max_bad_images)
+
+    shards = [summarise_shard(path, thresholds) for path in paths]
+    image_ids = [image_id for shard in shards for image_id in shard.image_ids]
+    labelled_ids = set(image_ids)
+    bad_images = [image_id for image_id in source.image_ids if image_id not in labelled_ids]
+    _check_bad(bad_images, max_bad_images)
+    facts = {
+        "teacher": dict(teacher),
+        "config": dict(config),
+        "versions": dict(versions),
+        "source": source.name,
+        "nms": dict(nms),
+        "score_floor": score_floor,
+        **counted_at,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    manifest = make_manifest(shards, categories=categories, bad_images=bad_images, facts=facts)
+    write_json(directory / IMAGE_IDS_FILE, image_ids)
+    write_json(directory / MANIFEST_FILE, manifest)
+    return manifest
+
+
+def shard_paths(directory: Path, num_images: int, images_per_shard: int) -> list[Path]:
+    """Return `pseudo-00000-of-00012.tfrecord` and so on."""
+    count = math.ceil(num_images / images_per_shard)
+    return [directory / f"pseudo-{shard:05d}-of-{count:05d}.tfrecord" for shard in range(count)]
+
+
+def claim_folder(directory: Path, identity: Mapping[str, Any]) -> None:
+    """Write what makes the labels what they are, or check that the folder was begun with the same.
+
+    Raises:
+      InputError: the folder was begun with something else, which is named.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / JOB_FILE
+    hint = "the shards beside it cannot be told apart from another teacher's; delete the folder to start anew"
+    if not path.exists() and not any(directory.glob("pseudo-*.tfrecord")):
+        write_json(path, identity)
+    begun = read_json(path, hint)
+    asked = json.loads(json.dumps(identity))
+    differing = [key for key in asked if begun.get(key) != asked[key]]
+    if differing:
+        changes = "; ".join(f"{key}: {begun.get(key)!r} then, {asked[key]!r} now" for key in differing)
+        raise InputError(
+            f"{directory} holds pseudo labels of another job ({changes}). Delete the folder to label anew, "
+            "or choose another workdir."
+        )
+
+
+def _plan(
+    missing: Iterable[int], num_images: int, images_per_shard: int, batch_size: int
+) -> Iterator[tuple[int, range]]:
+    """Cut each missing shard into batches."""
+    for shard in missing:
+        end = min((shard + 1) * images_per_shard, num_images)
+        for start in range(shard * images_per_shard, end, batch_size):
+            yield shard, range(start, min(start + batch_size, end))
+
+
+def _write_shards(
+    labelled: Iterable[LabelledChunk], paths: Sequence[Path], num_missing: int, max_bad_images: int
+) -> None:
+    started, images, bad = time.monotonic(), 0, list[str]()
+    for done, (shard, chunks) in enumerate(itertools.groupby(labelled, lambda chunk: chunk.shard), start=1):
+        images += write_shard(paths[shard], _records(chunks, bad, max_bad_images))
+        seconds = time.monotonic() - started
+        logging.info(
+            "pseudo labels: %d of %d shards, %.1f images/s, %d images do not decode, %.0f s left",
+            len(paths) - num_missing + done,
+            len(paths),
+            images / seconds,
+            len(bad),
+            seconds / done * (num_missing - done),
+        )
+
+
+def _records(chunks: Iterable[LabelledChunk], bad: list[str], max_bad_images: int) -> Iterator[bytes]:
+    """Pass the records on and collect the images that were left out into `bad`."""
+    for chunk in chunks:
+        bad.extend(chunk.bad_images)
+        _check_bad(bad, max_bad_images)
+        yield from chunk.records
+
+
+def _check_bad(bad_images: Sequence[str], max_bad_images: int) -> None:
+    if len(bad_images) > max_bad_images:
+        raise InputError(
+            f"{len(bad_images)} images do not decode, allowed are {max_bad_images}: "
+            f"{'; '.join(bad_images[:5])}. Repair or remove them, or raise config.data.max_bad_images."
+        )

@@ -1,0 +1,1 @@
+"""Training of any `Task`: start with `loop.train`."""

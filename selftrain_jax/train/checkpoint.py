@@ -1,0 +1,233 @@
+"""Checkpoints of a stage (the teacher's are what labels images): written whole or not at all.
+
+Training opens `Checkpoints(directory)`; everyone else calls `restore_variables(stage, "best", template)`.
+Each checkpoint holds the variables, the rest of the train state, and a small JSON about itself.
+Orbax stays behind this module.
+"""
+
+import errno
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.train.named_arrays import check_names, shapes_by_name
+from selftrain_jax.train.state import TrainState, has_ema
+from selftrain_jax.types import Variables
+
+FOLDER_NAME = "checkpoints"
+
+
+class Checkpoints:
+    """The checkpoints of one stage's folder. Leaving the `with` block waits for what is being saved.
+
+    Kept are the last `keep` and the one with the highest score.
+    """
+
+    def __init__(self, directory: Path | str, *, keep: int = 2) -> None:
+        if keep < 1:
+            raise InputError(f"checkpoints: keep is {keep}; expected 1 or more")
+        self.directory = Path(directory).absolute() / FOLDER_NAME
+        self._keep = keep
+        self._manager = _open(self.directory, for_writing=True)
+
+    def latest_step(self) -> int | None:
+        """Give the step of the newest checkpoint, finished or being saved."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, *, score: float | None, training_secs: float) -> None:
+        """Save in the background, after the save before has ended and old checkpoints are removed.
+
+        Raises:
+            InputError: the disk is full; nothing half-written is left.
+        """
+        items = _to_items(state)
+        about = {"score": score, "training_secs": training_secs, "shapes": shapes_by_name(items)}
+        arguments = {name: ocp.args.StandardSave(item) for name, item in items.items()}
+        with _explain_full_disk(self.directory, items):
+            self._manager.wait_until_finished()
+            self._remove_old()
+            self._manager.save(
+                int(state.step), args=ocp.args.Composite(about=ocp.args.JsonSave(about), **arguments)
+            )
+
+    def restore_latest(self, template: TrainState) -> tuple[TrainState, float] | None:
+        """Give the newest state, placed as the template is, and its training seconds; None if there is none.
+
+        Raises:
+            InputError: the checkpoint is of another model or optimizer.
+        """
+        step = self.latest_step()
+        if step is None:
+            return None
+        items = _to_items(template)
+        about = _read_about(self._manager, step)
+        check_names(about["shapes"], shapes_by_name(items), self.directory / str(step))
+        restored = _restore_items(self._manager, step, items)
+        return _from_items(restored, template), about["training_secs"]
+
+    def __enter__(self) -> Self:
+        """Give the checkpoints themselves."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Finish the save under way and remove old checkpoints."""
+        if error is not None and _is_full_disk(error):
+            return  # already explained; orbax would raise it again
+        with _explain_full_disk(self.directory, {}):
+            self._manager.wait_until_finished()
+        self._remove_old()
+        self._manager.close()
+
+    def _remove_old(self) -> None:
+        steps = sorted(self._manager.all_steps())
+        kept = {*steps[-self._keep :], _best_step(self._manager)}
+        for step in steps:
+            if step not in kept:
+                self._manager.delete(step)
+
+
+def restore_variables(
+    path: Path | str, which: int | str, template: Variables, *, use_ema: bool = True
+) -> Variables:
+    """Load a network's variables, with the averaged params where the run kept them.
+
+    Args:
+        path: a stage's folder, its `checkpoints` folder, or the folder of one step.
+        which: a step, "last" or "best"; not looked at when `path` is one step.
+        template: variables of the network to load into; shapes are enough (`jax.eval_shape`).
+        use_ema: False gives the params of the last update instead.
+
+    Raises:
+        InputError: there is no such checkpoint, or it is of another model.
+    """
+    directory, which = _locate(Path(path).absolute(), which)
+    with _open(directory, for_writing=False) as manager:
+        step = _choose_step(manager, directory, which)
+        saved = _read_about(manager, step)["shapes"]
+        has_average = use_ema and any(name.startswith("ema/") for name in saved)
+        items = {"variables": template, **({"ema": template["params"]} if has_average else {})}
+        found = {name: shape for name, shape in saved.items() if name.split("/")[0] in items}
+        check_names(found, shapes_by_name(items), directory / str(step))
+        restored = jax.tree.map(jnp.asarray, _restore_items(manager, step, items))
+    return {**restored["variables"], "params": restored["ema"]} if has_average else restored["variables"]
+
+
+def training_secs(directory: Path | str) -> float:
+    """Give the seconds that a stage had trained for at its newest checkpoint, over all its sessions."""
+    folder, _ = _locate(Path(directory).absolute(), "last")
+    with _open(folder, for_writing=False) as manager:
+        return _read_about(manager, _choose_step(manager, folder, "last"))["training_secs"]
+
+
+def find_step(directory: Path | str, which: int | str) -> int:
+    """Give the step that "last", "best" or a number means in a stage's folder.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
+    folder, which = _locate(Path(directory).absolute(), which)
+    with _open(folder, for_writing=False) as manager:
+        return _choose_step(manager, folder, which)
+
+
+def _open(directory: Path, for_writing: bool) -> ocp.CheckpointManager:
+    if not for_writing and not directory.is_dir():
+        raise InputError(f"{directory}: no such folder of checkpoints; train first, or check the path")
+    handlers: dict[str, Any] = {
+        name: ocp.StandardCheckpointHandler() for name in ("variables", "ema", "trainer")
+    }
+    return ocp.CheckpointManager(
+        directory,
+        item_handlers={**handlers, "about": ocp.JsonCheckpointHandler()},
+        options=ocp.CheckpointManagerOptions(create=for_writing, cleanup_tmp_directories=for_writing),
+    )
+
+
+def _to_items(state: TrainState) -> dict[str, Any]:
+    trainer = {"step": state.step, "opt_state": state.opt_state, "loss_norm": state.loss_norm}
+    items = {"variables": state.variables, "trainer": {**trainer, "rng": jax.random.key_data(state.rng)}}
+    return {**items, "ema": state.ema} if has_ema(state) else items
+
+
+def _from_items(items: dict[str, Any], template: TrainState) -> TrainState:
+    trainer = dict(items["trainer"])
+    rng = jax.random.wrap_key_data(trainer.pop("rng"), impl=jax.random.key_impl(template.rng))
+    return TrainState(**trainer, variables=items["variables"], rng=rng, ema=items.get("ema", ()))
+
+
+def _restore_items(manager: ocp.CheckpointManager, step: int, templates: dict[str, Any]) -> dict[str, Any]:
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None)),
+        templates,
+    )
+    arguments = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
+    restored = manager.restore(step, args=ocp.args.Composite(**arguments))
+    return {name: restored[name] for name in templates}
+
+
+def _read_about(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+
+
+def _best_step(manager: ocp.CheckpointManager) -> int | None:
+    scores = {step: _read_about(manager, step)["score"] for step in manager.all_steps()}
+    ranked = [(score, step) for step, score in scores.items() if score is not None and math.isfinite(score)]
+    return max(ranked)[1] if ranked else None
+
+
+def _locate(path: Path, which: int | str) -> tuple[Path, int | str]:
+    if path.name.isdigit() and path.is_dir():
+        return path.parent, int(path.name)
+    return (path / FOLDER_NAME if (path / FOLDER_NAME).is_dir() else path), which
+
+
+def _choose_step(manager: ocp.CheckpointManager, directory: Path, which: int | str) -> int:
+    steps = sorted(manager.all_steps())
+    if not steps:
+        raise InputError(f"{directory}: no checkpoint in it; train first, or check the path")
+    step = steps[-1] if which == "last" else _best_step(manager) if which == "best" else which
+    if step is None:
+        raise InputError(f"{directory}: no checkpoint was evaluated, so none is the best; ask for 'last'")
+    if step not in steps:
+        raise InputError(f"{directory}: no checkpoint {which!r}; there are 'last', 'best' and {steps}")
+    return int(step)
+
+
+@contextmanager
+def _explain_full_disk(directory: Path, items: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        if jax.process_index() == 0:
+            for unfinished in directory.glob("*orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
+        free_mib = shutil.disk_usage(directory).free / 2**20
+        raise InputError(
+            f"the disk is full: a checkpoint could not be saved in {directory}, where {free_mib:.0f} MiB are "
+            f"free and a checkpoint takes about {_size_mib(items):.0f} MiB. Make room or choose another "
+            "workdir, then run the same command again; it goes on from the last whole checkpoint"
+        ) from error
+
+
+def _size_mib(items: dict[str, Any]) -> float:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(items)) / 2**20
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Look for ENOSPC along the chain of causes; tensorstore keeps only its text."""
+    is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    cause = error.__cause__ or error.__context__
+    return is_full or "No space left on device" in str(error) or (cause is not None and _is_full_disk(cause))

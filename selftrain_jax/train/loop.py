@@ -1,0 +1,177 @@
+"""The loop that trains teacher, control and student alike: start reading at `train`.
+
+The order at each step: evaluate, checkpoint, fetch a batch, dispatch the update, and only then read
+the metrics of the update before, so that the device never waits for the host.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.train.checkpoint import Checkpoints
+from selftrain_jax.train.metric_log import MetricLog, progress_line
+from selftrain_jax.train.optimizer import Schedule
+from selftrain_jax.train.sharding import replicate, shard_batch
+from selftrain_jax.train.speed import Speed
+from selftrain_jax.train.state import TrainState, eval_variables
+from selftrain_jax.train.step import TrainStep
+from selftrain_jax.types import Batch, Metrics, Variables
+
+Batches = Callable[[int], Iterator[tuple[Batch, list[str]]]]
+"""From a step to the endless stream of numpy batches and their image ids, beginning at that step."""
+
+Evaluate = Callable[[Variables], Mapping[str, float]]
+
+
+class NonFiniteLossError(InputError):
+    """The loss or its gradient became NaN or infinite; no such state is ever saved."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same while a stage trains."""
+
+    name: str
+    num_steps: int
+    start_step: int
+    log_every: int
+    best_metric: str
+    checkpoints: Checkpoints
+    log: MetricLog
+    speed: Speed
+
+
+class _Unread(NamedTuple):
+    """An update that was dispatched and whose metrics were not looked at yet."""
+
+    step: int
+    metrics: Metrics
+    image_ids: list[str]
+
+
+def train(
+    *,
+    name: str,
+    train_step: TrainStep,
+    state: TrainState,
+    schedule: Schedule,
+    batches: Batches,
+    num_steps: int,
+    directory: Path | str,
+    mesh: Mesh,
+    evaluate: Evaluate | None = None,
+    evaluate_every: int = 0,
+    checkpoint_every: int = 0,
+    log_every: int = 100,
+    best_metric: str = "eval/ap",
+    keep: int = 2,
+    tensorboard: bool = False,
+) -> TrainState:
+    """Train up to `num_steps` updates, from the newest checkpoint in `directory` or from `state`.
+
+    `train_step` is compiled (`jit_train_step`). Every evaluation is followed by a checkpoint, and both
+    come at the end whatever the intervals, where 0 means at the end only. The log has a line for the
+    first update, every `log_every` and the last. Resuming is exact: the same command gives the same
+    weights, bit for bit, whether it was interrupted or not.
+
+    Raises:
+        NonFiniteLossError: the loss or its gradient is NaN or infinite.
+        InputError: the checkpoint is of another model or past `num_steps`, or the disk is full.
+    """
+    directory = Path(directory)
+    with Checkpoints(directory, keep=keep) as checkpoints:
+        state, earlier_secs = _resume(checkpoints, replicate(mesh, state), num_steps)
+        start = int(state.step)
+        with MetricLog(directory, resume_step=start, tensorboard=tensorboard) as log:
+            speed = Speed(earlier_secs)
+            run = _Run(name, num_steps, start, log_every, best_metric, checkpoints, log, speed)
+            stream = batches(start)
+            unread: _Unread | None = None
+            for step in range(start, num_steps + 1):
+                is_evaluation = evaluate is not None and _is_due(run, step, evaluate_every)
+                if is_evaluation or _is_due(run, step, checkpoint_every):
+                    _read(run, unread)
+                    unread = None
+                    _save(run, state, evaluate if is_evaluation else None)
+                if step == num_steps:
+                    break
+                batch, image_ids = speed.fetch(stream)
+                state, metrics = train_step(state, shard_batch(mesh, batch), np.float32(schedule(step)))
+                _read(run, unread)
+                unread = _Unread(step + 1, metrics, image_ids)
+    return state
+
+
+def _resume(checkpoints: Checkpoints, state: TrainState, num_steps: int) -> tuple[TrainState, float]:
+    restored = checkpoints.restore_latest(state)
+    if restored is None:
+        return state, 0.0
+    if restored[0].step > num_steps:
+        raise InputError(
+            f"{checkpoints.directory} holds a checkpoint of step {int(restored[0].step)}, past the "
+            f"{num_steps} steps of this run; use another workdir, or as many steps as before"
+        )
+    return restored
+
+
+def _is_due(run: _Run, step: int, every: int) -> bool:
+    if step == run.start_step:
+        return False
+    return step == run.num_steps or (every > 0 and step % every == 0)
+
+
+def _read(run: _Run, unread: _Unread | None) -> None:
+    """Wait for an update, stop if its loss is not finite, and log it if it is time."""
+    if unread is None:
+        return
+    step = unread.step
+    metrics = {key: float(value) for key, value in jax.device_get(dict(unread.metrics)).items()}
+    _check_finite(run, unread, metrics)
+    if step % run.log_every == 0 or step in (run.start_step + 1, run.num_steps):
+        metrics |= run.speed.metrics(run.num_steps - step)
+        run.log.write(step, metrics)
+        _say(progress_line(run.name, run.num_steps, step, metrics))
+
+
+def _save(run: _Run, state: TrainState, evaluate: Evaluate | None) -> None:
+    """Evaluate if asked, then save; the score goes into the checkpoint, so that the best is known later."""
+    score = None
+    with run.speed.pause():
+        if evaluate is not None:
+            scores = evaluate(eval_variables(state))
+            run.log.write(int(state.step), scores)
+            _say(
+                f"{run.name} step {int(state.step)}  " + "  ".join(f"{k} {v:.4g}" for k, v in scores.items())
+            )
+            if run.best_metric not in scores:
+                raise InputError(f"best_metric is {run.best_metric!r}; evaluation gives {sorted(scores)}")
+            score = float(scores[run.best_metric])
+        run.checkpoints.save(state, score=score, training_secs=run.speed.training_secs)
+
+
+def _check_finite(run: _Run, unread: _Unread, metrics: Mapping[str, float]) -> None:
+    watched = {key: metrics[key] for key in ("train/loss", "train/gradient_norm")}
+    if all(math.isfinite(value) for value in watched.values()):
+        return
+    last = run.checkpoints.latest_step()
+    more = f" and {len(unread.image_ids) - 8} more" if len(unread.image_ids) > 8 else ""
+    raise NonFiniteLossError(
+        f"{run.name}: not finite at step {unread.step}: "
+        + ", ".join(f"{key} {value:g}" for key, value in metrics.items() if key.startswith("train/"))
+        + f"\n  images of that batch: {', '.join(unread.image_ids[:8])}{more}"
+        + f"\n  last good checkpoint: {f'step {last} in {run.checkpoints.directory}' if last else 'none yet'}"
+        + "\n  try a lower learning rate, clip_norm 10, or a smaller alpha with the loss normalisation on; "
+        "if it comes back at the same step, look at the boxes of these images"
+    )
+
+
+def _say(line: str) -> None:
+    if jax.process_index() == 0:
+        print(line, flush=True)

@@ -1,0 +1,56 @@
+"""How fast a stage trains: images a second, the share of time spent waiting for data, time left.
+
+The loop calls `fetch` for every batch, wraps evaluation in `pause`, and reads `metrics` at each log line.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from selftrain_jax.types import Batch
+
+
+class Speed:
+    """Counts since the last reading; `training_secs` counts all, earlier sessions and pauses included."""
+
+    def __init__(self, earlier_secs: float = 0.0) -> None:
+        self._begin = time.monotonic() - earlier_secs
+        self._restart()
+
+    @property
+    def training_secs(self) -> float:
+        """Seconds of this stage so far, over all its sessions."""
+        return time.monotonic() - self._begin
+
+    def fetch(self, stream: Iterator[tuple[Batch, list[str]]]) -> tuple[Batch, list[str]]:
+        """Take the next batch and its image ids, and count the wait."""
+        begin = time.monotonic()
+        batch, image_ids = next(stream)
+        self._wait_secs += time.monotonic() - begin
+        self._steps += 1
+        self._images += len(batch.is_pseudo)
+        return batch, image_ids
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave what runs inside (evaluation, checkpoints) out of the speed."""
+        begin = time.monotonic()
+        yield
+        self._since += time.monotonic() - begin
+
+    def metrics(self, steps_left: int) -> dict[str, float]:
+        """Read the speed since the last reading and start counting again."""
+        elapsed_secs = max(time.monotonic() - self._since, 1e-9)
+        metrics = {
+            "speed/images_per_second": self._images / elapsed_secs,
+            "speed/data_wait_share": self._wait_secs / elapsed_secs,
+            "speed/eta_secs": steps_left * elapsed_secs / max(self._steps, 1),
+        }
+        self._restart()
+        return metrics
+
+    def _restart(self) -> None:
+        self._since = time.monotonic()
+        self._wait_secs = 0.0
+        self._steps = 0
+        self._images = 0

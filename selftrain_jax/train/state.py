@@ -1,0 +1,68 @@
+"""All that changes while the teacher or the student trains, in one value.
+
+`create_state` allocates it; `eval_variables` gives what evaluation and pseudo-labelling use.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from selftrain_jax.selftrain.loss_norm import LossNormalizer, LossNormState
+from selftrain_jax.types import Task, Variables
+
+
+class TrainState(NamedTuple):
+    """Everything a resumed run needs. `rng` never changes: each step folds its number in."""
+
+    step: Int[Array, ""]  # updates done
+    variables: Variables
+    opt_state: optax.OptState
+    loss_norm: LossNormState
+    rng: PRNGKeyArray
+    ema: Any  # moving average of the params, or () when none is kept
+
+
+def create_state(
+    task: Task,
+    tx: optax.GradientTransformation,
+    normalizer: LossNormalizer,
+    rng: PRNGKeyArray,
+    with_ema: bool = False,
+) -> TrainState:
+    """Initialise the network and the optimizer at step 0."""
+    init_rng, train_rng = jax.random.split(rng)
+    variables = jax.jit(task.init)(init_rng)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        variables=variables,
+        opt_state=tx.init(variables["params"]),
+        loss_norm=normalizer.init(),
+        rng=train_rng,
+        ema=_copy(variables["params"]) if with_ema else (),
+    )
+
+
+def with_variables(state: TrainState, variables: Variables) -> TrainState:
+    """Start from given weights (the teacher's, or imported ones); a kept average starts there too.
+
+    The weights are copied, because the train step gives the memory of its state away.
+    """
+    variables = _copy(variables)
+    return state._replace(variables=variables, ema=_copy(variables["params"]) if has_ema(state) else ())
+
+
+def eval_variables(state: TrainState) -> Variables:
+    """Give the variables to evaluate: the averaged params where an average is kept."""
+    return {**state.variables, "params": state.ema} if has_ema(state) else state.variables
+
+
+def has_ema(state: TrainState) -> bool:
+    """Tell whether the state keeps a moving average of its params."""
+    return state.ema != ()
+
+
+def _copy(tree: Any) -> Any:
+    return jax.tree.map(jnp.array, tree)

@@ -1,0 +1,145 @@
+"""One update of the teacher or the student; a batch without pseudo labels makes it plain training.
+
+`make_train_step` gives the pure function, `jit_train_step` compiles it over a mesh.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
+from jaxtyping import PRNGKeyArray
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.loss_norm import LossNormalizer, LossNormState
+from selftrain_jax.train.state import TrainState, has_ema
+from selftrain_jax.types import Batch, Metrics, Task, Variables
+
+TrainStep = Callable[[TrainState, Batch, ArrayLike], tuple[TrainState, Metrics]]
+
+
+class _Pass(NamedTuple):
+    """What a forward and backward pass hands on to the next slice of the batch."""
+
+    variables: Variables
+    loss_norm: LossNormState
+
+
+def make_train_step(
+    task: Task,
+    tx: optax.GradientTransformation,
+    normalizer: LossNormalizer,
+    *,
+    accumulation: int = 1,
+    ema_decay: float = 0.0,
+) -> TrainStep:
+    """Make `(state, batch, learning_rate) -> (state, metrics)`: w = w - learning_rate * tx(gradient).
+
+    With `accumulation` > 1 the batch is worked off in so many slices whose gradients are averaged.
+    An average that the state keeps follows: ema = ema_decay * ema + (1 - ema_decay) * w.
+
+    Paper: section 3.2.
+    Differs: with accumulation, BatchNorm and the averages of the loss normalisation see the slices
+    one after the other, as if each were a batch. The paper's detectors keep no average of weights.
+    """
+    gradient = partial(_gradient, task, normalizer)
+
+    def train_step(state: TrainState, batch: Batch, learning_rate: ArrayLike) -> tuple[TrainState, Metrics]:
+        rng = jax.random.fold_in(state.rng, state.step)
+        begin = _Pass(state.variables, state.loss_norm)
+        if accumulation == 1:
+            grads, end, metrics = gradient(begin, batch, rng)
+        else:
+            grads, end, metrics = _accumulate(gradient, begin, batch, rng, accumulation)
+        old_params = state.variables["params"]
+        updates, opt_state = tx.update(grads, state.opt_state, old_params)
+        params = jax.tree.map(lambda w, update: w - learning_rate * update, old_params, updates)
+        new_state = TrainState(
+            step=state.step + 1,
+            variables={**end.variables, "params": params},
+            opt_state=opt_state,
+            loss_norm=end.loss_norm,
+            rng=state.rng,
+            ema=_move_ema(state.ema, params, ema_decay) if has_ema(state) else (),
+        )
+        return new_state, {
+            **metrics,
+            "train/gradient_norm": optax.global_norm(grads),
+            "train/learning_rate": jnp.asarray(learning_rate, jnp.float32),
+        }
+
+    return train_step
+
+
+def jit_train_step(train_step: TrainStep, mesh: Mesh) -> TrainStep:
+    """Compile a step: state on every device, batch split over axis `data`, old state given away."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    return jax.jit(
+        train_step,
+        in_shardings=(everywhere, split, everywhere),
+        out_shardings=(everywhere, everywhere),
+        donate_argnums=0,
+    )
+
+
+def _gradient(
+    task: Task, normalizer: LossNormalizer, begin: _Pass, batch: Batch, rng: PRNGKeyArray
+) -> tuple[Any, _Pass, Metrics]:
+    """Differentiate the normalised loss; `task.loss` returns the collections that it changed."""
+
+    def loss_of(params: Any) -> tuple[jax.Array, tuple[_Pass, Metrics]]:
+        terms, changed = task.loss({**begin.variables, "params": params}, batch, rng)
+        loss, loss_norm, metrics = normalizer.update(terms, begin.loss_norm)
+        variables = {**begin.variables, **changed, "params": begin.variables["params"]}
+        return loss, (_Pass(variables, loss_norm), {**terms.metrics, **metrics})
+
+    grads, (end, metrics) = jax.grad(loss_of, has_aux=True)(begin.variables["params"])
+    return grads, end, metrics
+
+
+def _accumulate(
+    gradient: Callable[[_Pass, Batch, PRNGKeyArray], tuple[Any, _Pass, Metrics]],
+    begin: _Pass,
+    batch: Batch,
+    rng: PRNGKeyArray,
+    accumulation: int,
+) -> tuple[Any, _Pass, Metrics]:
+    """Average gradients and metrics over the slices of the batch, one slice in memory at a time."""
+
+    def work_off(carry: tuple[_Pass, Any], index_and_slice: tuple[jax.Array, Batch]) -> tuple[Any, Metrics]:
+        (begin, total), (index, part) = carry, index_and_slice
+        grads, end, metrics = gradient(begin, part, jax.random.fold_in(rng, index))
+        return (end, jax.tree.map(jnp.add, total, grads)), metrics
+
+    parts = jax.tree.map(partial(_slices, accumulation=accumulation), batch)
+    zeros = jax.tree.map(jnp.zeros_like, begin.variables["params"])
+    (end, total), metrics = jax.lax.scan(work_off, (begin, zeros), (jnp.arange(accumulation), parts))
+    mean_grads = jax.tree.map(lambda grad: grad / accumulation, total)
+    return mean_grads, end, jax.tree.map(partial(jnp.mean, axis=0), metrics)
+
+
+def _slices(leaf: jax.Array, accumulation: int) -> jax.Array:
+    """Deal neighbouring pairs (human, pseudo) out to the slices, so that each gets half of each.
+
+    [B, ...] -> [accumulation, B / accumulation, ...]. Dealing keeps every example on its device.
+
+    Raises:
+        InputError: the slices would not all hold the same, even number of images.
+    """
+    batch_size = leaf.shape[0]
+    if batch_size % (2 * accumulation):
+        raise InputError(
+            f"batch {batch_size} cannot be split into {accumulation} slices of human/pseudo pairs; "
+            f"use a multiple of {2 * accumulation} or another accumulation"
+        )
+    pairs = leaf.reshape(-1, accumulation, 2, *leaf.shape[1:])
+    return jnp.moveaxis(pairs, 1, 0).reshape(accumulation, -1, *leaf.shape[1:])
+
+
+def _move_ema(ema: Any, params: Any, decay: float) -> Any:
+    return jax.tree.map(lambda average, w: average + (1.0 - decay) * (w - average), ema, params)

@@ -1,0 +1,92 @@
+"""The names that data flows through. Imports nothing of the package.
+
+Letters in shapes: B examples, H W pixels, C channels, A anchors of all levels, M box slots of an
+image (padded), K classes (channel 0 is the background), D detections kept.
+Boxes are yxyx pixels of the network's input unless the name says otherwise.
+NamedTuples hold traced data, frozen dataclasses hold static choices.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
+
+Variables = dict[str, Any]
+"""A linen variable dict: `params` and, with BatchNorm, `batch_stats`."""
+
+Metrics = Mapping[str, Array]
+"""Scalars by name, `group/name`."""
+
+
+class Category(NamedTuple):
+    """A class of objects: `id` is its channel in the class head (from 1; 0 is the background)."""
+
+    id: int
+    name: str
+
+
+class Example(TypedDict, total=False):
+    """One image with what is known of it, on the host. An absent key is absent, never None."""
+
+    image: UInt8[np.ndarray, "H W 3"]
+    image_id: str
+    boxes: Float[np.ndarray, "N 4"]  # float32, yxyx pixels of this image
+    classes: Int[np.ndarray, " N"]  # int32, Category.id
+    scores: Float[np.ndarray, " N"]  # float32; pseudo labels only
+    is_crowd: Bool[np.ndarray, " N"]
+    areas: Float[np.ndarray, " N"]  # float32, px² of the object itself; where unknown, the box counts
+    is_ignore: Bool[np.ndarray, " N"]  # pseudo boxes between the two thresholds: neither object nor background
+    mask: UInt8[np.ndarray, "H W"]  # class id of each pixel, 255 = ignore
+    is_pseudo: bool
+
+
+class BoxTargets(NamedTuple):
+    """Boxes of a batch, padded to M slots an image.
+
+    `valid` marks the slots that hold a box. Where `ignore` is also set the box is a region in
+    which anchors are neither object nor background.
+    """
+
+    boxes: Float[Array, "B M 4"]
+    classes: Int[Array, "B M"]
+    valid: Bool[Array, "B M"]
+    ignore: Bool[Array, "B M"]
+
+
+class Batch(NamedTuple):
+    """What a training step sees. Images are normalised (mean 0, deviation 1), zero where padded."""
+
+    images: Float[Array, "B H W 3"]
+    targets: BoxTargets
+    is_pseudo: Bool[Array, " B"]
+
+
+class Detections(NamedTuple):
+    """Boxes found, best first; unused slots have `valid` False, score 0 and class 0."""
+
+    boxes: Float[Array, "B D 4"]
+    scores: Float[Array, "B D"]
+    classes: Int[Array, "B D"]
+    valid: Bool[Array, "B D"]
+
+
+class LossTerms(NamedTuple):
+    """The task's loss on each source, each by its own normaliser, 0 where a source is absent."""
+
+    human: Float[Array, ""]
+    pseudo: Float[Array, ""]
+    num_human: Float[Array, ""]  # images from each source in the batch
+    num_pseudo: Float[Array, ""]
+    metrics: dict[str, Float[Array, ""]]
+
+
+class Task(NamedTuple):
+    """The pure functions that make a trainer's task; everything static is closed over.
+
+    `loss` runs the network once in training mode and returns the new `batch_stats` too.
+    """
+
+    init: Callable[[PRNGKeyArray], Variables]
+    loss: Callable[[Variables, Batch, PRNGKeyArray], tuple[LossTerms, Variables]]
+    predict: Callable[[Variables, Float[Array, "B H W 3"]], Detections]
