@@ -4,10 +4,11 @@ from configs import common
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:
-    """Handwritten digits on photographs: few labelled scenes, many unlabelled ones."""
+def get_config(arguments: str | None = None) -> ConfigDict:
+    """Handwritten digits on photographs, few labelled scenes, many unlabelled; reads `seed=0`."""
+    chosen = common.parse_arguments(arguments, seed=0)
     config = common.get_config()
-    config.name = "quickstart"
+    config.name, config.seed = "quickstart", chosen["seed"]
     config.data.kind = "builtin"
     config.data.builtin = dict(train=100, val=60, test=300, unlabeled=1000)
     config.unlabeled.kind = "builtin"

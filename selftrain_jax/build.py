@@ -19,7 +19,6 @@ from selftrain_jax.data.coco_json import read_coco_json
 from selftrain_jax.data.image_folder import read_image_folder
 from selftrain_jax.data.label_fraction import label_fraction
 from selftrain_jax.data.source import Source, subset, without_labels
-from selftrain_jax.data.tfds_source import read_tfds
 from selftrain_jax.data.voc_xml import read_voc
 from selftrain_jax.detection.nms import HardNMS, SoftNMS
 from selftrain_jax.detection.postprocess import Postprocess
@@ -102,6 +101,8 @@ def _open(where: ConfigDict, split: str, classes: str, bad_boxes: str) -> Source
         names = tuple(filter(None, classes.split(","))) or None
         return read_voc(root, split, names, bad_boxes=bad_boxes)
     if where.kind == "tfds":
+        from selftrain_jax.data.tfds_source import read_tfds
+
         return read_tfds(where.tfds, split, data_dir=where.dir or None)
     raise InputError(f"config.data.kind={where.kind!r} is not one of builtin, coco, voc, tfds")
 
@@ -121,6 +122,8 @@ def _unlabeled(config: ConfigDict, train: Source, remainder: np.ndarray) -> Sour
         num_images, size_px = config.data.builtin.unlabeled, config.image.size_px
         return read_builtin("unlabeled", num_images=num_images, seed=config.seed, image_size_px=size_px)
     if where.kind == "tfds":
+        from selftrain_jax.data.tfds_source import read_tfds
+
         return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
     return _open(where, where.split, config.data.classes, config.data.bad_boxes)
 

@@ -5,11 +5,9 @@ part of COCO (train, val, test) and of its unlabelled images where a machine has
 
 Splits share no handwriting and no photograph, except that `unlabeled` shows the photographs of
 `train` and two more. Unlabelled images are cheap, so that split has more handwriting (six runs of
-it, of which train's three are no part) and more photographs than `train`; `test` draws on
-handwriting and photographs that no other split has.
+it beside train's three) and more photographs than `train`; `test` draws on handwriting and
+photographs that no other split has.
 """
-
-from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,12 +18,13 @@ from selftrain_jax.data.source import Source, encode_png
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category, Example
 
-Split = Literal["train", "val", "test", "unlabeled"]
 SPLITS = ("train", "val", "test", "unlabeled")
 CATEGORIES = tuple(Category(digit + 1, str(digit)) for digit in range(10))
 MIN_SIZE_PX = 64
 
-# scikit-learn's digits stand in runs of one writer each (13 writers, 14 runs); where the runs begin.
+# scikit-learn's digits stand in runs by writer; where the runs begin. The borders are inferred from the
+# order of the classes (14 runs for 13 writers, so one writer may have two): disjoint runs are disjoint
+# pictures for certain, disjoint writers very nearly.
 RUN_STARTS = (0, 130, 256, 386, 516, 646, 776, 915, 1029, 1157, 1287, 1415, 1545, 1667, 1797)
 _RUNS = {"train": range(0, 3), "unlabeled": range(3, 9), "val": range(9, 11), "test": range(11, 14)}
 _PHOTOS = {
@@ -36,13 +35,13 @@ _PHOTOS = {
 }
 
 
-def split_pool(split: Split) -> Pool:
+def split_pool(split: str) -> Pool:
     """Return the handwriting and the photographs that a split draws from."""
     runs = _RUNS[split]
     return Pool(tuple(range(RUN_STARTS[runs.start], RUN_STARTS[runs.stop])), _PHOTOS[split])
 
 
-def read_builtin(split: Split, *, num_images: int, seed: int = 0, image_size_px: int = 128) -> Source:
+def read_builtin(split: str, *, num_images: int, seed: int = 0, image_size_px: int = 128) -> Source:
     """Draw a split of any length; image `i` depends on (seed, split, i) alone, not on `num_images`.
 
     `unlabeled` is labelled too, to measure pseudo labels against: hand it to the teacher through

@@ -19,7 +19,7 @@ from selftrain_jax.errors import InputError
 
 def export_image_ids(image_ids: Sequence[str]) -> list[int] | list[str]:
     """Give integers back when all ids are digits that an integer keeps ("7", not "007")."""
-    if all(image_id.isascii() and image_id.isdigit() and str(int(image_id)) == image_id for image_id in image_ids):
+    if all(_is_integer(image_id) for image_id in image_ids):
         return [int(image_id) for image_id in image_ids]
     return list(image_ids)
 
@@ -36,7 +36,8 @@ def write_coco_json(source: Source, path: str | os.PathLike) -> None:
         raise InputError(f"{source.name} has no labels to write. Name a labelled data set.")
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for index, image_id in enumerate(export_image_ids(source.image_ids)):
+    ids: Sequence[int | str] = export_image_ids(source.image_ids)
+    for index, image_id in enumerate(ids):
         images.append(_image_record(source, index, image_id))
         example = source.read_labels(index)
         boxes_xywh = _to_xywh(example["boxes"]).tolist()
@@ -73,6 +74,10 @@ def to_coco_results(
         {"image_id": image_id, "category_id": int(class_id), "bbox": box, "score": float(score)}
         for box, score, class_id in zip(_to_xywh(boxes_yxyx).tolist(), scores, classes, strict=True)
     ]
+
+
+def _is_integer(image_id: str) -> bool:
+    return image_id.isascii() and image_id.isdecimal() and str(int(image_id)) == image_id
 
 
 def _to_xywh(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:

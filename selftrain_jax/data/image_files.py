@@ -24,9 +24,7 @@ def read_encoded_file(path: pathlib.Path) -> bytes:
     return encoded if encoded_suffix(encoded) else encode_png(decode_image(encoded, str(path)))
 
 
-def read_image_file(
-    path: pathlib.Path, size_px: tuple[int, int] | None = None
-) -> UInt8[np.ndarray, "H W 3"]:
+def read_image_file(path: pathlib.Path, size_px: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """Decode a file, and hold it against the (height, width) that its annotation states.
 
     Raises: InputError when it does not decode or has another size: then the boxes would not fit.
@@ -34,9 +32,10 @@ def read_image_file(
     image = decode_image(read_file(path), str(path))
     if size_px is not None and image.shape[:2] != size_px:
         raise InputError(
-            f"{path}: the image is {image.shape[1]} x {image.shape[0]} pixels (width x height), its annotation "
-            f"says {size_px[1]} x {size_px[0]}, so its boxes would not fit. Annotate the image as it is now; if "
-            "width and height are swapped, the file carries an EXIF rotation: rotate its pixels and drop the tag."
+            f"{path}: the image is {image.shape[1]} x {image.shape[0]} pixels (width x height), its "
+            f"annotation says {size_px[1]} x {size_px[0]}, so its boxes would not fit. Annotate the image as "
+            "it is now; if width and height are swapped, the file carries an EXIF rotation: rotate its "
+            "pixels and drop the tag."
         )
     return image
 

@@ -23,12 +23,14 @@ def read_image_folder(root: str | os.PathLike) -> Source:
     folder = require_folder(pathlib.Path(root), "the image folder")
     image_ids = tuple(sorted(_relative_paths(folder)))
     if not image_ids:
-        raise InputError(f"{folder}: holds no images; expected files named {', '.join('*' + s for s in SUFFIXES)}.")
+        raise InputError(
+            f"{folder}: holds no images; expected files named {', '.join('*' + s for s in SUFFIXES)}."
+        )
     outside = [image_id for image_id in image_ids if path_inside(folder, image_id) is None]
     if outside:
         raise InputError(
-            f"{folder}: {len(outside)} images are links out of this folder, the first {outside[:5]}. Copy the "
-            "files here or name the folder that really holds them."
+            f"{folder}: {len(outside)} images are links out of this folder, the first {outside[:5]}. Copy "
+            "the files here or name the folder that really holds them."
         )
     return Source(
         name=f"folder:{folder.name}",

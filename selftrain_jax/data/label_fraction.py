@@ -24,7 +24,9 @@ def label_fraction(
     Paper: 20 %, 50 % and 100 % of COCO; how the subsets were drawn is not stated.
     """
     if not 0 < percent <= 100:
-        raise InputError(f"label percentage is {percent}; expected above 0 and at most 100, as 1, 2, 5, 10 or 20.")
+        raise InputError(
+            f"label percentage is {percent}; expected above 0 and at most 100, as 1, 2, 5, 10 or 20."
+        )
     if num_examples < 1:
         raise InputError("there are no images to choose the labelled ones from. Check the training split.")
     if seed < 0 or fold < 0:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from selftrain_jax.data.source import Problem
 from selftrain_jax.errors import InputError
@@ -91,5 +91,5 @@ def nearest_names(name: str, names: Iterable[str]) -> str:
     return f"known: {', '.join(known[:10])}{' ...' if len(known) > 10 else ''}"
 
 
-def _has_area(boxes: Float[np.ndarray, "N 4"]) -> np.ndarray:
-    return (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+def _has_area(boxes: Float[np.ndarray, "N 4"]) -> Bool[np.ndarray, " N"]:
+    return np.all(boxes[:, :2] < boxes[:, 2:], axis=1)

@@ -206,8 +206,8 @@ def _float_feature(tf: Any, values: Any) -> Any:
 def _disk_full(path: Path) -> InputError:
     free = shutil.disk_usage(path.parent).free / 2**20
     return InputError(
-        f"{path}: the disk is full ({free:.0f} MiB free in {path.parent}); the half-written file was removed. "
-        "Free some space and run the same command again: it goes on at this shard."
+        f"{path}: the disk is full ({free:.0f} MiB free in {path.parent}); the half-written file was "
+        "removed. Free some space and run the same command again: it goes on at this shard."
     )
 
 

@@ -87,7 +87,7 @@ def photo(name: str, short_side_px: int) -> Image.Image:
         picture = stored.convert("RGB")
     scale = short_side_px / min(picture.size)
     return picture.resize(
-        (math.ceil(picture.width * scale), math.ceil(picture.height * scale)), Image.LANCZOS
+        (math.ceil(picture.width * scale), math.ceil(picture.height * scale)), Image.Resampling.LANCZOS
     )
 
 
@@ -112,7 +112,7 @@ def _smooth_ink(cells: np.ndarray) -> Image.Image:
     top, left = (2 + round((7 - places.min() - places.max()) / 2) for places in (rows, columns))
     padded = np.zeros((CELLS, CELLS), np.uint8)
     padded[top : top + 8, left : left + 8] = levels
-    return Image.fromarray(padded).resize((INK_PX, INK_PX), Image.LANCZOS)
+    return Image.fromarray(padded).resize((INK_PX, INK_PX), Image.Resampling.LANCZOS)
 
 
 def _draw(segments: np.ndarray, width_px: float) -> Image.Image:
@@ -121,7 +121,7 @@ def _draw(segments: np.ndarray, width_px: float) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     for segment in segments * CELL_PX:
         draw.line([float(place) for place in segment], fill=255, width=round(width_px))
-    return sheet.resize((CELLS, CELLS), Image.BOX).resize((INK_PX, INK_PX), Image.LANCZOS)
+    return sheet.resize((CELLS, CELLS), Image.Resampling.BOX).resize((INK_PX, INK_PX), Image.Resampling.LANCZOS)
 
 
 def _letter(rng: np.random.Generator) -> Image.Image:
@@ -141,7 +141,7 @@ def _blob(rng: np.random.Generator) -> Image.Image:
     coarse = np.zeros((6, 6), np.uint8)
     coarse[1:5, 1:5] = rng.integers(0, 256, (4, 4))
     coarse[2:4, 2:4] = 255
-    return Image.fromarray(coarse).resize((INK_PX, INK_PX), Image.BICUBIC)
+    return Image.fromarray(coarse).resize((INK_PX, INK_PX), Image.Resampling.BICUBIC)
 
 
 def _half_digit(rng: np.random.Generator, index: int) -> Image.Image:

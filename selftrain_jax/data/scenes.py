@@ -17,13 +17,14 @@ from selftrain_jax.data import scene_material as material
 MIN_VISIBLE_FRAC = 0.4  # of a digit's stroke that lies in the image and under no other digit
 PLACEMENTS = 10  # tries before a digit is left out of a crowded scene
 MAX_DIGITS = 6
-MAX_DISTRACTORS = 5
+MAX_DISTRACTORS = 4
 DIGIT_HEIGHT_FRAC = (0.125, 0.44)  # of the image: 16 to 56 px in 128
 DISTRACTOR_HEIGHT_FRAC = (0.1, 0.5)
 ANGLE_DEGREES = 25
 SHEAR = 0.25
+NARROWING = (0.9, 1.25)
 INK_LEVEL = (0.4, 0.6)  # from which share of full ink a stroke begins: lower is thicker
-CONTRAST = (20, 110)  # grey levels between a stroke and the mean of what lies under it
+CONTRAST = (28, 120)  # grey levels between a stroke and the mean of what lies under it
 
 
 class Pool(NamedTuple):
@@ -131,13 +132,18 @@ def _draw_height(rng: np.random.Generator, range_frac: tuple[float, float], size
 def _warp(rng: np.random.Generator, ink: Image.Image, height_px: float) -> Float[np.ndarray, "h w"]:
     """Turn, slant and scale an ink to 8 cells = `height_px`, and cut it out with an edge of about a pixel."""
     angle = math.radians(rng.uniform(-ANGLE_DEGREES, ANGLE_DEGREES))
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    slant = np.array([[rng.uniform(0.8, 1.1), rng.uniform(-SHEAR, SHEAR)], [0, 1]])
-    inverse = np.linalg.inv(turn @ slant) * (8 * material.CELL_PX / height_px)
+    cos, sin, narrow, shear = (
+        math.cos(angle),
+        math.sin(angle),
+        rng.uniform(*NARROWING),
+        rng.uniform(-SHEAR, SHEAR),
+    )
+    scale = 8 * material.CELL_PX / height_px  # of this inverse map: from the image to the ink
+    inverse = scale * np.array([[narrow * cos + shear * sin, shear * cos - narrow * sin], [sin, cos]])
     side_px = math.ceil(height_px * material.CELLS / 8)
     shift = material.INK_PX / 2 - inverse @ (side_px / 2, side_px / 2)
     matrix = (*inverse[0], shift[0], *inverse[1], shift[1])
-    warped = np.asarray(ink.transform((side_px, side_px), Image.AFFINE, matrix, Image.BILINEAR), np.float32)
+    warped = np.asarray(ink.transform((side_px, side_px), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR), np.float32)
     edge = min(1.0, 8 / height_px)  # change of level in a pixel across a stroke's edge
     return np.clip((warped / 255 - np.float32(rng.uniform(*INK_LEVEL))) / np.float32(edge) + 0.5, 0, 1)
 
@@ -150,14 +156,10 @@ def _place(rng: np.random.Generator, alpha: np.ndarray, category_id: int, size_p
     return Stamp(cut, max(0, top), max(0, left), category_id)
 
 
-def _tight_box(visible: np.ndarray, stamp: Stamp) -> tuple[int, int, int, int]:
+def _tight_box(visible: np.ndarray, stamp: Stamp) -> list[int]:
     rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
-    return (
-        stamp.top + rows[0],
-        stamp.left + columns[0],
-        stamp.top + rows[-1] + 1,
-        stamp.left + columns[-1] + 1,
-    )
+    corners = np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
+    return (corners + np.tile([stamp.top, stamp.left], 2)).tolist()
 
 
 def _background(
@@ -168,7 +170,7 @@ def _background(
     side_px = rng.uniform(0.75, 2) * size_px
     left, top = rng.uniform(0, 1) * (picture.width - side_px), rng.uniform(0, 1) * (picture.height - side_px)
     box = (left, top, left + side_px, top + side_px)
-    crop = picture.resize((size_px, size_px), Image.BILINEAR, box=box)
+    crop = picture.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box)
     brightness = rng.uniform(60, 195) + rng.uniform(-20, 20, 3)
     levels = (np.arange(256) - np.asarray(crop).mean()) * rng.uniform(0.5, 1.1) + brightness[:, None]
     crop = crop.point(np.clip(levels, 0, 255).astype(int).ravel().tolist())

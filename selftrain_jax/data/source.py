@@ -128,7 +128,9 @@ def _open_header(encoded: bytes, where: str) -> Image.Image:
     if image.width * image.height > MAX_IMAGE_PIXELS:
         raise _too_large(where, f"{image.width} x {image.height} pixels")
     if image.mode[0] in "IF":
-        raise InputError(f"{where}: pixels of mode {image.mode}; expected 8 bits a channel. Convert the image.")
+        raise InputError(
+            f"{where}: pixels of mode {image.mode}; expected 8 bits a channel. Convert the image."
+        )
     return image
 
 

@@ -35,6 +35,9 @@ class _Image(NamedTuple):
     objects: list[Element]
 
 
+_Trees = dict[str, tuple[pathlib.Path, Element]]  # image id -> file and its root element
+
+
 class _Split(NamedTuple):
     categories: tuple[Category, ...]
     images: list[_Image]
@@ -89,7 +92,9 @@ def _read(root: pathlib.Path, split: str, classes: Sequence[str] | None) -> tupl
     root = require_folder(root, "the VOC folder")
     xml_root = require_folder(root / "Annotations", "the folder of annotations")
     image_root = require_folder(root / "JPEGImages", "the folder of images")
-    trees, problems = _parse_files(_split_files(root, xml_root, split))
+    trees, problems = _parse_split(root, xml_root, split)
+    if classes is not None and len(set(classes)) < len(classes):
+        raise InputError(f"the class names {list(classes)} repeat; expected each once.")
     names = tuple(classes) if classes is not None else _all_names(xml_root, trees, problems)
     images = []
     for image_id, (xml, tree) in trees.items():
@@ -106,3 +111,118 @@ def _read(root: pathlib.Path, split: str, classes: Sequence[str] | None) -> tupl
     return _Split(categories, images, table), [*problems, *more, *bad]
 
 
+def _parse_split(root: pathlib.Path, xml_root: pathlib.Path, split: str) -> tuple[_Trees, list[Problem]]:
+    list_path, image_ids = _read_image_ids(root, split)
+    trees: _Trees = {}
+    problems = []
+    for line, image_id in image_ids:
+        where = f"{list_path}:{line}"
+        path = path_inside(xml_root, f"{image_id}.xml")
+        if path is None:
+            problems.append(Problem("malformed", where, f"image id {image_id!r} leaves {xml_root}"))
+        elif image_id in trees:
+            problems.append(Problem("duplicate_id", where, f"image {image_id} is listed twice"))
+        elif not path.is_file():
+            problems.append(Problem("malformed", where, f"image {image_id} has no annotation file {path}"))
+        else:
+            try:
+                trees[image_id] = (path, parse_xml(path))
+            except InputError as error:
+                problems.append(Problem("malformed", str(path), str(error)))
+    return trees, problems
+
+
+def _read_image_ids(root: pathlib.Path, split: str) -> tuple[pathlib.Path, list[tuple[int, str]]]:
+    """Read the split's list, with line numbers. Raises: InputError naming the splits there are."""
+    folder = root / "ImageSets" / "Main"
+    path = folder / f"{split}.txt"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))[:20]) or "none"
+        raise InputError(f"{path}: there is no split {split!r}; splits found: {known}. Name one of them.")
+    try:
+        lines = read_file(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error}). Expected one image id a line.") from error
+    image_ids = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if not image_ids:
+        raise InputError(f"{path}: is empty; expected one image id a line.")
+    return path, image_ids
+
+
+def _all_names(xml_root: pathlib.Path, trees: _Trees, problems: list[Problem]) -> tuple[str, ...]:
+    """Collect the class names of every XML in the folder; files that do not parse join `problems`."""
+    parsed = dict(trees.values())
+    bad = {problem.where for problem in problems}
+    for path in sorted(xml_root.rglob("*.xml")):
+        if path in parsed or str(path) in bad:
+            continue
+        try:
+            parsed[path] = parse_xml(path)
+        except InputError as error:
+            problems.append(Problem("malformed", str(path), str(error)))
+    names = {item.find_text("name") for tree in parsed.values() for item in _objects(tree)}
+    return tuple(sorted(name for name in names if name))
+
+
+def _objects(tree: Element) -> list[Element]:
+    return [child for child in tree.children if child.tag == "object"]
+
+
+def _read_image(
+    image_id: str, xml: pathlib.Path, tree: Element, image_root: pathlib.Path
+) -> _Image | Problem:
+    file_name = tree.find_text("filename")
+    if file_name is None:
+        return Problem("malformed", f"{xml}:{tree.line}", "has no <filename>; expected the name of its image")
+    path = find_image(image_root, file_name, str(xml))
+    if isinstance(path, Problem):
+        return path
+    try:
+        size_px = _stated_size(tree) or image_size(read_file(path), str(path))
+    except InputError as error:
+        return Problem("malformed", str(path), str(error))
+    return _Image(image_id, xml, path, size_px, _objects(tree))
+
+
+def _stated_size(tree: Element) -> tuple[int, int] | None:
+    """Give (height, width), or None where the XML does not say, or says 0 as some tools do."""
+    height, width = (tree.find_text(f"size/{side}") or "" for side in ("height", "width"))
+    if height.isdecimal() and width.isdecimal() and int(height) > 0 and int(width) > 0:
+        return int(height), int(width)
+    return None
+
+
+def _read_boxes(images: list[_Image], names: tuple[str, ...]) -> tuple[list[Box], list[Problem]]:
+    class_ids = {name: number for number, name in enumerate(names, 1)}
+    boxes: list[Box] = []
+    problems: list[Problem] = []
+    for index, image in enumerate(images):
+        for item in image.objects:
+            box = _read_box(index, item, class_ids, image)
+            if isinstance(box, Box):
+                boxes.append(box)
+            else:
+                problems.append(box)
+    return boxes, problems
+
+
+def _read_box(index: int, item: Element, class_ids: dict[str, int], image: _Image) -> Box | Problem:
+    where = f"{image.xml}:{item.line}"
+    name = item.find_text("name")
+    if name not in class_ids:
+        message = f"image {image.image_id}: class {name!r} is not among `classes`"
+        hint = f" ({nearest_names(name, class_ids)})" if name else ""
+        return Problem("unknown_class", where, message + hint)
+    texts = [item.find_text(f"bndbox/{side}") for side in ("ymin", "xmin", "ymax", "xmax")]
+    try:
+        ymin, xmin, ymax, xmax = (float(text or "absent") for text in texts)
+    except ValueError:
+        message = (
+            f"image {image.image_id}: <bndbox> holds ymin, xmin, ymax, xmax = {texts}; expected four numbers"
+        )
+        return Problem("malformed", where, message)
+    # Corners that coincide stay so, for the check to find a box without area.
+    low_y, low_x = ymin - (ymax > ymin), xmin - (xmax > xmin)
+    return Box(
+        index, (low_y, low_x, ymax, xmax), class_ids[name], item.find_text("difficult") == "1", item.line
+    )

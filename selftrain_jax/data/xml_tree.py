@@ -65,6 +65,7 @@ def parse_xml(path: pathlib.Path) -> Element:
         parser.Parse(read_file(path), True)
     except expat.ExpatError as error:
         raise InputError(
-            f"{path}:{error.lineno}: not XML ({expat.ErrorString(error.code)}). The file may be cut off; make it again."
+            f"{path}:{error.lineno}: not XML ({expat.ErrorString(error.code)}). The file may be cut off; "
+            "make it again."
         ) from error
     return top.children[0]

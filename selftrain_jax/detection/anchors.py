@@ -43,8 +43,8 @@ def check_image_size(image_size_px: int, max_level: int) -> None:
     if image_size_px < stride or image_size_px % stride:
         below = max(image_size_px // stride, 1) * stride
         raise InputError(
-            f"image_size_px is {image_size_px}, but pyramid level {max_level} has cells of {stride} px and needs "
-            f"a multiple of that. Use {below} or {below + stride}, or a lower max_level."
+            f"image_size_px is {image_size_px}, but pyramid level {max_level} has cells of {stride} px "
+            f"and needs a multiple of that. Use {below} or {below + stride}, or a lower max_level."
         )
 
 
@@ -57,4 +57,5 @@ def _level_anchors(
     widths = (scales[:, None] * roots).ravel()
     centres = np.arange(stride / 2, image_size_px, stride)
     y, x = (c[..., None] for c in np.meshgrid(centres, centres, indexing="ij"))  # [row, column, 1]
-    return np.stack([y - heights / 2, x - widths / 2, y + heights / 2, x + widths / 2], axis=-1).reshape(-1, 4)
+    edges = (y - heights / 2, x - widths / 2, y + heights / 2, x + widths / 2)  # each [row, column, anchor]
+    return np.stack(edges, axis=-1).reshape(-1, 4)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from selftrain_jax.detection.matching import IGNORED, AnchorTargets
+from selftrain_jax.detection.matching import IGNORED
 
 
 class SourceLoss(NamedTuple):

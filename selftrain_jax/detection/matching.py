@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -80,10 +81,10 @@ def _overlaps(anchors: Float[Array, "A 4"], targets: BoxTargets) -> tuple[_Best,
 
 def _slot_of_anchor(best: _Best, claimed: Int[Array, "M B"], targets: BoxTargets) -> Int[Array, "B A"]:
     """Return the slot whose box an anchor learns, or -1."""
-    num_images, num_slots = targets.valid.shape
+    num_slots = targets.valid.shape[1]
     is_object = targets.valid & ~targets.ignore
-    claim = jnp.where(is_object, jnp.arange(num_slots), num_slots)  # of no effect in padded slots
-    images = jnp.arange(num_images)[:, None]
-    claims = jnp.full(best.iou.shape, num_slots).at[images, claimed.T].min(claim)
+    claim = jnp.where(is_object, jnp.arange(num_slots), num_slots)  # of no effect in other slots
+    unclaimed = jnp.full(best.iou.shape, num_slots)
+    claims = jax.vmap(lambda row, anchor, slot: row.at[anchor].min(slot))(unclaimed, claimed.T, claim)
     by_overlap = jnp.where(best.iou >= MATCH_IOU, best.slot, -1)
     return jnp.where(claims < num_slots, claims, by_overlap)

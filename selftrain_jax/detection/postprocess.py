@@ -1,6 +1,6 @@
 """From network outputs to detections; call `select_detections`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,10 @@ class Postprocess:
     score_threshold: float = 0.05
     pre_nms_top_k: int = 5000  # boxes of each class that enter NMS
     max_detections: int = 100  # of an image, and of each class
-    nms: HardNMS | SoftNMS = HardNMS()
+    nms: HardNMS | SoftNMS = field(default_factory=HardNMS)
+
+
+DEFAULT_POSTPROCESS = Postprocess()
 
 
 def select_detections(

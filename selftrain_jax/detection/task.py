@@ -1,8 +1,8 @@
 """RetinaNet as the four pure functions of a `Task`; call `make_detection_task`."""
 
 from collections.abc import Sequence
+from typing import cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -11,7 +11,7 @@ from selftrain_jax.detection import boxes as box_ops
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.losses import SourceLoss, box_loss, focal_loss, source_losses
 from selftrain_jax.detection.matching import match_anchors
-from selftrain_jax.detection.postprocess import Postprocess, select_detections
+from selftrain_jax.detection.postprocess import DEFAULT_POSTPROCESS, Postprocess, select_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import RetinaNet
 from selftrain_jax.types import Batch, Detections, LossTerms, Task, Variables
@@ -28,7 +28,7 @@ def make_detection_task(
     focal_gamma: float = 1.5,
     huber_delta: float = 0.1,
     box_weight: float = 50.0,
-    postprocess: Postprocess = Postprocess(),
+    postprocess: Postprocess = DEFAULT_POSTPROCESS,
 ) -> Task:
     """Close init, loss and predict over a model, its anchors and the loss's constants.
 
@@ -48,7 +48,7 @@ def make_detection_task(
     )
 
     def init(rng: PRNGKeyArray) -> Variables:
-        return model.init(rng, jnp.zeros((1, image_size_px, image_size_px, 3)), train=False)
+        return dict(model.init(rng, jnp.zeros((1, image_size_px, image_size_px, 3)), train=False))
 
     def loss(variables: Variables, batch: Batch, rng: PRNGKeyArray) -> tuple[LossTerms, Variables]:
         del rng  # this network draws nothing
@@ -60,10 +60,10 @@ def make_detection_task(
             source_losses(class_losses, box_losses, targets.num_positives, mask)
             for mask in (~batch.is_pseudo, batch.is_pseudo)
         )
-        return loss_terms(human, pseudo, box_weight), updates
+        return loss_terms(human, pseudo, box_weight), dict(updates)
 
     def predict(variables: Variables, images: Float[Array, "B H W 3"]) -> Detections:
-        logits, outputs = model.apply(variables, images, train=False)
+        logits, outputs = cast(tuple[Array, Array], model.apply(variables, images, train=False))
         boxes = box_ops.clip(box_ops.decode(outputs, jnp.asarray(anchors)), image_size_px)
         return select_detections(boxes, logits, postprocess)
 

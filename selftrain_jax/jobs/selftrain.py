@@ -6,7 +6,6 @@ Every stage has a folder and skips what is finished in it: a killed run continue
 import functools
 import pathlib
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -25,9 +24,9 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.inference import Detector, build_detector, evaluate_source, nms_settings
 from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.selftrain.manifest import read_json, write_json
-from selftrain_jax.selftrain.pseudo_check import check_pseudo_labels
+from selftrain_jax.selftrain.pseudo_checks import check_pseudo_labels
 from selftrain_jax.selftrain.pseudo_labels import write_pseudo_labels
-from selftrain_jax.selftrain.pseudo_quality import measure_quality
+from selftrain_jax.selftrain.pseudo_quality import QUALITY_FILE, write_quality
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
 from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, training_secs
 from selftrain_jax.train.loop import train
@@ -216,7 +215,7 @@ def _pseudo_source(run: Run) -> Source:
     for warning in check_pseudo_labels(
         read_json(directory / "manifest.json", "run --job=pseudo_label first"),
         human_categories=human.categories,
-        human_counts=class_counts(human),
+        human_boxes_per_class=class_counts(human),
         min_boxes_per_image=settings.min_boxes_per_image,
         max_empty_frac=settings.max_empty_frac,
         max_boxes_per_image=config.image.max_boxes,
@@ -242,16 +241,10 @@ def class_counts(source: Source) -> dict[str, int]:
 
 def _measure(run: Run, directory: pathlib.Path) -> None:
     """Write quality.json where the labels that the teacher was not shown are known."""
-    truth, path = run.sources.unlabeled_truth, directory / "quality.json"
-    if truth is None or path.exists():
-        return
-    everything = read_pseudo_labels(directory, threshold=run.config.pseudo.score_floor)
-    places = {image_id: index for index, image_id in enumerate(truth.image_ids)}
-    true_labels = [truth.read_labels(places[image_id]) for image_id in everything.image_ids]
-    labels = [everything.read_labels(index) for index in range(len(everything))]
-    quality: dict[str, Any] = measure_quality(
-        true_labels, labels, truth.categories, threshold=run.config.pseudo.threshold
-    )
-    write_json(path, quality)
-
-
+    if run.sources.unlabeled_truth is not None and not (directory / QUALITY_FILE).exists():
+        write_quality(
+            directory,
+            run.sources.unlabeled_truth,
+            threshold=run.config.pseudo.threshold,
+            per_class_thresholds=per_class_thresholds(run.config),
+        )

@@ -4,11 +4,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from selftrain_jax.errors import InputError
 from selftrain_jax.models.layers import Conv, LayerStyle, norm
 
 Features = dict[int, Float[Array, "B _ _ _"]]
 
-BACKBONE_MAX_LEVEL = 5
+BACKBONE_LEVELS = (2, 5)
 
 
 class FPN(nn.Module):
@@ -21,8 +22,19 @@ class FPN(nn.Module):
 
     @nn.compact
     def __call__(self, features: Features, *, train: bool) -> Features:
-        """Merge the backbone's features from the top down, add coarser levels, normalise each."""
-        top = min(self.max_level, BACKBONE_MAX_LEVEL)
+        """Merge the backbone's features from the top down, add coarser levels, normalise each.
+
+        Paper: detection follows RetinaNet. P6 is a strided convolution of P5, P7 of relu(P6).
+
+        Raises:
+            InputError: the levels are out of order or finer than the backbone's.
+        """
+        if not BACKBONE_LEVELS[0] <= self.min_level <= min(self.max_level, BACKBONE_LEVELS[1]):
+            raise InputError(
+                f"The pyramid is of levels {self.min_level} to {self.max_level}; the finest must be one of "
+                f"the backbone's, {BACKBONE_LEVELS[0]} to {BACKBONE_LEVELS[1]}, and not above the coarsest."
+            )
+        top = min(self.max_level, BACKBONE_LEVELS[1])
         merged = {}
         for level in range(top, self.min_level - 1, -1):
             merged[level] = self._conv(f"lateral{level}", kernel_px=1)(features[level])

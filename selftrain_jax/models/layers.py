@@ -9,19 +9,28 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from selftrain_jax.errors import InputError
+
 Padding = Literal["fixed", "same"]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "swish": nn.swish}
+DTYPES = ["bfloat16", "float32"]
 
 
 @dataclass(frozen=True)
 class LayerStyle:
     """What all layers of a network share."""
 
-    activation: Literal["relu", "swish"] = "relu"
+    activation: str = "relu"
     bn_momentum: float = 0.997  # fraction of the running average that is kept
     bn_epsilon: float = 1e-4
     dtype: str = "float32"  # of the computation; variables stay float32
+
+    def __post_init__(self) -> None:
+        """Refuse names that mean nothing here."""
+        for key, known in (("activation", sorted(ACTIVATIONS)), ("dtype", DTYPES)):
+            if (found := getattr(self, key)) not in known:
+                raise InputError(f"The model's {key} is {found!r}; use one of {', '.join(known)}.")
 
     def activate(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Apply the activation."""

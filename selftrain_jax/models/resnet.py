@@ -86,7 +86,8 @@ class ResNet(nn.Module):
         """
         if self.depth not in BLOCKS:
             raise InputError(f"ResNet depth {self.depth} does not exist; use one of {sorted(BLOCKS)}.")
-        x = Conv(scale_filters(STEM_FILTERS, self.width_factor), 7, self.style, 2, "fixed", name="stem")(images)
+        filters = scale_filters(STEM_FILTERS, self.width_factor)
+        x = Conv(filters, 7, self.style, 2, "fixed", name="stem")(images)
         x = self.style.activate(norm(self.style, train=train, name="stem_bn")(x))
         x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
         features = {}

@@ -1,7 +1,6 @@
 """RetinaNet on ResNet-FPN, the paper's detector; call `RetinaNet(num_classes=91)`."""
 
 import math
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -27,10 +26,8 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, pyramid: Features, *, train: bool) -> dict[int, Float[Array, "B _ _"]]:
         """Return each level's outputs, its anchors row by row."""
-        convs = [self._conv(self.num_channels, 0.01, f"conv{i}") for i in range(self.num_convs)]
-        predict = self._conv(
-            self.num_anchors * self.num_outputs, 1e-5, "predictor", nn.initializers.constant(self.predictor_bias)
-        )
+        convs = [self._conv(f"conv{i}", self.num_channels, 0.01) for i in range(self.num_convs)]
+        predict = self._conv("predictor", self.num_anchors * self.num_outputs, 1e-5, self.predictor_bias)
         outputs = {}
         for level, x in pyramid.items():
             for i, conv in enumerate(convs):
@@ -38,16 +35,15 @@ class Head(nn.Module):
             outputs[level] = predict(x).reshape(x.shape[0], -1, self.num_outputs).astype(jnp.float32)
         return outputs
 
-    def _conv(
-        self,
-        features: int,
-        deviation: float,
-        name: str,
-        bias_init: Callable[..., Array] = nn.initializers.zeros_init(),
-    ) -> Conv:
-        init = nn.initializers.normal(deviation)
+    def _conv(self, name: str, features: int, deviation: float, bias: float = 0.0) -> Conv:
         return Conv(
-            features, 3, self.style, use_bias=True, kernel_init=init, bias_init=bias_init, name=name
+            features,
+            3,
+            self.style,
+            use_bias=True,
+            kernel_init=nn.initializers.normal(deviation),
+            bias_init=nn.initializers.constant(bias),
+            name=name,
         )
 
 
@@ -78,16 +74,20 @@ class RetinaNet(nn.Module):
         """Return class logits and box outputs of each level."""
         style = LayerStyle(self.activation, self.bn_momentum, self.bn_epsilon, self.dtype)
         features = ResNet(self.depth, self.width_factor, style, name="backbone")(images, train=train)
-        pyramid = FPN(self.fpn_channels, self.min_level, self.max_level, style, name="fpn")(features, train=train)
-        heads = [
-            Head(self.head_convs, self.head_channels, self.num_anchors, outputs, bias, style, name=name)
-            for name, outputs, bias in (("class_net", self.num_classes, CLASS_BIAS), ("box_net", 4, 0.0))
-        ]
-        return heads[0](pyramid, train=train), heads[1](pyramid, train=train)
+        fpn = FPN(self.fpn_channels, self.min_level, self.max_level, style, name="fpn")
+        pyramid = fpn(features, train=train)
+        tower = (self.head_convs, self.head_channels, self.num_anchors)
+        logits = Head(*tower, self.num_classes, CLASS_BIAS, style, name="class_net")(pyramid, train=train)
+        boxes = Head(*tower, 4, 0.0, style, name="box_net")(pyramid, train=train)
+        return logits, boxes
 
     def __call__(
         self, images: Float[Array, "B H W 3"], *, train: bool
     ) -> tuple[Float[Array, "B A K"], Float[Array, "B A 4"]]:
         """Return float32 class logits and box outputs (ty, tx, th, tw) of all anchors, finest level first."""
         logits, boxes = self.per_level(images, train=train)
-        return tuple(jnp.concatenate([x[level] for level in sorted(x)], axis=1) for x in (logits, boxes))
+        levels = range(self.min_level, self.max_level + 1)
+        return (
+            jnp.concatenate([logits[level] for level in levels], axis=1),
+            jnp.concatenate([boxes[level] for level in levels], axis=1),
+        )

@@ -20,9 +20,9 @@ RULES = """
 *{box-sizing:border-box}
 html{scroll-behavior:smooth;scroll-padding-top:1rem;-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 var(--sans)}
-.page{display:grid;grid-template-columns:12rem minmax(0,1fr);gap:3rem;max-width:82rem;
+.page{display:grid;grid-template-columns:11.5rem minmax(0,1fr);gap:0 2.5rem;max-width:82rem;
 margin:0 auto;padding:0 2rem 4rem}
-header{grid-column:1/-1;padding:3rem 0 0}
+header{grid-column:1/-1;padding:3rem 0 1rem}
 header p{margin:0;color:var(--muted)}
 h1{font-size:clamp(1.6rem,1rem + 2.6vw,2.6rem);line-height:1.15;letter-spacing:-.02em;margin:.25rem 0 1.25rem;
 text-wrap:balance;font-variant-numeric:tabular-nums}
@@ -36,7 +36,7 @@ border-top:3px solid var(--rule);padding:.6rem .9rem .7rem;border-radius:0 0 6px
 .stages b{display:block;font-size:.82rem;font-weight:500;color:var(--muted)}
 .stages span{font-size:1.15rem;font-weight:600;font-variant-numeric:tabular-nums}
 .stages li.empty span{font-weight:400;color:var(--muted)}
-nav{position:sticky;top:0;align-self:start;padding-top:1.6rem;max-height:100vh;overflow:auto}
+nav{position:sticky;top:0;align-self:start;padding-top:1.9rem;max-height:100vh;overflow:auto}
 nav ol{list-style:none;margin:0;padding:0;border-left:2px solid var(--rule)}
 nav a{display:block;padding:.22rem 0 .22rem .9rem;color:var(--muted);text-decoration:none;font-size:.92rem}
 nav a:hover,nav a:focus-visible{color:var(--ink);box-shadow:-2px 0 var(--ink)}
@@ -46,6 +46,7 @@ section:last-child{border-bottom:0}
 .lead{margin:0 0 1.1rem}
 .hint{margin:.1rem 0 .8rem;font-size:.92rem}
 .missing{font-style:italic}
+.warning{border-left:3px solid var(--pseudo);padding-left:.8rem;max-width:68ch}
 figure{margin:0;min-width:0}
 figcaption{font-size:.84rem;line-height:1.4;margin-top:.3rem}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,23rem),1fr));
@@ -59,16 +60,15 @@ img.sheet{background:#fff;width:100%}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;list-style:none;margin:.6rem 0;padding:0;font-size:.9rem}
 .legend span{display:inline-block;width:1.6rem;margin-right:.5rem;vertical-align:middle}
 .gallery{display:grid;gap:1.3rem 1.1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr))}
-.gallery.wide2{grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr))}
-.gallery.wide3,.gallery.wide4{grid-template-columns:minmax(0,1fr)}
+.gallery.pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,24rem),1fr))}
+.gallery.rows{grid-template-columns:minmax(0,60rem)}
 .row{display:grid;gap:.5rem;align-items:start}
 .row.of2{grid-template-columns:1fr 1fr}
 .row.of3{grid-template-columns:repeat(3,1fr)}
-.row.of4{grid-template-columns:repeat(4,1fr)}
 .gallery img{width:100%}
 .scroll{overflow-x:auto;margin:.4rem 0}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
-th,td{padding:.34rem .85rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
+th,td{padding:.34rem .6rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
 thead th{color:var(--muted);font-weight:500;font-size:.84rem;vertical-align:bottom}
 th[scope=row]{text-align:left;font-weight:500;padding-left:0}
 tr.strong td,tr.strong th{font-weight:650;background:var(--sheet)}
@@ -86,6 +86,6 @@ nav ol{border-left:0;display:flex;flex-wrap:wrap;gap:.1rem 1rem}
 nav a{padding:.2rem 0}
 nav a:hover,nav a:focus-visible{box-shadow:none}
 }
-@media (max-width:36rem){.row.of3,.row.of4{grid-template-columns:1fr 1fr}}
+@media (max-width:36rem){.rows .row{grid-template-columns:1fr}}
 @media print{nav{display:none}.page{display:block}details{break-inside:avoid}figure{break-inside:avoid}}
 """

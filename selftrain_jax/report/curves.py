@@ -5,7 +5,7 @@ Each function gives the plots for which the run has logged values, perhaps none.
 
 import numpy as np
 
-from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, styled, thin
+from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
 from selftrain_jax.report.workdir import Run, Stage, series
 
 METRIC_NAMES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75"}
@@ -27,7 +27,7 @@ def learning_curve(run: Run, metric: str, *, total_steps: bool = True) -> list[P
 
     With `total_steps` control and student start where the teacher ended; without, every stage starts at 0.
     """
-    axes = new_axes(
+    axes = new_step_axes(
         "steps, the teacher's included" if total_steps else "steps of the stage", METRIC_NAMES[metric]
     )
     ends = []
@@ -53,9 +53,7 @@ def learning_curve(run: Run, metric: str, *, total_steps: bool = True) -> list[P
     if not ends:
         return []
     axes.set_ylim(bottom=0)
-    caption = (
-        "The student should end above the control: both had the same steps, only one had pseudo labels. "
-    )
+    caption = "The student should end above the control, which saw no pseudo labels. "
     caption += "The dotted line is where the teacher ended."
     title = f"{METRIC_NAMES[metric]} on the evaluation images"
     return [finish(axes, title, caption, f"{title} over steps: {', '.join(ends)}.")]
@@ -65,7 +63,7 @@ def learning_curve(run: Run, metric: str, *, total_steps: bool = True) -> list[P
 def loss_curve(run: Run, name: str) -> list[Plot]:
     """Plot a stage's loss on human and on pseudo labels over its steps."""
     stage = run.stages[name]
-    axes = new_axes(f"steps of the {name}", "loss")
+    axes = new_step_axes(f"steps of the {name}", "loss")
     ends = []
     for source in ("human", "pseudo"):
         steps, values = series(stage, f"train/loss_{source}")
@@ -81,17 +79,17 @@ def loss_curve(run: Run, name: str) -> list[Plot]:
             ends.append(f"on {source} labels {values[-1]:.3g} at the end")
     if not ends:
         return []
-    axes.set_ylim(bottom=0, top=_readable_top(axes))
-    caption = (
-        "Should fall and then flatten. Spikes or a rise mean a learning rate that is too high or bad labels."
-    )
+    top = _readable_top(axes)
+    axes.set_ylim(bottom=0, top=top)
+    caption = "Should fall and then flatten. Spikes or a rise: too high a learning rate, or bad labels."
+    caption += "" if top is None else f" The first values, above {top:.3g}, are cut off."
     return [finish(axes, f"Loss of the {name}", caption, f"Loss of the {name}: {', '.join(ends)}.")]
 
 
 @styled()
 def loss_norm_averages(run: Run) -> list[Plot]:
     """Plot the student's moving averages of both losses. Paper: appendix B."""
-    axes = new_axes("steps of the student", "moving average of the loss")
+    axes = new_step_axes("steps of the student", "moving average of the loss")
     for key, (source, label) in LOSS_AVERAGES.items():
         steps, values = thin(*series(run.stages["student"], key))
         if len(steps):
@@ -110,7 +108,7 @@ def loss_norm_ratio(run: Run) -> list[Plot]:
     steps, values = thin(*series(run.stages["student"], "loss_norm/ratio"))
     if not len(steps):
         return []
-    axes = new_axes("steps of the student", "human average / pseudo average")
+    axes = new_step_axes("steps of the student", "human average / pseudo average")
     axes.plot(steps, values, color=ROLE_COLORS["student"])
     axes.axhline(1.0, color=ROLE_COLORS["muted"], linewidth=0.8, linestyle=":")
     caption = "Near 1 both sources weigh alike as they are. A steady drift means that one is being memorised."
@@ -143,7 +141,7 @@ def data_wait_curve(run: Run) -> list[Plot]:
 
 
 def _all_stages(run: Run, key: str, y_label: str, title: str, caption: str) -> list[Plot]:
-    axes = new_axes("steps of the stage", y_label)
+    axes = new_step_axes("steps of the stage", y_label)
     ends = []
     for name, stage in run.stages.items():
         steps, values = _finite(stage, key)

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 ROLE_COLORS = {  # Okabe and Ito's palette, safe for the colour-blind; every value must differ
     "ink": "#1d2733",
@@ -63,6 +64,8 @@ STYLE: dict[Any, Any] = {
     "axes.unicode_minus": True,
     "grid.color": ROLE_COLORS["rule"],
     "grid.linewidth": 0.6,
+    "xtick.major.pad": 5,
+    "ytick.major.pad": 5,
     "xtick.color": ROLE_COLORS["rule"],
     "ytick.color": ROLE_COLORS["rule"],
     "xtick.labelcolor": ROLE_COLORS["muted"],
@@ -92,6 +95,14 @@ def new_axes(x_label: str, y_label: str, size_inches: tuple[float, float] = (5.2
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.tick_params(length=0)
+    return axes
+
+
+def new_step_axes(x_label: str, y_label: str) -> Axes:
+    """Make axes for a curve over training steps."""
+    axes = new_axes(x_label, y_label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     return axes
 
 

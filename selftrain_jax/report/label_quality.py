@@ -50,9 +50,12 @@ def quality_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
     if run.quality is None:
         return []
     axes = _quality_axes(run.quality["thresholds"], run.quality["overall"], threshold, (5.2, 3.1))
-    caption = "Precision should be high where the threshold stands; recall is what the student is not told."
+    caption = (
+        "Precision should be high where the threshold stands; what recall lacks, the student is not told."
+    )
     at = run.quality["at_threshold"]
-    alt = f"At the threshold {at['threshold']:g}: precision {_said(at['precision'])}, recall {_said(at['recall'])}."
+    values = f"precision {_said(at['precision'])}, recall {_said(at['recall'])}"
+    alt = f"At the threshold {at['threshold']:g}: {values}."
     return [finish(axes, "Precision and recall of the pseudo labels", caption, alt)]
 
 

@@ -78,13 +78,12 @@ def legend(entries: Iterable[tuple[str, str, str]]) -> str:
 
 def gallery_html(gallery: Gallery) -> str:
     """Lay out the rows of a gallery; a row of several pictures stays together."""
-    wide = max(len(row) for row in gallery.rows)
     rows = "".join(
         f'<div class="row of{len(row)}">{"".join(map(_picture_html, row))}</div>' for row in gallery.rows
     )
     return (
         f"<h3>{html.escape(gallery.title)}</h3>{paragraph(gallery.caption, 'hint')}"
-        f'<div class="gallery wide{wide}">{rows}</div>'
+        f'<div class="gallery {gallery.layout}">{rows}</div>'
     )
 
 

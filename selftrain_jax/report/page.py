@@ -1,11 +1,10 @@
 """The report of a run as one HTML file that needs no network. Call `write_report(workdir, images=...)`."""
 
-import datetime
 import html
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +12,9 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.report import galleries, markup, sections
 from selftrain_jax.report.css import style_sheet
 from selftrain_jax.report.draw import class_color
-from selftrain_jax.report.galleries import Gallery
+from selftrain_jax.report.galleries import Gallery, Pen
+from selftrain_jax.report.header import header, headline
+from selftrain_jax.report.label_galleries import label_galleries
 from selftrain_jax.report.label_quality import BoxStatistics
 from selftrain_jax.report.ranking import Labelled, boxes_of, is_kept, read_spread
 from selftrain_jax.report.workdir import Run, Stage, class_names, read_run, threshold_used
@@ -77,8 +78,8 @@ def render_page(run: Run, images: ReportImages | None) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{html.escape(sections.headline(run))}</title><style>{style_sheet()}</style></head>"
-        f'<body><div class="page">{_header(run)}{_contents()}<main>{"".join(bodies)}</main></div>'
+        f"<title>{html.escape(headline(run))}</title><style>{style_sheet()}</style></head>"
+        f'<body><div class="page">{header(run)}{_contents()}<main>{"".join(bodies)}</main></div>'
         "</body></html>\n"
     )
 
@@ -107,13 +108,13 @@ def pseudo_statistics(labelled: list[Labelled], threshold: float | None) -> BoxS
 
 def detections_by_image(stage: Stage) -> dict[str, Example]:
     """Turn COCO results (xywh) into examples (yxyx) by image id."""
-    rows: dict[str, list[Mapping[str, object]]] = {}
+    rows: dict[str, list[Mapping[str, Any]]] = {}
     for row in stage.detections or []:
         rows.setdefault(str(row["image_id"]), []).append(row)
     return {image_id: _as_example(image_id, found) for image_id, found in rows.items()}
 
 
-def _as_example(image_id: str, rows: list) -> Example:  # type: ignore[type-arg]
+def _as_example(image_id: str, rows: list[Mapping[str, Any]]) -> Example:
     x, y, width, height = np.array([row["bbox"] for row in rows], dtype=np.float32).T
     return {
         "image_id": image_id,
@@ -121,21 +122,6 @@ def _as_example(image_id: str, rows: list) -> Example:  # type: ignore[type-arg]
         "classes": np.array([row["category_id"] for row in rows], dtype=np.int32),
         "scores": np.array([row["score"] for row in rows], dtype=np.float32),
     }
-
-
-def _header(run: Run) -> str:
-    colors = {"pseudo labels": "pseudo"}
-    stages = "".join(
-        f'<li class="{"empty" if state == "not there yet" else "there"}"'
-        f' style="border-color:var(--{colors.get(name, name)})"><b>{html.escape(name.capitalize())}</b>'
-        f"<span>{html.escape(state)}</span></li>"
-        for name, state in sections.progress(run)
-    )
-    written = f"Self-training report of {run.workdir}, written {datetime.datetime.now():%Y-%m-%d %H:%M}"
-    return (
-        f"<header>{markup.paragraph(written)}<h1>{html.escape(sections.headline(run))}</h1>"
-        f'<ul class="stages">{stages}</ul></header>'
-    )
 
 
 def _contents() -> str:
@@ -148,12 +134,10 @@ def _label_images_section(
 ) -> str:
     lead = "Solid boxes became labels; dashed ones scored less than the threshold (but above half of it) "
     lead += "or are ignored. Look for objects without a solid box."
-    shown: list[Gallery] = []
-    if images is not None and images.pseudo_source is not None and labelled:
-        shown = galleries.pseudo_galleries(
-            images.pseudo_source, labelled, images.pseudo_truth, names, images.threshold
-        )
-    chosen = "" if not shown else markup.paragraph(f"Chosen among {len(labelled):,} images.", "hint")
+    if images is None or images.pseudo_source is None or not labelled:
+        return _pictures("label-images", lead, [], names)
+    shown = label_galleries(images.pseudo_source, labelled, images.pseudo_truth, Pen(names, images.threshold))
+    chosen = markup.paragraph(f"Chosen among {len(labelled):,} images.", "hint")
     return _pictures("label-images", lead, shown, names, chosen)
 
 
@@ -164,17 +148,17 @@ def _augmentation_section(images: ReportImages | None, names: dict[int, str]) ->
 
 
 def _test_images_section(run: Run, images: ReportImages | None, names: dict[int, str]) -> str:
-    lead = "Truth on the left. Look for what every stage misses, and for what only the student finds."
+    lead = "Truth on the left. Look for what both stages miss, and for what only the student finds."
     if images is None or images.test_source is None:
         return _pictures("test-images", lead, [], names)
-    detected = {
+    found = {
         name: detections_by_image(stage) for name, stage in run.stages.items() if stage.detections is not None
     }
-    source, threshold = images.test_source, images.threshold
-    shown = galleries.test_gallery(source, detected, names, threshold)
-    return _pictures(
-        "test-images", lead, shown + galleries.disagreement_gallery(source, detected, names, threshold), names
+    source, pen = images.test_source, Pen(names, images.threshold)
+    shown = galleries.test_galleries(source, found, pen) + galleries.disagreement_galleries(
+        source, found, pen
     )
+    return _pictures("test-images", lead, shown, names)
 
 
 def _pictures(key: str, lead: str, shown: list[Gallery], names: dict[int, str], note_html: str = "") -> str:

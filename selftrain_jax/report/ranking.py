@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from selftrain_jax.types import Example
 
@@ -12,9 +12,9 @@ MAX_IMAGES_RANKED = 2000  # evenly spread over the source; reading more would ta
 
 
 class Labelled(NamedTuple):
-    """An image of a source by its index, with its labels (no pixels)."""
+    """An image of a source by its place there, with its labels (no pixels)."""
 
-    index: int
+    position: int
     example: Example
 
 
@@ -33,6 +33,11 @@ def read_spread(read_labels: Callable[[int], Example], length: int) -> list[Labe
 def boxes_of(example: Example) -> Float[np.ndarray, "N 4"]:
     """Give the boxes, none where the example has no such key."""
     return np.asarray(example.get("boxes", np.zeros((0, 4))), dtype=np.float32).reshape(-1, 4)
+
+
+def classes_of(example: Example) -> Int[np.ndarray, " N"]:
+    """Give the class ids, none where the example has no such key."""
+    return np.asarray(example.get("classes", np.zeros(0)), dtype=np.int64)
 
 
 def is_kept(example: Example, threshold: float) -> Bool[np.ndarray, " N"]:
@@ -58,14 +63,8 @@ def by_confidence(labelled: Sequence[Labelled], threshold: float) -> list[Labell
 
 def rarest_class(labelled: Sequence[Labelled], threshold: float) -> int | None:
     """Find the class with the fewest labels, of those with any."""
-    kept = [
-        np.asarray(image.example["classes"])[is_kept(image.example, threshold)]
-        for image in labelled
-        if "classes" in image.example
-    ]
-    classes, counts = np.unique(
-        np.concatenate(kept) if kept else np.zeros(0, dtype=np.int64), return_counts=True
-    )
+    kept = [classes_of(image.example)[is_kept(image.example, threshold)] for image in labelled]
+    classes, counts = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *kept]), return_counts=True)
     return int(classes[np.argmin(counts)]) if len(classes) else None
 
 
@@ -85,7 +84,7 @@ def count_disagreements(first: Example, second: Example, threshold: float, iou: 
     Each box has one partner at most; the pairs with the highest IoU go first.
     """
     sides = [
-        (boxes_of(side)[is_kept(side, threshold)], _classes(side)[is_kept(side, threshold)])
+        (boxes_of(side)[is_kept(side, threshold)], classes_of(side)[is_kept(side, threshold)])
         for side in (first, second)
     ]
     (boxes, classes), (others, other_classes) = sides
@@ -96,7 +95,3 @@ def count_disagreements(first: Example, second: Example, threshold: float, iou: 
         overlap[row, :], overlap[:, column] = 0.0, 0.0
         pairs += 1
     return len(boxes) + len(others) - 2 * pairs
-
-
-def _classes(example: Example) -> np.ndarray:
-    return np.asarray(example.get("classes", np.zeros(0)), dtype=np.int64)

@@ -54,7 +54,8 @@ def class_thresholds(
     unknown = sorted(set(per_class) - set(ids))
     if unknown:
         raise InputError(
-            f"thresholds for unknown classes {unknown[:5]} ({len(unknown)}); expected names among {sorted(ids)[:20]}"
+            f"thresholds for unknown classes {unknown[:5]} ({len(unknown)}); expected names "
+            f"among {sorted(ids)[:20]}"
         )
     wrong = {name: value for name, value in {"": threshold, **per_class}.items() if not 0 <= value <= 1}
     if wrong:
@@ -68,7 +69,9 @@ def class_thresholds(
 def summarise_shard(path: Path, thresholds: np.ndarray) -> ShardSummary:
     """Read a finished shard back and count. Raises: InputError when it is damaged."""
     offsets = index_shard(path)
-    examples = [decode_record(read_record(path, offset), f"{path}@{offset}")[0] for offset in offsets.tolist()]
+    examples = [
+        decode_record(read_record(path, offset), f"{path}@{offset}")[0] for offset in offsets.tolist()
+    ]
     classes = np.concatenate([np.zeros(0, np.int32), *(example["classes"] for example in examples)])
     scores = np.concatenate([np.zeros(0, np.float32), *(example["scores"] for example in examples)])
     kept = scores >= thresholds[classes]
@@ -93,15 +96,15 @@ def make_manifest(
     facts: Mapping[str, Any],
 ) -> Manifest:
     """Add the shards up; `facts` (teacher, threshold, source, ...) are kept as they are."""
-    at_floor = sum(shard.boxes_at_floor for shard in shards)
-    at_threshold = sum(shard.boxes_at_threshold for shard in shards)
+    at_floor = np.sum([shard.boxes_at_floor for shard in shards], axis=0)
+    at_threshold = np.sum([shard.boxes_at_threshold for shard in shards], axis=0)
     return {
         **facts,
         "num_images": sum(len(shard.image_ids) for shard in shards),
         "num_bad_images": len(bad_images),
         "bad_images": list(bad_images[:20]),
-        "num_boxes": int(np.sum(at_floor)),
-        "num_boxes_at_threshold": int(np.sum(at_threshold)),
+        "num_boxes": int(at_floor.sum()),
+        "num_boxes_at_threshold": int(at_threshold.sum()),
         "images_without_boxes_at_threshold": sum(shard.images_without_boxes for shard in shards),
         "per_class": {
             name: {"boxes_at_floor": int(at_floor[id]), "boxes_at_threshold": int(at_threshold[id])}
@@ -118,7 +121,9 @@ def make_manifest(
 
 def read_manifest(directory: Path) -> Manifest:
     """Raises: InputError when the folder holds no finished pseudo labels."""
-    return read_json(directory / MANIFEST_FILE, "the pseudo labels are not finished; run --job=pseudo_label again")
+    return read_json(
+        directory / MANIFEST_FILE, "the pseudo labels are not finished; run --job=pseudo_label again"
+    )
 
 
 def verify_shards(directory: Path, manifest: Manifest, *, digests: bool = True) -> list[np.ndarray]:

@@ -36,8 +36,8 @@ def check_pseudo_labels(
     _check_dominant_class(manifest, human, max_class_frac)
     never = [name for name, count in human.items() if count and not _boxes(manifest).get(name, 0)]
     return [
-        f"class {name!r} has {human[name]} human boxes and no pseudo box at threshold {manifest['threshold']:g}; "
-        f"the teacher gave it {manifest['per_class'][name]['boxes_at_floor']} boxes of lower score"
+        f"class {name!r} has {human[name]} human boxes and no pseudo box at threshold "
+        f"{manifest['threshold']:g}, of {manifest['per_class'][name]['boxes_at_floor']} boxes of any score"
         for name in never
     ]
 
@@ -63,13 +63,13 @@ def _check_amounts(manifest: Manifest, fewest: float, most: float, max_empty_fra
         )
     if boxes < fewest * images:
         raise InputError(
-            f"{boxes} boxes in {images} images reach the threshold {threshold:g}: {boxes / images:.3g} an image, "
-            f"expected at least {fewest:g} (config.pseudo.min_boxes_per_image). {_ADVICE_FEW}"
+            f"{boxes} boxes in {images} images reach the threshold {threshold:g}: {boxes / images:.3g} an "
+            f"image, expected at least {fewest:g} (config.pseudo.min_boxes_per_image). {_ADVICE_FEW}"
         )
     if boxes > most * images:
         raise InputError(
-            f"{boxes / images:.3g} boxes an image reach the threshold {threshold:g}, expected at most {most:g}. "
-            "The teacher fires everywhere: look at its detections, raise config.pseudo.threshold."
+            f"{boxes / images:.3g} boxes an image reach the threshold {threshold:g}, expected at most "
+            f"{most:g}. The teacher fires everywhere: look at its detections, raise config.pseudo.threshold."
         )
     empty = manifest["images_without_boxes_at_threshold"]
     if empty > max_empty_frac * images:
@@ -88,8 +88,8 @@ def _check_dominant_class(manifest: Manifest, human: Mapping[str, int], max_clas
         return
     raise InputError(
         f"class {name!r} holds {boxes[name]} of {all_boxes} pseudo boxes, but {human.get(name, 0)} of "
-        f"{sum(human.values())} human boxes. The teacher has collapsed onto one class: train it longer, or set "
-        "config.pseudo.per_class_thresholds."
+        f"{sum(human.values())} human boxes. The teacher has collapsed onto one class: train it longer, or "
+        "set config.pseudo.per_class_thresholds."
     )
 
 

@@ -1,4 +1,4 @@
-"""The teacher's inference over unlabelled images, batch by batch, back to original pixels (Paper: Section 3.1).
+"""The teacher's inference over unlabelled images, boxes back in original pixels (Paper: Section 3.1).
 
 Call `label_images`; it keeps a few batches of images ahead of the device and reads a batch's
 boxes only after the next one is dispatched.
@@ -34,6 +34,18 @@ class LabelledChunk(NamedTuple):
     bad_images: list[str]  # why each of those left out does not decode
 
 
+class Inferred(NamedTuple):
+    """An image and the boxes found in it, in its own pixels."""
+
+    encoded: bytes
+    size_px: tuple[int, int]  # height, width
+    labels: Example
+
+
+InferredChunk = tuple[int, list[Inferred | InputError]]
+"""Shard, and its images; an error stands for an image that does not decode."""
+
+
 class _Loaded(NamedTuple):
     image_id: str
     encoded: bytes
@@ -43,6 +55,38 @@ class _Loaded(NamedTuple):
 
 
 _Chunk = tuple[int, list[_Loaded | InputError]]  # shard, images
+
+
+def infer_images(
+    chunks: Iterable[tuple[int, Sequence[int]]],
+    *,
+    source: Source,
+    load: Load,
+    predict_batch: Predict,
+    batch_size: int,
+    image_size_px: int,
+    score_floor: float,
+    num_threads: int = 4,
+) -> Iterator[InferredChunk]:
+    """Detect in the images of each (shard, indices), at most `batch_size` indices a chunk.
+
+    The network always sees [batch_size, S, S, 3]: unused and undecodable places are zero.
+
+    Raises:
+      InputError: the network's scores or boxes are not finite.
+    """
+    with ThreadPoolExecutor(num_threads) as pool:
+        predicted: deque[tuple[_Chunk, Detections]] = deque()
+        for chunk in _load_ahead(chunks, source, load, pool):
+            images = np.zeros((batch_size, image_size_px, image_size_px, 3), np.float32)
+            for row, loaded in enumerate(chunk[1]):
+                if isinstance(loaded, _Loaded):
+                    images[row] = loaded.image
+            predicted.append((chunk, predict_batch(images)))
+            if len(predicted) > 1:
+                yield _to_inferred(*predicted.popleft(), score_floor)
+        if predicted:
+            yield _to_inferred(*predicted.popleft(), score_floor)
 
 
 def label_images(
@@ -56,25 +100,20 @@ def label_images(
     score_floor: float,
     num_threads: int,
 ) -> Iterator[LabelledChunk]:
-    """Label the images of each (shard, indices), at most `batch_size` indices a chunk.
-
-    The network always sees [batch_size, S, S, 3]: unused and undecodable places are zero.
-
-    Raises:
-      InputError: the teacher's scores or boxes are not finite.
-    """
-    with ThreadPoolExecutor(num_threads) as pool:
-        predicted: deque[tuple[_Chunk, Detections]] = deque()
-        for chunk in _load_ahead(chunks, source, load, pool):
-            images = np.zeros((batch_size, image_size_px, image_size_px, 3), np.float32)
-            for row, loaded in enumerate(chunk[1]):
-                if isinstance(loaded, _Loaded):
-                    images[row] = loaded.image
-            predicted.append((chunk, predict_batch(images)))
-            if len(predicted) > 1:
-                yield _to_records(*predicted.popleft(), score_floor)
-        if predicted:
-            yield _to_records(*predicted.popleft(), score_floor)
+    """Turn what `infer_images` finds into records. Raises: InputError like it."""
+    inferred = infer_images(
+        chunks,
+        source=source,
+        load=load,
+        predict_batch=predict_batch,
+        batch_size=batch_size,
+        image_size_px=image_size_px,
+        score_floor=score_floor,
+        num_threads=num_threads,
+    )
+    for shard, images in inferred:
+        records = [encode_record(x.labels, x.encoded, *x.size_px) for x in images if isinstance(x, Inferred)]
+        yield LabelledChunk(shard, records, [str(x) for x in images if isinstance(x, InputError)])
 
 
 def to_original_pixels(
@@ -112,15 +151,15 @@ def _load_one(index: int, source: Source, load: Load) -> _Loaded | InputError:
     return _Loaded(image_id, encoded, (height, width), *load(image))
 
 
-def _to_records(chunk: _Chunk, detections: Detections, score_floor: float) -> LabelledChunk:
+def _to_inferred(chunk: _Chunk, detections: Detections, score_floor: float) -> InferredChunk:
     shard, images = chunk
     found = Detections(*jax.device_get(tuple(detections)))
-    records = [
-        encode_record(_to_labels(loaded, found, row, score_floor), loaded.encoded, *loaded.size_px)
-        for row, loaded in enumerate(images)
+    return shard, [
+        Inferred(loaded.encoded, loaded.size_px, _to_labels(loaded, found, row, score_floor))
         if isinstance(loaded, _Loaded)
+        else loaded
+        for row, loaded in enumerate(images)
     ]
-    return LabelledChunk(shard, records, [str(loaded) for loaded in images if isinstance(loaded, InputError)])
 
 
 def _to_labels(loaded: _Loaded, found: Detections, row: int, score_floor: float) -> Example:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.train.named_arrays import check_names, shapes_by_name
+from selftrain_jax.train.named_arrays import digest as digest  # which weights a checkpoint holds
 from selftrain_jax.train.state import TrainState, has_ema
 from selftrain_jax.types import Variables
 
@@ -37,6 +38,8 @@ class Checkpoints:
             raise InputError(f"checkpoints: keep is {keep}; expected 1 or more")
         self.directory = Path(directory).absolute() / FOLDER_NAME
         self._keep = keep
+        self._size_mib = 0.0
+        _remove_unfinished(self.directory)
         self._manager = _open(self.directory, for_writing=True)
 
     def latest_step(self) -> int | None:
@@ -52,7 +55,8 @@ class Checkpoints:
         items = _to_items(state)
         about = {"score": score, "training_secs": training_secs, "shapes": shapes_by_name(items)}
         arguments = {name: ocp.args.StandardSave(item) for name, item in items.items()}
-        with _explain_full_disk(self.directory, items):
+        self._size_mib = _size_mib(items)
+        with _explain_full_disk(self.directory, self._size_mib):
             self._manager.wait_until_finished()
             self._remove_old()
             self._manager.save(
@@ -74,7 +78,7 @@ class Checkpoints:
         restored = _restore_items(self._manager, step, items)
         return _from_items(restored, template), about["training_secs"]
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Checkpoints":
         """Give the checkpoints themselves."""
         return self
 
@@ -84,7 +88,7 @@ class Checkpoints:
         """Finish the save under way and remove old checkpoints."""
         if error is not None and _is_full_disk(error):
             return  # already explained; orbax would raise it again
-        with _explain_full_disk(self.directory, {}):
+        with _explain_full_disk(self.directory, self._size_mib):
             self._manager.wait_until_finished()
         self._remove_old()
         self._manager.close()
@@ -150,7 +154,7 @@ def _open(directory: Path, for_writing: bool) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         directory,
         item_handlers={**handlers, "about": ocp.JsonCheckpointHandler()},
-        options=ocp.CheckpointManagerOptions(create=for_writing, cleanup_tmp_directories=for_writing),
+        options=ocp.CheckpointManagerOptions(create=for_writing),
     )
 
 
@@ -205,21 +209,26 @@ def _choose_step(manager: ocp.CheckpointManager, directory: Path, which: int | s
 
 
 @contextmanager
-def _explain_full_disk(directory: Path, items: dict[str, Any]) -> Iterator[None]:
+def _explain_full_disk(directory: Path, size_mib: float) -> Iterator[None]:
     try:
         yield
     except Exception as error:
         if not _is_full_disk(error):
             raise
-        if jax.process_index() == 0:
-            for unfinished in directory.glob("*orbax-checkpoint-tmp*"):
-                shutil.rmtree(unfinished, ignore_errors=True)
+        _remove_unfinished(directory)
         free_mib = shutil.disk_usage(directory).free / 2**20
         raise InputError(
             f"the disk is full: a checkpoint could not be saved in {directory}, where {free_mib:.0f} MiB are "
-            f"free and a checkpoint takes about {_size_mib(items):.0f} MiB. Make room or choose another "
+            f"free and a checkpoint takes about {size_mib:.0f} MiB. Make room or choose another "
             "workdir, then run the same command again; it goes on from the last whole checkpoint"
         ) from error
+
+
+def _remove_unfinished(directory: Path) -> None:
+    """Remove what a crash or a full disk left half-written; orbax renames a checkpoint when it is whole."""
+    if jax.process_index() == 0:
+        for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _size_mib(items: dict[str, Any]) -> float:

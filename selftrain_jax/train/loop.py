@@ -39,8 +39,14 @@ class _Run:
     """What stays the same while a stage trains."""
 
     name: str
-    num_steps: int
+    train_step: TrainStep
+    schedule: Schedule
     start_step: int
+    num_steps: int
+    mesh: Mesh
+    evaluate: Evaluate | None
+    evaluate_every: int
+    checkpoint_every: int
     log_every: int
     best_metric: str
     checkpoints: Checkpoints
@@ -77,8 +83,8 @@ def train(
     """Train up to `num_steps` updates, from the newest checkpoint in `directory` or from `state`.
 
     `train_step` is compiled (`jit_train_step`). Every evaluation is followed by a checkpoint, and both
-    come at the end whatever the intervals, where 0 means at the end only. The log has a line for the
-    first update, every `log_every` and the last. Resuming is exact: the same command gives the same
+    come at the end whatever the intervals, where 0 means at the end only. The log has a line every
+    `log_every` updates and for the last. Resuming is exact: the same command gives the same
     weights, bit for bit, whether it was interrupted or not.
 
     Raises:
@@ -88,24 +94,43 @@ def train(
     directory = Path(directory)
     with Checkpoints(directory, keep=keep) as checkpoints:
         state, earlier_secs = _resume(checkpoints, replicate(mesh, state), num_steps)
-        start = int(state.step)
-        with MetricLog(directory, resume_step=start, tensorboard=tensorboard) as log:
-            speed = Speed(earlier_secs)
-            run = _Run(name, num_steps, start, log_every, best_metric, checkpoints, log, speed)
-            stream = batches(start)
-            unread: _Unread | None = None
-            for step in range(start, num_steps + 1):
-                is_evaluation = evaluate is not None and _is_due(run, step, evaluate_every)
-                if is_evaluation or _is_due(run, step, checkpoint_every):
-                    _read(run, unread)
-                    unread = None
-                    _save(run, state, evaluate if is_evaluation else None)
-                if step == num_steps:
-                    break
-                batch, image_ids = speed.fetch(stream)
-                state, metrics = train_step(state, shard_batch(mesh, batch), np.float32(schedule(step)))
-                _read(run, unread)
-                unread = _Unread(step + 1, metrics, image_ids)
+        start_step = int(state.step)
+        with MetricLog(directory, resume_step=start_step, tensorboard=tensorboard) as log:
+            run = _Run(
+                name=name,
+                train_step=train_step,
+                schedule=schedule,
+                start_step=start_step,
+                num_steps=num_steps,
+                mesh=mesh,
+                evaluate=evaluate,
+                evaluate_every=evaluate_every,
+                checkpoint_every=checkpoint_every,
+                log_every=log_every,
+                best_metric=best_metric,
+                checkpoints=checkpoints,
+                log=log,
+                speed=Speed(earlier_secs),
+            )
+            return _train_to_end(run, state, batches(start_step))
+
+
+def _train_to_end(run: _Run, state: TrainState, stream: Iterator[tuple[Batch, list[str]]]) -> TrainState:
+    """Evaluate, save, fetch, dispatch, read the update before; at the last step only the first two."""
+    unread: _Unread | None = None
+    for step in range(run.start_step, run.num_steps + 1):
+        is_evaluation = run.evaluate is not None and _is_due(run, step, run.evaluate_every)
+        if is_evaluation or _is_due(run, step, run.checkpoint_every):
+            _read(run, unread)  # a state whose loss was not finite must not be saved
+            unread = None
+            _save(run, state, run.evaluate if is_evaluation else None)
+        if step == run.num_steps:
+            break
+        batch, image_ids = run.speed.fetch(stream)
+        learning_rate = np.float32(run.schedule(step))
+        state, metrics = run.train_step(state, shard_batch(run.mesh, batch), learning_rate)
+        _read(run, unread)
+        unread = _Unread(step + 1, metrics, image_ids)
     return state
 
 
@@ -134,10 +159,16 @@ def _read(run: _Run, unread: _Unread | None) -> None:
     step = unread.step
     metrics = {key: float(value) for key, value in jax.device_get(dict(unread.metrics)).items()}
     _check_finite(run, unread, metrics)
-    if step % run.log_every == 0 or step in (run.start_step + 1, run.num_steps):
+    run.speed.count(len(unread.image_ids) * jax.process_count())
+    if step % run.log_every == 0 or step == run.num_steps:
         metrics |= run.speed.metrics(run.num_steps - step)
         run.log.write(step, metrics)
         _say(progress_line(run.name, run.num_steps, step, metrics))
+    elif step == run.start_step + 1:
+        _say(
+            f"{run.name} step {step}/{run.num_steps}  loss {metrics['train/loss']:.4g}  compiled and running"
+        )
+        run.speed.restart()  # compiling took most of it
 
 
 def _save(run: _Run, state: TrainState, evaluate: Evaluate | None) -> None:
@@ -160,11 +191,12 @@ def _check_finite(run: _Run, unread: _Unread, metrics: Mapping[str, float]) -> N
     watched = {key: metrics[key] for key in ("train/loss", "train/gradient_norm")}
     if all(math.isfinite(value) for value in watched.values()):
         return
+    losses = {key: value for key, value in metrics.items() if key.startswith("train/")}
     last = run.checkpoints.latest_step()
     more = f" and {len(unread.image_ids) - 8} more" if len(unread.image_ids) > 8 else ""
     raise NonFiniteLossError(
         f"{run.name}: not finite at step {unread.step}: "
-        + ", ".join(f"{key} {value:g}" for key, value in metrics.items() if key.startswith("train/"))
+        + ", ".join(f"{key} {value:g}" for key, value in losses.items())
         + f"\n  images of that batch: {', '.join(unread.image_ids[:8])}{more}"
         + f"\n  last good checkpoint: {f'step {last} in {run.checkpoints.directory}' if last else 'none yet'}"
         + "\n  try a lower learning rate, clip_norm 10, or a smaller alpha with the loss normalisation on; "

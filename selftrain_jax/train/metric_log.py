@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 
@@ -42,7 +42,7 @@ class MetricLog:
             self._events.write_scalars(step, {key: float(value) for key, value in metrics.items()})
             self._events.flush()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "MetricLog":
         """Give the log itself."""
         return self
 

@@ -1,6 +1,7 @@
 """How fast a stage trains: images a second, the share of time spent waiting for data, time left.
 
-The loop calls `fetch` for every batch, wraps evaluation in `pause`, and reads `metrics` at each log line.
+The loop calls `fetch` for every batch, `count` when its update is done, wraps evaluation in `pause`, and
+reads `metrics` at each log line.
 """
 
 import time
@@ -15,7 +16,7 @@ class Speed:
 
     def __init__(self, earlier_secs: float = 0.0) -> None:
         self._begin = time.monotonic() - earlier_secs
-        self._restart()
+        self.restart()
 
     @property
     def training_secs(self) -> float:
@@ -27,9 +28,12 @@ class Speed:
         begin = time.monotonic()
         batch, image_ids = next(stream)
         self._wait_secs += time.monotonic() - begin
-        self._steps += 1
-        self._images += len(batch.is_pseudo)
         return batch, image_ids
+
+    def count(self, num_images: int) -> None:
+        """Count an update that is done."""
+        self._steps += 1
+        self._images += num_images
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -46,10 +50,11 @@ class Speed:
             "speed/data_wait_share": self._wait_secs / elapsed_secs,
             "speed/eta_secs": steps_left * elapsed_secs / max(self._steps, 1),
         }
-        self._restart()
+        self.restart()
         return metrics
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
+        """Begin a new interval."""
         self._since = time.monotonic()
         self._wait_secs = 0.0
         self._steps = 0

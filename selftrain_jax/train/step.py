@@ -68,7 +68,7 @@ def make_train_step(
         )
         return new_state, {
             **metrics,
-            "train/gradient_norm": optax.global_norm(grads),
+            "train/gradient_norm": _global_norm(grads),
             "train/learning_rate": jnp.asarray(learning_rate, jnp.float32),
         }
 
@@ -143,3 +143,7 @@ def _slices(leaf: jax.Array, accumulation: int) -> jax.Array:
 
 def _move_ema(ema: Any, params: Any, decay: float) -> Any:
     return jax.tree.map(lambda average, w: average + (1.0 - decay) * (w - average), ema, params)
+
+
+def _global_norm(tree: Any) -> jax.Array:
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))

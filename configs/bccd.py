@@ -1,0 +1,31 @@
+"""Blood cells under a microscope (BCCD): a share of train is labelled, the rest is unlabelled.
+
+From a VOC folder: --config.data.dir=PATH. Without it, TFDS's `bccd` is read.
+"""
+
+from configs import common
+from ml_collections import ConfigDict
+
+
+def get_config(arguments: str | None = None) -> ConfigDict:
+    """Read `labels=20` (percent of train that keeps its labels), `aug=s3`, `seed=0`."""
+    chosen = common.parse_arguments(arguments, labels=20.0, aug="s3", seed=0, dir="")
+    config = common.get_config()
+    config.name, config.seed = "bccd", chosen["seed"]
+    config.data.update(kind="voc", dir=chosen["dir"], classes="RBC,WBC,Platelets", bad_boxes="drop")
+    config.data.update(label_percent=chosen["labels"], val="val", test="test")
+    config.image = dict(size_px=256, max_boxes=64)
+    config.augment.policy = chosen["aug"]
+    config.model.update(
+        backbone="resnet18", width_factor=0.25, max_level=6, fpn_channels=64, head_channels=64, head_convs=1
+    )
+    config.model.update(bn_momentum=0.9, dtype="float32")
+    config.postprocess.update(pre_nms_top_k=300, max_detections=50)
+    config.optimizer.update(warmup_steps=50, clip_norm=10.0)
+    config.teacher.update(steps=400, batch_size=8, learning_rate=0.04)
+    config.student.update(steps=400, batch_size=8, learning_rate=0.04)
+    config.pseudo.images_per_shard = 64
+    config.eval.update(batch_size=8, every_steps=200)
+    config.log.every_steps = 20
+    config.checkpoint.every_steps = 100
+    return config

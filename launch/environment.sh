@@ -1,0 +1,14 @@
+# Sourced by the launch scripts: activates .venv, which is made and filled when requirements.txt is new to it.
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "error: $python is older than 3.11; set PYTHON to a newer one, e.g. PYTHON=python3.12 bash launch/local.sh" >&2
+  exit 2
+}
+[[ -x .venv/bin/python ]] || "$python" -m venv .venv
+# shellcheck disable=SC1091
+source .venv/bin/activate
+if ! cmp -s requirements.txt .venv/installed.txt; then
+  echo "installing requirements.txt into .venv (a few minutes, once)"
+  python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+  cp requirements.txt .venv/installed.txt
+fi

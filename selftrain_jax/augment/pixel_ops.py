@@ -1,0 +1,140 @@
+"""Operations on colours alone (AutoAugment's and RandAugment's part of Section 3.1): uint8 in, uint8 out.
+
+Call `color`, `equalize`, ... with an image; `operations.py` turns a level into their arguments.
+Casts truncate and quirks are kept, so that results equal the released TensorFlow code pixel by pixel.
+"""
+
+import functools
+
+import tensorflow as tf
+from jaxtyping import UInt8
+
+from selftrain_jax.augment.tensors import IMAGE_FILL, Number, Seed, image_size
+
+Image = UInt8[tf.Tensor, "_H _W 3"]
+
+
+def blend(start: tf.Tensor, end: tf.Tensor, factor: Number) -> tf.Tensor:
+    """Mix two images: start + factor (end - start), clipped to [0, 255], truncated; above 1 extrapolates."""
+    start, end = tf.cast(start, tf.float32), tf.cast(end, tf.float32)
+    return tf.cast(tf.clip_by_value(start + factor * (end - start), 0.0, 255.0), tf.uint8)
+
+
+def color(image: Image, factor: Number) -> Image:
+    """Blend the grey image (factor 0) with the image (1); above 1 saturates its colours."""
+    return blend(tf.image.rgb_to_grayscale(image), image, factor)
+
+
+def brightness(image: Image, factor: Number) -> Image:
+    """Blend black (factor 0) with the image (1)."""
+    return blend(tf.zeros_like(image), image, factor)
+
+
+def contrast(image: Image, factor: Number) -> Image:
+    """Blend one grey with the image; the grey is min(255, trunc(H W / 256)), not the mean intensity.
+
+    Paper: silent. The grey is a slip of the released code (it averages a histogram's counts), kept because
+    policies were searched with it: any image of more than 65,280 pixels blends against white.
+    """
+    height, width = image_size(image)
+    grey = tf.clip_by_value(tf.cast(height * width, tf.float32) / 256.0, 0.0, 255.0)
+    return blend(tf.cast(grey, tf.uint8), image, factor)
+
+
+def sharpness(image: Image, factor: Number) -> Image:
+    """Blend the smoothed image with the image; 3x3 weights (1 1 1; 1 5 1; 1 1 1)/13, borders as they are."""
+    height, width = image_size(image)
+
+    def smooth() -> tf.Tensor:
+        corner = [height - 1, width - 1]
+        return tf.raw_ops.TensorStridedSliceUpdate(
+            input=image, begin=[1, 1], end=corner, strides=[1, 1], value=_smooth_inner(image)
+        )
+
+    has_inner_pixels = (height > 2) & (width > 2)
+    return blend(tf.cond(has_inner_pixels, smooth, lambda: image), image, factor)
+
+
+def _smooth_inner(image: Image) -> Image:
+    """Smooth all but the border.
+
+    A sum in row order, each product rounded: a convolution's own order would change truncated values by 1.
+    """
+    height, width = image_size(image)
+    pixels = tf.cast(image, tf.float32)
+    light, heavy = pixels * (1.0 / 13.0), pixels * (5.0 / 13.0)
+    neighbours = [
+        (heavy if (y, x) == (1, 1) else light)[y : height - 2 + y, x : width - 2 + x]
+        for y in range(3)
+        for x in range(3)
+    ]
+    total = functools.reduce(tf.add, neighbours)
+    return tf.cast(tf.clip_by_value(total, 0.0, 255.0), tf.uint8)
+
+
+def autocontrast(image: Image) -> Image:
+    """Stretch each channel's values over [0, 255]; a channel of one value stays."""
+    low = tf.cast(tf.reduce_min(image, (0, 1)), tf.float32)
+    high = tf.cast(tf.reduce_max(image, (0, 1)), tf.float32)
+    scale = tf.where(high > low, 255.0 / tf.maximum(high - low, 1.0), 1.0)
+    shift = tf.where(high > low, -low * scale, 0.0)
+    stretched = tf.cast(image, tf.float32) * scale + shift
+    return tf.cast(tf.clip_by_value(stretched, 0.0, 255.0), tf.uint8)
+
+
+def equalize(image: Image) -> Image:
+    """Flatten each channel's histogram h with the table lut[k] = (sum_{j<k} h[j] + step//2) // step.
+
+    `step` is (all pixels - those of the brightest value present) // 255; where it is 0 the channel stays.
+    """
+    by_channel = tf.cast(image, tf.int32) + tf.constant([0, 256, 512])
+    histogram = tf.reshape(tf.math.bincount(by_channel, minlength=768, maxlength=768), [3, 256])
+    brightest = tf.cast(tf.reduce_max(image, (0, 1)), tf.int32)
+    num_brightest = tf.gather(histogram, brightest, axis=1, batch_dims=1)
+    step = (tf.reduce_sum(histogram, 1) - num_brightest)[:, None] // 255
+    table = (tf.cumsum(histogram, axis=1, exclusive=True) + step // 2) // tf.maximum(step, 1)
+    table = tf.where(step > 0, tf.clip_by_value(table, 0, 255), tf.range(256))
+    return tf.gather(tf.cast(tf.reshape(table, [768]), tf.uint8), by_channel)
+
+
+def posterize(image: Image, bits: int) -> Image:
+    """Keep the highest `bits` bits of each value."""
+    shift = tf.constant(8 - bits, tf.uint8)
+    return tf.bitwise.left_shift(tf.bitwise.right_shift(image, shift), shift)
+
+
+def invert(image: Image) -> Image:
+    """Turn x into 255 - x."""
+    return 255 - image
+
+
+def solarize(image: Image, threshold: int) -> Image:
+    """Invert the values from `threshold` on; the threshold wraps modulo 256.
+
+    So 256 (level 10) inverts the whole image instead of leaving it alone, and 384 (level 15) acts as 128:
+    the released code compares in uint8.
+    """
+    return tf.where(image < tf.constant(threshold % 256, tf.uint8), image, 255 - image)
+
+
+def solarize_add(image: Image, addition: int, threshold: int = 128) -> Image:
+    """Add `addition` to the values below `threshold`, clipped to [0, 255]."""
+    added = tf.cast(tf.clip_by_value(tf.cast(image, tf.int32) + addition, 0, 255), tf.uint8)
+    return tf.where(image < threshold, added, image)
+
+
+def erase(image: Image, center_yx: tf.Tensor, half_size_yx_px: tf.Tensor) -> Image:
+    """Fill the rows and columns in [center - half size, center + half size) with grey 128."""
+    height, width = image_size(image)
+    low, high = center_yx - half_size_yx_px, center_yx + half_size_yx_px
+    y, x = tf.range(height), tf.range(width)
+    rows, columns = (y >= low[0]) & (y < high[0]), (x >= low[1]) & (x < high[1])
+    return tf.where((rows[:, None] & columns)[..., None], tf.constant(IMAGE_FILL, tf.uint8), image)
+
+
+def cutout(image: Image, half_size_px: tf.Tensor | int, seed: Seed) -> Image:
+    """Erase a square of side 2 `half_size_px`, cut off at the border, centred on a uniformly drawn pixel."""
+    height, width = image_size(image)
+    center_frac = tf.random.stateless_uniform([2], seed)
+    center_yx = tf.cast(center_frac * tf.cast([height, width], tf.float32), tf.int32)
+    return erase(image, center_yx, tf.stack([half_size_px, half_size_px]))

@@ -1,0 +1,172 @@
+"""The four augmentation policies (Section 3.1, Table 1): call `augment_policy("s1" ... "s4")`.
+
+`resize_for_inference` is their deterministic part; `augment_uint8` shows what a policy does to a picture.
+"""
+
+import difflib
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import tensorflow as tf
+
+from selftrain_jax.augment.autoaugment import AUTOAUGMENT, autoaugment
+from selftrain_jax.augment.geometry import flip_horizontal
+from selftrain_jax.augment.randaugment import randaugment
+from selftrain_jax.augment.resize import resize_and_crop
+from selftrain_jax.augment.tensors import Number, Seed, Tensors, split_seed
+from selftrain_jax.errors import InputError
+
+Augment = Callable[[Tensors, Seed], Tensors]
+
+
+class Policy(NamedTuple):
+    """A row of the paper's Table 1; all policies flip and crop as well."""
+
+    operations: Literal["none", "autoaugment", "randaugment"]
+    jitter: tuple[Number, Number]  # range of the scale, relative to the image fitted into the network's input
+
+
+POLICIES: dict[str, Policy] = {
+    "s1": Policy("none", (0.8, 1.2)),
+    "s2": Policy("autoaugment", (0.8, 1.2)),
+    "s3": Policy("autoaugment", (0.5, 2.0)),
+    "s4": Policy("randaugment", (0.5, 2.0)),
+}
+
+
+def augment_policy(
+    name: str,
+    *,
+    output_size_px: int,
+    magnitude: Number = 10,
+    num_layers: int = 1,
+    jitter: tuple[Number, Number] | None = None,
+    autoaugment_version: str = "v0",
+    reference_size_px: int | None = None,
+) -> Augment:
+    """Make the function (tensors, seed) -> tensors that augments one training image.
+
+    In order: AutoAugment or RandAugment on the uint8 image at its own resolution, a flip for half of the
+    images, scale jitter and crop, normalisation, padding. `image` comes out float32 [S, S, 3], `boxes` in
+    network px clipped to [0, S - 1], empty ones dropped, `mask` uint8 [S, S] with 255 outside, `scale` and
+    `offset` as in `resize.resize_and_crop`. `magnitude` and `num_layers` are RandAugment's; `jitter` replaces
+    the policy's.
+
+    Raises:
+        InputError: an unknown policy or version; a size, jitter, magnitude or number of layers out of range.
+
+    Paper: Section 3.1, Table 1. S2's jitter is S1's (the text enlarges it for S3 and S4 only).
+    Differs: `reference_size_px` scales constants in pixels to the image (see `operations.pixel_scale`).
+    """
+    low, high = _check_jitter(jitter or _find_policy(name).jitter)
+    _check_positive("output_size_px", output_size_px)
+    augment = augment_uint8(
+        name,
+        magnitude,
+        num_layers,
+        autoaugment_version=autoaugment_version,
+        reference_size_px=reference_size_px,
+    )
+
+    @tf.autograph.experimental.do_not_convert
+    def apply(tensors: Tensors, seed: Seed) -> Tensors:
+        augment_seed, flip_seed, jitter_seed, crop_seed = split_seed(seed, 4)
+        return resize_and_crop(
+            _flip_half(augment(tensors, augment_seed), flip_seed),
+            output_size_px=output_size_px,
+            jitter=tf.random.stateless_uniform([], jitter_seed, low, high),
+            crop_yx_frac=tf.random.stateless_uniform([2], crop_seed),
+        )
+
+    return apply
+
+
+def augment_uint8(
+    name: str,
+    magnitude: Number = 10,
+    num_layers: int = 1,
+    *,
+    autoaugment_version: str = "v0",
+    reference_size_px: int | None = None,
+) -> Augment:
+    """Make the AutoAugment or RandAugment part of a policy alone: uint8 in and out, same size; S1 has none.
+
+    Raises:
+        InputError: an unknown policy or version; a magnitude or number of layers out of range.
+    """
+    operations = _find_policy(name).operations
+    _check_operations(magnitude, num_layers, autoaugment_version, reference_size_px)
+
+    @tf.autograph.experimental.do_not_convert
+    def apply(tensors: Tensors, seed: Seed) -> Tensors:
+        image = tf.ensure_shape(tensors["image"], [None, None, 3])
+        moving = {key: tensors[key] for key in ("boxes", "mask") if key in tensors} | {"image": image}
+        if operations == "autoaugment":
+            moving = autoaugment(
+                moving, seed, version=autoaugment_version, reference_size_px=reference_size_px
+            )
+        if operations == "randaugment":
+            moving = randaugment(
+                moving,
+                seed,
+                num_layers=num_layers,
+                magnitude=magnitude,
+                reference_size_px=reference_size_px,
+            )
+        return {**tensors, **moving}
+
+    return apply
+
+
+@tf.autograph.experimental.do_not_convert
+def resize_for_inference(tensors: Tensors, *, output_size_px: int) -> Tensors:
+    """Fit the longest side, normalise and pad, without randomness: for evaluation and pseudo labels.
+
+    Output as in `augment_policy`; original px = (network px + offset) / scale, with offset 0.
+    """
+    tensors = {**tensors, "image": tf.ensure_shape(tensors["image"], [None, None, 3])}
+    return resize_and_crop(tensors, output_size_px=output_size_px, jitter=1.0, crop_yx_frac=tf.zeros([2]))
+
+
+def _flip_half(tensors: Tensors, seed: Seed) -> Tensors:
+    moving: Tensors = {key: tensors[key] for key in ("image", "boxes", "mask") if key in tensors}
+    is_flipped = tf.random.stateless_uniform([], seed) > 0.5
+    return {**tensors, **tf.cond(is_flipped, lambda: flip_horizontal(moving), lambda: moving)}
+
+
+def _find_policy(name: str) -> Policy:
+    if name in POLICIES:
+        return POLICIES[name]
+    nearest = difflib.get_close_matches(name.lower(), POLICIES, n=1, cutoff=0.0)[0]
+    raise InputError(
+        f"unknown augmentation policy {name!r}; expected one of {', '.join(POLICIES)}; nearest is {nearest!r}"
+    )
+
+
+def _check_jitter(jitter: tuple[Number, Number]) -> tuple[Number, Number]:
+    if not 0 < jitter[0] <= jitter[1]:
+        raise InputError(
+            f"jitter {tuple(jitter)} is not a range of scales; expected 0 < low <= high, such as (0.5, 2.0)"
+        )
+    return jitter
+
+
+def _check_positive(key: str, value: Number) -> None:
+    if value <= 0:
+        raise InputError(f"{key} is {value}; expected more than 0")
+
+
+def _check_operations(
+    magnitude: Number, num_layers: int, autoaugment_version: str, reference_size_px: int | None
+) -> None:
+    if magnitude < 0:
+        raise InputError(f"magnitude is {magnitude}; expected 0 or more (the paper uses 10 and 15)")
+    if num_layers < 0:
+        raise InputError(f"num_layers is {num_layers}; expected 0 or more (0 turns RandAugment off)")
+    if autoaugment_version not in AUTOAUGMENT:
+        raise InputError(
+            f"unknown AutoAugment version {autoaugment_version!r}; expected one of {', '.join(AUTOAUGMENT)} "
+            "(v0 is the published one)"
+        )
+    if reference_size_px is not None:
+        _check_positive("reference_size_px", reference_size_px)

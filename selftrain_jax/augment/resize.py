@@ -1,0 +1,110 @@
+"""Scale jitter, crop, normalisation and padding to the network's input (Section 3.1; all four policies).
+
+`resize_and_crop` does all of it; `legacy_bilinear_window` and `legacy_nearest_window` are TensorFlow 1's
+resizes (source = target * in / out, no half-pixel centres, no antialias), computed for the window alone.
+"""
+
+import tensorflow as tf
+from jaxtyping import Float32, Int32, UInt8
+
+from selftrain_jax.augment.tensors import MASK_FILL, Number, Tensors, keep_boxes
+
+MEAN_RGB = (0.485, 0.456, 0.406)
+STDDEV_RGB = (0.229, 0.224, 0.225)
+
+
+def normalize(image: tf.Tensor) -> Float32[tf.Tensor, "_H _W 3"]:
+    """Turn RGB values 0..255 into (x/255 - mean) / stddev."""
+    scale = [1.0 / (255.0 * stddev) for stddev in STDDEV_RGB]
+    shift = [mean / stddev for mean, stddev in zip(MEAN_RGB, STDDEV_RGB, strict=True)]
+    return tf.cast(image, tf.float32) * tf.constant(scale) - tf.constant(shift)
+
+
+def resize_and_crop(
+    tensors: Tensors, *, output_size_px: int, jitter: tf.Tensor | Number, crop_yx_frac: tf.Tensor
+) -> Tensors:
+    """Fit the image into a square of round(jitter S), cut out a window of at most S and pad it to [S, S].
+
+    scale = min over axes of round(jitter S)/size; scaled = round(size scale), halves to even;
+    offset = trunc(max(0, scaled - S) crop_yx_frac); network px = original px * scaled/size - offset.
+    Small images are scaled up too. Boxes are clipped to [0, S - 1] and dropped, with all that belongs to
+    them, where nothing is left. Adds `scale` and `offset` (float32 [2], yx).
+
+    Differs: normalises after resizing, not before: equal but for float rounding, as resizing is linear with
+    weights of sum 1 (padding is 0 after normalisation either way). A side never shrinks below 1 px.
+    """
+    size = tf.cast(tf.shape(tensors["image"])[:2], tf.float32)
+    scaled = tf.maximum(tf.round(size * tf.reduce_min(tf.round(jitter * float(output_size_px)) / size)), 1.0)
+    scale = scaled / size
+    offset = tf.cast(tf.maximum(scaled - output_size_px, 0.0) * crop_yx_frac, tf.int32)
+    window = normalize(
+        legacy_bilinear_window(tensors["image"], tf.cast(scaled, tf.int32), offset, output_size_px)
+    )
+    placed = {**tensors, "scale": scale, "offset": tf.cast(offset, tf.float32)}
+    placed["image"] = _pad(window, output_size_px, 0.0)
+    if "mask" in tensors:
+        mask_size = tf.maximum(tf.cast(scale * size, tf.int32), 1)
+        mask = legacy_nearest_window(tensors["mask"], mask_size, offset, output_size_px)
+        placed["mask"] = _pad(mask, output_size_px, MASK_FILL)
+    return _place_boxes(placed, output_size_px) if "boxes" in tensors else placed
+
+
+def legacy_bilinear_window(
+    image: UInt8[tf.Tensor, "_H _W 3"],
+    scaled_yx: Int32[tf.Tensor, "2"],
+    offset: Int32[tf.Tensor, "2"],
+    size_px: int,
+) -> Float32[tf.Tensor, "_h _w 3"]:
+    """Resize to `scaled_yx`, cut to [offset, offset + size_px), as TensorFlow 1 does it, bit by bit.
+
+    Only the source rows under the window are resized sideways, and only the window's columns up and down.
+    """
+    y = _window(offset[0], scaled_yx[0], size_px)
+    position = tf.cast(y, tf.float32) * _ratio(tf.shape(image)[0], scaled_yx[0])
+    above = tf.cast(tf.floor(position), tf.int32)
+    below = tf.minimum(above + 1, tf.shape(image)[0] - 1)
+    weight = (position - tf.cast(above, tf.float32))[:, None, None]
+    rows = image[above[0] : below[-1] + 1]
+    wide = tf.raw_ops.ResizeBilinear(images=rows[None], size=[tf.shape(rows)[0], scaled_yx[1]])[0]
+    wide = wide[:, offset[1] : offset[1] + size_px]
+    top, bottom = tf.gather(wide, above - above[0]), tf.gather(wide, below - above[0])
+    return top + (bottom - top) * weight
+
+
+def legacy_nearest_window(
+    mask: UInt8[tf.Tensor, "_H _W"],
+    scaled_yx: Int32[tf.Tensor, "2"],
+    offset: Int32[tf.Tensor, "2"],
+    size_px: int,
+) -> UInt8[tf.Tensor, "_h _w"]:
+    """Resize to `scaled_yx` taking source floor(target * in / out), cut to [offset, offset + size_px)."""
+    for axis in (0, 1):
+        target = tf.cast(_window(offset[axis], scaled_yx[axis], size_px), tf.float32)
+        size = tf.shape(mask)[axis]
+        source = tf.cast(tf.floor(target * _ratio(size, scaled_yx[axis])), tf.int32)
+        mask = tf.gather(mask, tf.minimum(source, size - 1), axis=axis)
+    return mask
+
+
+def _window(offset: tf.Tensor, scaled: tf.Tensor, size_px: int) -> tf.Tensor:
+    """List the positions of the resized axis that the window shows."""
+    return tf.range(offset, tf.minimum(offset + size_px, scaled))
+
+
+def _ratio(size: tf.Tensor, scaled: tf.Tensor) -> tf.Tensor:
+    return tf.cast(size, tf.float32) / tf.cast(scaled, tf.float32)
+
+
+def _pad(window: tf.Tensor, size_px: int, value: Number) -> tf.Tensor:
+    """Pad below and to the right to a square, whose shape is then static."""
+    missing = size_px - tf.shape(window)[:2]
+    paddings = [[0, missing[0]], [0, missing[1]], [0, 0]][: window.shape.rank]
+    padded = tf.pad(window, paddings, constant_values=tf.cast(value, window.dtype))
+    return tf.ensure_shape(padded, [size_px, size_px, *window.shape[2:]])
+
+
+def _place_boxes(tensors: Tensors, size_px: int) -> Tensors:
+    """Bring the boxes into the network's frame and drop the empty ones."""
+    scale, offset = tf.tile(tensors["scale"], [2]), tf.tile(tensors["offset"], [2])
+    boxes = tf.clip_by_value(tensors["boxes"] * scale - offset, 0.0, size_px - 1.0)
+    return keep_boxes({**tensors, "boxes": boxes}, tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=1))

@@ -1,0 +1,89 @@
+"""Thumbnails for the data doctor's page: problem boxes on their images, and pairs of duplicates.
+
+Call `picture_problems` and `picture_duplicates`.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw
+
+from selftrain_jax.data.diagnosis import Duplicates, Picture
+from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.errors import InputError
+
+MAX_PICTURES = 24
+SIDE_PX = 240
+MARK = (255, 40, 40)
+# Problems name their image and box in words (`problems.describe_fault`).
+_IMAGE_OF = re.compile(r"image (.+?): the box \(ymin, xmin, ymax, xmax\) = \(([^)]*)\)")
+
+Box = tuple[float, ...]
+
+
+def picture_problems(problems: Sequence[Problem], sources: Mapping[str, Source]) -> tuple[Picture, ...]:
+    """Draw the boxes of the first problems of each kind that name an image and a box."""
+    found: dict[str, list[Picture]] = {}
+    for problem in problems:
+        named = box_of(problem)
+        pictures = found.setdefault(problem.kind, [])
+        if named is None or len(pictures) >= MAX_PICTURES // 4:
+            continue
+        image = _find_image(sources, named[0])
+        if image is not None:
+            caption = f"[{problem.kind}] {problem.message} ({problem.where})"
+            pictures.append(Picture(caption, (thumbnail(image, named[1]),)))
+    return tuple(picture for pictures in found.values() for picture in pictures)[:MAX_PICTURES]
+
+
+def picture_duplicates(
+    duplicates: Sequence[Duplicates], sources: Mapping[str, Source]
+) -> tuple[Picture, ...]:
+    """Show the first pairs of every comparison side by side."""
+    pictures = []
+    indices = {name: {key: place for place, key in enumerate(source.image_ids)} for name, source in sources.items()}
+    concerned = [found for found in duplicates if found.pairs]
+    for found in concerned:
+        for pair in found.pairs[: max(4, MAX_PICTURES // len(concerned))]:
+            sides = (found.split, pair.image_id), (found.evaluation_split, pair.evaluation_image_id)
+            jpegs = tuple(thumbnail(sources[name].read_image(indices[name][key])) for name, key in sides)
+            how = "equal" if pair.is_exact else f"alike ({pair.distance} of 64 bits differ)"
+            pictures.append(Picture(f"{how}: {' and '.join(f'{name} {key}' for name, key in sides)}", jpegs))
+    return tuple(pictures)
+
+
+def box_of(problem: Problem) -> tuple[str, Box] | None:
+    """Read the image id and the yxyx box from a problem's message, if it names them as finite numbers."""
+    match = _IMAGE_OF.match(problem.message)
+    if match is None:
+        return None
+    box = tuple(float(value) for value in match[2].split(","))
+    return (match[1], box) if np.isfinite(box).all() else None
+
+
+def thumbnail(image: UInt8[np.ndarray, "H W 3"], box: Box | None = None) -> bytes:
+    """Shrink an image to JPEG, with a box marked so that even one without area can be seen."""
+    scale = SIDE_PX / max(image.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    small = Image.fromarray(image).resize((width, height))
+    if box is not None:
+        ymin, xmin, ymax, xmax = (min(max(-9.0, side * scale), SIDE_PX + 9.0) for side in box)
+        left, right, top, bottom = min(xmin, xmax), max(xmin, xmax), min(ymin, ymax), max(ymin, ymax)
+        ImageDraw.Draw(small).rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=MARK, width=2)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def _find_image(sources: Mapping[str, Source], image_id: str) -> UInt8[np.ndarray, "H W 3"] | None:
+    """Read an image from the first split that has it and can read it."""
+    for source in sources.values():
+        if image_id in source.image_ids:
+            try:
+                return source.read_image(source.image_ids.index(image_id))
+            except InputError:
+                continue  # listed among the images that do not decode
+    return None

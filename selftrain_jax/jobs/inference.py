@@ -1,0 +1,115 @@
+"""A trained network over a source of images, and its COCO evaluation; start at `build_detector`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import tensorflow as tf
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Float, UInt8
+from ml_collections import ConfigDict
+
+from selftrain_jax.augment.policies import resize_for_inference
+from selftrain_jax.build import Experiment
+from selftrain_jax.data.coco_export import to_coco_results
+from selftrain_jax.data.source import Source
+from selftrain_jax.detection.coco_eval import ImageDetections, evaluate_detections
+from selftrain_jax.selftrain.pseudo_inference import Load, infer_images
+from selftrain_jax.train.sharding import replicate, shard_batch
+from selftrain_jax.types import Detections, Example, Variables
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Inference as a job uses it, apart from the weights.
+
+    `place` puts variables on the devices, `predict` is jitted once for one batch shape.
+    """
+
+    place: Callable[[Variables], Variables]
+    predict: Callable[[Variables, Float[np.ndarray, "B S S 3"]], Detections]
+    load: Load
+    batch_size: int
+    image_size_px: int
+    score_floor: float
+    eval_backend: str
+
+
+def build_detector(config: ConfigDict, experiment: Experiment) -> Detector:
+    """Compile-once inference over all devices, by batch."""
+    mesh = experiment.mesh
+    everywhere, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    jitted = jax.jit(experiment.task.predict, in_shardings=(everywhere, split))
+    return Detector(
+        place=lambda variables: replicate(mesh, variables),
+        predict=lambda variables, images: jitted(variables, shard_batch(mesh, images)),
+        load=make_load(config.image.size_px),
+        batch_size=config.eval.batch_size,
+        image_size_px=config.image.size_px,
+        score_floor=config.postprocess.score_threshold,
+        eval_backend=config.eval.backend,
+    )
+
+
+def make_load(image_size_px: int) -> Load:
+    """Return the function that fits an image into the network's input (longest side, zero padding)."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+    def resize(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        tensors = {"image": image, "boxes": tf.zeros([0, 4]), "classes": tf.zeros([0], tf.int32)}
+        resized = resize_for_inference(tensors, output_size_px=image_size_px)
+        return resized["image"], resized["scale"]
+
+    def load(
+        image: UInt8[np.ndarray, "H W 3"],
+    ) -> tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]:
+        resized, scale = resize(image)
+        return resized.numpy(), scale.numpy()
+
+    return load
+
+
+def detect(detector: Detector, variables: Variables, source: Source) -> Iterator[Example]:
+    """Yield each image's detections in its own pixels, in the source's order.
+
+    Raises:
+      InputError: an image does not decode, or the network's output is not finite.
+    """
+    placed = detector.place(variables)
+    starts = range(0, len(source), detector.batch_size)
+    chunks = [(0, range(start, min(start + detector.batch_size, len(source)))) for start in starts]
+    for _, images in infer_images(
+        chunks,
+        source=source,
+        load=detector.load,
+        predict_batch=lambda batch: detector.predict(placed, batch),
+        batch_size=detector.batch_size,
+        image_size_px=detector.image_size_px,
+        score_floor=detector.score_floor,
+    ):
+        for image in images:
+            if isinstance(image, Exception):
+                raise image
+            yield image.labels
+
+
+def evaluate_source(
+    detector: Detector, variables: Variables, source: Source
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the COCO numbers on a labelled source, and the detections as COCO results."""
+    found = list(detect(detector, variables, source))
+    truth = [source.read_labels(index) for index in range(len(source))]
+    detections = [ImageDetections(x["image_id"], x["boxes"], x["scores"], x["classes"]) for x in found]
+    result = evaluate_detections(truth, detections, source.categories, backend=detector.eval_backend)
+    rows = [
+        row for image in found
+        for row in to_coco_results(image["image_id"], image["boxes"], image["scores"], image["classes"])
+    ]  # fmt: skip
+    return result, rows
+
+
+def nms_settings(config: ConfigDict) -> dict[str, Any]:
+    """Return what stands between the network and its boxes, for the manifest."""
+    return config.postprocess.to_dict()

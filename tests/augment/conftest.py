@@ -1,0 +1,93 @@
+"""What the augmentation tests share: golden numbers, a dynamic-shape `tf.data` run and painted images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def golden():
+    return json.loads((Path(__file__).parent.parent / "golden" / "augment.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def golden_tensors(golden):
+    """The golden image, its boxes in pixels and a mask with a value of its own for every pixel."""
+    import tensorflow as tf
+
+    image = np.array(golden["image"], np.uint8)
+    boxes = np.array(golden["boxes_frac"], np.float32) * np.array([12, 16, 12, 16], np.float32)
+    mask = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
+    return {"image": tf.constant(image), "boxes": tf.constant(boxes), "mask": tf.constant(mask)}
+
+
+@pytest.fixture(scope="session")
+def in_dataset():
+    """Run a function of a dict of tensors inside `tf.data` with all sizes unknown when it is traced."""
+    import tensorflow as tf
+
+    def run(function, *examples):
+        def dynamic(value):  # keeps only what the contract fixes: channels, box columns, seeds
+            value = tf.convert_to_tensor(value)
+            sizes = [None] * value.shape.rank
+            if value.shape.rank == 3:
+                sizes[-1] = value.shape[-1]
+            if value.shape.rank == 2 and value.dtype == tf.float32:
+                sizes[-1] = 4
+            return tf.TensorSpec(
+                [2] if value.shape == [2] and value.dtype == tf.int32 else sizes, value.dtype
+            )
+
+        spec = {key: dynamic(value) for key, value in examples[0].items()}
+        dataset = tf.data.Dataset.from_generator(lambda: iter(examples), output_signature=spec)
+        return list(dataset.map(tf.autograph.experimental.do_not_convert(function)).as_numpy_iterator())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def over_seeds():
+    """Run a function of a seed for seeds (0, 0), (1, 0), ...; results are stacked."""
+    import tensorflow as tf
+
+    def run(function, num_seeds):
+        dataset = tf.data.Dataset.range(num_seeds)
+        dataset = dataset.map(
+            tf.autograph.experimental.do_not_convert(
+                lambda index: function(tf.stack([tf.cast(index, tf.int32), 0]))
+            )
+        )
+        return next(dataset.batch(num_seeds).as_numpy_iterator())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def paint():
+    """Paint one red box on black, the same shape in the mask; all corners are whole pixels."""
+    import tensorflow as tf
+
+    def make(height, width, box):
+        ymin, xmin, ymax, xmax = box
+        image, mask = np.zeros([height, width, 3], np.uint8), np.zeros([height, width], np.uint8)
+        image[ymin:ymax, xmin:xmax, 0] = 255
+        mask[ymin:ymax, xmin:xmax] = 7
+        boxes = tf.constant([box], tf.float32)
+        return {"image": tf.constant(image), "boxes": boxes, "mask": tf.constant(mask)}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def measure():
+    """Find the box around the pixels that are set; None where there are none."""
+
+    def box_around(is_set):
+        y, x = np.nonzero(np.asarray(is_set))
+        if len(y) == 0:
+            return None
+        return np.array([y.min(), x.min(), y.max() + 1, x.max() + 1], np.float32)
+
+    return box_around

@@ -1,0 +1,127 @@
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from selftrain_jax.data.source import (
+    Source,
+    decode_image,
+    encode_png,
+    encoded_suffix,
+    image_size,
+    subset,
+    without_labels,
+)
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Category
+
+
+def encode(image: np.ndarray, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def number_source(count: int = 4) -> Source:
+    """Image i is filled with the value i and has one box of class i + 1."""
+    read_image = lambda index: np.full((2, 3, 3), index, np.uint8)
+    return Source(
+        name="numbers",
+        categories=tuple(Category(number + 1, f"class {number}") for number in range(count)),
+        image_ids=tuple(f"id{number}" for number in range(count)),
+        read_labels=lambda index: {
+            "image_id": f"id{index}",
+            "boxes": np.array([[0, 0, 1, 1]], np.float32),
+            "classes": np.array([index + 1], np.int32),
+            "is_crowd": np.array([False]),
+        },
+        read_encoded=lambda index: encode_png(read_image(index)),
+        read_image=read_image,
+    )
+
+
+def test_subset_keeps_labels_bytes_and_pixels_of_the_same_image_together() -> None:
+    part = subset(subset(number_source(), [3, 1, 0]), np.array([0, 2]))
+    assert part.image_ids == ("id3", "id0")
+    assert len(part) == 2
+    for index, number in enumerate((3, 0)):
+        example = part.read(index)
+        assert example["image_id"] == f"id{number}"
+        assert example["classes"].tolist() == [number + 1]
+        assert (example["image"] == number).all()
+        assert (decode_image(part.read_encoded(index), "test") == number).all()
+
+
+def test_subset_refuses_indices_out_of_range() -> None:
+    with pytest.raises(InputError, match=r"numbers has 4 images.*2 indices.*\[4, -1\]"):
+        subset(number_source(), [0, 4, -1])
+
+
+def test_without_labels_leaves_only_the_image_and_its_id() -> None:
+    source = without_labels(number_source())
+    assert source.categories == ()
+    assert source.read_labels(2) == {"image_id": "id2"}
+    assert set(source.read(2)) == {"image_id", "image"}
+
+
+def test_png_round_trip_is_exact() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    assert np.array_equal(decode_image(encode_png(image), "test"), image)
+
+
+def test_grey_image_becomes_three_equal_channels() -> None:
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert np.array_equal(decode_image(encode(grey, "PNG"), "test"), np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_exif_orientation_is_ignored_as_boxes_count_stored_pixels() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees to view
+    encoded = encode(np.zeros((4, 6, 3), np.uint8), "JPEG", exif=exif)
+    assert decode_image(encoded, "test").shape == (4, 6, 3)
+    assert image_size(encoded, "test") == (4, 6)
+
+
+def huge_png() -> bytes:
+    """30,000 x 30,000 pixels in the header, hardly a byte of data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+NOISE = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "words"),
+    [
+        (lambda: b"", "not an image.*0 bytes"),
+        (lambda: b"<html>not found</html>", "not an image.*JPEG, PNG"),
+        (lambda: encode(NOISE, "JPEG")[:-300], "damaged or cut off"),
+        (lambda: encode(NOISE, "PNG")[:-1000], "damaged or cut off"),
+        (lambda: encode(NOISE, "GIF"), "not an image"),
+        (huge_png, "too large.*at most 67108864 pixels"),
+        (lambda: encode(np.zeros((4, 4), np.uint16), "PNG"), "expected 8 bits"),
+    ],
+)
+def test_bytes_that_are_no_sound_image_are_refused_by_name(encoded: Callable[[], bytes], words: str) -> None:
+    with pytest.raises(InputError, match=f"^a/b.jpg: .*{words}"):
+        decode_image(encoded(), "a/b.jpg")
+
+
+def test_image_over_the_limit_but_below_pillows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selftrain_jax.data.source.MAX_IMAGE_PIXELS", 32 * 32 - 1)
+    with pytest.raises(InputError, match="too large"):
+        image_size(encode(NOISE, "PNG"), "test")
+
+
+def test_suffix_is_told_from_the_first_bytes() -> None:
+    found = [encoded_suffix(encode(NOISE, kind)) for kind in ("JPEG", "PNG", "BMP", "WEBP")]
+    assert found == [".jpg", ".png", None, None]

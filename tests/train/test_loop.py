@@ -1,0 +1,149 @@
+import itertools
+import re
+
+import jax
+import numpy as np
+import pytest
+from toy import assert_same, make_stream, make_task
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
+from selftrain_jax.train.checkpoint import find_step
+from selftrain_jax.train.loop import NonFiniteLossError, train
+from selftrain_jax.train.metric_log import read_metrics
+from selftrain_jax.train.optimizer import momentum_sgd, warmup_cosine
+from selftrain_jax.train.sharding import make_mesh
+from selftrain_jax.train.state import create_state
+from selftrain_jax.train.step import jit_train_step, make_train_step
+
+TASK = make_task(noise=0.1)
+TX = momentum_sgd(weight_decay=1e-4, clip_norm=10.0)
+NORMALIZER = ema_loss_normalizer(0.5)
+MESH = make_mesh()
+TRAIN_STEP = jit_train_step(make_train_step(TASK, TX, NORMALIZER, ema_decay=0.9), MESH)
+
+
+def run(directory, **changes):
+    settings = {
+        "name": "student",
+        "train_step": TRAIN_STEP,
+        "state": create_state(TASK, TX, NORMALIZER, jax.random.key(0), with_ema=True),
+        "schedule": warmup_cosine(0.05, 0.01, 2, 6),
+        "batches": make_stream,
+        "num_steps": 6,
+        "directory": directory,
+        "mesh": MESH,
+        "checkpoint_every": 2,
+        "log_every": 1,
+    }
+    return train(**{**settings, **changes})
+
+
+def cut_off_at(stop_step):
+    def batches(start_step):
+        yield from itertools.islice(make_stream(start_step), stop_step - start_step)
+        raise KeyboardInterrupt
+
+    return batches
+
+
+def without_speed(rows):
+    return [{key: value for key, value in row.items() if not key.startswith("speed/")} for row in rows]
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit_and_compiles_once(tmp_path, caplog):
+    # Not TRAIN_STEP._cache_size(): JAX counts there a second fast path to the same program.
+    TRAIN_STEP.clear_cache()
+    with jax.log_compiles():
+        whole = run(tmp_path / "whole")
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "cut", batches=cut_off_at(5))
+        assert find_step(tmp_path / "cut", "last") == 4
+        resumed = run(tmp_path / "cut")
+    assert_same(whole, resumed)
+    compiled = [
+        line for line in caplog.messages if re.search("Finished XLA compilation of .*train_step", line)
+    ]
+    assert len(compiled) == 1
+    rows = [without_speed(read_metrics(tmp_path / name)) for name in ("whole", "cut")]
+    assert rows[0] == rows[1]
+    assert [row["step"] for row in rows[0]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_finished_run_returns_its_state_and_reads_no_data(tmp_path):
+    first = run(tmp_path)
+    again = run(tmp_path, batches=lambda step: iter(()))
+    assert_same(first, again)
+    with pytest.raises(InputError, match="step 6, past the 4 steps"):
+        run(tmp_path, num_steps=4)
+
+
+def test_the_log_has_the_keys_that_the_report_reads(tmp_path):
+    run(tmp_path, log_every=4)
+    rows = read_metrics(tmp_path)
+    assert [row["step"] for row in rows] == [4, 6]
+    assert {
+        "train/loss",
+        "train/loss_human",
+        "train/loss_pseudo",
+        "train/learning_rate",
+        "train/gradient_norm",
+        "loss_norm/human_average",
+        "loss_norm/pseudo_average",
+        "loss_norm/ratio",
+        "speed/images_per_second",
+        "speed/data_wait_share",
+        "speed/eta_secs",
+    } <= rows[0].keys()
+    assert rows[0]["train/learning_rate"] == pytest.approx(0.05 / 2 * (1 + np.cos(np.pi / 4)))
+    assert rows[1]["speed/eta_secs"] == 0
+
+
+def test_evaluation_uses_the_average_and_its_best_checkpoint_is_kept(tmp_path):
+    seen = []
+
+    def evaluate(variables):
+        seen.append(jax.device_get(variables))
+        return {"eval/ap": [0.1, 0.8, 0.3][len(seen) - 1], "eval/ap50": 0.9}
+
+    state = run(tmp_path, evaluate=evaluate, evaluate_every=2, checkpoint_every=0, keep=1)
+    assert (find_step(tmp_path, "best"), find_step(tmp_path, "last")) == (4, 6)
+    assert [row["eval/ap"] for row in read_metrics(tmp_path) if "eval/ap" in row] == [0.1, 0.8, 0.3]
+    assert_same(seen[-1]["params"], jax.device_get(state.ema))
+
+
+def test_evaluation_without_the_best_metric_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"best_metric is 'eval/ap'; evaluation gives \['eval/miou'\]"):
+        run(tmp_path, evaluate=lambda variables: {"eval/miou": 1.0}, evaluate_every=2)
+
+
+@pytest.mark.parametrize("checkpoint_every", [1, 2])
+def test_a_nan_stops_with_the_images_named_and_is_never_saved(tmp_path, checkpoint_every):
+    def batches(start_step):
+        for step, (batch, image_ids) in enumerate(make_stream(start_step), start_step):
+            bad = batch._replace(images=np.full_like(batch.images, np.nan)) if step == 3 else batch
+            yield bad, [*image_ids, "one-more"]
+
+    with pytest.raises(NonFiniteLossError) as caught:
+        run(tmp_path, batches=batches, checkpoint_every=checkpoint_every)
+    message = str(caught.value)
+    assert "train/loss nan" in message
+    assert "student: not finite at step 4: " in message
+    assert "image-3-0, image-3-1" in message
+    assert "image-3-7 and 1 more" in message
+    last = 3 if checkpoint_every == 1 else 2
+    assert f"last good checkpoint: step {last}" in message
+    assert find_step(tmp_path, "last") == last
+    resumed = run(tmp_path)  # with good data it goes on from there
+    assert np.isfinite(resumed.variables["params"]["dense"]["kernel"]).all()
+
+
+def test_training_secs_add_up_over_sessions(tmp_path, monkeypatch):
+    from selftrain_jax.train import checkpoint, speed
+
+    clock = itertools.count()
+    monkeypatch.setattr(speed.time, "monotonic", lambda: float(next(clock)))
+    run(tmp_path, num_steps=2)
+    first = checkpoint.training_secs(tmp_path)
+    run(tmp_path, num_steps=4)
+    assert checkpoint.training_secs(tmp_path) == 2 * first

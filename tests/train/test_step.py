@@ -1,0 +1,159 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy import assert_same, make_batch, make_task
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer, plain_loss
+from selftrain_jax.train.optimizer import momentum_sgd
+from selftrain_jax.train.sharding import make_mesh, replicate, shard_batch
+from selftrain_jax.train.state import create_state, eval_variables, with_variables
+from selftrain_jax.train.step import jit_train_step, make_train_step
+
+TX = momentum_sgd(weight_decay=1e-3)
+
+
+def start(task, normalizer, tx=TX, **options):
+    return create_state(task, tx, normalizer, jax.random.key(0), **options)
+
+
+def run(
+    num_steps, task, normalizer, *, num_devices=1, learning_rate=0.05, tx=TX, options=None, **step_options
+):
+    mesh = make_mesh(num_devices)
+    train_step = jit_train_step(make_train_step(task, tx, normalizer, **step_options), mesh)
+    state = replicate(mesh, start(task, normalizer, tx, with_ema="ema_decay" in step_options))
+    rows = []
+    for step in range(num_steps):
+        batch = shard_batch(mesh, make_batch(step, **(options or {})))
+        state, metrics = train_step(state, batch, np.float32(learning_rate))
+        rows.append(jax.device_get({"params": state.variables["params"], **metrics}))
+    return state, rows
+
+
+def test_loss_falls_to_the_known_optimum():
+    state, rows = run(150, make_task(), ema_loss_normalizer(1.0), tx=momentum_sgd(weight_decay=0.0))
+    assert rows[0]["train/loss"] > 0.5
+    assert rows[-1]["train/loss"] < 1e-4
+    np.testing.assert_allclose(state.variables["params"]["dense"]["kernel"][:, 0], [1, -2, 3], atol=1e-2)
+    np.testing.assert_allclose(state.variables["params"]["dense"]["bias"], [0.5], atol=1e-2)
+    assert int(state.step) == 150
+
+
+def test_three_updates_equal_a_numpy_loop():
+    # Human batches: mean squared error, coupled L2 on the kernel, heavy-ball momentum.
+    _, rows = run(3, make_task(), ema_loss_normalizer(1.0), options={"with_pseudo": False})
+    params = start(make_task(), ema_loss_normalizer(1.0)).variables["params"]["dense"]
+    w, b = np.asarray(params["kernel"][:, 0], np.float64), 0.0
+    v_w, v_b = np.zeros(3), 0.0
+    for step in range(3):
+        batch = make_batch(step, with_pseudo=False)
+        x = batch.images.reshape(-1, 3)
+        error = x @ w + b - batch.targets.boxes[:, 0, 0]
+        grad_w, grad_b = 2 * (error[:, None] * x).mean(0), 2 * error.mean()
+        norm = np.sqrt((grad_w**2).sum() + grad_b**2)
+        v_w, v_b = 0.9 * v_w + grad_w + 1e-3 * w, 0.9 * v_b + grad_b
+        w, b = w - 0.05 * v_w, b - 0.05 * v_b
+        np.testing.assert_allclose(rows[step]["train/loss"], (error**2).mean(), rtol=1e-5)
+        np.testing.assert_allclose(rows[step]["train/gradient_norm"], norm, rtol=1e-5)
+        np.testing.assert_allclose(rows[step]["params"]["dense"]["kernel"][:, 0], w, rtol=1e-4)
+        np.testing.assert_allclose(rows[step]["params"]["dense"]["bias"], [b], rtol=1e-4)
+
+
+def test_accumulating_two_slices_equals_the_full_batch():
+    _, whole = run(3, make_task(), plain_loss(1.0))
+    _, sliced = run(3, make_task(), plain_loss(1.0), accumulation=2)
+    for one, other in zip(whole, sliced, strict=True):
+        np.testing.assert_allclose(other["train/loss"], one["train/loss"], rtol=1e-5)
+        np.testing.assert_allclose(other["train/gradient_norm"], one["train/gradient_norm"], rtol=1e-5)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one["params"], other["params"])
+
+
+def test_each_slice_holds_human_and_pseudo_images_alike():
+    state, rows = run(1, make_task(), ema_loss_normalizer(1.0), accumulation=4)
+    assert rows[0]["toy/squared_num_pseudo"] == 1  # one pseudo image of two in each of four slices
+    assert (int(state.loss_norm.human_updates), int(state.loss_norm.pseudo_updates)) == (4, 4)
+
+
+def test_slices_draw_their_own_noise_and_pass_batch_stats_on():
+    task = make_task(noise=1.0)
+    state, rows = run(1, task, plain_loss(1.0), accumulation=2)
+    first = start(task, plain_loss(1.0))
+    batch = jax.tree.map(jnp.asarray, make_batch(0))
+    variables, losses = first.variables, []
+    for index, chosen in enumerate(([0, 1, 4, 5], [2, 3, 6, 7])):
+        part = jax.tree.map(lambda leaf, chosen=chosen: leaf[jnp.array(chosen)], batch)
+        rng = jax.random.fold_in(jax.random.fold_in(first.rng, 0), index)
+        terms, changed = task.loss(variables, part, rng)
+        variables = {**variables, **changed}
+        losses.append(terms.human + terms.pseudo)
+    np.testing.assert_allclose(rows[0]["train/loss"], np.mean(losses), rtol=1e-5)
+    np.testing.assert_allclose(
+        state.variables["batch_stats"]["mean"], variables["batch_stats"]["mean"], rtol=1e-4
+    )
+
+
+def test_slices_that_would_split_pairs_are_refused():
+    with pytest.raises(InputError, match="batch 6 cannot be split into 2 slices"):
+        run(1, make_task(), plain_loss(1.0), accumulation=2, options={"batch_size": 6})
+
+
+def test_two_devices_equal_one():
+    one, _ = run(4, make_task(noise=0.1), ema_loss_normalizer(0.5), ema_decay=0.9)
+    two, _ = run(4, make_task(noise=0.1), ema_loss_normalizer(0.5), ema_decay=0.9, num_devices=2)
+    for name in ("variables", "opt_state", "loss_norm", "ema"):
+        a, b = getattr(one, name), getattr(two, name)
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b)
+
+
+def test_ema_follows_its_closed_form():
+    normalizer, decay = ema_loss_normalizer(1.0), 0.8
+    first = np.asarray(start(make_task(), normalizer).variables["params"]["dense"]["kernel"])
+    state, rows = run(4, make_task(), normalizer, ema_decay=decay)
+    expected = decay**4 * first
+    for index, row in enumerate(rows):
+        expected = expected + (1 - decay) * decay ** (3 - index) * row["params"]["dense"]["kernel"]
+    np.testing.assert_allclose(state.ema["dense"]["kernel"], expected, rtol=1e-5)
+    np.testing.assert_array_equal(
+        eval_variables(state)["params"]["dense"]["kernel"], state.ema["dense"]["kernel"]
+    )
+    assert "batch_stats" in eval_variables(state)
+
+
+def test_without_ema_the_last_params_are_evaluated():
+    state = start(make_task(), plain_loss(1.0))
+    assert state.ema == ()
+    assert eval_variables(state) is state.variables
+
+
+def test_starting_from_given_weights_keeps_them_alive():
+    task, normalizer = make_task(), plain_loss(1.0)
+    teacher = task.init(jax.random.key(9))
+    state = with_variables(start(task, normalizer, with_ema=True), teacher)
+    assert_same(state.variables, teacher)
+    assert_same(state.ema, teacher["params"])
+    mesh = make_mesh(1)
+    jit_train_step(make_train_step(task, TX, normalizer), mesh)(
+        state, shard_batch(mesh, make_batch(0)), np.float32(0.1)
+    )
+    assert not teacher["params"]["dense"]["kernel"].is_deleted()
+
+
+def test_the_step_number_alone_decides_the_noise():
+    task, normalizer = make_task(noise=1.0), plain_loss(1.0)
+    step = jax.jit(make_train_step(task, TX, normalizer))
+    state = start(task, normalizer)
+    batch = jax.tree.map(jnp.asarray, make_batch(0))
+    losses = [
+        float(step(state._replace(step=jnp.int32(n)), batch, jnp.float32(0.1))[1]["train/loss"])
+        for n in (0, 0, 1)
+    ]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_zero_learning_rate_changes_no_weight():
+    state, rows = run(1, make_task(), plain_loss(1.0), learning_rate=0.0)
+    first = start(make_task(), plain_loss(1.0))
+    assert_same(state.variables["params"], first.variables["params"])
+    assert rows[0]["train/learning_rate"] == 0
