@@ -7,7 +7,7 @@ resizes (source = target * in / out, no half-pixel centres, no antialias), compu
 import tensorflow as tf
 from jaxtyping import Float32, Int32, UInt8
 
-from selftrain_jax.augment.tensors import MASK_FILL, Number, Tensors, keep_boxes
+from selftrain_jax.augment.tensors import MASK_FILL, Number, Tensors, image_size, keep_boxes
 
 MEAN_RGB = (0.485, 0.456, 0.406)
 STDDEV_RGB = (0.229, 0.224, 0.225)
@@ -17,7 +17,9 @@ def normalize(image: tf.Tensor) -> Float32[tf.Tensor, "_H _W 3"]:
     """Turn RGB values 0..255 into (x/255 - mean) / stddev."""
     scale = [1.0 / (255.0 * stddev) for stddev in STDDEV_RGB]
     shift = [mean / stddev for mean, stddev in zip(MEAN_RGB, STDDEV_RGB, strict=True)]
-    return tf.cast(image, tf.float32) * tf.constant(scale) - tf.constant(shift)
+    height, width = image_size(image)
+    rows = tf.reshape(tf.cast(image, tf.float32), [height, width * 3])  # broadcasting 3 channels is 4x slower
+    return tf.reshape(rows * tf.tile(scale, [width]) - tf.tile(shift, [width]), [height, width, 3])
 
 
 def resize_and_crop(

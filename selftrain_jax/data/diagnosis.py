@@ -5,7 +5,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from selftrain_jax.data.source import Problem
@@ -51,7 +51,7 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """A split in numbers; those of boxes are empty or 0 where there are no labels."""
+    """A split in numbers. Boxes are those that are no crowd."""
 
     split: str
     source: str
@@ -60,12 +60,12 @@ class SplitSummary:
     num_examined: int
     unreadable: tuple[str, ...]  # messages
     image_sizes: Mapping[str, int]  # "640 x 480" (width, height) -> images, the most frequent first
-    class_counts: Mapping[str, int]  # boxes that are no crowd, in the order of the categories
-    num_crowd: int
-    num_images_without_boxes: int
-    boxes_per_image: Mapping[int, int]  # boxes -> images
-    box_areas: Mapping[str, int]  # COCO's small, medium, large -> boxes
-    box_side_px: tuple[float, ...]  # square root of the area: least, quartiles, greatest
+    class_counts: Mapping[str, int] = field(default_factory=dict)  # boxes, in the order of the categories
+    num_crowd: int = 0
+    num_images_without_boxes: int = 0
+    boxes_per_image: Mapping[int, int] = field(default_factory=dict)  # boxes -> images
+    box_areas: Mapping[str, int] = field(default_factory=dict)  # COCO's small, medium, large -> boxes
+    box_side_px: tuple[float, ...] = ()  # square root of the area: least, quartiles, greatest
 
     @property
     def num_boxes(self) -> int:

@@ -6,14 +6,14 @@ leak between unlabelled and evaluation images would make any gain of section 4 w
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from selftrain_jax.data.diagnosis import Diagnosis, Duplicates, Pair, SplitSummary
-from selftrain_jax.data.doctor_pictures import picture_duplicates, picture_problems
+from selftrain_jax.data.doctor_pictures import describe_box, picture_duplicates, picture_problems
 from selftrain_jax.data.doctor_verdicts import judge
 from selftrain_jax.data.perceptual_hash import (
     near_duplicates,
@@ -27,7 +27,9 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.types import Example
 
 TRAIN, UNLABELLED = "train", "unlabelled"
-MAX_DISTANCE = 6  # JPEG at quality 20 moves a hash by 0 to 4 bits; of 66,000 pairs of cell images one is under 10
+MAX_DISTANCE = (
+    6  # JPEG at quality 20 moves a hash by 0 to 4 bits; of 66,000 pairs of cell images one is under 10
+)
 COCO_AREAS_PX = (32**2, 96**2)  # where medium and large begin
 TINY_PX = 2
 
@@ -35,11 +37,10 @@ TINY_PX = 2
 class Look(NamedTuple):
     """What one reading of an image and its labels gave."""
 
-    index: int
     labels: Example
     size_px: tuple[int, int]  # height, width
     digest: str
-    hash: np.uint64
+    hash: np.uint64  # what it looks like
 
 
 class Scan(NamedTuple):
@@ -110,75 +111,62 @@ def _look(source: Source, index: int) -> Look | str:
     image = example.pop("image")
     example.pop("mask", None)
     size_px = (image.shape[0], image.shape[1])
-    return Look(index, example, size_px, pixel_digest(image), perceptual_hash(image))
+    return Look(example, size_px, pixel_digest(image), perceptual_hash(image))
 
 
 def _suspect_boxes(scan: Scan) -> list[Problem]:
     """Find boxes that a reader lets pass and that are rarely meant: tiny ones, and the same one twice."""
-    problems = []
-    for look in scan.looks:
-        boxes = look.labels.get("boxes", np.zeros((0, 4)))
-        taken = set()
-        for place, (box, class_id) in enumerate(
-            zip(boxes.tolist(), look.labels.get("classes", ()), strict=True)
-        ):
-            words = (
-                f"image {look.labels['image_id']}: the box (ymin, xmin, ymax, xmax) = "
-                f"({', '.join(f'{value:g}' for value in box)})"
-            )
-            where = f"{scan.source.name}, box {place}"
-            if min(box[2] - box[0], box[3] - box[1]) < TINY_PX:
-                problems.append(Problem("tiny", where, f"{words} is under {TINY_PX} px high or wide"))
-            key = (*map(round, box), int(class_id))
-            if key in taken:
-                problems.append(
-                    Problem("repeated", where, f"{words} is there twice with class id {class_id}")
-                )
-            taken.add(key)
-    return problems
+    return [problem for look in scan.looks for problem in _suspect_boxes_of(look.labels, scan.source.name)]
+
+
+def _suspect_boxes_of(labels: Example, name: str) -> Iterator[Problem]:
+    taken = set()
+    for place, box in enumerate(labels.get("boxes", np.zeros((0, 4))).tolist()):
+        where, class_id = f"{name}, box {place}", int(labels["classes"][place])
+        if min(box[2] - box[0], box[3] - box[1]) < TINY_PX:
+            fault = f"is under {TINY_PX} px high or wide"
+            yield Problem("tiny", where, describe_box(labels["image_id"], box, fault))
+        if (*box, class_id) in taken:
+            fault = f"stands there twice with class id {class_id}"
+            yield Problem("repeated", where, describe_box(labels["image_id"], box, fault))
+        taken.add((*box, class_id))
 
 
 def _summarise(name: str, scan: Scan) -> SplitSummary:
-    source, labels = scan.source, [look.labels for look in scan.looks]
-    is_labelled = bool(source.categories)
-    names = {category.id: category.name for category in source.categories}
-    crowds = [example.get("is_crowd", np.zeros(0, bool)) for example in labels]
-    kept = [~crowd for crowd in crowds]
-    classes = _concatenate([example["classes"][keep] for example, keep in _labelled(labels, kept)])
-    boxes = _concatenate([example["boxes"][keep] for example, keep in _labelled(labels, kept)]).reshape(-1, 4)
-    counts = Counter(classes.tolist())
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    numbers = np.bincount(np.digitize(areas, COCO_AREAS_PX), minlength=3).tolist()
-    per_image = Counter(int(keep.sum()) for keep in kept) if is_labelled else Counter()
+    sizes = Counter(f"{look.size_px[1]} x {look.size_px[0]}" for look in scan.looks)
     return SplitSummary(
         split=name,
-        source=source.name,
-        is_labelled=is_labelled,
-        num_images=len(source),
+        source=scan.source.name,
+        is_labelled=bool(scan.source.categories),
+        num_images=len(scan.source),
         num_examined=len(scan.looks) + len(scan.unreadable),
         unreadable=tuple(scan.unreadable),
-        image_sizes=dict(
-            Counter(f"{look.size_px[1]} x {look.size_px[0]}" for look in scan.looks).most_common()
-        ),
-        class_counts={names[class_id]: counts[class_id] for class_id in names},
-        num_crowd=sum(int(crowd.sum()) for crowd in crowds),
-        num_images_without_boxes=per_image[0],
-        boxes_per_image=dict(sorted(per_image.items())),
-        box_areas=dict(zip(("small", "medium", "large"), numbers, strict=True)) if is_labelled else {},
-        box_side_px=tuple(np.quantile(np.sqrt(areas), (0, 0.25, 0.5, 0.75, 1)).round(1).tolist())
-        if len(areas)
-        else (),
+        image_sizes=dict(sizes.most_common()),
+        **(_summarise_boxes(scan) if scan.source.categories else {}),
     )
 
 
-def _labelled(
-    labels: list[Example], kept: list[np.ndarray]
-) -> list[tuple[Example, np.ndarray]]:
-    return [(example, keep) for example, keep in zip(labels, kept, strict=True) if "boxes" in example]
-
-
-def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.zeros(0, int)
+def _summarise_boxes(scan: Scan) -> dict[str, Any]:
+    """Count boxes; crowds are counted apart, as neither training nor AP counts them."""
+    is_box = [~look.labels["is_crowd"] for look in scan.looks]
+    kept = [
+        (look.labels["boxes"][keep], look.labels["classes"][keep])
+        for look, keep in zip(scan.looks, is_box, strict=True)
+    ]
+    boxes = np.concatenate([np.zeros((0, 4)), *(boxes for boxes, _ in kept)])
+    classes = np.concatenate([np.zeros(0, int), *(classes for _, classes in kept)])
+    counts, per_image = Counter(classes.tolist()), Counter(int(keep.sum()) for keep in is_box)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    by_area = np.bincount(np.digitize(areas, COCO_AREAS_PX), minlength=3).tolist()
+    quartiles = np.quantile(np.sqrt(areas), (0, 0.25, 0.5, 0.75, 1)).round(1).tolist() if len(areas) else ()
+    return {
+        "class_counts": {category.name: counts[category.id] for category in scan.source.categories},
+        "num_crowd": sum(int((~keep).sum()) for keep in is_box),
+        "num_images_without_boxes": per_image[0],
+        "boxes_per_image": dict(sorted(per_image.items())),
+        "box_areas": dict(zip(("small", "medium", "large"), by_area, strict=True)),
+        "box_side_px": tuple(quartiles),
+    }
 
 
 def _comparisons(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -194,7 +182,9 @@ def _comparisons(names: Sequence[str]) -> list[tuple[str, str]]:
 
 def _find_duplicates(scans: dict[str, Scan], name: str, evaluation: str, max_distance: int) -> Duplicates:
     looks, evaluated = scans[name].looks, scans[evaluation].looks
-    hashes, other_hashes = (np.array([look.hash for look in found], np.uint64) for found in (looks, evaluated))
+    hashes, other_hashes = (
+        np.array([look.hash for look in found], np.uint64) for found in (looks, evaluated)
+    )
     if name == evaluation:
         near = near_duplicates_within(hashes, max_distance)
     else:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from selftrain_jax.data.diagnosis import Duplicates, Picture
 from selftrain_jax.data.source import Problem, Source
@@ -17,7 +17,7 @@ from selftrain_jax.errors import InputError
 
 MAX_PICTURES = 24
 SIDE_PX = 240
-MARK = (255, 40, 40)
+BORDER_PX = 20
 # Problems name their image and box in words (`problems.describe_fault`).
 _IMAGE_OF = re.compile(r"image (.+?): the box \(ymin, xmin, ymax, xmax\) = \(([^)]*)\)")
 
@@ -44,7 +44,9 @@ def picture_duplicates(
 ) -> tuple[Picture, ...]:
     """Show the first pairs of every comparison side by side."""
     pictures = []
-    indices = {name: {key: place for place, key in enumerate(source.image_ids)} for name, source in sources.items()}
+    indices = {
+        name: {key: place for place, key in enumerate(source.image_ids)} for name, source in sources.items()
+    }
     concerned = [found for found in duplicates if found.pairs]
     for found in concerned:
         for pair in found.pairs[: max(4, MAX_PICTURES // len(concerned))]:
@@ -53,6 +55,12 @@ def picture_duplicates(
             how = "equal" if pair.is_exact else f"alike ({pair.distance} of 64 bits differ)"
             pictures.append(Picture(f"{how}: {' and '.join(f'{name} {key}' for name, key in sides)}", jpegs))
     return tuple(pictures)
+
+
+def describe_box(image_id: str, box: Sequence[float], fault: str) -> str:
+    """Put a fault of a box in the words that `box_of` reads."""
+    values = ", ".join(f"{value:g}" for value in box)
+    return f"image {image_id}: the box (ymin, xmin, ymax, xmax) = ({values}) {fault}"
 
 
 def box_of(problem: Problem) -> tuple[str, Box] | None:
@@ -65,17 +73,29 @@ def box_of(problem: Problem) -> tuple[str, Box] | None:
 
 
 def thumbnail(image: UInt8[np.ndarray, "H W 3"], box: Box | None = None) -> bytes:
-    """Shrink an image to JPEG, with a box marked so that even one without area can be seen."""
+    """Shrink an image to JPEG, with a box marked where one is given."""
     scale = SIDE_PX / max(image.shape[:2])
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     small = Image.fromarray(image).resize((width, height))
     if box is not None:
-        ymin, xmin, ymax, xmax = (min(max(-9.0, side * scale), SIDE_PX + 9.0) for side in box)
-        left, right, top, bottom = min(xmin, xmax), max(xmin, xmax), min(ymin, ymax), max(ymin, ymax)
-        ImageDraw.Draw(small).rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=MARK, width=2)
+        small = _mark(small, [side * scale for side in box])
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
+
+
+def _mark(picture: Image.Image, box: Sequence[float]) -> Image.Image:
+    """Draw a yxyx box, on a grey border where it lies outside the picture, however far."""
+    ymin, xmin, ymax, xmax = box
+    is_inside = min(box) >= 0 and max(xmin, xmax) <= picture.width and max(ymin, ymax) <= picture.height
+    border = 0 if is_inside else BORDER_PX
+    sheet = ImageOps.expand(picture, border, fill="grey")
+    x = sorted(float(np.clip(side + border, 4, sheet.width - 5)) for side in (xmin, xmax))
+    y = sorted(float(np.clip(side + border, 4, sheet.height - 5)) for side in (ymin, ymax))
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle((x[0] - 4, y[0] - 4, x[1] + 4, y[1] + 4), outline="white", width=4)
+    draw.rectangle((x[0] - 3, y[0] - 3, x[1] + 3, y[1] + 3), outline="red", width=2)
+    return sheet
 
 
 def _find_image(sources: Mapping[str, Source], image_id: str) -> UInt8[np.ndarray, "H W 3"] | None:

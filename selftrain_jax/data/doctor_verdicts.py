@@ -3,13 +3,24 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from selftrain_jax.data.diagnosis import Duplicates, SplitSummary, Verdict
+from selftrain_jax.data.diagnosis import Duplicates, Level, SplitSummary, Verdict
 from selftrain_jax.data.problems import BOX_KINDS, BadBoxes
 from selftrain_jax.data.source import Problem
 
 RARE_BOXES = 10  # a class with fewer in training is hardly learned
 MAX_DETECTIONS = 100  # that COCO's evaluation keeps of an image
 LISTED = 5
+KIND_WORDS = {
+    "missing_image": "images that are not there",
+    "unknown_class": "boxes of unknown classes",
+    "duplicate_id": "ids that are taken twice",
+    "zero_area": "boxes without area",
+    "outside": "boxes outside their images",
+    "nan": "boxes with a coordinate that is no finite number",
+    "malformed": "records or files that cannot be read",
+    "tiny": "boxes under 2 px high or wide",
+    "repeated": "boxes that are there twice",
+}
 SUSPECT_REMEDIES = {
     "tiny": "Look at the first of them on the page; strays of the mouse teach the detector noise.",
     "repeated": "Remove the copies; each counts as a miss at evaluation.",
@@ -40,7 +51,7 @@ def _judge_problems(problems: Iterable[Problem], bad_boxes: BadBoxes) -> Iterato
     if not counts:
         yield Verdict("ok", "annotations: no problem found", "")
     for kind, count in counts.most_common():
-        finding = f"annotations: {count:,} of kind {kind}"
+        finding = f"annotations: {count:,} {KIND_WORDS.get(kind, 'problems')} [{kind}]"
         if kind in SUSPECT_REMEDIES:
             yield Verdict("warning", finding, SUSPECT_REMEDIES[kind])
         elif kind in BOX_KINDS and bad_boxes == "drop":
@@ -81,14 +92,20 @@ def _judge_labels(split: SplitSummary) -> Iterator[Verdict]:
         yield Verdict("warning", f"{split.split}: no box of {_listing(absent)}", remedy)
     if rare and is_train:
         finding = f"{split.split}: under {RARE_BOXES} boxes of {_listing(rare)}"
-        yield Verdict("warning", finding, "Expect low AP for them; label more, and look at their pseudo labels.")
+        yield Verdict(
+            "warning", finding, "Expect low AP for them; label more, and look at their pseudo labels."
+        )
     if split.num_images_without_boxes > split.num_examined / 2:
-        finding = f"{split.split}: {split.num_images_without_boxes:,} of {split.num_examined:,} images have no box"
+        finding = (
+            f"{split.split}: {split.num_images_without_boxes:,} of {split.num_examined:,} images have no box"
+        )
         yield Verdict("warning", finding, "Check that they are truly empty: a missing label teaches a miss.")
     crowded = max(split.boxes_per_image, default=0)
     if crowded > MAX_DETECTIONS:
         finding = f"{split.split}: up to {crowded} boxes in an image"
-        yield Verdict("warning", finding, f"COCO's AP keeps {MAX_DETECTIONS} detections an image; tile the images.")
+        yield Verdict(
+            "warning", finding, f"COCO's AP keeps {MAX_DETECTIONS} detections an image; tile the images."
+        )
     if not absent and not (rare and is_train):
         yield Verdict("ok", f"{split.split}: {split.num_boxes:,} boxes, every class present", "")
 
@@ -97,11 +114,15 @@ def _judge_unlabelled(splits: Sequence[SplitSummary]) -> Iterator[Verdict]:
     numbers = {split.split: split.num_images for split in splits}
     if "unlabelled" not in numbers:
         yield Verdict(
-            "warning", "no unlabelled images", "The student has nothing new to learn from; name a folder of images."
+            "warning",
+            "no unlabelled images",
+            "The student has nothing new to learn from; name a folder of images.",
         )
     elif numbers["unlabelled"] < numbers.get("train", 0):
         finding = f"{numbers['unlabelled']:,} unlabelled images for {numbers['train']:,} labelled"
-        yield Verdict("warning", finding, "Self-training gains most with more unlabelled than labelled images.")
+        yield Verdict(
+            "warning", finding, "Self-training gains most with more unlabelled than labelled images."
+        )
 
 
 def _judge_duplicates(found: Duplicates, splits: Sequence[SplitSummary]) -> Iterator[Verdict]:
@@ -111,17 +132,18 @@ def _judge_duplicates(found: Duplicates, splits: Sequence[SplitSummary]) -> Iter
         where = f"within {found.split}" if is_within else f"of {found.evaluation_split} in {found.split}"
         yield Verdict("ok", f"duplicates {where}: none", "")
         return
-    place = "earlier in it" if is_within else f"in {found.split}"
+    elsewhere = "another of them" if is_within else f"an image of {found.split}"
     level, remedy = _duplicates_remedy(found)
     if found.num_exact:
-        finding = f"{found.evaluation_split}: {found.num_exact:,} of {number:,} images are exactly {place} too"
+        finding = f"{found.evaluation_split}: {found.num_exact:,} of {number:,} images equal {elsewhere}"
         yield Verdict(level, finding, remedy)
     if found.num_near:
-        finding = f"{found.evaluation_split}: {found.num_near:,} of {number:,} images have a look-alike {place}"
-        yield Verdict("warning", finding, f"Look at the pairs on the page. If they are the same scene: {remedy}")
+        finding = f"{found.evaluation_split}: {found.num_near:,} of {number:,} images look like {elsewhere}"
+        look = "Look at the pairs on the page; where they show the same scene, "
+        yield Verdict("warning", finding, look + remedy[0].lower() + remedy[1:])
 
 
-def _duplicates_remedy(found: Duplicates) -> tuple[str, str]:
+def _duplicates_remedy(found: Duplicates) -> tuple[Level, str]:
     if found.split == found.evaluation_split:
         return "warning", "Remove the copies: each counts again in AP."
     if found.split in ("train", "unlabelled"):

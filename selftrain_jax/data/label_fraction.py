@@ -12,7 +12,7 @@ from selftrain_jax.errors import InputError
 
 
 def label_fraction(
-    num_examples: int, percent: float, *, seed: int, fold: int
+    num_examples: int, percent: int | float, *, seed: int, fold: int
 ) -> tuple[Int[np.ndarray, " labelled"], Int[np.ndarray, " remainder"]]:
     """Split indices into `percent` % labelled and the remainder, both sorted.
 

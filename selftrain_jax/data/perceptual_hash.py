@@ -16,7 +16,9 @@ BLOCK_ROWS = 512
 NO_MATCH = 255  # more than the 64 bits that can differ
 
 _PLACES = np.arange(SIDE_PX) + 0.5
-_COSINES = np.cos(np.pi / SIDE_PX * np.outer(np.arange(NUM_FREQUENCIES), _PLACES))  # the first rows of a DCT-II
+_COSINES = np.cos(
+    np.pi / SIDE_PX * np.outer(np.arange(NUM_FREQUENCIES), _PLACES)
+)  # the first rows of a DCT-II
 
 
 def perceptual_hash(image: UInt8[np.ndarray, "H W 3"]) -> np.uint64:

@@ -7,6 +7,7 @@ Call `make_batches` for one source; `selftrain.mixing.mix_batches` joins a human
 
 import functools
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -138,7 +139,7 @@ def _examples(
 ) -> tf.data.Dataset:
     """Return the endless stream of augmented and padded examples from place `start` on."""
 
-    def read(place: np.int64) -> tuple[np.ndarray, ...]:
+    def read(place: np.int64) -> tuple[Any, ...]:
         try:
             index, example = reader(example_index(int(place), length, seed))
         except InputError as error:
@@ -147,6 +148,7 @@ def _examples(
         ignore = example.get("is_ignore", np.zeros(len(example["boxes"]), bool))
         return np.int64(index), example["image"], example["boxes"], example["classes"], ignore
 
+    @tf.autograph.experimental.do_not_convert
     def to_tensors(place: tf.Tensor) -> dict[str, tf.Tensor]:
         types = (tf.int64, tf.uint8, tf.float32, tf.int32, tf.bool)
         index, image, boxes, classes, ignore = tf.numpy_function(read, [place], types, stateful=False)
@@ -168,8 +170,6 @@ def _examples(
 
 
 def _cores() -> set[int]:
-    import os
-
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 

@@ -121,7 +121,9 @@ def _draw(segments: np.ndarray, width_px: float) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     for segment in segments * CELL_PX:
         draw.line([float(place) for place in segment], fill=255, width=round(width_px))
-    return sheet.resize((CELLS, CELLS), Image.Resampling.BOX).resize((INK_PX, INK_PX), Image.Resampling.LANCZOS)
+    return sheet.resize((CELLS, CELLS), Image.Resampling.BOX).resize(
+        (INK_PX, INK_PX), Image.Resampling.LANCZOS
+    )
 
 
 def _letter(rng: np.random.Generator) -> Image.Image:

@@ -16,15 +16,15 @@ from selftrain_jax.data import scene_material as material
 
 MIN_VISIBLE_FRAC = 0.4  # of a digit's stroke that lies in the image and under no other digit
 PLACEMENTS = 10  # tries before a digit is left out of a crowded scene
-MAX_DIGITS = 6
-MAX_DISTRACTORS = 4
-DIGIT_HEIGHT_FRAC = (0.125, 0.44)  # of the image: 16 to 56 px in 128
-DISTRACTOR_HEIGHT_FRAC = (0.1, 0.5)
+MAX_DIGITS = 4
+MAX_DISTRACTORS = 3
+DIGIT_HEIGHT_FRAC = (0.19, 0.6)  # of the image: 24 to 77 px in 128
+DISTRACTOR_HEIGHT_FRAC = (0.15, 0.5)
 ANGLE_DEGREES = 25
 SHEAR = 0.25
 NARROWING = (0.9, 1.25)
 INK_LEVEL = (0.4, 0.6)  # from which share of full ink a stroke begins: lower is thicker
-CONTRAST = (28, 120)  # grey levels between a stroke and the mean of what lies under it
+CONTRAST = (36, 130)  # grey levels between a stroke and the mean of what lies under it
 
 
 class Pool(NamedTuple):
@@ -55,7 +55,7 @@ class Stamp(NamedTuple):
 
 
 def lay_out(rng: np.random.Generator, pool: Pool, size_px: int) -> list[Stamp]:
-    """Place 1 to 6 digits, the later ones over the earlier ones, each at least 40 % visible.
+    """Place 1 to 4 digits, the later ones over the earlier ones, each at least 40 % visible.
 
     The class is drawn first, uniformly, then one of the pool's pictures of it.
     """
@@ -143,7 +143,10 @@ def _warp(rng: np.random.Generator, ink: Image.Image, height_px: float) -> Float
     side_px = math.ceil(height_px * material.CELLS / 8)
     shift = material.INK_PX / 2 - inverse @ (side_px / 2, side_px / 2)
     matrix = (*inverse[0], shift[0], *inverse[1], shift[1])
-    warped = np.asarray(ink.transform((side_px, side_px), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR), np.float32)
+    warped = np.asarray(
+        ink.transform((side_px, side_px), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR),
+        np.float32,
+    )
     edge = min(1.0, 8 / height_px)  # change of level in a pixel across a stroke's edge
     return np.clip((warped / 255 - np.float32(rng.uniform(*INK_LEVEL))) / np.float32(edge) + 0.5, 0, 1)
 

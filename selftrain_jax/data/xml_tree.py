@@ -38,34 +38,44 @@ def parse_xml(path: pathlib.Path) -> Element:
     Raises: InputError with the line for XML that is not well formed, and for entity declarations,
     with which a few lines can expand to gigabytes.
     """
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    top = Element("", 0)
-    open_elements = [top]
-
-    def start(tag: str, _attributes: dict[str, str]) -> None:
-        element = Element(tag, parser.CurrentLineNumber)
-        open_elements[-1].children.append(element)
-        open_elements.append(element)
-
-    def add_text(text: str) -> None:
-        open_elements[-1].text += text
-
-    def refuse_entity(name: str, *_rest: object) -> None:
-        raise InputError(
-            f"{path}:{parser.CurrentLineNumber}: declares the entity {name!r}; annotation files need none. "
-            "Remove the declaration."
-        )
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = lambda _tag: open_elements.pop()
-    parser.CharacterDataHandler = add_text
-    parser.EntityDeclHandler = refuse_entity
+    builder = _TreeBuilder(path)
     try:
-        parser.Parse(read_file(path), True)
+        builder.parser.Parse(read_file(path), True)
     except expat.ExpatError as error:
         raise InputError(
             f"{path}:{error.lineno}: not XML ({expat.ErrorString(error.code)}). The file may be cut off; "
             "make it again."
         ) from error
-    return top.children[0]
+    return builder.top.children[0]
+
+
+class _TreeBuilder:
+    """What expat calls back while it parses."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self.top = Element("", 0)
+        self.open_elements = [self.top]
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self.start
+        self.parser.EndElementHandler = self.end
+        self.parser.CharacterDataHandler = self.add_text
+        self.parser.EntityDeclHandler = self.refuse_entity
+
+    def start(self, tag: str, _attributes: dict[str, str]) -> None:
+        element = Element(tag, self.parser.CurrentLineNumber)
+        self.open_elements[-1].children.append(element)
+        self.open_elements.append(element)
+
+    def end(self, _tag: str) -> None:
+        self.open_elements.pop()
+
+    def add_text(self, text: str) -> None:
+        self.open_elements[-1].text += text
+
+    def refuse_entity(self, name: str, *_rest: object) -> None:
+        raise InputError(
+            f"{self.path}:{self.parser.CurrentLineNumber}: declares the entity {name!r}; annotation files "
+            "need none. Remove the declaration."
+        )

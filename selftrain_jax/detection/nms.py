@@ -1,13 +1,15 @@
 """Non-maximum suppression, hard and soft, of fixed shapes; call `suppress`."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from selftrain_jax.detection import boxes as box_ops
+from selftrain_jax.errors import InputError
+
+CONVENTIONS = ("bodla", "tensorflow")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,16 @@ class SoftNMS:
     """
 
     sigma: float = 0.3
-    convention: Literal["bodla", "tensorflow"] = "bodla"
+    convention: str = "bodla"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown convention or a sigma that is not positive."""
+        if self.convention not in CONVENTIONS:
+            raise InputError(
+                f"Soft-NMS convention is {self.convention!r}; use one of {', '.join(CONVENTIONS)}."
+            )
+        if not self.sigma > 0:
+            raise InputError(f"Soft-NMS sigma is {self.sigma}; use a positive number, as the paper's 0.3.")
 
     def keep_frac(self, iou: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the factor on the score."""

@@ -76,7 +76,11 @@ class Conv(nn.Module):
 def convolve(
     x: Float[Array, "B h w C"], kernel: Float[Array, "k k C C2"], stride: int, pads: Sequence[tuple[int, int]]
 ) -> Float[Array, "B h2 w2 C2"]:
-    """Convolve NHWC with HWIO."""
+    """Convolve NHWC with HWIO.
+
+    Also on CPU: for this detector's step, patches with one product or nine shifted products were 1.3
+    to 2.2 times slower than XLA's own convolution, and 1×1 as a product no faster.
+    """
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

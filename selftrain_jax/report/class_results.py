@@ -20,7 +20,7 @@ def evaluations(run: Run) -> dict[str, dict[str, Any]]:
     return {name: stage.evaluation for name, stage in run.stages.items() if stage.evaluation is not None}
 
 
-def points(value: float | None) -> float:
+def points(value: float | int | None) -> float:
     """Turn COCO's fraction into points of 100; NaN where it is undefined (-1)."""
     return np.nan if value is None or value < 0 else 100.0 * value
 
@@ -95,7 +95,7 @@ def class_gain_bars(run: Run) -> list[Plot]:
             color=ROLE_COLORS[over],
         )
     axes.set_yticks(range(len(names)), [shorten(name) for name in names])
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.axvline(0, color=ROLE_COLORS["muted"], linewidth=0.8)
     caption = (

@@ -86,6 +86,7 @@ nav ol{border-left:0;display:flex;flex-wrap:wrap;gap:.1rem 1rem}
 nav a{padding:.2rem 0}
 nav a:hover,nav a:focus-visible{box-shadow:none}
 }
-@media (max-width:36rem){.rows .row{grid-template-columns:1fr}}
+@media (max-width:36rem){.plots.small{grid-template-columns:1fr 1fr;gap:1.2rem .8rem}
+.rows .row{grid-template-columns:1fr}}
 @media print{nav{display:none}.page{display:block}details{break-inside:avoid}figure{break-inside:avoid}}
 """

@@ -4,6 +4,7 @@ Each function gives the plots for which the run has logged values, perhaps none.
 """
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
 from selftrain_jax.report.workdir import Run, Stage, series
@@ -159,7 +160,7 @@ def _finite(stage: Stage, key: str) -> tuple[np.ndarray, np.ndarray]:
     return steps[np.isfinite(values)], values[np.isfinite(values)]
 
 
-def _readable_top(axes) -> float | None:  # type: ignore[no-untyped-def]
+def _readable_top(axes: Axes) -> float | None:
     """Cut the axis above the bulk of the values, so that the first few steps do not flatten all others."""
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     values = values[np.isfinite(values)]

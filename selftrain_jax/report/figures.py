@@ -101,6 +101,7 @@ def new_axes(x_label: str, y_label: str, size_inches: tuple[float, float] = (5.2
 def new_step_axes(x_label: str, y_label: str) -> Axes:
     """Make axes for a curve over training steps."""
     axes = new_axes(x_label, y_label)
+    axes.set_xmargin(0.03)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     return axes
@@ -124,7 +125,7 @@ def thin(
     return x[kept], y[kept]
 
 
-def shorten(name: str, limit: int = 22) -> str:
+def shorten(name: str, limit: int = 26) -> str:
     """Cut a class name that would not fit into a plot."""
     flat = " ".join(name.split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"

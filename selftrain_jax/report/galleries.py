@@ -18,6 +18,7 @@ from selftrain_jax.types import Example
 
 LONGEST_PX = 420
 IMAGES_A_GALLERY = 6
+MAX_PAIRS = 4  # of an augmentation
 MAX_NAMED_BOXES = 12  # with more boxes in an image only their scores are written
 STAGES_SHOWN = ("teacher", "student")
 
@@ -72,7 +73,7 @@ def augmentation_galleries(
     for policy, pairs in augmented.items():
         rows = [
             [draw_example(before, pen, "before"), draw_example(after, pen, "after")]
-            for before, after in pairs
+            for before, after in pairs[:MAX_PAIRS]
         ]
         galleries += [Gallery(policy.upper(), caption, "pairs", rows)] if rows else []
     return galleries

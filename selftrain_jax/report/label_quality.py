@@ -191,5 +191,5 @@ def _mark_threshold(axes: Axes, threshold: float | None) -> None:
         )
 
 
-def _said(value: float | None) -> str:
+def _said(value: float | int | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"

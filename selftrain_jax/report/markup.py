@@ -24,7 +24,7 @@ def paragraph(text: str, css_class: str = "") -> str:
     return f'<p class="{css_class}">{html.escape(text)}</p>' if css_class else f"<p>{html.escape(text)}</p>"
 
 
-def number(value: float | None, digits: int = 1, signed: bool = False) -> str:
+def number(value: float | int | None, digits: int = 1, signed: bool = False) -> str:
     """Write a number with a true minus sign; a dash where there is none."""
     if value is None or not math.isfinite(value):
         return NO_VALUE
@@ -32,7 +32,7 @@ def number(value: float | None, digits: int = 1, signed: bool = False) -> str:
     return ("±" + text[1:] if signed and not float(text.replace(",", "")) else text).replace("-", MINUS)
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float | int | None) -> str:
     """Write seconds as hours, minutes and seconds, the two largest units."""
     if seconds is None or not math.isfinite(seconds):
         return NO_VALUE

@@ -60,7 +60,7 @@ def write_report(workdir: Path, *, images: ReportImages | None) -> Path:
 
 def render_page(run: Run, images: ReportImages | None) -> str:
     """Compose the whole page."""
-    threshold = threshold_used(run) if images is None else images.threshold
+    threshold = threshold_used(run) if images is None else float(images.threshold)
     names = class_names(run) | _source_names(images)
     labelled = _read_pseudo(images)
     human, pseudo = human_statistics(run), pseudo_statistics(labelled, threshold)
@@ -136,7 +136,9 @@ def _label_images_section(
     lead += "or are ignored. Look for objects without a solid box."
     if images is None or images.pseudo_source is None or not labelled:
         return _pictures("label-images", lead, [], names)
-    shown = label_galleries(images.pseudo_source, labelled, images.pseudo_truth, Pen(names, images.threshold))
+    shown = label_galleries(
+        images.pseudo_source, labelled, images.pseudo_truth, Pen(names, float(images.threshold))
+    )
     chosen = markup.paragraph(f"Chosen among {len(labelled):,} images.", "hint")
     return _pictures("label-images", lead, shown, names, chosen)
 
@@ -154,7 +156,7 @@ def _test_images_section(run: Run, images: ReportImages | None, names: dict[int,
     found = {
         name: detections_by_image(stage) for name, stage in run.stages.items() if stage.detections is not None
     }
-    source, pen = images.test_source, Pen(names, images.threshold)
+    source, pen = images.test_source, Pen(names, float(images.threshold))
     shown = galleries.test_galleries(source, found, pen) + galleries.disagreement_galleries(
         source, found, pen
     )

@@ -165,7 +165,7 @@ def _to_inferred(chunk: _Chunk, detections: Detections, score_floor: float) -> I
 def _to_labels(loaded: _Loaded, found: Detections, row: int, score_floor: float) -> Example:
     """Take an image's detections of at least the floor that keep an area inside the image."""
     valid = np.asarray(found.valid[row])
-    boxes, scores = np.asarray(found.boxes[row])[valid], np.asarray(found.scores[row])[valid]
+    boxes, scores = (np.asarray(values[row], np.float32)[valid] for values in (found.boxes, found.scores))
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise InputError(
             f"image {loaded.image_id}: the teacher's boxes or scores are not finite. Its checkpoint or its "

@@ -121,6 +121,22 @@ def test_every_operation_keeps_shapes_and_needs_no_boxes(name, tensors):
     assert set(apply_operation({"image": tensors["image"]}, name, level=5, seed=seed)) == {"image"}
 
 
+def test_every_operation_in_a_graph_without_known_sizes_equals_eager(golden_tensors, in_dataset):
+    def run_all(tensors):
+        seed = tf.constant([5, 6])
+        pixels = {key: tensors[key] for key in ("image", "boxes", "mask")}
+        scale = pixel_scale(pixels["image"], 640)
+        return {
+            name: apply_operation(pixels, name, level=8, probability=2.0, scale=scale, seed=seed)
+            for name in (*OPERATIONS, *BOX_ONLY_OPERATIONS)
+        }
+
+    (mapped,) = in_dataset(run_all, golden_tensors)
+    for name, eager in run_all(golden_tensors).items():
+        for key, value in eager.items():
+            np.testing.assert_array_equal(mapped[name][key], value, err_msg=f"{name} {key}")
+
+
 def test_reference_size_scales_pixel_constants_to_the_image(tensors):
     image = tensors["image"]  # longest side 600
     assert pixel_scale(image, None) == 1.0

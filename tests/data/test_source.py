@@ -28,7 +28,10 @@ def encode(image: np.ndarray, kind: str, **options) -> bytes:
 
 def number_source(count: int = 4) -> Source:
     """Image i is filled with the value i and has one box of class i + 1."""
-    read_image = lambda index: np.full((2, 3, 3), index, np.uint8)
+
+    def read_image(index: int) -> np.ndarray:
+        return np.full((2, 3, 3), index, np.uint8)
+
     return Source(
         name="numbers",
         categories=tuple(Category(number + 1, f"class {number}") for number in range(count)),
@@ -93,7 +96,12 @@ def huge_png() -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 NOISE = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from selftrain_jax.data.source import Source, decode_image, encode_png
-from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.pseudo_labels import write_pseudo_labels
 from selftrain_jax.types import Category, Detections
 
@@ -89,6 +88,3 @@ def label(directory, num_images=10, *, bad=(), teacher=None, digest="abc", **kwa
             **kwargs,
         )
     )
-
-
-__all__ = ["CATEGORIES", "InputError", "Teacher", "label", "load", "make_source"]

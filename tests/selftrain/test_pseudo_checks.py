@@ -54,7 +54,7 @@ def test_limits_are_arguments():
     with pytest.raises(InputError, match="30 of 100 images"):
         check(make_manifest(), max_empty_frac=0.2)
     with pytest.raises(InputError, match="expected at least 2"):
-        check(make_manifest(), min_boxes_per_image=2)
+        check(make_manifest(), min_boxes_per_image=2.0)
 
 
 def test_other_categories_are_listed():

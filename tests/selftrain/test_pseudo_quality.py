@@ -1,5 +1,4 @@
 import json
-import time
 
 import numpy as np
 import pytest
@@ -147,14 +146,6 @@ def test_suggested_threshold_has_the_best_f1():
     found = scored(boxes, [1, 1, 1, 2], [0.9, 0.62, 0.41, 0.9])
     quality = measure_quality([(truth, found)], (Category(1, "cat"), Category(2, "dog")))
     assert suggest_thresholds(quality) == {"cat": 0.45}  # the false 0.41 is out, 0.62 still in
-
-
-def test_thousand_images_take_less_than_a_second_and_a_half():
-    rng = np.random.default_rng(2)
-    pairs = [random_pair(rng) for _ in range(1000)]
-    started = time.monotonic()
-    measure_quality(pairs, (Category(1, "cat"), Category(2, "dog")))
-    assert time.monotonic() - started < 1.5
 
 
 def make_truth(num_images):

@@ -1,0 +1,330 @@
+import json
+import logging
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from selftrain_jax.data.coco_categories import COCO_CATEGORIES, COCO_IDS
+from selftrain_jax.data.coco_export import export_image_ids, to_coco_results, write_coco_json
+from selftrain_jax.data.coco_json import find_problems, read_coco_json
+from selftrain_jax.data.source import Source, without_labels
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Category
+
+WIDTH, HEIGHT = 60, 40
+
+
+def annotation(number: int, image: int | str, class_id: int, *bbox: Any, **more: Any) -> dict[str, Any]:
+    return {"id": number, "image_id": image, "category_id": class_id, "bbox": list(bbox), **more}
+
+
+def document() -> dict[str, Any]:
+    """Three images and COCO's sparse ids; image 7 has no box."""
+    return {
+        "images": [
+            {"id": number, "file_name": f"{number}.jpg", "width": WIDTH, "height": HEIGHT}
+            for number in (42, 7, 9)
+        ],
+        "categories": [
+            {"id": 90, "name": "toothbrush"},
+            {"id": 1, "name": "person"},
+            {"id": 13, "name": "stop sign"},
+        ],
+        "annotations": [
+            annotation(1, 9, 13, 1.5, 2, 10, 20.25, iscrowd=0),
+            annotation(2, 42, 1, 0, 0, 60, 40, iscrowd=1),
+            annotation(3, 42, 90, 5, 6, 7, 8),
+        ],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    (tmp_path / "images").mkdir()
+    for number in (42, 7, 9):
+        image = np.full((HEIGHT, WIDTH, 3), number, np.uint8)
+        Image.fromarray(image).save(tmp_path / "images" / f"{number}.jpg")
+    return tmp_path
+
+
+def write(folder: pathlib.Path, content: Any) -> pathlib.Path:
+    path = folder / "labels.json"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(json.dumps(content))
+    return path
+
+
+def read(folder: pathlib.Path, content: Any, **options: Any) -> Source:
+    return read_coco_json(write(folder, content), folder / "images", **options)
+
+
+def test_xywh_boxes_become_yxyx_with_the_original_class_ids(folder: pathlib.Path) -> None:
+    source = read(folder, document())
+    assert source.name == "coco:labels"
+    assert source.categories == (Category(1, "person"), Category(13, "stop sign"), Category(90, "toothbrush"))
+    assert source.image_ids == ("42", "7", "9")
+    first, empty, last = (source.read_labels(index) for index in range(3))
+    assert first["boxes"].tolist() == [[0, 0, 40, 60], [6, 5, 14, 12]]
+    assert first["classes"].tolist() == [1, 90]
+    assert first["is_crowd"].tolist() == [True, False]
+    assert last["boxes"].tolist() == [[2, 1.5, 22.25, 11.5]]
+    assert last["image_id"] == "9"
+    assert empty["boxes"].shape == (0, 4)
+    assert first["boxes"].dtype == np.float32
+    assert first["classes"].dtype == np.int32
+
+
+def test_images_belong_to_their_ids(folder: pathlib.Path) -> None:
+    source = read(folder, document())
+    assert [int(source.read_image(index)[0, 0, 0]) for index in range(3)] == [42, 7, 9]
+    assert source.read_encoded(1) == (folder / "images" / "7.jpg").read_bytes()
+
+
+def test_boxes_partly_outside_are_clipped_to_the_stated_size(folder: pathlib.Path) -> None:
+    content = document()
+    content["annotations"] = [annotation(1, 9, 1, -5, -6, 20, 20), annotation(2, 9, 1, 50, 30, 20, 20)]
+    assert read(folder, content).read_labels(2)["boxes"].tolist() == [[0, 0, 14, 15], [30, 50, 40, 60]]
+
+
+def test_a_missing_size_is_read_from_the_image(folder: pathlib.Path) -> None:
+    content = document()
+    content["images"][2] = {"id": 9, "file_name": "9.jpg"}
+    content["annotations"] = [annotation(1, 9, 1, 50, 30, 99, 99)]
+    assert read(folder, content).read_labels(2)["boxes"].tolist() == [[30, 50, HEIGHT, WIDTH]]
+
+
+def test_chosen_classes_keep_their_ids(folder: pathlib.Path) -> None:
+    source = read(folder, document(), category_names=["toothbrush"])
+    assert source.categories == (Category(90, "toothbrush"),)
+    assert [source.read_labels(index)["classes"].tolist() for index in range(3)] == [[90], [], []]
+
+
+def test_an_unknown_class_name_is_answered_with_the_nearest(folder: pathlib.Path) -> None:
+    with pytest.raises(InputError, match=r"'stopsign' \(nearest: stop sign\)"):
+        read(folder, document(), category_names=["person", "stopsign"])
+
+
+def with_annotation(*bbox: Any, image: int | str = 9, class_id: int = 1) -> dict[str, Any]:
+    content = document()
+    content["annotations"].append(annotation(4, image, class_id, *bbox))
+    return content
+
+
+def with_image(**record: Any) -> dict[str, Any]:
+    content = document()
+    content["images"].append(record)
+    return content
+
+
+def with_categories(*records: Any) -> dict[str, Any]:
+    return {**document(), "categories": [*document()["categories"], *records]}
+
+
+BAD_BOXES = [
+    (with_annotation(1, 2, 0, 5), "zero_area", r"image 9: the box .* = \(2, 1, 7, 1\) has no area"),
+    (with_annotation(1, 2, 5, -1), "zero_area", "no area"),
+    (with_annotation(1e6, 2, 1e-9, 5), "zero_area", "no area"),  # none left in float32
+    (with_annotation(60, 2, 5, 5), "outside", "outside the image"),
+    (with_annotation(-9, 2, 9, 5), "outside", "outside the image"),
+    (with_annotation(1, float("nan"), 5, 5), "nan", "not a finite number"),
+    (with_annotation(1, 2, float("inf"), 5), "nan", "not a finite number"),
+    (with_annotation(1, 2, 10**400, 5), "nan", "not a finite number"),
+]
+BAD_RECORDS = [
+    (with_annotation(1, 2, 3, 4, image=8), "missing_image", r"annotations\[3\]: image_id 8 is not among"),
+    (with_annotation(1, 2, 3, 4, class_id=2), "unknown_class", r"category_id 2 .*known ids: \[1, 13, 90\]"),
+    (with_annotation(1, 2, 3), "malformed", r"annotations\[3\]: expected an object with image_id.*bbox"),
+    (with_annotation(1, 2, "3", 4), "malformed", r"bbox is \[1, 2, '3', 4\]; expected four numbers"),
+    (with_image(id=9, file_name="9.jpg"), "duplicate_id", r"images\[3\]: image id 9 is taken twice"),
+    (with_image(id="9", file_name="9.jpg"), "duplicate_id", "image id 9 is taken twice"),
+    (with_image(id=5, file_name="5.jpg"), "missing_image", r"image '5\.jpg' is not in .*images"),
+    (with_image(id=5, file_name="../secret.jpg"), "malformed", r"'\.\./secret\.jpg' leaves"),
+    (with_image(id=5, file_name="/etc/hostname"), "malformed", "'/etc/hostname' leaves"),
+    (with_image(id=5, file_name="link.jpg"), "malformed", r"'link\.jpg' leaves"),
+    (with_image(id=5, file_name="9.jpg\0"), "malformed", "leaves"),
+    (with_image(id=5), "malformed", r"images\[3\]: expected an object with .*file_name; got keys id"),
+    (with_image(id=5, file_name="text.jpg"), "malformed", r"text\.jpg: not an image"),
+    (with_categories({"id": 13, "name": "cat"}), "duplicate_id", "class id 13 is taken twice"),
+    (with_categories({"id": 14, "name": "person"}), "duplicate_id", "class name 'person' is taken twice"),
+    (with_categories({"id": 0, "name": "cat"}), "malformed", "id 0; expected 1 to 9999.*background"),
+    (with_categories({"id": 10**9, "name": "cat"}), "malformed", "id 1000000000; expected 1 to 9999"),
+    (with_categories("cat"), "malformed", r"categories\[3\]: expected an object.*got 'cat'"),
+    (
+        {**document(), "annotations": document()["annotations"][:1] * 2},
+        "duplicate_id",
+        r"annotations\[1\]: annotation id 1 is taken twice",
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "kind", "words"), BAD_BOXES + BAD_RECORDS)
+def test_each_fault_is_found_once_and_stops_the_reader(
+    folder: pathlib.Path, content: dict[str, Any], kind: str, words: str
+) -> None:
+    (folder / "secret.jpg").write_bytes((folder / "images" / "9.jpg").read_bytes())
+    (folder / "images" / "link.jpg").symlink_to(folder / "secret.jpg")
+    (folder / "images" / "text.jpg").write_text("no image")
+    path = write(folder, content)
+    problems = list(find_problems(path, folder / "images"))
+    assert [problem.kind for problem in problems] == [kind]
+    assert re.search(words, f"{problems[0].where}: {problems[0].message}")
+    with pytest.raises(InputError, match=rf"labels\.json: 1 problem\n[\s\S]*{words}[\s\S]*--job=doctor"):
+        read_coco_json(path, folder / "images")
+
+
+def test_sound_file_has_no_problems(folder: pathlib.Path) -> None:
+    assert list(find_problems(write(folder, document()), folder / "images")) == []
+
+
+@pytest.mark.parametrize(("content", "kind", "words"), BAD_BOXES)
+def test_bad_boxes_can_be_dropped_with_one_warning(
+    folder: pathlib.Path, content: dict[str, Any], kind: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        source = read(folder, content, bad_boxes="drop")
+    assert source.read_labels(2)["boxes"].tolist() == [[2, 1.5, 22.25, 11.5]]
+    assert len(caplog.records) == 1
+    assert "dropped bad boxes: 1 problem" in caplog.text
+    assert "annotations[3]" in caplog.text
+
+
+def test_dropping_bad_boxes_forgives_nothing_else(folder: pathlib.Path) -> None:
+    content = with_annotation(1, 2, 0, 5)
+    content["annotations"].append(annotation(5, 8, 1, 1, 2, 3, 4))
+    with pytest.raises(InputError, match=r"1 problem\n.*image_id 8"):
+        read(folder, content, bad_boxes="drop")
+
+
+def test_only_the_first_five_problems_are_listed(folder: pathlib.Path) -> None:
+    content = document()
+    content["annotations"] = [annotation(number, 9, 1, 1, 2, 0, 5) for number in range(12)]
+    with pytest.raises(InputError) as caught:
+        read(folder, content)
+    message = str(caught.value)
+    assert "12 problems" in message
+    assert message.count("has no area") == 5
+    assert "and 7 more" in message
+    assert "--config.data.bad_boxes=drop" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"images": [\n  {"id": 1,}]}', r"labels\.json:2:1\d: not JSON"),
+        (b'{"images": "\xff\xff"}', r"labels\.json.*not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"1" * 5000, "not JSON"),
+        ([], 'the document is a list; expected .*"images", "annotations" and "categories"'),
+        ({"images": []}, r'key "categories" is missing \(keys: images\)'),
+        ({**document(), "annotations": {}}, 'key "annotations" holds a dict'),
+        ({**document(), "images": []}, 'the list "images" is empty'),
+    ],
+)
+def test_file_of_the_wrong_form_is_refused_with_the_place(
+    folder: pathlib.Path, content: Any, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        read(folder, content)
+    problems = list(find_problems(folder / "labels.json", folder / "images"))
+    assert [problem.kind for problem in problems] == ["malformed"]
+    assert re.search(words, problems[0].message)
+
+
+def test_missing_file_and_folder_are_named(folder: pathlib.Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.json: cannot be read"):
+        read_coco_json(folder / "absent.json", folder / "images")
+    with pytest.raises(InputError, match="absent: the image folder does not exist"):
+        read_coco_json(write(folder, document()), folder / "absent")
+
+
+def test_image_of_another_size_than_stated_is_refused_when_read(folder: pathlib.Path) -> None:
+    content = document()
+    content["images"][2] |= {"width": HEIGHT, "height": WIDTH}
+    source = read(folder, content)
+    with pytest.raises(InputError, match=r"9\.jpg: the image is 60 x 40 .*says 40 x 60.*EXIF"):
+        source.read_image(2)
+
+
+def test_coco_has_80_classes_from_1_to_90() -> None:
+    assert len(COCO_IDS) == len(set(COCO_IDS)) == 80
+    assert list(COCO_IDS) == sorted(COCO_IDS)
+    assert set(range(1, 91)) - set(COCO_IDS) == {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    names = dict(COCO_CATEGORIES)
+    assert (names[1], names[13], names[70], names[90]) == ("person", "stop sign", "toilet", "toothbrush")
+
+
+# Export
+
+
+def test_written_truth_reads_back_the_same(folder: pathlib.Path) -> None:
+    source = read(folder, document())
+    write_coco_json(source, folder / "truth.json")
+    again = read_coco_json(folder / "truth.json", folder / "images")
+    assert again.categories == source.categories
+    assert again.image_ids == source.image_ids
+    for index in range(len(source)):
+        for key, value in source.read_labels(index).items():
+            assert np.array_equal(again.read_labels(index)[key], value), key
+    written = json.loads((folder / "truth.json").read_text())
+    assert written["images"][0] == {"id": 42, "file_name": "42.jpg", "width": WIDTH, "height": HEIGHT}
+    assert list(folder.glob("*.partial")) == []
+
+
+def evaluate(truth: pathlib.Path, results: list[dict[str, Any]]) -> np.ndarray:
+    """Let pycocotools itself judge."""
+    coco = COCO(str(truth))
+    judge = COCOeval(coco, coco.loadRes(results), "bbox")
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+    return judge.stats
+
+
+def test_truth_as_detections_has_ap_exactly_one(folder: pathlib.Path) -> None:
+    """Sparse ids, a crowd and odd coordinates all survive the way to pycocotools."""
+    content = document()
+    content["annotations"] += [annotation(4, 7, 1, 10.1, 3.3, 20.7, 30.9), annotation(5, 7, 1, 30, 5, 8, 9)]
+    source = read(folder, content)
+    write_coco_json(source, folder / "truth.json")
+    results = []
+    for index, image_id in enumerate(export_image_ids(source.image_ids)):
+        labels = source.read_labels(index)
+        real = ~labels["is_crowd"]
+        scores = np.ones(int(real.sum()), np.float32)
+        results += to_coco_results(image_id, labels["boxes"][real], scores, labels["classes"][real])
+    assert {result["category_id"] for result in results} == {1, 13, 90}
+    stats = evaluate(folder / "truth.json", results)
+    assert stats[0] == stats[1] == stats[2] == 1.0
+    swapped = [{**result, "category_id": {1: 13, 13: 90, 90: 1}[result["category_id"]]} for result in results]
+    assert evaluate(folder / "truth.json", swapped)[0] == 0.0
+
+
+def test_results_are_xywh_with_plain_numbers() -> None:
+    boxes = np.array([[1, 2, 4, 8], [0, 0, 0.5, 0.25]], np.float32)
+    scores = np.array([0.5, 0.25], np.float32)
+    results = to_coco_results("a", boxes, scores, np.array([90, 1], np.int32))
+    assert results == [
+        {"image_id": "a", "category_id": 90, "bbox": [2, 1, 6, 3], "score": 0.5},
+        {"image_id": "a", "category_id": 1, "bbox": [0, 0, 0.25, 0.5], "score": 0.25},
+    ]
+    json.dumps(results)
+
+
+def test_image_ids_become_integers_only_when_none_would_change() -> None:
+    assert export_image_ids(("42", "0")) == [42, 0]
+    assert export_image_ids(("42", "007")) == ["42", "007"]
+    assert export_image_ids(("42", "a")) == ["42", "a"]
+    assert export_image_ids(("42", "²")) == ["42", "²"]
+
+
+def test_unlabelled_source_has_no_truth_to_write(folder: pathlib.Path) -> None:
+    with pytest.raises(InputError, match="no labels to write"):
+        write_coco_json(without_labels(read(folder, document())), folder / "truth.json")

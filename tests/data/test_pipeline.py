@@ -1,0 +1,96 @@
+"""Training batches: what stands where, what is padded, and what happens to bad images."""
+
+import numpy as np
+import pytest
+
+from selftrain_jax.augment.policies import augment_policy
+from selftrain_jax.data.builtin import read_builtin
+from selftrain_jax.data.pipeline import Reader, example_index, make_batches, take_steps
+from selftrain_jax.data.source import Source
+from selftrain_jax.errors import InputError
+
+pytestmark = pytest.mark.tf
+
+
+def source_of(num_images: int = 6, bad: tuple[int, ...] = (), num_boxes: int = 2) -> Source:
+    """Images whose pixels are their index; the ones in `bad` do not decode."""
+
+    def read_image(index: int) -> np.ndarray:
+        if index in bad:
+            raise InputError(f"image {index}.jpg is damaged")
+        return np.full((32, 32, 3), index, np.uint8)
+
+    def read_labels(index: int) -> dict:
+        boxes = np.tile(np.array([[4, 4, 20, 20]], np.float32), (num_boxes, 1))
+        crowd = np.arange(num_boxes) == 1
+        classes = np.full(num_boxes, index + 1, np.int32)
+        return {"image_id": f"{index}.jpg", "boxes": boxes, "classes": classes, "is_crowd": crowd}
+
+    ids = tuple(f"{i}.jpg" for i in range(num_images))
+    return Source("toy", (), ids, read_labels, lambda index: b"", read_image)  # type: ignore
+
+
+def batches_of(source: Source, *, seed: int = 0, policy: str = "s1", **settings):
+    augment = augment_policy(policy, output_size_px=32)
+    settings = {"batch_size": 3, "max_boxes": 4, **settings}
+    return make_batches(source, augment=augment, seed=seed, **settings)
+
+
+def test_every_epoch_holds_each_example_once_in_a_new_order() -> None:
+    epochs = [[example_index(place, 7, seed=3) for place in range(7 * e, 7 * e + 7)] for e in range(3)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_stream_started_later_equals_the_rest_of_the_stream() -> None:
+    source = read_builtin("train", num_images=8, image_size_px=64)
+    augment = augment_policy("s4", output_size_px=64, reference_size_px=640)
+    batches = make_batches(source, augment=augment, batch_size=4, max_boxes=16, seed=5)
+    whole, rest = take_steps(batches, 0, 4), take_steps(batches, 2, 2)
+    for (batch, ids), (later, later_ids) in zip(whole[2:], rest, strict=True):
+        assert ids == later_ids
+        for first, second in zip(batch.targets, later.targets, strict=True):
+            np.testing.assert_array_equal(first, second)
+        np.testing.assert_array_equal(batch.images, later.images)
+
+
+def test_another_seed_gives_other_augmentations() -> None:
+    source = read_builtin("train", num_images=1, image_size_px=64)
+    first, second = (
+        take_steps(batches_of(source, seed=seed, max_boxes=16), 0, 1)[0][0].images for seed in (0, 1)
+    )
+    assert np.abs(first - second).max() > 0.1
+
+
+def test_boxes_are_padded_and_crowds_left_out() -> None:
+    batch, ids = take_steps(batches_of(source_of(), is_pseudo=True), 0, 1)[0]
+    np.testing.assert_array_equal(batch.targets.valid, [[True, False, False, False]] * 3)
+    assert (batch.targets.boxes[:, 1:] == 0).all()
+    assert [f"{c - 1}.jpg" for c in batch.targets.classes[:, 0]] == ids
+    assert batch.is_pseudo.all()
+
+
+def test_bad_image_is_replaced_by_its_neighbour_and_counted() -> None:
+    reader = Reader(source_of(4, bad=(1,)), max_bad_images=1, max_boxes=4)
+    assert [reader(index)[0] for index in (0, 1, 2, 1)] == [0, 2, 2, 2]
+
+
+def test_one_bad_image_too_many_names_the_files() -> None:
+    batches = batches_of(source_of(6, bad=(1, 4)), max_bad_images=1)
+    with pytest.raises(InputError, match=r"2 images .* allowed are 1 .*\.jpg is damaged.*\.jpg is damaged"):
+        take_steps(batches, 0, 2)
+
+
+def test_all_images_bad_is_an_error() -> None:
+    with pytest.raises(InputError, match="no image of toy decodes"):
+        Reader(source_of(2, bad=(0, 1)), max_bad_images=5, max_boxes=4)(0)
+
+
+def test_image_with_more_boxes_than_slots_names_the_key() -> None:
+    with pytest.raises(InputError, match=r"has 5 boxes, but config.image.max_boxes is 4; raise it"):
+        take_steps(batches_of(source_of(num_boxes=6)), 0, 1)
+
+
+def test_empty_source_is_an_error() -> None:
+    with pytest.raises(InputError, match="has no example"):
+        batches_of(source_of(0))

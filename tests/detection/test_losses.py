@@ -1,0 +1,127 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from detection_golden import GOLDEN, network_outputs
+
+from selftrain_jax.detection.anchors import make_anchors
+from selftrain_jax.detection.losses import box_loss, focal_loss, source_losses
+from selftrain_jax.detection.matching import IGNORED, NEGATIVE
+
+
+def golden_targets():
+    golden = GOLDEN["matching"]
+    classes = np.full(len(make_anchors(image_size_px=128)), NEGATIVE, np.int32)
+    boxes = np.zeros((len(classes), 4), np.float32)
+    classes[golden["positive_index"]] = golden["positive_class"]
+    boxes[golden["positive_index"]] = golden["positive_targets"]
+    return classes, boxes
+
+
+def test_losses_equal_the_authors():
+    logits, outputs = map(jnp.asarray, network_outputs())
+    classes, boxes = map(jnp.asarray, golden_targets())
+    found = source_losses(
+        focal_loss(logits, classes)[None],
+        box_loss(outputs, boxes)[None],
+        jnp.array([52.0]),
+        jnp.array([True]),
+    )
+    golden = GOLDEN["retina_loss"]
+    np.testing.assert_allclose(found.classes, golden["cls"], rtol=1e-5)
+    np.testing.assert_allclose(found.boxes, golden["box"], rtol=1e-5)
+    np.testing.assert_allclose(found.classes + 50 * found.boxes, golden["total"], rtol=1e-5)
+
+
+LOGITS = jnp.array([[0.3, -2.0, 5.0], [-1.0, 0.0, 1.0], [40.0, -40.0, 120.0]])
+CLASSES = jnp.array([2, NEGATIVE, 0])
+IS_TARGET = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]])
+
+
+def test_focal_loss_with_gamma_0_is_weighted_cross_entropy():
+    entropy = np.logaddexp(0, LOGITS) - IS_TARGET * LOGITS
+    expected = np.where(IS_TARGET, 0.3, 0.7) * entropy
+    np.testing.assert_allclose(focal_loss(LOGITS, CLASSES, alpha=0.3, gamma=0.0), expected.sum(-1), rtol=1e-6)
+
+
+def test_focal_loss_is_its_formula_in_float64():
+    logits = np.float64(LOGITS[:2])
+    p = 1 / (1 + np.exp(-logits))
+    p_t = np.where(IS_TARGET[:2], p, 1 - p)
+    expected = np.where(IS_TARGET[:2], 0.25, 0.75) * (1 - p_t) ** 1.5 * -np.log(p_t)
+    np.testing.assert_allclose(focal_loss(LOGITS[:2], CLASSES[:2]), expected.sum(-1), rtol=1e-5)
+
+
+def test_focal_loss_and_its_gradient_are_finite_for_certain_answers():
+    logits = jnp.array([[-1e4, 1e4], [1e4, -1e4]])
+    gradient = jax.grad(lambda x: focal_loss(x, jnp.array([1, 1])).sum())(logits)
+    assert np.isfinite(focal_loss(logits, jnp.array([1, 1]))).all()
+    assert np.isfinite(gradient).all()
+
+
+def test_ignored_anchor_has_no_loss_and_no_gradient():
+    classes = jnp.array([IGNORED, NEGATIVE, IGNORED])
+    loss, gradient = jax.value_and_grad(lambda x: focal_loss(x, classes).sum())(LOGITS)
+    np.testing.assert_array_equal(gradient[jnp.array([0, 2])], 0)
+    assert gradient[1].all()
+    np.testing.assert_allclose(loss, focal_loss(LOGITS[1], classes[1]))
+
+
+def test_huber_is_quadratic_then_linear_and_smooth_between():
+    target = jnp.full((1, 4), 1.0)
+
+    def of_error(error):
+        return box_loss(target.at[0, 0].add(error), target, delta=0.1)[0]
+
+    np.testing.assert_allclose(of_error(0.04), 0.5 * 0.04**2, rtol=1e-3)
+    np.testing.assert_allclose(of_error(-0.1), 0.5 * 0.1**2, rtol=1e-3)
+    np.testing.assert_allclose(of_error(2.0), 0.1 * 2.0 - 0.5 * 0.1**2, rtol=1e-5)
+    np.testing.assert_allclose(jax.grad(of_error)(0.04), 0.04, rtol=1e-3)
+    np.testing.assert_allclose(jax.grad(of_error)(-3.0), -0.1, rtol=1e-5)
+
+
+def test_huber_with_large_delta_is_half_squared_error():
+    outputs, targets = jnp.array([[0.5, -2.0, 3.0, 1.0]]), jnp.array([[1.0, 1.0, 1.0, 4.0]])
+    np.testing.assert_allclose(box_loss(outputs, targets, delta=1e3), ((outputs - targets) ** 2).sum() / 2)
+
+
+def test_coordinate_whose_target_is_0_has_no_gradient():
+    targets = jnp.array([[0.0, 0.2, -0.1, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    gradient = jax.grad(lambda x: box_loss(x, targets).sum())(jnp.ones((2, 4)))
+    np.testing.assert_array_equal(gradient != 0, targets != 0)
+
+
+CLASS_LOSSES = jnp.array([[1.0, 2.0], [4.0, 0.0], [10.0, 6.0]])
+BOX_LOSSES = jnp.array([[0.4, 0.0], [0.8, 0.4], [2.0, 0.0]])
+NUM_POSITIVES = jnp.array([1.0, 2.0, 7.0])
+IS_PSEUDO = jnp.array([False, True, False])
+
+
+def test_source_losses_by_hand():
+    human = source_losses(CLASS_LOSSES, BOX_LOSSES, NUM_POSITIVES, ~IS_PSEUDO)
+    np.testing.assert_allclose(human.classes, (1 + 2 + 10 + 6) / (1 + 7 + 1))
+    np.testing.assert_allclose(human.boxes, (0.4 + 2.0) / (4 * 9))
+    np.testing.assert_allclose(human.num_positives, 4)
+    assert human.num_images == 2
+
+
+def test_mixed_batch_gives_each_source_what_it_has_alone():
+    for mask in (IS_PSEUDO, ~IS_PSEUDO):
+        mixed = source_losses(CLASS_LOSSES, BOX_LOSSES, NUM_POSITIVES, mask)
+        keep = np.flatnonzero(mask)
+        everyone = jnp.ones(len(keep), bool)
+        alone = source_losses(CLASS_LOSSES[keep], BOX_LOSSES[keep], NUM_POSITIVES[keep], everyone)
+        np.testing.assert_allclose(mixed, alone, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_absent_source_is_0_with_zero_gradient_whatever_the_other_holds(bad):
+    nobody = jnp.zeros(3, bool)
+
+    def total(losses):
+        found = source_losses(losses, BOX_LOSSES, NUM_POSITIVES, nobody)
+        return found.classes + found.boxes
+
+    value, gradient = jax.value_and_grad(total)(CLASS_LOSSES.at[0, 0].set(bad))
+    assert value == 0
+    np.testing.assert_array_equal(gradient, 0)

@@ -1,0 +1,61 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.layers import Conv, LayerStyle, norm, padding_px
+
+
+@pytest.mark.parametrize(
+    ("size_px", "kernel_px", "stride", "same", "fixed"),
+    [
+        (8, 3, 1, (1, 1), (1, 1)),
+        (8, 3, 2, (0, 1), (1, 1)),  # TensorFlow's "same" leans to the end where the size is even
+        (7, 3, 2, (1, 1), (1, 1)),
+        (8, 1, 2, (0, 0), (0, 0)),
+        (8, 7, 2, (2, 3), (3, 3)),
+        (8, 2, 2, (0, 0), (0, 1)),
+    ],
+)
+def test_padding_by_hand(size_px, kernel_px, stride, same, fixed):
+    assert padding_px(size_px, kernel_px, stride, "same") == same
+    assert padding_px(size_px, kernel_px, stride, "fixed") == fixed
+
+
+@pytest.mark.parametrize(("padding", "before"), [("same", 0), ("fixed", 1)])
+def test_strided_conv_is_the_sum_over_its_window(padding, before):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(1, 4, 4, 2)).astype(np.float32)
+    kernel = jnp.asarray(random.normal(size=(3, 3, 2, 3)), jnp.float32)
+    conv = Conv(3, 3, LayerStyle(), stride=2, padding=padding, use_bias=True)
+    found = conv.apply({"params": {"kernel": kernel, "bias": jnp.arange(3.0)}}, jnp.asarray(x))
+    padded = np.pad(x, ((0, 0), (before, 2), (before, 2), (0, 0)))
+    expected = [
+        [np.einsum("ijc,ijcd->d", padded[0, r : r + 3, c : c + 3], kernel) for c in (0, 2)] for r in (0, 2)
+    ]
+    np.testing.assert_allclose(found[0], np.array(expected) + np.arange(3), rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_computes_in_bfloat16_with_float32_variables():
+    conv = Conv(2, 1, LayerStyle(dtype="bfloat16"), use_bias=True)
+    y, variables = conv.init_with_output(jax.random.key(0), jnp.ones((1, 2, 2, 3)))
+    assert y.dtype == jnp.bfloat16
+    assert all(v.dtype == jnp.float32 for v in jax.tree.leaves(variables))
+
+
+def test_norm_keeps_the_momentums_share_and_the_population_variance():
+    x = jnp.array([[1.0], [3.0]])
+    bn = norm(LayerStyle(bn_momentum=0.9, bn_epsilon=0.0), train=True, name="bn")
+    variables = bn.init(jax.random.key(0), x)
+    y, updates = bn.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(y, [[-1.0], [1.0]], rtol=1e-6)
+    np.testing.assert_allclose(updates["batch_stats"]["mean"], [0.1 * 2.0], rtol=1e-6)
+    np.testing.assert_allclose(updates["batch_stats"]["var"], [0.9 * 1.0 + 0.1 * 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("setting", [{"activation": "gelu"}, {"dtype": "float64"}])
+def test_unknown_setting_is_refused_with_what_exists(setting):
+    ((key, value),) = setting.items()
+    with pytest.raises(InputError, match=f"{key} is '{value}'; use one of"):
+        LayerStyle(**setting)
