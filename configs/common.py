@@ -46,6 +46,7 @@ def get_config() -> ConfigDict:
                 policy="s1",  # s1 | s2 | s3 | s4, Paper: Table 1
                 magnitude=10.0,  # RandAugment; the paper uses 15 for ResNet-101
                 num_layers=1,
+                flip_frac=0.5,  # 0 where left and right matter, as for digits
                 jitter_min=0.0,  # 0: the policy's own scale jitter
                 jitter_max=0.0,
                 reference_size_px=0,  # >0: pixel constants shrink with the image; 0: official constants

@@ -232,6 +232,7 @@ def build_augment(config: ConfigDict, policy: str | None = None) -> Callable[...
         num_layers=augment.num_layers,
         jitter=(augment.jitter_min, augment.jitter_max) if augment.jitter_max else None,
         reference_size_px=augment.reference_size_px or None,
+        flip_frac=augment.flip_frac,
     )
 
 

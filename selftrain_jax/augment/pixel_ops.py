@@ -87,7 +87,9 @@ def equalize(image: Image) -> Image:
 
     `step` is (all pixels - those of the brightest value present) // 255; where it is 0 the channel stays.
     """
-    by_channel = tf.cast(image, tf.int32) + tf.constant([0, 256, 512])
+    height, width = image_size(image)
+    rows = tf.reshape(tf.cast(image, tf.int32), [height, width * 3])  # broadcasting 3 channels is slow
+    by_channel = tf.reshape(rows + tf.tile([0, 256, 512], [width]), [height, width, 3])
     histogram = tf.reshape(tf.math.bincount(by_channel, minlength=768, maxlength=768), [3, 256])
     brightest = tf.cast(tf.reduce_max(image, (0, 1)), tf.int32)
     num_brightest = tf.gather(histogram, brightest, axis=1, batch_dims=1)
@@ -114,22 +116,23 @@ def solarize(image: Image, threshold: int) -> Image:
     So 256 (level 10) inverts the whole image instead of leaving it alone, and 384 (level 15) acts as 128:
     the released code compares in uint8.
     """
-    return tf.where(image < tf.constant(threshold % 256, tf.uint8), image, 255 - image)
+    return tf.bitwise.bitwise_xor(
+        image, 255 * tf.cast(image >= threshold % 256, tf.uint8)
+    )  # x ^ 255 = 255 - x
 
 
 def solarize_add(image: Image, addition: int, threshold: int = 128) -> Image:
-    """Add `addition` to the values below `threshold`, clipped to [0, 255]."""
-    added = tf.cast(tf.clip_by_value(tf.cast(image, tf.int32) + addition, 0, 255), tf.uint8)
-    return tf.where(image < threshold, added, image)
+    """Add `addition` (0 or more) to the values below `threshold`, clipped to 255."""
+    added = tf.minimum(255 - image, tf.constant(min(addition, 255), tf.uint8))
+    return image + added * tf.cast(image < threshold, tf.uint8)
 
 
 def erase(image: Image, center_yx: tf.Tensor, half_size_yx_px: tf.Tensor) -> Image:
     """Fill the rows and columns in [center - half size, center + half size) with grey 128."""
-    height, width = image_size(image)
-    low, high = center_yx - half_size_yx_px, center_yx + half_size_yx_px
-    y, x = tf.range(height), tf.range(width)
-    rows, columns = (y >= low[0]) & (y < high[0]), (x >= low[1]) & (x < high[1])
-    return tf.where((rows[:, None] & columns)[..., None], tf.constant(IMAGE_FILL, tf.uint8), image)
+    low = tf.maximum(center_yx - half_size_yx_px, 0)
+    high = tf.minimum(center_yx + half_size_yx_px, tf.shape(image)[:2])
+    grey = tf.fill(tf.concat([high - low, [3]], axis=0), tf.constant(IMAGE_FILL, tf.uint8))
+    return tf.raw_ops.TensorStridedSliceUpdate(input=image, begin=low, end=high, strides=[1, 1], value=grey)
 
 
 def cutout(image: Image, half_size_px: tf.Tensor | int, seed: Seed) -> Image:

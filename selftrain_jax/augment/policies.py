@@ -43,11 +43,12 @@ def augment_policy(
     jitter: tuple[Number, Number] | None = None,
     autoaugment_version: str = "v0",
     reference_size_px: int | None = None,
+    flip_frac: float = 0.5,
 ) -> Augment:
     """Make the function (tensors, seed) -> tensors that augments one training image.
 
-    In order: AutoAugment or RandAugment on the uint8 image at its own resolution, a flip for half of the
-    images, scale jitter and crop, normalisation, padding. `image` comes out float32 [S, S, 3], `boxes` in
+    In order: AutoAugment or RandAugment on the uint8 image at its own resolution, a flip for `flip_frac` of
+    the images, scale jitter and crop, normalisation, padding. `image` comes out float32 [S, S, 3], `boxes` in
     network px clipped to [0, S - 1], empty ones dropped, `mask` uint8 [S, S] with 255 outside, `scale` and
     `offset` as in `resize.resize_and_crop`. `magnitude` and `num_layers` are RandAugment's; `jitter` replaces
     the policy's.
@@ -56,7 +57,8 @@ def augment_policy(
         InputError: an unknown policy or version; a size, jitter, magnitude or number of layers out of range.
 
     Paper: Section 3.1, Table 1. S2's jitter is S1's (the text enlarges it for S3 and S4 only).
-    Differs: `reference_size_px` scales constants in pixels to the image (see `operations.pixel_scale`).
+    Differs: `reference_size_px` scales constants in pixels to the image (see `operations.pixel_scale`);
+    `flip_frac` is for data in which left and right matter, such as digits.
     """
     low, high = _check_jitter(jitter or _find_policy(name).jitter)
     _check_positive("output_size_px", output_size_px)
@@ -72,7 +74,7 @@ def augment_policy(
     def apply(tensors: Tensors, seed: Seed) -> Tensors:
         augment_seed, flip_seed, jitter_seed, crop_seed = split_seed(seed, 4)
         return resize_and_crop(
-            _flip_half(augment(tensors, augment_seed), flip_seed),
+            _flip_some(augment(tensors, augment_seed), flip_seed, flip_frac),
             output_size_px=output_size_px,
             jitter=tf.random.stateless_uniform([], jitter_seed, low, high),
             crop_yx_frac=tf.random.stateless_uniform([2], crop_seed),
@@ -128,9 +130,9 @@ def resize_for_inference(tensors: Tensors, *, output_size_px: int) -> Tensors:
     return resize_and_crop(tensors, output_size_px=output_size_px, jitter=1.0, crop_yx_frac=tf.zeros([2]))
 
 
-def _flip_half(tensors: Tensors, seed: Seed) -> Tensors:
+def _flip_some(tensors: Tensors, seed: Seed, flip_frac: float) -> Tensors:
     moving: Tensors = {key: tensors[key] for key in ("image", "boxes", "mask") if key in tensors}
-    is_flipped = tf.random.stateless_uniform([], seed) > 0.5
+    is_flipped = tf.random.stateless_uniform([], seed) > 1 - flip_frac
     return {**tensors, **tf.cond(is_flipped, lambda: flip_horizontal(moving), lambda: moving)}
 
 

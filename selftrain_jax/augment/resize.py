@@ -59,18 +59,27 @@ def legacy_bilinear_window(
 ) -> Float32[tf.Tensor, "_h _w 3"]:
     """Resize to `scaled_yx`, cut to [offset, offset + size_px), as TensorFlow 1 does it, bit by bit.
 
-    Only the source rows under the window are resized sideways, and only the window's columns up and down.
+    Where the window cuts, only the rows under it are resized sideways, and only its columns up and down.
     """
-    y = _window(offset[0], scaled_yx[0], size_px)
-    position = tf.cast(y, tf.float32) * _ratio(tf.shape(image)[0], scaled_yx[0])
-    above = tf.cast(tf.floor(position), tf.int32)
-    below = tf.minimum(above + 1, tf.shape(image)[0] - 1)
-    weight = (position - tf.cast(above, tf.float32))[:, None, None]
-    rows = image[above[0] : below[-1] + 1]
-    wide = tf.raw_ops.ResizeBilinear(images=rows[None], size=[tf.shape(rows)[0], scaled_yx[1]])[0]
-    wide = wide[:, offset[1] : offset[1] + size_px]
-    top, bottom = tf.gather(wide, above - above[0]), tf.gather(wide, below - above[0])
-    return top + (bottom - top) * weight
+
+    def cut() -> tf.Tensor:
+        y = _window(offset[0], scaled_yx[0], size_px)
+        position = tf.cast(y, tf.float32) * _ratio(tf.shape(image)[0], scaled_yx[0])
+        above = tf.cast(tf.floor(position), tf.int32)
+        below = tf.minimum(above + 1, tf.shape(image)[0] - 1)
+        weight = (position - tf.cast(above, tf.float32))[:, None, None]
+        rows = image[above[0] : below[-1] + 1]
+        wide = _legacy_bilinear(rows, tf.stack([tf.shape(rows)[0], scaled_yx[1]]))
+        wide = wide[:, offset[1] : offset[1] + size_px]
+        top, bottom = tf.gather(wide, above - above[0]), tf.gather(wide, below - above[0])
+        return top + (bottom - top) * weight
+
+    is_whole = tf.reduce_all((offset == 0) & (scaled_yx <= size_px))
+    return tf.cond(is_whole, lambda: _legacy_bilinear(image, scaled_yx), cut)
+
+
+def _legacy_bilinear(image: tf.Tensor, scaled_yx: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.ResizeBilinear(images=image[None], size=scaled_yx)[0]
 
 
 def legacy_nearest_window(

@@ -120,7 +120,7 @@ def make_batches(
         try:
             for arrays in dataset.as_numpy_iterator():
                 yield _to_batch(arrays, is_pseudo), [source.image_ids[i] for i in arrays["index"]]
-        except tf.errors.OpError:
+        except tf.errors.OpError as error:
             if failures:
                 raise failures[0] from None
             raise

@@ -18,13 +18,13 @@ MIN_VISIBLE_FRAC = 0.4  # of a digit's stroke that lies in the image and under n
 PLACEMENTS = 10  # tries before a digit is left out of a crowded scene
 MAX_DIGITS = 4
 MAX_DISTRACTORS = 3
-DIGIT_HEIGHT_FRAC = (0.19, 0.6)  # of the image: 24 to 77 px in 128
+DIGIT_HEIGHT_FRAC = (0.22, 0.6)  # of the image: 28 to 77 px in 128
 DISTRACTOR_HEIGHT_FRAC = (0.15, 0.5)
-ANGLE_DEGREES = 25
-SHEAR = 0.25
+ANGLE_DEGREES = 15
+SHEAR = 0.15
 NARROWING = (0.9, 1.25)
 INK_LEVEL = (0.4, 0.6)  # from which share of full ink a stroke begins: lower is thicker
-CONTRAST = (36, 130)  # grey levels between a stroke and the mean of what lies under it
+CONTRAST = (60, 150)  # grey levels between a stroke and the mean of what lies under it
 
 
 class Pool(NamedTuple):
