@@ -3,8 +3,9 @@
 From a VOC folder: --config.data.dir=PATH. Without it, TFDS's `bccd` is read.
 """
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:

@@ -8,8 +8,9 @@ array_record files; without them the command says how. 640 px, batch 256 (studen
 or several GPUs. No run of this config was made on the machine that it was written on.
 """
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 UNLABELED = {"imagenet": "imagenet2012", "openimages": "open_images_v4", "remainder": ""}
 

@@ -7,8 +7,9 @@ kind=coco expects DATA/annotations/{train,val,test}.json and DATA/images/; kind=
 DATA/{Annotations,JPEGImages,ImageSets/Main/{train,val,test}.txt}. Check the data first: --job=doctor.
 """
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:

@@ -1,7 +1,8 @@
 """Self-training on built-in data, on two CPU cores in under ten minutes."""
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:

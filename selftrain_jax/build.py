@@ -18,6 +18,7 @@ from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.coco_json import read_coco_json
 from selftrain_jax.data.image_folder import read_image_folder
 from selftrain_jax.data.label_fraction import label_fraction
+from selftrain_jax.data.problems import BadBoxes
 from selftrain_jax.data.source import Source, subset, without_labels
 from selftrain_jax.data.voc_xml import read_voc
 from selftrain_jax.detection.nms import HardNMS, SoftNMS
@@ -64,16 +65,12 @@ def build_sources(config: ConfigDict) -> Sources:
       InputError: a data set is missing or malformed, or splits disagree about classes.
     """
     data = config.data
-    train = _labelled(config, data.train)
-    labelled, remainder = label_fraction(
-        len(train), data.label_percent, seed=config.seed, fold=data.label_fold
-    )
+    train = open_split(config, data.train)
+    labelled, _ = _split_by_label(config, train)
     human = subset(train, labelled, f"{train.name}, {data.label_percent:g} % labelled")
-    unlabeled = _unlabeled(config, train, remainder)
-    if config.unlabeled.limit:
-        unlabeled = subset(unlabeled, range(min(config.unlabeled.limit, len(unlabeled))))
+    unlabeled = open_unlabeled(config, train)
     truth = unlabeled if unlabeled.categories == train.categories else None
-    val, test = _labelled(config, data.val), _labelled(config, data.test)
+    val, test = open_split(config, data.val), open_split(config, data.test)
     for other in (val, test):
         if other.categories != train.categories:
             raise InputError(
@@ -83,7 +80,8 @@ def build_sources(config: ConfigDict) -> Sources:
     return Sources(human, without_labels(unlabeled), truth, val, test)
 
 
-def _labelled(config: ConfigDict, split: str) -> Source:
+def open_split(config: ConfigDict, split: str) -> Source:
+    """Open a labelled split of config.data. Raises: InputError when it is missing or malformed."""
     data = config.data
     if data.kind == "builtin":
         num_images, size_px = data.builtin[split], config.image.size_px
@@ -91,7 +89,7 @@ def _labelled(config: ConfigDict, split: str) -> Source:
     return _open(data, split, data.classes, data.bad_boxes)
 
 
-def _open(where: ConfigDict, split: str, classes: str, bad_boxes: str) -> Source:
+def _open(where: ConfigDict, split: str, classes: str, bad_boxes: BadBoxes) -> Source:
     """Open a split of a data set on disk; `where` is config.data or config.unlabeled."""
     root = pathlib.Path(where.dir)
     if where.kind == "coco":
@@ -103,13 +101,24 @@ def _open(where: ConfigDict, split: str, classes: str, bad_boxes: str) -> Source
     if where.kind == "tfds":
         from selftrain_jax.data.tfds_source import read_tfds
 
-        return read_tfds(where.tfds, split, data_dir=where.dir or None)
-    raise InputError(f"config.data.kind={where.kind!r} is not one of builtin, coco, voc, tfds")
+        return read_tfds(where.tfds, split, data_dir=where.dir or None, bad_boxes=bad_boxes)
+    raise InputError(f"kind={where.kind!r} of a data set is not one of builtin, coco, voc, tfds")
 
 
-def _unlabeled(config: ConfigDict, train: Source, remainder: np.ndarray) -> Source:
+def open_unlabeled(config: ConfigDict, train: Source) -> Source:
+    """Open the unlabelled images, with their labels where the data set has them.
+
+    Raises:
+      InputError: there are none.
+    """
+    source, limit = _open_unlabeled(config, train), config.unlabeled.limit
+    return subset(source, range(min(limit, len(source)))) if limit else source
+
+
+def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
     where = config.unlabeled
     if where.kind == "remainder":
+        _, remainder = _split_by_label(config, train)
         if not len(remainder):
             raise InputError(
                 "config.unlabeled.kind=remainder, but config.data.label_percent=100 leaves no image of "
@@ -126,6 +135,12 @@ def _unlabeled(config: ConfigDict, train: Source, remainder: np.ndarray) -> Sour
 
         return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
     return _open(where, where.split, config.data.classes, config.data.bad_boxes)
+
+
+def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of train's images that keep their labels, and of the others."""
+    data = config.data
+    return label_fraction(len(train), data.label_percent, seed=config.seed, fold=data.label_fold)
 
 
 def _names(categories: tuple[Category, ...]) -> str:
@@ -209,9 +224,7 @@ def build_schedule(config: ConfigDict, stage: str) -> tuple[Schedule, int]:
     """Return a stage's learning rate by step, and its number of steps; the control has the student's."""
     settings, optimizer = stage_settings(config, stage), config.optimizer
     peak = settings.learning_rate
-    schedule = warmup_cosine(
-        peak, peak * optimizer.warmup_start_frac, optimizer.warmup_steps, settings.steps
-    )
+    schedule = warmup_cosine(peak, peak * optimizer.warmup_start_frac, optimizer.warmup_steps, settings.steps)
     return schedule, settings.steps
 
 

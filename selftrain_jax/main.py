@@ -57,7 +57,7 @@ def _main(arguments: list[str]) -> None:
         raise InputError("--config is missing; for example --config=configs/quickstart.py")
     if not _WORKDIR.value:
         raise InputError("--workdir is missing; for example --workdir=runs/quickstart")
-    if flags.FLAGS["verbosity"].using_default_value:
+    if not any(argument.startswith(("-v=", "--v=", "--verbosity")) for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and the evaluators tell much at INFO
     from selftrain_jax import jobs
 

@@ -36,9 +36,15 @@ class Example(TypedDict, total=False):
     scores: Float[np.ndarray, " N"]  # float32; pseudo labels only
     is_crowd: Bool[np.ndarray, " N"]
     areas: Float[np.ndarray, " N"]  # float32, px² of the object itself; where unknown, the box counts
-    is_ignore: Bool[np.ndarray, " N"]  # pseudo boxes between the two thresholds: neither object nor background
+    is_ignore: Bool[
+        np.ndarray, " N"
+    ]  # pseudo boxes between the two thresholds: neither object nor background
     mask: UInt8[np.ndarray, "H W"]  # class id of each pixel, 255 = ignore
     is_pseudo: bool
+
+
+ArrayLike = Array | np.ndarray
+"""On the device, or still on the host."""
 
 
 class BoxTargets(NamedTuple):
@@ -48,18 +54,18 @@ class BoxTargets(NamedTuple):
     which anchors are neither object nor background.
     """
 
-    boxes: Float[Array, "B M 4"]
-    classes: Int[Array, "B M"]
-    valid: Bool[Array, "B M"]
-    ignore: Bool[Array, "B M"]
+    boxes: Float[ArrayLike, "B M 4"]
+    classes: Int[ArrayLike, "B M"]
+    valid: Bool[ArrayLike, "B M"]
+    ignore: Bool[ArrayLike, "B M"]
 
 
 class Batch(NamedTuple):
     """What a training step sees. Images are normalised (mean 0, deviation 1), zero where padded."""
 
-    images: Float[Array, "B H W 3"]
+    images: Float[ArrayLike, "B H W 3"]
     targets: BoxTargets
-    is_pseudo: Bool[Array, " B"]
+    is_pseudo: Bool[ArrayLike, " B"]
 
 
 class Detections(NamedTuple):

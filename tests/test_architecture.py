@@ -60,5 +60,7 @@ def test_package_imports_without_tensorflow_and_without_a_device() -> None:
 
 
 def test_no_file_is_long() -> None:
-    long = {str(path.relative_to(PACKAGE)): n for path in MODULES if (n := path.read_text().count("\n")) > 300}
+    long = {
+        str(path.relative_to(PACKAGE)): n for path in MODULES if (n := path.read_text().count("\n")) > 300
+    }
     assert not long

@@ -1,7 +1,8 @@
 """A run of a minute: the built-in data at 64 px, a ResNet-18 of an eighth of the width, a few steps."""
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 
 def get_config() -> ConfigDict:

@@ -17,7 +17,7 @@ from selftrain_jax.data.source import Source, encoded_suffix, image_size
 from selftrain_jax.errors import InputError
 
 
-def export_image_ids(image_ids: Sequence[str]) -> list[int] | list[str]:
+def export_image_ids(image_ids: Sequence[str]) -> Sequence[int | str]:
     """Give integers back when all ids are digits that an integer keeps ("7", not "007")."""
     if all(_is_integer(image_id) for image_id in image_ids):
         return [int(image_id) for image_id in image_ids]
@@ -28,7 +28,7 @@ def write_coco_json(source: Source, path: str | os.PathLike) -> None:
     """Write a labelled source's ground truth; image sizes come from the images' headers.
 
     `file_name` is the image id, with the suffix of its bytes where it has none. `area` is the
-    box's, as these sources hold no outlines.
+    object's own where the source knows it (`areas`), else the box's.
 
     Raises: InputError for a source without labels.
     """
@@ -40,15 +40,17 @@ def write_coco_json(source: Source, path: str | os.PathLike) -> None:
     for index, image_id in enumerate(ids):
         images.append(_image_record(source, index, image_id))
         example = source.read_labels(index)
-        boxes_xywh = _to_xywh(example["boxes"]).tolist()
-        for box, class_id, crowd in zip(boxes_xywh, example["classes"], example["is_crowd"], strict=True):
+        boxes_xywh = _to_xywh(example["boxes"])
+        areas = example.get("areas", boxes_xywh[:, 2] * boxes_xywh[:, 3])
+        columns = (boxes_xywh.tolist(), example["classes"], areas.tolist(), example["is_crowd"])
+        for box, class_id, area, crowd in zip(*columns, strict=True):
             annotations.append(
                 {
                     "id": len(annotations) + 1,  # pycocotools takes id 0 for "not matched"
                     "image_id": image_id,
                     "category_id": int(class_id),
                     "bbox": box,
-                    "area": box[2] * box[3],
+                    "area": area,
                     "iscrowd": int(crowd),
                 }
             )

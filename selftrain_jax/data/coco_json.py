@@ -39,6 +39,10 @@ def read_coco_json(
     With `category_names`, keep these classes only; ids do not change. With `bad_boxes="drop"`,
     leave out boxes that are not finite, have no area or lie outside the image, with one warning.
 
+    `areas` are the annotations' `area`, COCO's measure of small, medium and large (of the outline,
+    so below the box's; clipping the box does not change it). Where an annotation states none its
+    box counts, and an image where none does has no `areas`, to the same effect.
+
     Raises: InputError for anything that `find_problems` finds and for unknown `category_names`.
     """
     path, images_dir = pathlib.Path(annotations_path), pathlib.Path(images_dir)

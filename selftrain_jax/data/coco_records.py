@@ -3,8 +3,11 @@
 Call `read_categories`, `read_images`, then `read_boxes`.
 """
 
+import math
 import pathlib
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from selftrain_jax.data.image_files import find_image, read_file
 from selftrain_jax.data.label_table import Box
@@ -13,6 +16,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 
 MAX_CLASS_ID = 9999  # every id up to the highest costs channels of the class head
+_MAX_AREA = float(np.finfo(np.float32).max)
 _UNKNOWN_SIZE = (2**30, 2**30)  # of an image whose problem stops the reader anyway
 
 
@@ -87,7 +91,10 @@ def _locate(
 def read_boxes(
     records: list[Any], rows: dict[str, int], categories: tuple[Category, ...], path: str
 ) -> tuple[list[Box], list[Problem]]:
-    """Turn xywh boxes of known images and classes into yxyx."""
+    """Turn xywh boxes of known images and classes into yxyx.
+
+    `area` may be absent or null: then the object's area is not known. A 0 counts as stated.
+    """
     class_ids = {category.id for category in categories}
     boxes, problems = [], []
     taken: set[str] = set()
@@ -125,10 +132,24 @@ def _read_box(
                 return Problem("unknown_class", where, message)
             if not all(isinstance(value, int | float) for value in bbox):
                 return Problem("malformed", where, f"image {image_id}: bbox is {bbox}; expected four numbers")
+            area = _read_area(record.get("area"))
+            if area is None:
+                found = f"area is {str(record['area'])[:60]}; expected a number of px² from 0, or none at all"
+                return Problem("malformed", where, f"image {image_id}: {found}")
             x, y, width, height = map(_to_float, bbox)
             yxyx = (y, x, y + height, x + width)
-            return Box(rows[str(image_id)], yxyx, class_id, bool(record.get("iscrowd", 0)), number)
+            return Box(rows[str(image_id)], yxyx, class_id, bool(record.get("iscrowd", 0)), number, area)
     return _malformed(where, record, "image_id, an integer category_id and a bbox [x, y, width, height]")
+
+
+def _read_area(stated: Any) -> float | None:
+    """Give NaN for an area that is not stated, None for one that makes no sense."""
+    match stated:
+        case None:
+            return math.nan
+        case int() | float() if 0 <= stated <= _MAX_AREA:
+            return float(stated)
+    return None
 
 
 def _to_float(value: int | float) -> float:

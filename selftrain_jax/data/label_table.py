@@ -1,4 +1,4 @@
-"""The labels of a whole split as columns, so that 860,000 boxes are four arrays.
+"""The labels of a whole split as columns, so that 860,000 boxes are five arrays.
 
 Call `make_table`, then `table_example` for one image.
 """
@@ -22,6 +22,7 @@ class Box(NamedTuple):
     class_id: int
     is_crowd: bool
     where: int  # record or line
+    area: float = np.nan  # px² of the object itself; NaN where unknown
 
 
 class LabelTable(NamedTuple):
@@ -32,6 +33,7 @@ class LabelTable(NamedTuple):
     boxes: Float[np.ndarray, "N 4"]
     classes: Int[np.ndarray, " N"]
     is_crowd: Bool[np.ndarray, " N"]
+    areas: Float[np.ndarray, " N"]  # px² of the object itself; NaN where unknown
 
 
 def make_table(
@@ -57,16 +59,26 @@ def make_table(
         boxes=boxes[good],
         classes=np.array([box.class_id for box in annotations], np.int32)[good],
         is_crowd=np.array([box.is_crowd for box in annotations], bool)[good],
+        areas=np.array([box.area for box in annotations], np.float32)[good],
     )
     return table, problems
 
 
 def table_example(table: LabelTable, index: int) -> Example:
-    """Give one image's labels, as copies."""
+    """Give one image's labels, as copies.
+
+    `areas` is absent where no object's area is known; where some are, the others get their box's.
+    """
     rows = slice(table.starts[index], table.starts[index + 1])
-    return {
+    labels: Example = {
         "image_id": table.image_ids[index],
         "boxes": table.boxes[rows].copy(),
         "classes": table.classes[rows].copy(),
         "is_crowd": table.is_crowd[rows].copy(),
     }
+    areas = table.areas[rows]
+    is_unknown = np.isnan(areas)
+    if not is_unknown.all():
+        boxes = labels["boxes"]
+        labels["areas"] = np.where(is_unknown, np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), areas)
+    return labels

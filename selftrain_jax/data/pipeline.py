@@ -61,7 +61,7 @@ class Reader:
                 continue
             try:
                 return candidate, self._check(_without_crowd(self._source.read(candidate)))
-            except _TooManyBoxes as error:
+            except _TooManyBoxesError as error:
                 raise InputError(str(error)) from None
             except InputError as error:
                 self._count_bad(candidate, str(error))
@@ -69,7 +69,7 @@ class Reader:
 
     def _check(self, example: Example) -> Example:
         if len(example["boxes"]) > self._max_boxes:
-            raise _TooManyBoxes(
+            raise _TooManyBoxesError(
                 f"image {example['image_id']} of {self._source.name} has {len(example['boxes'])} boxes, but "
                 f"config.image.max_boxes is {self._max_boxes}; raise it"
             )
@@ -86,13 +86,13 @@ class Reader:
                 )
 
 
-class _TooManyBoxes(InputError):
+class _TooManyBoxesError(InputError):
     """An image with more boxes than slots: not a bad image, and not to be passed over."""
 
 
 def _without_crowd(example: Example) -> Example:
     keep = ~example.get("is_crowd", np.zeros(len(example["boxes"]), bool))
-    per_box = ("boxes", "classes", "scores", "is_ignore", "is_crowd")
+    per_box = ("boxes", "classes", "scores", "is_ignore", "is_crowd", "areas")
     return {key: value[keep] if key in per_box else value for key, value in example.items()}  # type: ignore
 
 
@@ -120,7 +120,7 @@ def make_batches(
         try:
             for arrays in dataset.as_numpy_iterator():
                 yield _to_batch(arrays, is_pseudo), [source.image_ids[i] for i in arrays["index"]]
-        except tf.errors.OpError as error:
+        except tf.errors.OpError:
             if failures:
                 raise failures[0] from None
             raise

@@ -14,17 +14,17 @@ from PIL import Image
 
 from selftrain_jax.data import scene_material as material
 
-MIN_VISIBLE_FRAC = 0.4  # of a digit's stroke that lies in the image and under no other digit
+MIN_VISIBLE_FRAC = 0.6  # of a digit's stroke that lies in the image and under no other digit
 PLACEMENTS = 10  # tries before a digit is left out of a crowded scene
 MAX_DIGITS = 4
-MAX_DISTRACTORS = 3
-DIGIT_HEIGHT_FRAC = (0.22, 0.6)  # of the image: 28 to 77 px in 128
+MAX_DISTRACTORS = 2
+DIGIT_HEIGHT_FRAC = (0.25, 0.7)  # of the image: 32 to 90 px in 128
 DISTRACTOR_HEIGHT_FRAC = (0.15, 0.5)
 ANGLE_DEGREES = 15
 SHEAR = 0.15
 NARROWING = (0.9, 1.25)
 INK_LEVEL = (0.4, 0.6)  # from which share of full ink a stroke begins: lower is thicker
-CONTRAST = (60, 150)  # grey levels between a stroke and the mean of what lies under it
+CONTRAST = (70, 170)  # grey levels between a stroke and the mean of what lies under it
 
 
 class Pool(NamedTuple):
@@ -55,7 +55,7 @@ class Stamp(NamedTuple):
 
 
 def lay_out(rng: np.random.Generator, pool: Pool, size_px: int) -> list[Stamp]:
-    """Place 1 to 4 digits, the later ones over the earlier ones, each at least 40 % visible.
+    """Place 1 to 4 digits, the later ones over the earlier ones, each at least 60 % visible.
 
     The class is drawn first, uniformly, then one of the pool's pictures of it.
     """
@@ -194,7 +194,7 @@ def _fill(
     if not 10 < covered_colour.mean() + sign * contrast < 245:
         sign = -sign  # no room on that side
     colour = covered_colour + sign * contrast * rng.uniform(0.7, 1.3, 3)
-    strength = np.float32(rng.uniform(0.2, 0.7))
+    strength = np.float32(rng.uniform(0.1, 0.5))
     return strength * texture + (colour - strength * _mean_colour(texture)).astype(np.float32)
 
 

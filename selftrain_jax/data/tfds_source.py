@@ -24,16 +24,19 @@ class _Layout(NamedTuple):
 
     objects: str  # feature with the boxes; "" where there are none
     crowd: str  # field of an object that makes it a crowd or is to be ignored; "" for none
+    area: str  # field of an object with its own area in px², not its box's; "" for none
     is_one_based: bool  # VOC's inclusive corners, counted from 1
     size: str  # on disk once prepared, about
 
 
 _LAYOUTS = {
-    "coco": _Layout("objects", "is_crowd", False, "26 GB for coco/2017, 38 GB for coco/2014"),
-    "voc": _Layout("objects", "is_difficult", True, "0.9 GB for voc/2007, 4 GB for voc/2012"),
-    "bccd": _Layout("objects", "", True, "8 MB"),
-    "open_images_v4": _Layout("bobjects", "is_group_of", False, "570 GB, and as much again to prepare it"),
-    "imagenet2012": _Layout("", "", False, "155 GB, and as much again to prepare it"),
+    "coco": _Layout("objects", "is_crowd", "area", False, "26 GB for coco/2017, 38 GB for coco/2014"),
+    "voc": _Layout("objects", "is_difficult", "", True, "0.9 GB for voc/2007, 4 GB for voc/2012"),
+    "bccd": _Layout("objects", "", "", True, "8 MB"),
+    "open_images_v4": _Layout(
+        "bobjects", "is_group_of", "", False, "570 GB, and as much again to prepare it"
+    ),
+    "imagenet2012": _Layout("", "", "", False, "155 GB, and as much again to prepare it"),
 }
 _IMAGENET_NOTE = (
     " First put ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from image-net.org, which asks for an "
@@ -54,7 +57,8 @@ def read_tfds(
     COCO's labels get their original ids back, 1 to 90; others count from 1. Boxes become yxyx
     pixels by the size in the image's header. `image_id` is the position in the split, as reading
     the stored ids would mean reading every image. Open Images' groups and VOC's difficult objects
-    get `is_crowd`. Bad boxes are met only when an image is read: then "drop" warns, once.
+    get `is_crowd`. COCO's objects keep their `areas`, which TFDS cuts to whole px². Bad boxes are
+    met only when an image is read: then "drop" warns, once.
 
     Raises: InputError for an unknown name or split, for data not on disk as array_record (with the
     command that prepares it), and for labels asked of ImageNet. Reading raises it for bad boxes
@@ -174,6 +178,8 @@ def _read_boxes(
         "classes": ids[np.asarray(objects["label"], np.int64)][good],
         "is_crowd": crowd[good],
     }
+    if layout.area:
+        example["areas"] = np.asarray(objects[layout.area], np.float32)[good]
     problems = [
         Problem(fault, where, describe_fault(fault, box, image_id))
         for fault, box in zip(faults, raw, strict=True)

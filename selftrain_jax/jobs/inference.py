@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.augment.policies import resize_for_inference
 from selftrain_jax.build import Experiment
-from selftrain_jax.data.coco_export import to_coco_results
+from selftrain_jax.data.coco_export import export_image_ids, to_coco_results
 from selftrain_jax.data.source import Source
-from selftrain_jax.detection.coco_eval import ImageDetections, evaluate_detections
+from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
 from selftrain_jax.selftrain.pseudo_inference import Load, infer_images
 from selftrain_jax.train.sharding import replicate, shard_batch
 from selftrain_jax.types import Detections, Example, Variables
@@ -34,7 +34,7 @@ class Detector:
     batch_size: int
     image_size_px: int
     score_floor: float
-    eval_backend: str
+    eval_backend: Backend
 
 
 def build_detector(config: ConfigDict, experiment: Experiment) -> Detector:
@@ -104,9 +104,10 @@ def evaluate_source(
     detections = [ImageDetections(x["image_id"], x["boxes"], x["scores"], x["classes"]) for x in found]
     result = evaluate_detections(truth, detections, source.categories, backend=detector.eval_backend)
     rows = [
-        row for image in found
-        for row in to_coco_results(image["image_id"], image["boxes"], image["scores"], image["classes"])
-    ]  # fmt: skip
+        row
+        for image_id, image in zip(export_image_ids(source.image_ids), found, strict=True)
+        for row in to_coco_results(image_id, image["boxes"], image["scores"], image["classes"])
+    ]
     return result, rows
 
 

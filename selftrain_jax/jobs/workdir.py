@@ -15,7 +15,16 @@ from selftrain_jax.selftrain.manifest import read_json, write_json
 
 CONFIG_FILE = "config.json"
 FREE_KEYS = ("predict", "log")  # may change between calls: they do not touch what is trained
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "pycocotools", "tensorflow-cpu", "tensorflow")
+PACKAGES = (
+    "jax",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "pycocotools",
+    "tensorflow-cpu",
+    "tensorflow",
+)
 
 
 def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:

@@ -14,6 +14,7 @@ from selftrain_jax.data.coco_categories import COCO_CATEGORIES, COCO_IDS
 from selftrain_jax.data.coco_export import export_image_ids, to_coco_results, write_coco_json
 from selftrain_jax.data.coco_json import find_problems, read_coco_json
 from selftrain_jax.data.source import Source, without_labels
+from selftrain_jax.detection.coco_eval import STATS, ImageDetections, evaluate_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 
@@ -112,9 +113,9 @@ def test_an_unknown_class_name_is_answered_with_the_nearest(folder: pathlib.Path
         read(folder, document(), category_names=["person", "stopsign"])
 
 
-def with_annotation(*bbox: Any, image: int | str = 9, class_id: int = 1) -> dict[str, Any]:
+def with_annotation(*bbox: Any, image: int | str = 9, class_id: int = 1, **more: Any) -> dict[str, Any]:
     content = document()
-    content["annotations"].append(annotation(4, image, class_id, *bbox))
+    content["annotations"].append(annotation(4, image, class_id, *bbox, **more))
     return content
 
 
@@ -143,6 +144,11 @@ BAD_RECORDS = [
     (with_annotation(1, 2, 3, 4, class_id=2), "unknown_class", r"category_id 2 .*known ids: \[1, 13, 90\]"),
     (with_annotation(1, 2, 3), "malformed", r"annotations\[3\]: expected an object with image_id.*bbox"),
     (with_annotation(1, 2, "3", 4), "malformed", r"bbox is \[1, 2, '3', 4\]; expected four numbers"),
+    (with_annotation(1, 2, 3, 4, area=-1), "malformed", r"annotations\[3\]: image 9: area is -1; expected"),
+    (with_annotation(1, 2, 3, 4, area=float("nan")), "malformed", "area is nan; expected"),
+    (with_annotation(1, 2, 3, 4, area=1e39), "malformed", r"area is 1e\+39; expected"),  # none in float32
+    (with_annotation(1, 2, 3, 4, area=10**400), "malformed", "area is 1000"),
+    (with_annotation(1, 2, 3, 4, area="12"), "malformed", "area is 12; expected a number"),
     (with_image(id=9, file_name="9.jpg"), "duplicate_id", r"images\[3\]: image id 9 is taken twice"),
     (with_image(id="9", file_name="9.jpg"), "duplicate_id", "image id 9 is taken twice"),
     (with_image(id=5, file_name="5.jpg"), "missing_image", r"image '5\.jpg' is not in .*images"),
@@ -163,6 +169,41 @@ BAD_RECORDS = [
         r"annotations\[1\]: annotation id 1 is taken twice",
     ),
 ]
+
+
+def test_areas_are_as_stated_else_the_clipped_boxs_and_absent_where_none_is_stated(
+    folder: pathlib.Path,
+) -> None:
+    content = document()
+    content["annotations"] = [
+        annotation(1, 9, 1, 50, 30, 20, 20),  # 10 x 10 px² of it in the image
+        annotation(2, 42, 1, 5, 6, 7, 8, area=None),
+        annotation(3, 9, 13, 0, 0, 40, 40, area=900.5),
+        annotation(4, 9, 13, 0, 0, 9, 9, area=0),
+        annotation(5, 9, 13, -5, 0, 10, 2, area=20),  # stays, though clipped to 10 px²
+    ]
+    unstated, empty, stated = (read(folder, content).read_labels(index) for index in range(3))
+    assert stated["areas"].tolist() == [100, 900.5, 0, 20]
+    assert stated["areas"].dtype == np.float32
+    assert "areas" not in unstated
+    assert "areas" not in empty
+
+
+def test_areas_stay_with_their_boxes_when_others_are_left_out(folder: pathlib.Path) -> None:
+    content = document()
+    content["annotations"] = [
+        annotation(1, 9, 1, 1, 2, 0, 5, area=1),  # bad
+        annotation(2, 9, 1, 0, 0, 2, 2, area=2),
+        annotation(3, 42, 13, 0, 0, 3, 3, area=3),
+        annotation(4, 9, 13, 0, 0, 4, 4, area=4),  # of a class not chosen below
+        annotation(5, 9, 90, 60, 0, 5, 5, area=5),  # bad
+        annotation(6, 9, 90, 0, 0, 6, 6, area=6),
+    ]
+    last = read(folder, content, bad_boxes="drop").read_labels(2)
+    assert last["boxes"][:, 3].tolist() == last["areas"].tolist() == [2, 4, 6]
+    chosen = read(folder, content, bad_boxes="drop", category_names=["person", "toothbrush"])
+    assert ["areas" in chosen.read_labels(index) for index in range(3)] == [False, False, True]
+    assert chosen.read_labels(2)["areas"].tolist() == [2, 6]
 
 
 @pytest.mark.parametrize(("content", "kind", "words"), BAD_BOXES + BAD_RECORDS)
@@ -305,6 +346,44 @@ def test_truth_as_detections_has_ap_exactly_one(folder: pathlib.Path) -> None:
     assert stats[0] == stats[1] == stats[2] == 1.0
     swapped = [{**result, "category_id": {1: 13, 13: 90, 90: 1}[result["category_id"]]} for result in results]
     assert evaluate(folder / "truth.json", swapped)[0] == 0.0
+
+
+def test_written_area_is_the_objects_own_where_known_else_its_boxs(folder: pathlib.Path) -> None:
+    content = with_annotation(1, 2, 3, 4, area=7.25)
+    write_coco_json(read(folder, content), folder / "truth.json")
+    written = json.loads((folder / "truth.json").read_text())["annotations"]
+    assert [entry["area"] for entry in written] == [2400, 56, 202.5, 7.25]
+    again = read_coco_json(folder / "truth.json", folder / "images")
+    assert again.read_labels(2)["areas"].tolist() == [202.5, 7.25]
+
+
+def test_ap_by_size_goes_by_the_annotated_area_as_in_pycocotools(folder: pathlib.Path) -> None:
+    """All boxes are medium, but one holds an outline of 30 x 30 px²."""
+    content = document()
+    content["annotations"] = [
+        annotation(1, 9, 1, 0, 0, 40, 40, area=900, iscrowd=0),
+        annotation(2, 42, 1, 10, 0, 40, 40, area=1600, iscrowd=0),
+        annotation(3, 7, 1, 0, 0, 50, 40, area=1100.5, iscrowd=0),
+    ]
+    content["categories"] = [{"id": 1, "name": "person"}]
+    source = read(folder, content)
+    found = {"9": ([0, 0, 40, 34], 0.9), "42": ([0, 10, 40, 37], 0.8), "7": ([0, 0, 33, 50], 0.7)}
+    detections = [
+        ImageDetections(image_id, np.float32([box]), np.float32([score]), np.int32([1]))
+        for image_id, (box, score) in found.items()
+    ]
+    truth = [source.read_labels(index) for index in range(len(source))]
+    ours = evaluate_detections(truth, detections, source.categories)
+    results = [result for image in detections for result in to_coco_results(int(image.image_id), *image[1:])]
+    write_coco_json(source, folder / "truth.json")
+    for file in ("labels.json", "truth.json"):
+        stats = evaluate(folder / file, results)
+        np.testing.assert_allclose([ours[name] for name in STATS], stats, atol=1e-9, err_msg=file)
+    # IoU 34/40 = 0.85 passes 8 of the 10 thresholds; the box's own area would leave nothing small.
+    assert ours["ap_small"] == pytest.approx(0.8)
+    for labels in truth:
+        del labels["areas"]
+    assert evaluate_detections(truth, detections, source.categories)["ap_small"] == -1
 
 
 def test_results_are_xywh_with_plain_numbers() -> None:

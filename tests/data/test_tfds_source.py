@@ -57,7 +57,7 @@ def coco_example(number: int, *objects: tuple[int, Any, bool]) -> dict[str, Any]
         "image/filename": f"{number}.jpg",
         "image/id": number,
         "objects": [
-            {"id": 1, "area": 1, "bbox": box, "label": label, "is_crowd": crowd}
+            {"id": 1, "area": 10 + label, "bbox": box, "label": label, "is_crowd": crowd}
             for label, box, crowd in objects
         ],
     }
@@ -85,6 +85,14 @@ def test_labels_0_to_79_become_the_original_ids_and_fractions_become_pixels(coco
     assert labels["is_crowd"].tolist() == [False, True, False]
     assert dict(source.categories)[13] == "stop sign"
     assert source.read_labels(1)["boxes"].shape == (0, 4)
+
+
+def test_coco_objects_keep_their_own_areas_beside_the_boxes_that_are_kept(coco: pathlib.Path) -> None:
+    source = read_tfds("coco/2017", "train", data_dir=coco)
+    areas = [source.read_labels(index)["areas"] for index in range(3)]
+    # The last image's first box is bad.
+    assert [found.tolist() for found in areas] == [[10, 89, 21], [], [11]]
+    assert areas[0].dtype == np.float32
 
 
 def test_images_are_the_stored_bytes_at_random_access(coco: pathlib.Path) -> None:
@@ -139,6 +147,7 @@ def test_voc_corners_are_shifted_and_difficult_objects_flagged(tmp_path: pathlib
     np.testing.assert_allclose(labels["boxes"], [[0, 0, 40, 60], [4, 2, 11, 7]], atol=1e-5)
     assert labels["classes"].tolist() == [8, 1]
     assert labels["is_crowd"].tolist() == [False, True]
+    assert "areas" not in labels
     assert source.categories[:2] == (Category(1, "aeroplane"), Category(2, "bicycle"))
 
 
@@ -151,6 +160,7 @@ def test_bccd_has_boxes_and_no_crowds(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(labels["boxes"], [[0, 10, 240, 20]], atol=1e-4)
     assert dict(source.categories)[int(labels["classes"][0])] == "Platelets"
     assert labels["is_crowd"].tolist() == [False]
+    assert "areas" not in labels
 
 
 def test_open_images_groups_are_crowds(tmp_path: pathlib.Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.data.voc_xml import find_problems, read_voc
 from selftrain_jax.data.xml_tree import parse_xml
 from selftrain_jax.errors import InputError
@@ -91,6 +92,15 @@ def test_difficult_objects_are_flagged_as_crowds(root: pathlib.Path) -> None:
     source = read_voc(root, "train")
     assert source.read_labels(0)["is_crowd"].tolist() == [True]
     assert source.read_labels(1)["is_crowd"].tolist() == [False, False]
+
+
+def test_objects_have_no_area_but_their_boxs(root: pathlib.Path) -> None:
+    source = read_voc(root, "train")
+    for index in range(2):
+        assert set(source.read_labels(index)) == {"image_id", "boxes", "classes", "is_crowd"}
+    write_coco_json(source, root / "truth.json")
+    written = json.loads((root / "truth.json").read_text())["annotations"]
+    assert [entry["area"] for entry in written] == [3 * 3, WIDTH * HEIGHT, 5 * 7.5]
 
 
 def test_image_may_lie_deeper_and_have_another_name_than_the_annotation(root: pathlib.Path) -> None:

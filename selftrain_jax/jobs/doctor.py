@@ -1,0 +1,66 @@
+"""`--job=doctor`: look at a data set before hours are spent on it; exits with 2 when it found errors."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from ml_collections import ConfigDict
+
+from selftrain_jax.build import open_split, open_unlabeled
+from selftrain_jax.data import coco_json, voc_xml
+from selftrain_jax.data.doctor import examine
+from selftrain_jax.data.doctor_report import format_diagnosis, write_doctor_report
+from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.errors import InputError
+
+
+def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Check every split and the unlabelled images; write doctor.json and doctor.html.
+
+    Raises:
+      InputError: the data has faults that would stop or spoil a run.
+    """
+    tolerant = config.copy_and_resolve_references()
+    tolerant.data.bad_boxes = "drop"
+    problems: list[Problem] = []
+    labelled: dict[str, Source | None] = {}
+    for split in dict.fromkeys((config.data.train, config.data.val, config.data.test)):
+        problems += find_problems(config, split)
+        labelled[split] = _try_open(partial(open_split, tolerant, split), split, problems)
+    unlabelled = _try_open(partial(_unlabelled, tolerant, labelled), "unlabeled", problems)
+    diagnosis = examine(
+        labelled=labelled, unlabelled=unlabelled, problems=problems, bad_boxes=config.data.bad_boxes
+    )
+    print(format_diagnosis(diagnosis))
+    workdir.mkdir(parents=True, exist_ok=True)
+    print(f"with pictures: {write_doctor_report(diagnosis, workdir)}")
+    if diagnosis.has_errors:
+        raise InputError("the data set has errors, listed above; mend them before training")
+
+
+def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
+    """Yield the faults of a split's files; built-in data and TFDS have no files of the user's."""
+    data, root = config.data, pathlib.Path(config.data.dir)
+    if data.kind == "coco":
+        annotations = root / data.annotations.format(split=split)
+        yield from coco_json.find_problems(annotations, root / data.images.format(split=split))
+    if data.kind == "voc":
+        classes = tuple(filter(None, data.classes.split(","))) or None
+        yield from voc_xml.find_problems(root, split, classes)
+
+
+def _unlabelled(config: ConfigDict, labelled: dict[str, Source | None]) -> Source | None:
+    train = labelled[config.data.train]
+    if train is None or (config.unlabeled.kind == "remainder" and config.data.label_percent == 100):
+        return None
+    return open_unlabeled(config, train)
+
+
+def _try_open(open_source: Callable[[], Source | None], name: str, problems: list[Problem]) -> Source | None:
+    """Open a source, or note why it cannot be opened and go on with the other ones."""
+    try:
+        return open_source()
+    except InputError as error:
+        if not any(problem.message in str(error) for problem in problems):
+            problems.append(Problem("malformed", name, str(error)))
+        return None

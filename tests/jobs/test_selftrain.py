@@ -1,0 +1,155 @@
+"""The whole command, as a user runs it: end to end, resumed after kill -9, refused when changed."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+STAGES = ("teacher", "control", "student")
+TIMES = ("training_secs", "seconds", "seconds_total")
+LIMIT_SECS = 300
+
+
+def start(workdir: pathlib.Path, *arguments: str) -> subprocess.Popen:
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": ""}
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(workdir.parent / "compiled")
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    command = [sys.executable, "-m", "selftrain_jax.main", f"--workdir={workdir}", *arguments]
+    if not any(argument.startswith("--config=") for argument in arguments):
+        command.append("--config=tests/tiny.py")
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def run(workdir: pathlib.Path, *arguments: str) -> tuple[int, str]:
+    process = start(workdir, *arguments)
+    output, _ = process.communicate(timeout=LIMIT_SECS)
+    return process.returncode, output
+
+
+def results(workdir: pathlib.Path) -> dict[str, object]:
+    """Everything that a run measured, without the clock."""
+    found = {}
+    for stage in STAGES:
+        evaluation = json.loads((workdir / stage / "evaluation.json").read_text())
+        found[stage] = {key: value for key, value in evaluation.items() if key not in TIMES}
+        found[f"{stage} detections"] = json.loads((workdir / stage / "detections.json").read_text())
+        lines = (workdir / stage / "metrics.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        found[f"{stage} metrics"] = [
+            {key: value for key, value in row.items() if not key.startswith("speed/")} for row in rows
+        ]
+    for shard in sorted((workdir / "pseudo_labels").glob("*.tfrecord")):
+        found[shard.name] = shard.read_bytes()
+    manifest = json.loads((workdir / "pseudo_labels" / "manifest.json").read_text())
+    return found | {"digest": manifest["teacher"]["digest"], "boxes": manifest["num_boxes"]}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    status, output = run(workdir)
+    assert status == 0, output
+    return workdir
+
+
+def test_one_command_trains_labels_and_sums_up(uninterrupted: pathlib.Path) -> None:
+    summary = json.loads((uninterrupted / "summary.json").read_text())
+    for stage in STAGES:
+        assert summary[stage]["steps"] == 6
+        assert {"ap", "ap50", "ap75", "seconds", "checkpoint"} <= summary[stage].keys()
+        assert (uninterrupted / summary[stage]["checkpoint"]).is_dir()
+    assert summary["gain_over_control"] == summary["student"]["ap"] - summary["control"]["ap"]
+    assert summary["gain_over_teacher"] == summary["student"]["ap"] - summary["teacher"]["ap"]
+    assert {"images", "boxes", "per_class", "precision", "recall"} <= summary["pseudo_labels"].keys()
+    assert summary["pseudo_labels"]["images"] == 12
+    assert {"device", "versions", "seconds_total"} <= summary.keys()
+    assert (uninterrupted / "report.html").stat().st_size > 50_000
+
+
+def test_student_sees_both_sources_and_teacher_and_control_only_human_labels(
+    uninterrupted: pathlib.Path,
+) -> None:
+    for stage in STAGES:
+        rows = [json.loads(x) for x in (uninterrupted / stage / "metrics.jsonl").read_text().splitlines()]
+        pseudo = [row["train/loss_pseudo"] for row in rows if "train/loss_pseudo" in row]
+        assert all(value > 0 for value in pseudo) if stage == "student" else not any(pseudo)
+
+
+def test_second_run_of_a_finished_command_skips_every_stage(uninterrupted: pathlib.Path) -> None:
+    before = results(uninterrupted)
+    status, output = run(uninterrupted)
+    assert status == 0, output
+    assert all(f"{stage}: finished before" in output for stage in STAGES)
+    assert results(uninterrupted) == before
+
+
+def test_changed_config_is_refused_with_the_differing_key(uninterrupted: pathlib.Path) -> None:
+    status, output = run(uninterrupted, "--config.selftrain.alpha=2.0")
+    assert status == 2
+    assert "selftrain.alpha: 1.0 there, 2.0 now" in output
+    assert "Traceback" not in output
+
+
+def test_predict_writes_coco_json_and_pictures(uninterrupted: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    from selftrain_jax.data.builtin import read_builtin
+
+    source = read_builtin("test", num_images=2, image_size_px=64)
+    for index in range(2):
+        (tmp_path / f"{index}.png").write_bytes(source.read_encoded(index))
+    output = tmp_path / "out"
+    status, text = run(
+        uninterrupted,
+        "--job=predict",
+        f"--config.predict.input={tmp_path}",
+        f"--config.predict.output={output}",
+        "--config.predict.score_threshold=0.001",
+    )
+    assert status == 0, text
+    predictions = json.loads((output / "predictions.json").read_text())
+    assert [image["file_name"] for image in predictions["images"]] == ["0.png", "1.png"]
+    assert {category["name"] for category in predictions["categories"]} == set("0123456789")
+    assert all({"bbox", "score", "category_id"} <= row.keys() for row in predictions["annotations"])
+    assert len(list((output / "drawn").glob("*.png"))) == 2
+
+
+def kill_when(workdir: pathlib.Path, is_time: Callable[[], bool]) -> bool:
+    """Run the command and kill -9 it as soon as `is_time`; tell whether it was still running."""
+    process = start(workdir)
+    deadline = time.monotonic() + LIMIT_SECS
+    while process.poll() is None and not is_time():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    was_running = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return was_running
+
+
+def test_killed_at_any_point_the_same_command_gives_the_same_numbers_bit_for_bit(
+    uninterrupted: pathlib.Path,
+) -> None:
+    workdir = uninterrupted.parent / "killed"
+    points = [
+        workdir / "teacher" / "checkpoints" / "2",
+        workdir / "teacher" / "detections.json",
+        workdir / "pseudo_labels" / "pseudo-00000-of-00003.tfrecord",
+        workdir / "control" / "checkpoints" / "4",
+        workdir / "student" / "checkpoints" / "2",
+        workdir / "student" / "detections.json",
+    ]
+    kills = [kill_when(workdir, point.exists) for point in points]
+    assert sum(kills) >= 5, kills
+    status, output = run(workdir)
+    assert status == 0, output
+    assert results(workdir) == results(uninterrupted)
+    shutil.rmtree(workdir)
