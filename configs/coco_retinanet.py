@@ -1,4 +1,4 @@
-"""RetinaNet on COCO by the paper's recipe, its control factors as arguments (Paper: Tables 2, 3, 12).
+r"""RetinaNet on COCO by the paper's recipe, its control factors as arguments (Paper: Tables 2, 3, 12).
 
 python -m selftrain_jax.main --workdir=runs/coco \\
   --config=configs/coco_retinanet.py:backbone=resnet50,aug=s4,labels=100,unlabeled=imagenet,alpha=1.0,init=teacher

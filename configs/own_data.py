@@ -1,4 +1,4 @@
-"""Your own images: a few with boxes (COCO JSON or Pascal VOC), many without (any folder).
+r"""Your own images: a few with boxes (COCO JSON or Pascal VOC), many without (any folder).
 
 python -m selftrain_jax.main --config=configs/own_data.py:kind=coco --workdir=runs/mine \\
   --config.data.dir=DATA --config.unlabeled.dir=FOLDER_OF_IMAGES

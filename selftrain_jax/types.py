@@ -43,10 +43,6 @@ class Example(TypedDict, total=False):
     is_pseudo: bool
 
 
-ArrayLike = Array | np.ndarray
-"""On the device, or still on the host."""
-
-
 class BoxTargets(NamedTuple):
     """Boxes of a batch, padded to M slots an image.
 
@@ -54,18 +50,18 @@ class BoxTargets(NamedTuple):
     which anchors are neither object nor background.
     """
 
-    boxes: Float[ArrayLike, "B M 4"]
-    classes: Int[ArrayLike, "B M"]
-    valid: Bool[ArrayLike, "B M"]
-    ignore: Bool[ArrayLike, "B M"]
+    boxes: Float[Array, "B M 4"]
+    classes: Int[Array, "B M"]
+    valid: Bool[Array, "B M"]
+    ignore: Bool[Array, "B M"]
 
 
 class Batch(NamedTuple):
     """What a training step sees. Images are normalised (mean 0, deviation 1), zero where padded."""
 
-    images: Float[ArrayLike, "B H W 3"]
+    images: Float[Array, "B H W 3"]
     targets: BoxTargets
-    is_pseudo: Bool[ArrayLike, " B"]
+    is_pseudo: Bool[Array, " B"]
 
 
 class Detections(NamedTuple):

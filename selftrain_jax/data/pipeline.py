@@ -184,9 +184,10 @@ def pad_boxes(tensors: dict[str, tf.Tensor], max_boxes: int) -> dict[str, tf.Ten
     return result | {"valid": tf.range(max_boxes) < count}
 
 
-def _to_batch(arrays: dict[str, np.ndarray], is_pseudo: bool) -> Batch:
+def _to_batch(arrays: dict[str, Any], is_pseudo: bool) -> Batch:
     targets = BoxTargets(arrays["boxes"], arrays["classes"], arrays["valid"], arrays["is_ignore"])
-    return Batch(arrays["image"], targets, np.full(len(arrays["image"]), is_pseudo))
+    flags: Any = np.full(len(arrays["image"]), is_pseudo)
+    return Batch(arrays["image"], targets, flags)
 
 
 def take_steps(batches: Batches, start_step: int, num_steps: int) -> list[tuple[Batch, list[str]]]:

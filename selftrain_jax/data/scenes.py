@@ -24,7 +24,7 @@ ANGLE_DEGREES = 15
 SHEAR = 0.15
 NARROWING = (0.9, 1.25)
 INK_LEVEL = (0.4, 0.6)  # from which share of full ink a stroke begins: lower is thicker
-CONTRAST = (70, 170)  # grey levels between a stroke and the mean of what lies under it
+CONTRAST = (50, 160)  # grey levels between a stroke and the mean of what lies under it
 
 
 class Pool(NamedTuple):

@@ -160,8 +160,8 @@ def label_stage(run: Run) -> None:
     )
     _measure(run, directory)
     print(
-        f"pseudo labels: {manifest['num_boxes_at_threshold']} boxes of score {config.pseudo.threshold} or more "
-        f"on {manifest['num_images']} images"
+        f"pseudo labels: {manifest['num_boxes_at_threshold']} boxes of score {config.pseudo.threshold} or "
+        f"more on {manifest['num_images']} images"
     )
 
 
@@ -198,7 +198,7 @@ def per_class_thresholds(config: ConfigDict) -> dict[str, float]:
         return {name.strip(): float(value) for name, value in pairs}
     except ValueError:
         raise InputError(
-            f"config.pseudo.per_class_thresholds={text!r}; expected name=score pairs such as person=0.4,car=0.6"
+            f"config.pseudo.per_class_thresholds={text!r}; expected name=score pairs such as person=0.4"
         ) from None
 
 

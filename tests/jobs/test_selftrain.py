@@ -22,6 +22,7 @@ def start(workdir: pathlib.Path, *arguments: str) -> subprocess.Popen:
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": ""}
     environment["JAX_COMPILATION_CACHE_DIR"] = str(workdir.parent / "compiled")
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    environment["JAX_LOG_COMPILES"] = "1"
     command = [sys.executable, "-m", "selftrain_jax.main", f"--workdir={workdir}", *arguments]
     if not any(argument.startswith("--config=") for argument in arguments):
         command.append("--config=tests/tiny.py")
@@ -59,6 +60,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     status, output = run(workdir)
     assert status == 0, output
+    (workdir.parent / "output.txt").write_text(output)
     return workdir
 
 
@@ -74,6 +76,12 @@ def test_one_command_trains_labels_and_sums_up(uninterrupted: pathlib.Path) -> N
     assert summary["pseudo_labels"]["images"] == 12
     assert {"device", "versions", "seconds_total"} <= summary.keys()
     assert (uninterrupted / "report.html").stat().st_size > 50_000
+
+
+def test_whole_run_compiles_the_training_step_and_inference_once_each(uninterrupted: pathlib.Path) -> None:
+    output = (uninterrupted.parent / "output.txt").read_text()
+    for function in ("train_step", "predict"):
+        assert output.count(f"Finished XLA compilation of jit({function})") == 1, function
 
 
 def test_student_sees_both_sources_and_teacher_and_control_only_human_labels(
