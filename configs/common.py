@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
+                cache_mib=512,  # decoded images kept in memory, for human and for pseudo labels each
                 max_bad_images=0,  # images that do not decode, skipped and counted up to here
                 builtin=dict(train=0, val=0, test=0, unlabeled=0),  # images drawn for each split
             ),

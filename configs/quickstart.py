@@ -23,9 +23,9 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     # Short runs: positives count more and box regression less than in the paper's long ones.
     config.loss.update(focal_alpha=0.5, focal_gamma=0.5, box_weight=10.0)
     config.postprocess.update(pre_nms_top_k=200, max_detections=20)
-    config.optimizer.update(warmup_steps=50, clip_norm=10.0)
-    config.teacher.update(steps=600, batch_size=16, learning_rate=0.1)
-    config.student.update(steps=800, batch_size=16, learning_rate=0.1)
+    config.optimizer.update(warmup_steps=50, clip_norm=10.0, ema_decay=0.99)
+    config.teacher.update(steps=700, batch_size=16, learning_rate=0.1)
+    config.student.update(steps=700, batch_size=16, learning_rate=0.1)
     config.pseudo.images_per_shard = 256
     config.eval.update(batch_size=20, every_steps=200)
     config.log.every_steps = 20

@@ -19,7 +19,7 @@ from selftrain_jax.data.coco_json import read_coco_json
 from selftrain_jax.data.image_folder import read_image_folder
 from selftrain_jax.data.label_fraction import label_fraction
 from selftrain_jax.data.problems import BadBoxes
-from selftrain_jax.data.source import Source, subset, without_labels
+from selftrain_jax.data.source import Source, cached, subset, without_labels
 from selftrain_jax.data.voc_xml import read_voc
 from selftrain_jax.detection.nms import HardNMS, SoftNMS
 from selftrain_jax.detection.postprocess import Postprocess
@@ -265,9 +265,11 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
         max_boxes=config.image.max_boxes,
         max_bad_images=config.data.max_bad_images,
     )
+    human = cached(human, config.data.cache_mib)
     seed = 1000 * config.seed + STAGE_SEEDS[stage]
     if pseudo is None:
         return make(human, batch_size=batch_size, seed=seed)
     human_half = make(human, batch_size=batch_size // 2, seed=seed)
+    pseudo = cached(pseudo, config.data.cache_mib)
     pseudo_half = make(pseudo, batch_size=batch_size // 2, seed=seed + 500, is_pseudo=True)
     return mix_batches(human_half, pseudo_half)

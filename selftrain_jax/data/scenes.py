@@ -18,13 +18,13 @@ MIN_VISIBLE_FRAC = 0.6  # of a digit's stroke that lies in the image and under n
 PLACEMENTS = 10  # tries before a digit is left out of a crowded scene
 MAX_DIGITS = 4
 MAX_DISTRACTORS = 2
-DIGIT_HEIGHT_FRAC = (0.25, 0.7)  # of the image: 32 to 90 px in 128
+DIGIT_HEIGHT_FRAC = (0.3, 0.7)  # of the image: 38 to 90 px in 128
 DISTRACTOR_HEIGHT_FRAC = (0.15, 0.5)
-ANGLE_DEGREES = 15
-SHEAR = 0.15
-NARROWING = (0.9, 1.25)
-INK_LEVEL = (0.4, 0.6)  # from which share of full ink a stroke begins: lower is thicker
-CONTRAST = (50, 160)  # grey levels between a stroke and the mean of what lies under it
+ANGLE_DEGREES = 10
+SHEAR = 0.1
+NARROWING = (0.95, 1.15)
+INK_LEVEL = (0.42, 0.58)  # from which share of full ink a stroke begins: lower is thicker
+CONTRAST = (60, 180)  # grey levels between a stroke and the mean of what lies under it
 
 
 class Pool(NamedTuple):
@@ -175,7 +175,7 @@ def _background(
     box = (left, top, left + side_px, top + side_px)
     crop = picture.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box)
     brightness = rng.uniform(60, 195) + rng.uniform(-20, 20, 3)
-    levels = (np.arange(256) - np.asarray(crop).mean()) * rng.uniform(0.5, 1.1) + brightness[:, None]
+    levels = (np.arange(256) - np.asarray(crop).mean()) * rng.uniform(0.35, 0.8) + brightness[:, None]
     crop = crop.point(np.clip(levels, 0, 255).astype(int).ravel().tolist())
     return np.asarray(crop)[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))].astype(np.float32)
 
@@ -194,7 +194,7 @@ def _fill(
     if not 10 < covered_colour.mean() + sign * contrast < 245:
         sign = -sign  # no room on that side
     colour = covered_colour + sign * contrast * rng.uniform(0.7, 1.3, 3)
-    strength = np.float32(rng.uniform(0.1, 0.5))
+    strength = np.float32(rng.uniform(0.1, 0.35))
     return strength * texture + (colour - strength * _mean_colour(texture)).astype(np.float32)
 
 

@@ -4,6 +4,7 @@ Call a reader (`read_coco_json`, `read_voc`, `read_image_folder`, `read_tfds`) t
 then `subset` and `without_labels` to share it out between the teacher and the pseudo labels.
 """
 
+import dataclasses
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,27 @@ def without_labels(source: Source) -> Source:
         read_encoded=source.read_encoded,
         read_image=source.read_image,
     )
+
+
+def cached(source: Source, budget_mib: float) -> Source:
+    """Keep labels and decoded images in memory once they were read, until the images fill the budget."""
+    images: dict[int, np.ndarray] = {}
+    labels: dict[int, Example] = {}
+
+    def read_image(index: int) -> np.ndarray:
+        image = images.get(index)
+        if image is None:
+            image = source.read_image(index)
+            if (len(images) + 1) * image.nbytes <= budget_mib * 2**20:
+                images[index] = image
+        return image
+
+    def read_labels(index: int) -> Example:
+        if index in images and index not in labels:
+            labels[index] = source.read_labels(index)
+        return labels[index] if index in labels else source.read_labels(index)
+
+    return dataclasses.replace(source, read_image=read_image, read_labels=read_labels)
 
 
 def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:

@@ -3,7 +3,6 @@
 Modules are imported by the job that needs them, so that a small job starts fast.
 """
 
-import os
 import pathlib
 
 from ml_collections import ConfigDict
@@ -15,7 +14,6 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str =
     Raises:
       InputError: the user's data, config or work folder does not fit.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from selftrain_jax.jobs.workdir import claim_workdir
 
     if job == "doctor":

@@ -9,6 +9,7 @@ from PIL import Image
 
 from selftrain_jax.data.source import (
     Source,
+    cached,
     decode_image,
     encode_png,
     encoded_suffix,
@@ -133,3 +134,27 @@ def test_image_over_the_limit_but_below_pillows_is_refused(monkeypatch: pytest.M
 def test_suffix_is_told_from_the_first_bytes() -> None:
     found = [encoded_suffix(encode(NOISE, kind)) for kind in ("JPEG", "PNG", "BMP", "WEBP")]
     assert found == [".jpg", ".png", None, None]
+
+
+def test_cached_source_reads_each_image_once_until_the_budget_is_full() -> None:
+    reads: list[int] = []
+
+    def read_image(index: int) -> np.ndarray:
+        reads.append(index)
+        return np.full((512, 512, 3), index, np.uint8)
+
+    source = Source(
+        name="counted",
+        categories=(),
+        image_ids=("a", "b", "c"),
+        read_labels=lambda index: {"image_id": "abc"[index]},
+        read_encoded=lambda index: b"",
+        read_image=read_image,
+    )
+    kept = cached(source, budget_mib=1.6)  # two images of 0.75 MiB
+    for _ in range(2):
+        for index in range(3):
+            example = kept.read(index)
+            assert (example["image"] == index).all()
+            assert example["image_id"] == "abc"[index]
+    assert reads == [0, 1, 2, 2]
