@@ -10,10 +10,10 @@ from configs import common
 
 def get_config(arguments: str | None = None) -> ConfigDict:
     """Read `labels=20` (percent of train that keeps its labels), `aug=s1`, `seed=0`."""
-    chosen = common.parse_arguments(arguments, labels=20.0, aug="s1", seed=0, dir="")
+    chosen = common.parse_arguments(arguments, labels=20.0, aug="s1", seed=0)
     config = common.get_config()
     config.name, config.seed = "bccd", chosen["seed"]
-    config.data.update(kind="voc", dir=chosen["dir"], classes="RBC,WBC,Platelets", bad_boxes="drop")
+    config.data.update(kind="auto", tfds="bccd", classes="RBC,WBC,Platelets", bad_boxes="drop")
     config.data.update(label_percent=chosen["labels"], val="val", test="test")
     config.image = dict(size_px=256, max_boxes=64)
     config.augment.policy = chosen["aug"]

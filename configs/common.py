@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
             seed=0,
             # Where images and human labels come from.
             data=dict(
-                kind="coco",  # builtin | coco | voc | tfds
+                kind="coco",  # builtin | coco | voc | tfds | auto: voc where dir is given, else tfds
                 dir="",  # folder of the data set; TFDS: its data_dir
                 images="",  # coco: image folder below dir, `{split}` is filled in
                 annotations="",  # coco: JSON file below dir, `{split}` is filled in

@@ -91,18 +91,21 @@ def open_split(config: ConfigDict, split: str) -> Source:
 
 def _open(where: ConfigDict, split: str, classes: str, bad_boxes: BadBoxes) -> Source:
     """Open a split of a data set on disk; `where` is config.data or config.unlabeled."""
-    root = pathlib.Path(where.dir)
-    if where.kind == "coco":
+    root, kind = pathlib.Path(where.dir), where.kind
+    if kind == "auto":
+        kind = "voc" if where.dir else "tfds"
+    if kind == "coco":
         annotations = root / where.annotations.format(split=split)
         return read_coco_json(annotations, root / where.images.format(split=split), bad_boxes=bad_boxes)
-    if where.kind == "voc":
+    if kind == "voc":
         names = tuple(filter(None, classes.split(","))) or None
         return read_voc(root, split, names, bad_boxes=bad_boxes)
-    if where.kind == "tfds":
+    if kind == "tfds":
         from selftrain_jax.data.tfds_source import read_tfds
 
+        split = {"val": "validation"}.get(split, split)  # as TFDS calls it
         return read_tfds(where.tfds, split, data_dir=where.dir or None, bad_boxes=bad_boxes)
-    raise InputError(f"kind={where.kind!r} of a data set is not one of builtin, coco, voc, tfds")
+    raise InputError(f"kind={kind!r} of a data set is not one of builtin, coco, voc, tfds, auto")
 
 
 def open_unlabeled(config: ConfigDict, train: Source) -> Source:

@@ -44,7 +44,7 @@ def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
     if data.kind == "coco":
         annotations = root / data.annotations.format(split=split)
         yield from coco_json.find_problems(annotations, root / data.images.format(split=split))
-    if data.kind == "voc":
+    if data.kind == "voc" or (data.kind == "auto" and data.dir):
         classes = tuple(filter(None, data.classes.split(","))) or None
         yield from voc_xml.find_problems(root, split, classes)
 

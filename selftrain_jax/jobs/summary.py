@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import shlex
+import sys
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -26,6 +28,7 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
         "versions": versions(),
         "seconds_total": sum(seconds),
         "seed": config.seed,
+        "command": shlex.join(["python", "-m", "selftrain_jax.main", *sys.argv[1:]]),
         "config": config.to_dict(),
     }
     write_json(workdir / "summary.json", json.loads(json.dumps(summary)))

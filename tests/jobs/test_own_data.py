@@ -1,0 +1,140 @@
+"""A user's own COCO files and image folder: what the readers, doctor and pseudo-label rules make of them."""
+
+import json
+import pathlib
+
+import pytest
+
+from configs import own_data
+from selftrain_jax.build import build_experiment, build_sources
+from selftrain_jax.data.builtin import read_builtin
+from selftrain_jax.data.coco_export import write_coco_json
+from selftrain_jax.errors import InputError
+from selftrain_jax.jobs import run_job
+from selftrain_jax.jobs.selftrain import per_class_thresholds
+from selftrain_jax.jobs.workdir import claim_workdir, differing_keys
+from selftrain_jax.types import Category
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture
+def config(tmp_path: pathlib.Path):
+    """Own data in COCO's layout, drawn from the built-in scenes."""
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "more").mkdir()
+    for split, count in (("train", 3), ("val", 2), ("test", 2)):
+        source = read_builtin(split, num_images=count, image_size_px=64)
+        write_coco_json(source, tmp_path / "annotations" / f"{split}.json")
+        truth = json.loads((tmp_path / "annotations" / f"{split}.json").read_text())
+        for index, image in enumerate(truth["images"]):
+            (tmp_path / "images" / image["file_name"]).write_bytes(source.read_encoded(index))
+    unlabeled = read_builtin("unlabeled", num_images=2, image_size_px=64)
+    for index in range(2):
+        (tmp_path / "more" / f"{index}.png").write_bytes(unlabeled.read_encoded(index))
+    config = own_data.get_config("kind=coco,size=128")
+    config.data.dir, config.unlabeled.dir = str(tmp_path), str(tmp_path / "more")
+    return config
+
+
+def test_own_files_open_as_sources(config) -> None:
+    sources = build_sources(config)
+    assert [len(s) for s in (sources.human, sources.unlabeled, sources.val, sources.test)] == [3, 2, 2, 2]
+    assert sources.unlabeled_truth is None
+    assert [category.name for category in sources.human.categories] == list("0123456789")
+
+
+def test_doctor_passes_sound_data_and_writes_its_page(config, tmp_path: pathlib.Path, capsys) -> None:
+    run_job("doctor", config, tmp_path / "run")
+    assert (tmp_path / "run" / "doctor.html").exists()
+    assert "train" in capsys.readouterr().out
+
+
+def test_doctor_finds_a_broken_box_and_a_truncated_image_and_fails(
+    config, tmp_path: pathlib.Path, capsys
+) -> None:
+    path = tmp_path / "annotations" / "train.json"
+    truth = json.loads(path.read_text())
+    truth["annotations"][0]["bbox"][2] = 0
+    path.write_text(json.dumps(truth))
+    image = tmp_path / "more" / "0.png"
+    image.write_bytes(image.read_bytes()[:500])
+    with pytest.raises(InputError, match="errors"):
+        run_job("doctor", config, tmp_path / "run")
+    output = capsys.readouterr().out
+    assert "zero_area" in output or "no area" in output
+    found = json.loads((tmp_path / "run" / "doctor.json").read_text())
+    assert "zero_area" in json.dumps(found)
+    assert "0.png" in json.dumps(found)
+
+
+def test_splits_with_other_classes_are_refused(config, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "annotations" / "val.json"
+    truth = json.loads(path.read_text())
+    truth["categories"][0]["name"] = "nought"
+    path.write_text(json.dumps(truth))
+    with pytest.raises(InputError, match=r"nought.*config.data.classes"):
+        build_sources(config)
+
+
+def test_all_labelled_leaves_no_remainder(config) -> None:
+    config.unlabeled.kind = "remainder"
+    with pytest.raises(InputError, match="label_percent"):
+        build_sources(config)
+
+
+def test_batch_that_the_devices_do_not_divide_names_the_key(config) -> None:
+    config.teacher.batch_size = 3
+    with pytest.raises(InputError, match=r"config.teacher.batch_size=3: .* 2 devices .* use 2 or 4"):
+        build_experiment(config, (Category(1, "a"),))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("model.backbone", "resnet51", "resnet50"),
+        ("selftrain.loss_norm", "mean", "ema, plain"),
+        ("data.kind", "yolo", "coco"),
+        ("augment.policy", "s5", "s1"),
+    ],
+)
+def test_value_that_does_not_exist_lists_those_that_do(config, key: str, value: str, words: str) -> None:
+    from selftrain_jax.build import build_augment
+
+    section, name = key.split(".")
+    config[section][name] = value
+    with pytest.raises(InputError, match=words):
+        if section == "data":
+            build_sources(config)
+        elif section == "augment":
+            build_augment(config)
+        else:
+            build_experiment(config, (Category(1, "a"),))
+
+
+def test_workdir_keeps_its_config_and_lets_free_keys_change(config, tmp_path: pathlib.Path) -> None:
+    claim_workdir(tmp_path / "run", config)
+    config.predict.input = "elsewhere"
+    claim_workdir(tmp_path / "run", config)
+    config.teacher.steps = 5
+    with pytest.raises(InputError, match=r"teacher.steps: 3000 there, 5 now"):
+        claim_workdir(tmp_path / "run", config)
+
+
+def test_differing_keys_show_absent_ones() -> None:
+    assert differing_keys({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}) == [("a.c", "(absent)", 2)]
+
+
+def test_workdir_that_is_a_file_is_an_error(config, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be a folder"):
+        claim_workdir(tmp_path / "file", config)
+
+
+def test_per_class_thresholds_are_read_and_refused(config) -> None:
+    config.pseudo.per_class_thresholds = "person=0.4,traffic light=0.6"
+    assert per_class_thresholds(config) == {"person": 0.4, "traffic light": 0.6}
+    config.pseudo.per_class_thresholds = "person:0.4"
+    with pytest.raises(InputError, match="name=score"):
+        per_class_thresholds(config)
