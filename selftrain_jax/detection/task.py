@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import cast
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from selftrain_jax.detection import boxes as box_ops
@@ -98,15 +97,3 @@ def loss_terms(human: SourceLoss, pseudo: SourceLoss, box_weight: float) -> Loss
         num_pseudo=pseudo.num_images,
         metrics=metrics,
     )
-
-
-def to_original_boxes(
-    boxes: Float[np.ndarray, "N 4"], scale: Float[np.ndarray, " 2"], height: int, width: int
-) -> Float[np.ndarray, "N 4"]:
-    """Return network boxes in the pixels of the original image, cut at its border.
-
-    `scale` is (y, x) = scaled size / original size.
-    Differs: the authors leave boxes that reach into the padding uncut.
-    """
-    original = boxes / np.tile(scale, 2)
-    return np.clip(original, 0, np.tile([height, width], 2)).astype(np.float32)

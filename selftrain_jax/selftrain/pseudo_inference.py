@@ -1,6 +1,6 @@
-"""The teacher's inference over unlabelled images, boxes back in original pixels (Paper: Section 3.1).
+"""A network's inference over a source of images, boxes back in original pixels (Paper: Section 3.1).
 
-Call `label_images`; it keeps a few batches of images ahead of the device and reads a batch's
+Call `infer_images`; it keeps a few batches of images ahead of the device and reads a batch's
 boxes only after the next one is dispatched.
 """
 
@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.source import Source, decode_image
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Detections, Example
@@ -24,14 +23,6 @@ Load = Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], 
 """From an image to the network's input and its scale: network px = original px * scale."""
 
 Predict = Callable[[Float[np.ndarray, "B S S 3"]], Detections]
-
-
-class LabelledChunk(NamedTuple):
-    """What became of the images of one batch."""
-
-    shard: int
-    records: list[bytes]
-    bad_images: list[str]  # why each of those left out does not decode
 
 
 class Inferred(NamedTuple):
@@ -87,33 +78,6 @@ def infer_images(
                 yield _to_inferred(*predicted.popleft(), score_floor)
         if predicted:
             yield _to_inferred(*predicted.popleft(), score_floor)
-
-
-def label_images(
-    chunks: Iterable[tuple[int, Sequence[int]]],
-    *,
-    source: Source,
-    load: Load,
-    predict_batch: Predict,
-    batch_size: int,
-    image_size_px: int,
-    score_floor: float,
-    num_threads: int,
-) -> Iterator[LabelledChunk]:
-    """Turn what `infer_images` finds into records. Raises: InputError like it."""
-    inferred = infer_images(
-        chunks,
-        source=source,
-        load=load,
-        predict_batch=predict_batch,
-        batch_size=batch_size,
-        image_size_px=image_size_px,
-        score_floor=score_floor,
-        num_threads=num_threads,
-    )
-    for shard, images in inferred:
-        records = [encode_record(x.labels, x.encoded, *x.size_px) for x in images if isinstance(x, Inferred)]
-        yield LabelledChunk(shard, records, [str(x) for x in images if isinstance(x, InputError)])
 
 
 def to_original_pixels(

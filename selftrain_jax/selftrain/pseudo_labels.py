@@ -14,9 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import logging
-
-from selftrain_jax.data.records import write_shard
+from selftrain_jax.data.records import encode_record, write_shard
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import (
@@ -30,7 +28,7 @@ from selftrain_jax.selftrain.manifest import (
     summarise_shard,
     write_json,
 )
-from selftrain_jax.selftrain.pseudo_inference import LabelledChunk, Load, Predict, label_images
+from selftrain_jax.selftrain.pseudo_inference import Inferred, InferredChunk, Load, Predict, infer_images
 from selftrain_jax.types import Category
 
 JOB_FILE = "job.json"
@@ -94,7 +92,7 @@ def write_pseudo_labels(
 
     paths = shard_paths(directory, len(source), images_per_shard)
     missing = [shard for shard, path in enumerate(paths) if not path.exists()]
-    labelled = label_images(
+    labelled = infer_images(
         _plan(missing, len(source), images_per_shard, batch_size),
         source=source,
         load=load,
@@ -166,28 +164,28 @@ def _plan(
 
 
 def _write_shards(
-    labelled: Iterable[LabelledChunk], paths: Sequence[Path], num_missing: int, max_bad_images: int
+    labelled: Iterable[InferredChunk], paths: Sequence[Path], num_missing: int, max_bad_images: int
 ) -> None:
     started, images, bad = time.monotonic(), 0, list[str]()
-    for done, (shard, chunks) in enumerate(itertools.groupby(labelled, lambda chunk: chunk.shard), start=1):
+    for done, (shard, chunks) in enumerate(itertools.groupby(labelled, lambda chunk: chunk[0]), start=1):
         images += write_shard(paths[shard], _records(chunks, bad, max_bad_images))
         seconds = time.monotonic() - started
-        logging.info(
-            "pseudo labels: %d of %d shards, %.1f images/s, %d images do not decode, %.0f s left",
-            len(paths) - num_missing + done,
-            len(paths),
-            images / seconds,
-            len(bad),
-            seconds / done * (num_missing - done),
+        print(
+            f"pseudo labels: {len(paths) - num_missing + done} of {len(paths)} shards, "
+            f"{images / seconds:.1f} images/s, {len(bad)} images do not decode, "
+            f"{seconds / done * (num_missing - done):.0f} s left",
+            flush=True,
         )
 
 
-def _records(chunks: Iterable[LabelledChunk], bad: list[str], max_bad_images: int) -> Iterator[bytes]:
-    """Pass the records on and collect the images that were left out into `bad`."""
-    for chunk in chunks:
-        bad.extend(chunk.bad_images)
+def _records(chunks: Iterable[InferredChunk], bad: list[str], max_bad_images: int) -> Iterator[bytes]:
+    """Encode the labelled images and collect why others were left out into `bad`."""
+    for _, images in chunks:
+        bad.extend(str(image) for image in images if isinstance(image, InputError))
         _check_bad(bad, max_bad_images)
-        yield from chunk.records
+        for image in images:
+            if isinstance(image, Inferred):
+                yield encode_record(image.labels, image.encoded, *image.size_px)
 
 
 def _check_bad(bad_images: Sequence[str], max_bad_images: int) -> None:

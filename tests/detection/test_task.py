@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selftrain_jax.detection.postprocess import Postprocess
-from selftrain_jax.detection.task import make_detection_task, to_original_boxes
+from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import RetinaNet
 from selftrain_jax.types import Batch, BoxTargets
@@ -115,9 +115,3 @@ def test_predict_finds_what_the_network_says(variables):
 def test_model_with_another_number_of_anchors_is_refused():
     with pytest.raises(InputError, match=r"num_anchors=9.*Set num_anchors=2"):
         make_detection_task(model=replace(MODEL, num_anchors=9), image_size_px=SIZE_PX, **ANCHORS)
-
-
-def test_original_boxes_undo_the_scale_of_each_axis_and_end_at_the_border():
-    boxes = np.float32([[10, 10, 30, 40], [-5, 0, 100, 100]])
-    original = to_original_boxes(boxes, np.float32([0.5, 0.25]), height=100, width=200)
-    np.testing.assert_allclose(original, [[20, 40, 60, 160], [0, 0, 100, 200]])

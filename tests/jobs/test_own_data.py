@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from configs import own_data
-from selftrain_jax.build import build_experiment, build_sources
+from selftrain_jax.build import build_augment, build_experiment, build_sources
 from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.errors import InputError
@@ -90,27 +90,26 @@ def test_batch_that_the_devices_do_not_divide_names_the_key(config) -> None:
         build_experiment(config, (Category(1, "a"),))
 
 
+def _build_two_classes(config) -> None:
+    build_experiment(config, (Category(1, "a"), Category(2, "b")))
+
+
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
+    ("key", "value", "build", "words"),
     [
-        ("model.backbone", "resnet51", "resnet50"),
-        ("selftrain.loss_norm", "mean", "ema, plain"),
-        ("data.kind", "yolo", "coco"),
-        ("augment.policy", "s5", "s1"),
+        ("model.backbone", "resnet51", _build_two_classes, "resnet50"),
+        ("selftrain.loss_norm", "mean", _build_two_classes, "ema, plain"),
+        ("data.kind", "yolo", build_sources, "coco"),
+        ("augment.policy", "s5", build_augment, "s1"),
     ],
 )
-def test_value_that_does_not_exist_lists_those_that_do(config, key: str, value: str, words: str) -> None:
-    from selftrain_jax.build import build_augment
-
+def test_value_that_does_not_exist_lists_those_that_do(
+    config, key: str, value: str, build, words: str
+) -> None:
     section, name = key.split(".")
     config[section][name] = value
     with pytest.raises(InputError, match=words):
-        if section == "data":
-            build_sources(config)
-        elif section == "augment":
-            build_augment(config)
-        else:
-            build_experiment(config, (Category(1, "a"),))
+        build(config)
 
 
 def test_workdir_keeps_its_config_and_lets_free_keys_change(config, tmp_path: pathlib.Path) -> None:
