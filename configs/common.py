@@ -85,6 +85,7 @@ def get_config() -> ConfigDict:
                 warmup_steps=1000,
                 warmup_start_frac=0.01,  # of the peak learning rate: 0.0032 of 0.32
             ),
+            # init: rand, teacher (for the student), or the folder of a checkpoint.
             teacher=dict(steps=45_000, batch_size=256, learning_rate=0.32, init="rand"),
             # The control has the student's steps, batch and learning rate.
             student=dict(steps=45_000, batch_size=512, learning_rate=0.32, init="teacher", control=True),

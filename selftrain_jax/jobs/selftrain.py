@@ -17,6 +17,7 @@ from selftrain_jax.build import (
     build_experiment,
     build_schedule,
     build_sources,
+    stage_settings,
 )
 from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.data.source import Source
@@ -88,13 +89,11 @@ def train_stage(run: Run, stage: str) -> None:
     config, sources = run.config, run.sources
     pseudo = _pseudo_source(run) if stage == "student" else None
     schedule, num_steps = build_schedule(config, stage)
-    state = run.experiment.new_state()
-    if stage == "control" or (stage == "student" and config.student.init == "teacher"):
-        state = with_variables(state, restore_teacher(run))
+    state, variables = run.experiment.new_state(), initial_variables(run, stage)
     train(
         name=stage,
         train_step=run.experiment.train_step,
-        state=state,
+        state=state if variables is None else with_variables(state, variables),
         schedule=schedule,
         batches=build_batches(config, stage, sources.human, pseudo),
         num_steps=num_steps,
@@ -163,6 +162,22 @@ def label_stage(run: Run) -> None:
         f"pseudo labels: {manifest['num_boxes_at_threshold']} boxes of score {config.pseudo.threshold} or "
         f"more on {manifest['num_images']} images"
     )
+
+
+def initial_variables(run: Run, stage: str) -> Variables | None:
+    """Return what a stage starts from: config.*.init is rand, teacher, or the folder of a checkpoint.
+
+    The control goes on from the teacher whatever the student starts from.
+
+    Raises:
+      InputError: there is no such checkpoint, or it is of another network.
+    """
+    init = "teacher" if stage == "control" else stage_settings(run.config, stage).init
+    if init == "rand":
+        return None
+    if init == "teacher":
+        return restore_teacher(run)
+    return restore_variables(init, "last", jax.eval_shape(run.experiment.task.init, jax.random.key(0)))
 
 
 def restore_teacher(run: Run) -> Variables:
