@@ -23,11 +23,14 @@ def start(workdir: pathlib.Path, *arguments: str) -> subprocess.Popen:
     environment["JAX_COMPILATION_CACHE_DIR"] = str(workdir.parent / "compiled")
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     environment["JAX_LOG_COMPILES"] = "1"
-    command = [sys.executable, "-m", "selftrain_jax.main", f"--workdir={workdir}", *arguments]
-    if not any(argument.startswith("--config=") for argument in arguments):
-        command.append("--config=tests/tiny.py")
+    module = [sys.executable, "-m", "selftrain_jax.main", "--config=tests/tiny.py", f"--workdir={workdir}"]
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*module, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
