@@ -13,7 +13,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.data.kind = "builtin"
     config.data.builtin = dict(train=200, val=60, test=300, unlabeled=2000)
     config.unlabeled.kind = "builtin"
-    config.image = dict(size_px=128, max_boxes=16)
+    config.image = dict(size_px=128, max_boxes=20)
     config.augment.policy = "s1"
     config.augment.flip_frac = 0.0  # a mirrored digit is no digit
     config.model.update(
@@ -24,8 +24,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.loss.update(focal_alpha=0.5, focal_gamma=0.5, box_weight=10.0)
     config.postprocess.update(pre_nms_top_k=200, max_detections=20)
     config.optimizer.update(warmup_steps=50, clip_norm=10.0, ema_decay=0.99)
-    config.teacher.update(steps=600, batch_size=16, learning_rate=0.1)
-    config.student.update(steps=900, batch_size=16, learning_rate=0.1)
+    config.teacher.update(steps=1100, batch_size=16, learning_rate=0.1)
+    config.student.update(steps=650, batch_size=16, learning_rate=0.1)
     config.pseudo.images_per_shard = 256
     config.eval.update(batch_size=20, every_steps=300)
     config.log.every_steps = 20

@@ -18,26 +18,23 @@ TIMES = ("training_secs", "seconds", "seconds_total")
 LIMIT_SECS = 900
 
 
-def start(workdir: pathlib.Path, *arguments: str) -> subprocess.Popen:
+def start(workdir: pathlib.Path, log: pathlib.Path, *arguments: str) -> subprocess.Popen:
+    """Start the command; its output goes to a file, for a full pipe would stop it."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": ""}
     environment["JAX_COMPILATION_CACHE_DIR"] = str(workdir.parent / "compiled")
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     environment["JAX_LOG_COMPILES"] = "1"
     module = [sys.executable, "-m", "selftrain_jax.main", "--config=tests/tiny.py", f"--workdir={workdir}"]
-    return subprocess.Popen(
-        [*module, *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    with log.open("w") as file:
+        return subprocess.Popen(
+            [*module, *arguments], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
 
 
 def run(workdir: pathlib.Path, *arguments: str) -> tuple[int, str]:
-    process = start(workdir, *arguments)
-    output, _ = process.communicate(timeout=LIMIT_SECS)
-    return process.returncode, output
+    log = workdir.parent / f"{workdir.name}.log"
+    status = start(workdir, log, *arguments).wait(timeout=LIMIT_SECS)
+    return status, log.read_text()
 
 
 def results(workdir: pathlib.Path) -> dict[str, object]:
@@ -135,14 +132,14 @@ def test_predict_writes_coco_json_and_pictures(uninterrupted: pathlib.Path, tmp_
 
 def kill_when(workdir: pathlib.Path, is_time: Callable[[], bool]) -> bool:
     """Run the command and kill -9 it as soon as `is_time`; tell whether it was still running."""
-    process = start(workdir)
+    process = start(workdir, workdir.parent / "killed.log")
     deadline = time.monotonic() + LIMIT_SECS
     while process.poll() is None and not is_time():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     was_running = process.poll() is None
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.wait()
     return was_running
 
 
