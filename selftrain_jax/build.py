@@ -166,6 +166,11 @@ def build_experiment(config: ConfigDict, categories: tuple[Category, ...]) -> Ex
         decay_bn=optimizer.decay_bn,
     )
     normalizer = build_normalizer(config)
+    if config.postprocess.max_detections > config.image.max_boxes:
+        raise InputError(
+            f"config.postprocess.max_detections={config.postprocess.max_detections} boxes of the teacher may "
+            f"not fit into config.image.max_boxes={config.image.max_boxes} slots; raise the latter"
+        )
     for name, batch_size in batch_sizes(config).items():
         try:
             check_batch_size(batch_size, mesh)
