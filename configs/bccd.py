@@ -1,6 +1,9 @@
 """Blood cells under a microscope (BCCD): a share of train is labelled, the rest is unlabelled.
 
-From a VOC folder: --config.data.dir=PATH. Without it, TFDS's `bccd` is read.
+bash launch/local.sh configs/bccd.py:labels=20,seed=0 --config.data.dir=VOC_FOLDER
+
+Without the folder, TFDS's `bccd` is read. Results are in the README; the gain over the control is within
+the spread of the seeds, for the labels are incomplete: many plain cells have no box.
 """
 
 from ml_collections import ConfigDict

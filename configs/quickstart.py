@@ -1,4 +1,10 @@
-"""Self-training on built-in data, on two CPU cores in under ten minutes."""
+"""Self-training on built-in data: 200 labelled scenes, 2,000 unlabelled ones, two CPU cores.
+
+bash launch/local.sh configs/quickstart.py:seed=0
+
+Seeds 0 and 1 gave the student 35.9 and 31.6 AP: +1.0 over the control and +3.8 and +4.2 over the
+teacher (README, Results). 2,400 steps of batch 16 in all.
+"""
 
 from ml_collections import ConfigDict
 
