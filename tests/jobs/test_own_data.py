@@ -92,7 +92,7 @@ def test_batch_that_the_devices_do_not_divide_names_the_key(config) -> None:
 
 def test_teacher_that_may_find_more_boxes_than_a_batch_has_slots_is_refused(config) -> None:
     config.image.max_boxes = 99
-    with pytest.raises(InputError, match=r"max_detections=100 .* max_boxes=99"):
+    with pytest.raises(InputError, match=r"max_detections=100 .*max_boxes=99"):
         _build_two_classes(config)
 
 
