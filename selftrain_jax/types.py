@@ -6,7 +6,7 @@ Boxes are yxyx pixels of the network's input unless the name says otherwise.
 NamedTuples hold traced data, frozen dataclasses hold static choices.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -62,6 +62,10 @@ class Batch(NamedTuple):
     images: Float[Array, "B H W 3"]
     targets: BoxTargets
     is_pseudo: Bool[Array, " B"]
+
+
+Batches = Callable[[int], Iterator[tuple[Batch, list[str]]]]
+"""From a step to the endless stream of batches and their image ids that begins at that step."""
 
 
 class Detections(NamedTuple):

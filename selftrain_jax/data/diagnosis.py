@@ -64,8 +64,8 @@ class SplitSummary:
     num_crowd: int = 0
     num_images_without_boxes: int = 0
     boxes_per_image: Mapping[int, int] = field(default_factory=dict)  # boxes -> images
-    box_areas: Mapping[str, int] = field(default_factory=dict)  # COCO's small, medium, large -> boxes
-    box_side_px: tuple[float, ...] = ()  # square root of the area: least, quartiles, greatest
+    object_areas: Mapping[str, int] = field(default_factory=dict)  # COCO's small, medium, large -> objects
+    box_side_px: tuple[float, ...] = ()  # square root of a box's area: least, quartiles, greatest
 
     @property
     def num_boxes(self) -> int:

@@ -156,17 +156,27 @@ def _summarise_boxes(scan: Scan) -> dict[str, Any]:
     boxes = np.concatenate([np.zeros((0, 4)), *(boxes for boxes, _ in kept)])
     classes = np.concatenate([np.zeros(0, int), *(classes for _, classes in kept)])
     counts, per_image = Counter(classes.tolist()), Counter(int(keep.sum()) for keep in is_box)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    by_area = np.bincount(np.digitize(areas, COCO_AREAS_PX), minlength=3).tolist()
-    quartiles = np.quantile(np.sqrt(areas), (0, 0.25, 0.5, 0.75, 1)).round(1).tolist() if len(areas) else ()
+    sides = np.sqrt(_box_areas(boxes))
+    areas = [_object_areas(look.labels)[keep] for look, keep in zip(scan.looks, is_box, strict=True)]
+    by_area = np.bincount(np.digitize(np.concatenate([[], *areas]), COCO_AREAS_PX), minlength=3).tolist()
+    quartiles = np.quantile(sides, (0, 0.25, 0.5, 0.75, 1)).round(1).tolist() if len(sides) else ()
     return {
         "class_counts": {category.name: counts[category.id] for category in scan.source.categories},
         "num_crowd": sum(int((~keep).sum()) for keep in is_box),
         "num_images_without_boxes": per_image[0],
         "boxes_per_image": dict(sorted(per_image.items())),
-        "box_areas": dict(zip(("small", "medium", "large"), by_area, strict=True)),
+        "object_areas": dict(zip(("small", "medium", "large"), by_area, strict=True)),
         "box_side_px": tuple(quartiles),
     }
+
+
+def _object_areas(labels: Example) -> np.ndarray:
+    """Return px² of each object by which COCO sorts it into sizes: the annotation's area, else its box's."""
+    return labels.get("areas", _box_areas(labels["boxes"]))
+
+
+def _box_areas(boxes: np.ndarray) -> np.ndarray:
+    return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
 
 
 def _comparisons(names: Sequence[str]) -> list[tuple[str, str]]:

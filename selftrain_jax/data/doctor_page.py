@@ -62,7 +62,7 @@ def _splits_table(splits: Sequence[SplitSummary]) -> str:
                 )
             ),
             _cells(("boxes in an image", *(_boxes_in_an_image(split.boxes_per_image) for split in splits))),
-            _cells(("boxes by COCO's sizes", *(_first_of(split.box_areas) for split in splits))),
+            _cells(("objects by COCO's sizes", *(_first_of(split.object_areas) for split in splits))),
             _cells(("side of boxes, px", *(_sides(split.box_side_px) for split in splits))),
         ],
     )

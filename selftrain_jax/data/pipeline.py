@@ -17,11 +17,9 @@ import tensorflow as tf
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import Batch, BoxTargets, Example
+from selftrain_jax.types import Batch, Batches, BoxTargets, Example
 
 Augment = Callable[[dict[str, Any], Any], dict[str, Any]]
-Batches = Callable[[int], Iterator[tuple[Batch, list[str]]]]
-"""From a start step to an endless stream of batches with the ids of their images."""
 
 
 @functools.lru_cache(maxsize=4)

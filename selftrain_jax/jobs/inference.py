@@ -16,7 +16,7 @@ from selftrain_jax.build import Experiment
 from selftrain_jax.data.coco_export import export_image_ids, to_coco_results
 from selftrain_jax.data.source import Source
 from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
-from selftrain_jax.selftrain.pseudo_inference import Load, infer_images
+from selftrain_jax.selftrain.pseudo_inference import Load, Network, infer_images
 from selftrain_jax.train.sharding import replicate, shard_batch
 from selftrain_jax.types import Detections, Example, Variables
 
@@ -71,24 +71,28 @@ def make_load(image_size_px: int) -> Load:
     return load
 
 
+def bind_variables(detector: Detector, variables: Variables, score_floor: float) -> Network:
+    """Put the weights on the devices; detections below `score_floor` will be dropped."""
+    placed = detector.place(variables)
+    return Network(
+        load=detector.load,
+        predict_batch=lambda images: detector.predict(placed, images),
+        batch_size=detector.batch_size,
+        image_size_px=detector.image_size_px,
+        score_floor=score_floor,
+    )
+
+
 def detect(detector: Detector, variables: Variables, source: Source) -> Iterator[Example]:
     """Yield each image's detections in its own pixels, in the source's order.
 
     Raises:
       InputError: an image does not decode, or the network's output is not finite.
     """
-    placed = detector.place(variables)
+    network = bind_variables(detector, variables, detector.score_floor)
     starts = range(0, len(source), detector.batch_size)
     chunks = [(0, range(start, min(start + detector.batch_size, len(source)))) for start in starts]
-    for _, images in infer_images(
-        chunks,
-        source=source,
-        load=detector.load,
-        predict_batch=lambda batch: detector.predict(placed, batch),
-        batch_size=detector.batch_size,
-        image_size_px=detector.image_size_px,
-        score_floor=detector.score_floor,
-    ):
+    for _, images in infer_images(chunks, source=source, network=network):
         for image in images:
             if isinstance(image, Exception):
                 raise image
@@ -109,8 +113,3 @@ def evaluate_source(
         for row in to_coco_results(image_id, image["boxes"], image["scores"], image["classes"])
     ]
     return result, rows
-
-
-def nms_settings(config: ConfigDict) -> dict[str, Any]:
-    """Return what stands between the network and its boxes, for the manifest."""
-    return config.postprocess.to_dict()

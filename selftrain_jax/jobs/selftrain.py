@@ -22,7 +22,7 @@ from selftrain_jax.build import (
 from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs.inference import Detector, build_detector, evaluate_source, nms_settings
+from selftrain_jax.jobs.inference import Detector, bind_variables, build_detector, evaluate_source
 from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.selftrain.manifest import read_json, write_json
 from selftrain_jax.selftrain.pseudo_checks import check_pseudo_labels
@@ -142,16 +142,18 @@ def label_stage(run: Run) -> None:
     manifest = write_pseudo_labels(
         directory=directory,
         source=run.sources.unlabeled,
-        load=run.detector.load,
-        predict_batch=functools.partial(run.detector.predict, run.detector.place(variables)),
-        batch_size=run.detector.batch_size,
-        image_size_px=config.image.size_px,
+        network=bind_variables(run.detector, variables, config.pseudo.score_floor),
         categories=run.sources.human.categories,
-        teacher={"checkpoint": f"teacher/checkpoints/{step}", "digest": digest(variables), "step": step},
-        nms=nms_settings(config),
-        config=config.to_dict(),
-        versions=versions(),
-        score_floor=config.pseudo.score_floor,
+        provenance={
+            "teacher": {
+                "checkpoint": f"teacher/checkpoints/{step}",
+                "digest": digest(variables),
+                "step": step,
+            },
+            "nms": config.postprocess.to_dict(),
+            "config": config.to_dict(),
+            "versions": versions(),
+        },
         threshold=config.pseudo.threshold,
         per_class_thresholds=per_class_thresholds(config),
         images_per_shard=config.pseudo.images_per_shard,

@@ -1,13 +1,11 @@
 """The student's batches: half human, half pseudo (Paper: Section 3.1, Appendix H)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 
-from selftrain_jax.types import Batch
-
-Batches = Callable[[int], Iterator[tuple[Batch, list[str]]]]
+from selftrain_jax.types import Batch, Batches
 
 
 def mix_batches(human: Batches, pseudo: Batches) -> Batches:

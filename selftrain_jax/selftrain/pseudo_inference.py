@@ -7,6 +7,7 @@ boxes only after the next one is dispatched.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,17 @@ Load = Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], 
 """From an image to the network's input and its scale: network px = original px * scale."""
 
 Predict = Callable[[Float[np.ndarray, "B S S 3"]], Detections]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network with its weights, as inference over images uses it."""
+
+    load: Load
+    predict_batch: Predict
+    batch_size: int
+    image_size_px: int
+    score_floor: float  # detections below it are dropped
 
 
 class Inferred(NamedTuple):
@@ -52,14 +64,10 @@ def infer_images(
     chunks: Iterable[tuple[int, Sequence[int]]],
     *,
     source: Source,
-    load: Load,
-    predict_batch: Predict,
-    batch_size: int,
-    image_size_px: int,
-    score_floor: float,
+    network: Network,
     num_threads: int = 4,
 ) -> Iterator[InferredChunk]:
-    """Detect in the images of each (shard, indices), at most `batch_size` indices a chunk.
+    """Detect in the images of each (shard, indices), at most `network.batch_size` indices a chunk.
 
     The network always sees [batch_size, S, S, 3]: unused and undecodable places are zero.
 
@@ -68,16 +76,16 @@ def infer_images(
     """
     with ThreadPoolExecutor(num_threads) as pool:
         predicted: deque[tuple[_Chunk, Detections]] = deque()
-        for chunk in _load_ahead(chunks, source, load, pool):
-            images = np.zeros((batch_size, image_size_px, image_size_px, 3), np.float32)
+        for chunk in _load_ahead(chunks, source, network.load, pool):
+            images = np.zeros((network.batch_size, *2 * (network.image_size_px,), 3), np.float32)
             for row, loaded in enumerate(chunk[1]):
                 if isinstance(loaded, _Loaded):
                     images[row] = loaded.image
-            predicted.append((chunk, predict_batch(images)))
+            predicted.append((chunk, network.predict_batch(images)))
             if len(predicted) > 1:
-                yield _to_inferred(*predicted.popleft(), score_floor)
+                yield _to_inferred(*predicted.popleft(), network.score_floor)
         if predicted:
-            yield _to_inferred(*predicted.popleft(), score_floor)
+            yield _to_inferred(*predicted.popleft(), network.score_floor)
 
 
 def to_original_pixels(

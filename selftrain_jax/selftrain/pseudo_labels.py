@@ -28,7 +28,7 @@ from selftrain_jax.selftrain.manifest import (
     summarise_shard,
     write_json,
 )
-from selftrain_jax.selftrain.pseudo_inference import Inferred, InferredChunk, Load, Predict, infer_images
+from selftrain_jax.selftrain.pseudo_inference import Inferred, InferredChunk, Network, infer_images
 from selftrain_jax.types import Category
 
 JOB_FILE = "job.json"
@@ -38,28 +38,22 @@ def write_pseudo_labels(
     *,
     directory: Path,
     source: Source,
-    load: Load,
-    predict_batch: Predict,
-    batch_size: int,
-    image_size_px: int,
+    network: Network,
     categories: Sequence[Category],
-    teacher: Mapping[str, Any],
-    nms: Mapping[str, Any],
-    config: Mapping[str, Any],
-    versions: Mapping[str, str],
-    score_floor: float = 0.05,
+    provenance: Mapping[str, Any],
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
     images_per_shard: int = 1024,
     max_bad_images: int = 0,
     num_threads: int = 8,
 ) -> Manifest:
-    """Label `source` with the teacher's boxes of score >= `score_floor`; return the manifest.
+    """Label `source` with the teacher's boxes of score >= `network.score_floor`; return the manifest.
 
-    `teacher` holds checkpoint, digest and step. Shard k holds images k*n to (k+1)*n - 1 of the
-    source, less those that do not decode. Batches end with their shard: let `images_per_shard` be
-    a multiple of `batch_size`. The thresholds only count boxes; when they have changed, a finished
-    folder is counted anew without inference.
+    `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `nms`, `config`,
+    `versions`. Shard k holds images k*n to (k+1)*n - 1 of the source, less those that do not
+    decode. Batches end with their shard: let `images_per_shard` be a multiple of the batch. The
+    thresholds only count boxes; when they have changed, a finished folder is counted anew without
+    inference.
 
     Raises:
       InputError: the source is empty, the folder belongs to another job or is damaged, more than
@@ -72,15 +66,15 @@ def write_pseudo_labels(
     if not len(source):
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
     identity = {
-        "teacher_digest": teacher["digest"],
-        "nms": dict(nms),
+        "teacher_digest": provenance["teacher"]["digest"],
+        "nms": provenance["nms"],
         "source": source.name,
         "image_ids_sha256": hashlib.sha256("\n".join(source.image_ids).encode()).hexdigest(),
         "num_images": len(source),
         "categories": [category._asdict() for category in categories],
-        "score_floor": score_floor,
+        "score_floor": network.score_floor,
         "images_per_shard": images_per_shard,
-        "image_size_px": image_size_px,
+        "image_size_px": network.image_size_px,
     }
     claim_folder(directory, identity)
     counted_at = {"threshold": threshold, "per_class_thresholds": dict(per_class_thresholds or {})}
@@ -93,13 +87,9 @@ def write_pseudo_labels(
     paths = shard_paths(directory, len(source), images_per_shard)
     missing = [shard for shard, path in enumerate(paths) if not path.exists()]
     labelled = infer_images(
-        _plan(missing, len(source), images_per_shard, batch_size),
+        _plan(missing, len(source), images_per_shard, network.batch_size),
         source=source,
-        load=load,
-        predict_batch=predict_batch,
-        batch_size=batch_size,
-        image_size_px=image_size_px,
-        score_floor=score_floor,
+        network=network,
         num_threads=num_threads,
     )
     _write_shards(labelled, paths, len(missing), max_bad_images)
@@ -110,12 +100,9 @@ def write_pseudo_labels(
     bad_images = [image_id for image_id in source.image_ids if image_id not in labelled_ids]
     _check_bad(bad_images, max_bad_images)
     facts = {
-        "teacher": dict(teacher),
-        "config": dict(config),
-        "versions": dict(versions),
+        **provenance,
         "source": source.name,
-        "nms": dict(nms),
-        "score_floor": score_floor,
+        "score_floor": network.score_floor,
         **counted_at,
         "seconds": round(time.monotonic() - started, 3),
     }

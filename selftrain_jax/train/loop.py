@@ -22,10 +22,7 @@ from selftrain_jax.train.sharding import replicate, shard_batch
 from selftrain_jax.train.speed import Speed
 from selftrain_jax.train.state import TrainState, eval_variables
 from selftrain_jax.train.step import TrainStep
-from selftrain_jax.types import Batch, Metrics, Variables
-
-Batches = Callable[[int], Iterator[tuple[Batch, list[str]]]]
-"""From a step to the endless stream of numpy batches and their image ids, beginning at that step."""
+from selftrain_jax.types import Batch, Batches, Metrics, Variables
 
 Evaluate = Callable[[Variables], Mapping[str, float]]
 

@@ -19,7 +19,7 @@ from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 
-BCCD = pathlib.Path("/work/shared/data/bccd")
+BCCD = pathlib.Path(__file__).parents[3] / "shared/data/bccd"
 
 
 def memoised(source):
@@ -132,9 +132,19 @@ def test_statistics_of_a_split_are_those_counted_by_hand():
     assert split.class_counts == {"cat": 3, "dog": 0}
     assert (split.num_boxes, split.num_crowd, split.num_images_without_boxes) == (3, 1, 1)
     assert split.boxes_per_image == {0: 1, 1: 1, 2: 1}
-    assert split.box_areas == {"small": 1, "medium": 2, "large": 0}  # 400, 1600 and 3600 px², 32² = 1024
+    assert split.object_areas == {"small": 1, "medium": 2, "large": 0}  # 400, 1600 and 3600 px², 32² = 1024
     assert split.box_side_px == (20, 30, 40, 50, 60)
     assert split.image_sizes == {"80 x 60": 3}
+
+
+def test_objects_are_sized_by_their_own_area_where_it_is_known():
+    source = tiny_source(boxes=[[[0, 0, 40, 40], [0, 0, 50, 50]]], classes=[[1, 1]])
+    labels = source.read_labels
+    areas = np.array([1000.0, 2000.0])
+    sized = dataclasses.replace(source, read_labels=lambda index: {**labels(index), "areas": areas})
+    split = diagnose(train=sized).splits[0]
+    assert split.object_areas == {"small": 1, "medium": 1, "large": 0}  # by boxes both are medium
+    assert split.box_side_px[0] == 40
 
 
 def test_absent_and_rare_classes_and_missing_labels_are_warned_of():

@@ -17,7 +17,7 @@ from selftrain_jax.data.xml_tree import parse_xml
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 
-BCCD = pathlib.Path("/work/shared/data/bccd")
+BCCD = pathlib.Path(__file__).parents[3] / "shared/data/bccd"
 WIDTH, HEIGHT = 60, 40
 SIZE = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>"
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from selftrain_jax.data.source import Source, decode_image, encode_png
+from selftrain_jax.selftrain.pseudo_inference import Network
 from selftrain_jax.selftrain.pseudo_labels import write_pseudo_labels
 from selftrain_jax.types import Category, Detections
 
@@ -74,15 +75,14 @@ def label(directory, num_images=10, *, bad=(), teacher=None, digest="abc", **kwa
         **dict(
             directory=directory,
             source=make_source(num_images, bad),
-            load=load,
-            predict_batch=teacher or Teacher(),
-            batch_size=2,
-            image_size_px=SIZE_PX,
+            network=Network(load, teacher or Teacher(), 2, SIZE_PX, score_floor=0.05),
             categories=CATEGORIES,
-            teacher={"checkpoint": "t/100", "digest": digest, "step": 100},
-            nms={"iou_threshold": 0.5},
-            config={"name": "toy"},
-            versions={"jax": jax.__version__},
+            provenance={
+                "teacher": {"checkpoint": "t/100", "digest": digest, "step": 100},
+                "nms": {"iou_threshold": 0.5},
+                "config": {"name": "toy"},
+                "versions": {"jax": jax.__version__},
+            },
             images_per_shard=4,
             num_threads=2,
             **kwargs,
