@@ -17,7 +17,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config = common.get_config()
     config.name, config.seed = "quickstart", chosen["seed"]
     config.data.kind = "builtin"
-    config.data.builtin = dict(train=200, val=60, test=300, unlabeled=2000)
+    config.data.builtin = dict(train=200, val=60, test=600, unlabeled=2000)
     config.unlabeled.kind = "builtin"
     config.image = dict(size_px=128, max_boxes=20)
     config.augment.policy = "s1"
@@ -32,7 +32,9 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.optimizer.update(warmup_steps=50, clip_norm=10.0, ema_decay=0.99)
     config.teacher.update(steps=1100, batch_size=16, learning_rate=0.1)
     config.student.update(steps=650, batch_size=16, learning_rate=0.1)
-    config.pseudo.images_per_shard = 256
+    # The teacher takes one digit for another with confidence: only scores of 0.8 are labels, and what
+    # lies between 0.1 and 0.8 counts neither as a digit nor as background.
+    config.pseudo.update(threshold=0.8, ignore_below=0.1, images_per_shard=256)
     config.eval.update(batch_size=20, every_steps=300)
     config.log.every_steps = 20
     config.checkpoint.every_steps = 150
