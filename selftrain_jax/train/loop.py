@@ -4,6 +4,7 @@ The order at each step: evaluate, checkpoint, fetch a batch, dispatch the update
 the metrics of the update before, so that the device never waits for the host.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -123,12 +124,17 @@ def _train_to_end(run: _Run, state: TrainState, stream: Iterator[tuple[Batch, li
             _save(run, state, run.evaluate if is_evaluation else None)
         if step == run.num_steps:
             break
-        batch, image_ids = run.speed.fetch(stream)
+        batch, image_ids = run.speed.fetch(stream, functools.partial(_is_done, unread))
         learning_rate = np.float32(run.schedule(step))
         state, metrics = run.train_step(state, shard_batch(run.mesh, batch), learning_rate)
         _read(run, unread)
         unread = _Unread(step + 1, metrics, image_ids)
     return state
+
+
+def _is_done(update: _Unread | None) -> bool:
+    """Tell whether the devices have finished an update; nothing to do counts as finished."""
+    return update is None or all(value.is_ready() for value in update.metrics.values())  # type: ignore[attr-defined]
 
 
 def _resume(checkpoints: Checkpoints, state: TrainState, num_steps: int) -> tuple[TrainState, float]:

@@ -5,7 +5,7 @@ reads `metrics` at each log line.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from selftrain_jax.types import Batch
@@ -23,11 +23,18 @@ class Speed:
         """Seconds of this stage so far, over all its sessions."""
         return time.monotonic() - self._begin
 
-    def fetch(self, stream: Iterator[tuple[Batch, list[str]]]) -> tuple[Batch, list[str]]:
-        """Take the next batch and its image ids, and count the wait."""
+    def fetch(
+        self, stream: Iterator[tuple[Batch, list[str]]], is_idle: Callable[[], bool]
+    ) -> tuple[Batch, list[str]]:
+        """Take the next batch and its image ids.
+
+        The time counts as a wait when the devices are idle at its end. It is an upper bound, since they
+        may have run out of work only then.
+        """
         begin = time.monotonic()
         batch, image_ids = next(stream)
-        self._wait_secs += time.monotonic() - begin
+        if is_idle():
+            self._wait_secs += time.monotonic() - begin
         return batch, image_ids
 
     def count(self, num_images: int) -> None:
