@@ -2,8 +2,9 @@
 
 bash launch/local.sh configs/bccd.py:labels=20,seed=0 --config.data.dir=VOC_FOLDER
 
-Without the folder, TFDS's `bccd` is read. Results are in the README; the gain over the control is within
-the spread of the seeds, for the labels are incomplete: many plain cells have no box.
+Without the folder, TFDS's `bccd` is read. Takes 11 to 16 minutes beside another run on two cores. Three seeds
+gave teacher 35.6, control 36.7 and student 36.9 AP: +0.2 (sd 0.7) over the control, within the spread of the
+seeds (README, Results). The labels are incomplete: many plain cells have no box.
 """
 
 from ml_collections import ConfigDict

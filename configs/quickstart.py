@@ -2,8 +2,8 @@
 
 bash launch/local.sh configs/quickstart.py:seed=0
 
-Seeds 0 and 1 gave the student 35.9 and 31.6 AP: +1.0 over the control and +3.8 and +4.2 over the
-teacher (README, Results). 2,400 steps of batch 16 in all.
+Takes 8 minutes. Seeds 0, 1 and 2 gave the student 36.9, 32.9 and 33.8 AP: +3.1, +3.9 and +4.1 over the
+control, +6.1, +6.5 and +6.1 over the teacher (README, Results). 2,400 steps of batch 16 in all.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""How fast the host makes training images, S1 to S4: python tests/benchmarks/input_pipeline.py [SIZE_PX]
+"""How fast the host makes training images, S1 to S4: python -m tests.benchmarks.input_pipeline [SIZE_PX]
 
 Reads 640 x 480 JPEGs that it writes itself from scikit-image's photographs, through the pipeline of
 training (read, decode, augment, pad, batch). Policies take turns in each round, so that what else the
