@@ -33,8 +33,9 @@ class Speed:
         """
         begin = time.monotonic()
         batch, image_ids = next(stream)
+        waited_secs = time.monotonic() - begin
         if is_idle():
-            self._wait_secs += time.monotonic() - begin
+            self._wait_secs += waited_secs
         return batch, image_ids
 
     def count(self, num_images: int) -> None:
