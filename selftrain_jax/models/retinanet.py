@@ -1,4 +1,4 @@
-"""RetinaNet on ResNet-FPN, the paper's detector; call `RetinaNet(num_classes=91)`."""
+"""RetinaNet, the paper's detector, over any backbone and neck; `detector.make_retinanet` composes one."""
 
 import math
 
@@ -6,9 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from selftrain_jax.models.fpn import FPN, Features
+from selftrain_jax.models.fpn import Features
 from selftrain_jax.models.layers import Conv, LayerStyle, norm
-from selftrain_jax.models.resnet import ResNet
 
 CLASS_BIAS = -math.log((1 - 0.01) / 0.01)  # every anchor starts as background with probability 0.99
 
@@ -48,46 +47,47 @@ class Head(nn.Module):
 
 
 class RetinaNet(nn.Module):
-    """Backbone, pyramid, and a head each for classes and boxes.
+    """Backbone, pyramid network, and a head each for classes and boxes.
 
-    The defaults are the paper's ResNet-50 model. `num_classes` counts the background, channel 0.
+    Without an `fpn` the backbone's own features of `min_level` to `max_level` are the pyramid (SpineNet).
+    `num_classes` counts the background, channel 0. `style` is the heads'.
     """
 
+    backbone: nn.Module
+    fpn: nn.Module | None
     num_classes: int
-    depth: int = 50
-    width_factor: float = 1.0
-    fpn_channels: int = 256
     min_level: int = 3
     max_level: int = 7
     head_convs: int = 4
     head_channels: int = 256
     num_anchors: int = 9
-    activation: str = "relu"
-    bn_momentum: float = 0.997
-    bn_epsilon: float = 1e-4
-    dtype: str = "float32"
+    style: LayerStyle = LayerStyle()
 
     @nn.compact
     def per_level(
         self, images: Float[Array, "B H W 3"], *, train: bool
     ) -> tuple[dict[int, Float[Array, "B _ K"]], dict[int, Float[Array, "B _ 4"]]]:
         """Return class logits and box outputs of each level."""
-        style = LayerStyle(self.activation, self.bn_momentum, self.bn_epsilon, self.dtype)
-        features = ResNet(self.depth, self.width_factor, style, name="backbone")(images, train=train)
-        fpn = FPN(self.fpn_channels, self.min_level, self.max_level, style, name="fpn")
-        pyramid = fpn(features, train=train)
+        features = self.backbone(images, train=train)
+        if self.fpn is not None:
+            features = self.fpn(features, train=train)
+        pyramid = {level: features[level] for level in self.levels}
         tower = (self.head_convs, self.head_channels, self.num_anchors)
-        logits = Head(*tower, self.num_classes, CLASS_BIAS, style, name="class_net")(pyramid, train=train)
-        boxes = Head(*tower, 4, 0.0, style, name="box_net")(pyramid, train=train)
-        return logits, boxes
+        logits = Head(*tower, self.num_classes, CLASS_BIAS, self.style, name="class_net")
+        boxes = Head(*tower, 4, 0.0, self.style, name="box_net")
+        return logits(pyramid, train=train), boxes(pyramid, train=train)
 
     def __call__(
         self, images: Float[Array, "B H W 3"], *, train: bool
     ) -> tuple[Float[Array, "B A K"], Float[Array, "B A 4"]]:
         """Return float32 class logits and box outputs (ty, tx, th, tw) of all anchors, finest level first."""
         logits, boxes = self.per_level(images, train=train)
-        levels = range(self.min_level, self.max_level + 1)
         return (
-            jnp.concatenate([logits[level] for level in levels], axis=1),
-            jnp.concatenate([boxes[level] for level in levels], axis=1),
+            jnp.concatenate([logits[level] for level in self.levels], axis=1),
+            jnp.concatenate([boxes[level] for level in self.levels], axis=1),
         )
+
+    @property
+    def levels(self) -> range:
+        """The pyramid's levels, finest first."""
+        return range(self.min_level, self.max_level + 1)

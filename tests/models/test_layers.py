@@ -2,9 +2,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.layers import Conv, LayerStyle, norm, padding_px
+from selftrain_jax.models.layers import (
+    Conv,
+    DepthwiseConv,
+    LayerStyle,
+    SeparableConv,
+    convolve,
+    drop_connect,
+    norm,
+    padding_px,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +69,65 @@ def test_unknown_setting_is_refused_with_what_exists(setting):
     ((key, value),) = setting.items()
     with pytest.raises(InputError, match=f"{key} is '{value}'; use one of"):
         LayerStyle(**setting)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_1x1_as_a_product_equals_the_convolution_gradients_included(stride):
+    random = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(random.normal(size=n), jnp.float32) for n in ((2, 5, 4, 3), (1, 1, 3, 6)))
+    none = ((0, 0), (0, 0))
+
+    def native(x, kernel):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, kernel, (stride, stride), none, dimension_numbers=layout)
+
+    def fast(x, kernel):
+        return convolve(x, kernel, stride, none)
+
+    @jax.jit
+    def both(x, kernel):
+        results = []
+        for function in (fast, native):
+            y, pull = jax.vjp(function, x, kernel)
+            results.append((y, *pull(jnp.cos(y))))
+        return results
+
+    for found, expected in zip(*both(x, kernel), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    traced = jax.jit(fast).trace(x, kernel)
+    assert "convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
+    assert "stablehlo.convolution" in traced.lower(lowering_platforms=("tpu",)).as_text()
+
+
+def test_separable_is_a_depthwise_and_a_pointwise_with_bias():
+    random = np.random.default_rng(0)
+    x = jnp.asarray(random.normal(size=(1, 4, 4, 2)), jnp.float32)
+    conv = SeparableConv(3, 3, LayerStyle(), bias_init=jax.nn.initializers.constant(7.0))
+    y, variables = conv.init_with_output(jax.random.key(0), x)
+    shapes = jax.tree.map(lambda v: v.shape, variables["params"])
+    assert shapes == {
+        "depthwise": {"kernel": (3, 3, 1, 2)},
+        "pointwise": {"kernel": (1, 1, 2, 3), "bias": (3,)},
+    }
+    middle = DepthwiseConv(3, LayerStyle()).apply({"params": variables["params"]["depthwise"]}, x)
+    pointwise = variables["params"]["pointwise"]["kernel"][0, 0]
+    np.testing.assert_allclose(y, middle @ pointwise + 7, rtol=1e-5, atol=1e-5)
+
+
+def test_drop_connect_drops_whole_samples_and_keeps_the_mean():
+    x = jax.random.uniform(jax.random.key(0), (4000, 2, 1, 2), minval=1.0, maxval=2.0)
+    y = drop_connect(x, 0.8, jax.random.key(1))
+    kept = np.asarray(y[:, 0, 0, 0] != 0)
+    np.testing.assert_array_equal(y[~kept], 0)
+    np.testing.assert_allclose(y[kept], x[kept] / 0.8, rtol=1e-6)
+    assert abs(kept.mean() - 0.8) < 4 * np.sqrt(0.8 * 0.2 / 4000)
+
+
+def test_drop_connect_of_sure_survival_is_the_identity():
+    x = jax.random.normal(jax.random.key(0), (64, 1, 1, 1))
+    np.testing.assert_array_equal(drop_connect(x, 1.0, jax.random.key(1)), x)
+
+
+def test_relu6_ends_at_6():
+    found = LayerStyle("relu6").activate(jnp.array([-1.0, 0.5, 6.0, 7.0]))
+    np.testing.assert_array_equal(found, [0, 0.5, 6, 6])
