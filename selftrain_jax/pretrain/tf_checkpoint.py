@@ -1,0 +1,171 @@
+"""The official releases as they come, TensorFlow 1 checkpoints; call `open_tf_checkpoint`.
+
+Paper: sections 3.2 and 4.4 start from EfficientNet and SimCLR checkpoints and release detectors as such.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from selftrain_jax.errors import InputError
+
+AVERAGE = "/ExponentialMovingAverage"
+COUNTERS = ("global_step", "beta1_power", "beta2_power")
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
+DATA_FILE = re.compile(r"\.data-\d{5}-of-(\d{5})$")
+
+
+class TFArrays(Mapping):
+    """The network's variables by their names, each read from disk when it is asked for."""
+
+    def __init__(self, keys: dict[str, str], read: Callable[[str], Shaped[np.ndarray, "..."]]) -> None:
+        self._keys, self._read = keys, read
+
+    def __getitem__(self, name: str) -> Shaped[np.ndarray, "..."]:
+        return self._read(self._keys[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._keys  # Mapping's own would read the array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def open_tf_checkpoint(path: Path | str, *, ema: bool) -> TFArrays:
+    """List a checkpoint's variables; optimizer slots and counters are left out.
+
+    Args:
+        path: a prefix such as `model.ckpt-112602`, one of its files, or the folder of one checkpoint.
+        ema: give the moving averages in place of the values of the last step, under the same names.
+
+    Raises:
+        InputError: there is no whole checkpoint there, or it keeps no averages and `ema` is asked for.
+            Reading an array raises it too, where the data file is truncated or damaged.
+    """
+    prefix = find_prefix(Path(path))
+    _check_data_files(prefix)
+    reader = _open_reader(prefix)
+    keys = choose_keys(set(reader.get_variable_to_shape_map()), ema=ema, where=prefix)
+    return TFArrays(keys, lambda key: _read(reader, key, prefix))
+
+
+def find_prefix(path: Path) -> Path:
+    """Return the prefix that the files of the checkpoint share.
+
+    Raises:
+        InputError: an archive, no checkpoint, or several in one folder.
+    """
+    if path.name.endswith(ARCHIVES):
+        raise InputError(f"{path} is an archive; unpack it (tar xf, unzip) and give the folder inside")
+    if path.is_dir():
+        return _prefix_in(path)
+    prefix = path.with_name(DATA_FILE.sub("", path.name.removesuffix(".index").removesuffix(".meta")))
+    if not _index(prefix).is_file():
+        raise InputError(
+            f"{path}: no TensorFlow checkpoint there ({_index(prefix).name} is missing); expected a prefix "
+            "such as model.ckpt-112602, whose .index and .data files stand side by side, or their folder"
+        )
+    return prefix
+
+
+def tf_checkpoint_files(path: Path | str) -> list[Path]:
+    """Return the files that hold the checkpoint's arrays. Raises: InputError as `find_prefix` does."""
+    prefix = find_prefix(Path(path))
+    return [_index(prefix), *_data_files(prefix)]
+
+
+def choose_keys(keys: set[str], *, ema: bool, where: Path) -> dict[str, str]:
+    """Return for each variable of the network the key to read it by.
+
+    What stands below a variable's name is the optimizer's (`kernel/Momentum`) or its average.
+
+    Raises:
+        InputError: `ema` is asked for and some variable has no average, or the keys are TensorFlow 2's.
+    """
+    if "_CHECKPOINTABLE_OBJECT_GRAPH" in keys:
+        raise InputError(
+            f"{where} was saved by TensorFlow 2's Checkpoint; a TensorFlow 1 Saver's is expected"
+        )
+    averaged = {key.removesuffix(AVERAGE) for key in keys if key.endswith(AVERAGE)}
+    names = {key for key in keys | averaged if not _is_below(key, keys | averaged)}
+    names = {name for name in names if name.rsplit("/", 1)[-1] not in COUNTERS}
+    wanted, kind = (averaged, "moving average") if ema else (keys, "value of the last step")
+    if lacking := sorted(names - wanted):
+        shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+        raise InputError(
+            f"{where} has no {kind} of {len(lacking)} of its {len(names)} variables ({shown}); "
+            f"ask for the other with ema={not ema}"
+        )
+    return {name: name + AVERAGE * ema for name in sorted(names)}
+
+
+def _is_below(key: str, names: set[str]) -> bool:
+    parts = key.split("/")
+    return any("/".join(parts[:end]) in names for end in range(1, len(parts)))
+
+
+def _prefix_in(folder: Path) -> Path:
+    """Return the checkpoint that the folder's `checkpoint` file names, or the only one in it."""
+    found = sorted(file.with_suffix("") for file in folder.glob("*.index"))
+    pointer = folder / "checkpoint"
+    named = pointer.is_file() and re.search(
+        r'^model_checkpoint_path:\s*"(.+)"', pointer.read_text(errors="replace"), re.MULTILINE
+    )
+    if named:  # often an absolute path of the machine that it was made on
+        return find_prefix(folder / Path(named[1]).name)
+    if len(found) != 1:
+        names = f"{len(found)}: {', '.join(file.name for file in found[:5])}" if found else "none"
+        raise InputError(
+            f"{folder}: expected one TensorFlow checkpoint in it, found {names}; give its prefix"
+        )
+    return found[0]
+
+
+def _index(prefix: Path) -> Path:
+    return prefix.with_name(prefix.name + ".index")
+
+
+def _data_files(prefix: Path) -> list[Path]:
+    files = prefix.parent.iterdir()
+    return sorted(f for f in files if f.name.startswith(prefix.name + ".data-") and DATA_FILE.search(f.name))
+
+
+def _check_data_files(prefix: Path) -> None:
+    files = _data_files(prefix)
+    counts = {int(match[1]) for file in files if (match := DATA_FILE.search(file.name))}
+    if counts != {len(files)}:
+        raise InputError(
+            f"{prefix}: {len(files)} of {max(counts, default=1)} data files are there; copy the missing ones"
+        )
+
+
+def _open_reader(prefix: Path) -> Any:
+    import tensorflow as tf
+
+    try:
+        return tf.train.load_checkpoint(str(prefix))
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
+        raise InputError(f"{_index(prefix)} is not a whole checkpoint index: {_brief(error)}") from error
+
+
+def _read(reader: Any, key: str, prefix: Path) -> Shaped[np.ndarray, "..."]:
+    import tensorflow as tf
+
+    try:
+        return np.asarray(reader.get_tensor(key))
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
+        raise InputError(
+            f"{prefix}: the variable {key} cannot be read; the data file is truncated or damaged "
+            f"({_brief(error)}). Copy it again"
+        ) from error
+
+
+def _brief(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

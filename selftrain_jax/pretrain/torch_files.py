@@ -1,0 +1,172 @@
+"""Weights in PyTorch's two kinds of file, never running what is in them; call `read_torch_file`.
+
+Paper: none; timm and torchvision carry over the checkpoints that the paper starts from.
+"""
+
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Shaped
+
+from selftrain_jax.errors import InputError
+
+Arrays = dict[str, Shaped[np.ndarray, "..."]]
+
+SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),  # the upper half of a float32
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+MAX_HEADER_BYTES = 100_000_000
+WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
+
+
+class Entry(NamedTuple):
+    """Where an array lies in a safetensors file's data."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def read_torch_file(path: Path | str) -> Arrays:
+    """Read a state dict; half precision becomes float32.
+
+    Raises:
+        InputError: no such file, another kind of file, a damaged one, or a pickle with code in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of weights; expected .safetensors, .pth, .pt or .bin")
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    if path.suffix in (".pth", ".pt", ".bin"):
+        return read_pickled(path)
+    raise InputError(f"{path}: weights end in .safetensors, .pth, .pt or .bin, not in {path.suffix!r}")
+
+
+def read_safetensors(path: Path) -> Arrays:
+    """Read a safetensors file: 8 bytes of header length, a JSON header, the arrays one after the other.
+
+    Raises:
+        InputError: the header is damaged or does not agree with the file's size.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
+            raise InputError(f"{path}: its header is said to take {length} bytes; the file has {size} in all")
+        header = file.read(length)
+    entries = parse_header(header, num_data_bytes=size - 8 - length, where=path)
+    data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.empty(0, np.uint8)
+    return {entry.name: _to_array(data, entry) for entry in entries}
+
+
+def parse_header(header: bytes, *, num_data_bytes: int, where: Path) -> list[Entry]:
+    """Return the arrays in the order they lie in, after checking that they fill the data exactly.
+
+    Raises:
+        InputError: no such header, or its shapes and offsets contradict each other or the file.
+    """
+    try:
+        rows = json.loads(header, object_pairs_hook=_refuse_duplicates)
+        entries = [_parse_entry(name, row) for name, row in rows.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{where}: not a safetensors header ({str(error)[:200]})") from error
+    entries.sort(key=lambda entry: (entry.start, entry.end))
+    position = 0
+    for entry in entries:
+        expected = math.prod(entry.shape) * SAFETENSORS_DTYPES[entry.dtype].itemsize
+        if entry.start != position or entry.end - entry.start != expected or entry.end > num_data_bytes:
+            raise InputError(
+                f"{where}: the header lies about {entry.name!r}: {entry.dtype} {list(entry.shape)} takes "
+                f"{expected} bytes and should begin at {position} of {num_data_bytes}, but bytes "
+                f"{entry.start} to {entry.end} are given. The file is damaged; get it again"
+            )
+        position = entry.end
+    if position != num_data_bytes:
+        raise InputError(
+            f"{where}: its arrays take {position} bytes, but {num_data_bytes} follow the header; get it again"
+        )
+    return entries
+
+
+def _parse_entry(name: str, row: Any) -> Entry:
+    shape, (start, end) = row["shape"], row["data_offsets"]
+    if row["dtype"] not in SAFETENSORS_DTYPES:
+        raise ValueError(f"{name!r} is of type {row['dtype']!r}, not one of {', '.join(SAFETENSORS_DTYPES)}")
+    for number in (*shape, start, end):
+        if type(number) is not int or number < 0:
+            raise ValueError(f"{name!r} has {number!r} among its shape {shape} and offsets {start}, {end}")
+    return Entry(name, row["dtype"], tuple(shape), start, end)
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
+    return dict(pairs)
+
+
+def _to_array(data: Shaped[np.ndarray, " N"], entry: Entry) -> Shaped[np.ndarray, "..."]:
+    raw = data[entry.start : entry.end].view(SAFETENSORS_DTYPES[entry.dtype]).reshape(entry.shape)
+    if entry.dtype == "BF16":
+        return (raw.astype(np.uint32) << 16).view(np.float32)
+    return raw.astype(np.float32) if entry.dtype == "F16" else np.array(raw)
+
+
+def read_pickled(path: Path) -> Arrays:
+    """Read a file of `torch.save`; the unpickler knows tensors and containers, and calls nothing else.
+
+    Raises:
+        InputError: torch is absent, the file is damaged, holds code, or something that is no tensor.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(f"{path} needs PyTorch to be read: pip install torch (CPU will do)") from error
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} holds something else than tensors, which could run code on this machine, or is damaged; "
+            "it was not opened. Save its state_dict() alone, or as .safetensors"
+        ) from error
+    except Exception as error:  # torch raises many kinds for a truncated or foreign file
+        raise InputError(f"{path} is not a whole file of torch.save: {str(error)[:200]}") from error
+    return {name: _to_numpy(tensor) for name, tensor in _state_dict(found, path).items()}
+
+
+def _state_dict(found: Any, path: Path) -> dict[str, Any]:
+    """Return the dict of tensors, taken out of a training script's wrapper and DataParallel's prefix."""
+    import torch
+
+    for key in WRAPPERS:
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not found:
+        raise InputError(f"{path} holds a {type(found).__name__}; expected a state dict, tensors by name")
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise InputError(f"{path}: {name!r} is a {type(value).__name__}; a state dict has only tensors")
+    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def _to_numpy(tensor: Any) -> Shaped[np.ndarray, "..."]:
+    import torch
+
+    half = tensor.dtype in (torch.bfloat16, torch.float16)
+    return (tensor.float() if half else tensor).detach().cpu().numpy()

@@ -1,0 +1,124 @@
+"""Importers of TensorFlow checkpoints, on synthetic ones that bear the official names."""
+
+import jax
+import numpy as np
+import pytest
+from weight_files import write_tf_checkpoint
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.classifier import make_classifier
+from selftrain_jax.pretrain import importers
+from selftrain_jax.pretrain.golden import golden_array
+from selftrain_jax.pretrain.import_variables import file_shapes, leaves_by_name
+from selftrain_jax.pretrain.input_rule import RULES, fold_input_rule
+from selftrain_jax.pretrain.official_networks import make_network
+from selftrain_jax.pretrain.parity import golden_variables, variable_shapes
+from selftrain_jax.pretrain.tf_names import tf_names, unused_tf_names
+from selftrain_jax.pretrain.tf_names_backbones import resnet_tf_names
+from selftrain_jax.pretrain.tf_names_layers import conv_names
+
+pytestmark = pytest.mark.tf
+
+EMA = "/ExponentialMovingAverage"
+HEAD = "head_supervised/linear_layer/dense"
+
+
+def golden_arrays(shapes):
+    return {name: golden_array(name, shape) for name, shape in shapes.items()}
+
+
+def assert_same(a, b):
+    a, b = leaves_by_name(a), leaves_by_name(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def efficientnet(tmp_path_factory):
+    """A checkpoint of B0 with averages (twice the raw values) and the optimizer's slots."""
+    shapes = variable_shapes(make_network("efficientnet-b0"), 32)
+    arrays = golden_arrays(file_shapes(shapes, tf_names("efficientnet-b0")))
+    averages = {name + EMA: 2 * array for name, array in arrays.items()}
+    slots = {f"{name}/RMSProp": np.zeros(1, np.float32) for name in arrays}
+    prefix = tmp_path_factory.mktemp("b0") / "model.ckpt-5"
+    return write_tf_checkpoint(prefix, {**arrays, **averages, **slots, "global_step": np.int64(5)}), shapes
+
+
+def test_efficientnets_raw_variables_and_averages(efficientnet):
+    prefix, shapes = efficientnet
+    raw = importers.import_efficientnet_tf(prefix, "b0", ema=False)
+    assert_same(raw.variables, golden_variables("efficientnet-b0", shapes, 1.0))
+    assert len(raw.report.imported) == 311
+    averaged = importers.import_efficientnet_tf(prefix.parent, "b0", ema=True)
+    assert_same(averaged.variables, jax.tree.map(lambda x: 2 * x, raw.variables))
+    assert raw.preprocessing == ("imagenet", False, 1e-3)
+
+
+def test_efficientnet_of_another_size_is_refused(efficientnet):
+    with pytest.raises(InputError, match="missing"):
+        importers.import_efficientnet_tf(efficientnet[0], "b1", ema=False)
+
+
+@pytest.mark.parametrize("scope", ["", "resnet50"])
+def test_tpu_resnet_with_and_without_its_scope(tmp_path, scope):
+    names = resnet_tf_names(50, scope) | conv_names(f"{scope}/dense".lstrip("/"), ("dense",), bias=True)
+    shapes = file_shapes(variable_shapes(make_classifier("resnet50", 1001), 32), names)
+    arrays = {name: np.full(shape, index, np.float32) for index, (name, shape) in enumerate(shapes.items())}
+    momenta = {f"{name}/Momentum": np.zeros(1, np.float32) for name in arrays}
+    prefix = write_tf_checkpoint(tmp_path / "model.ckpt-112602", {**arrays, **momenta})
+    found = importers.import_resnet_tf(prefix, 50)
+    leaves = leaves_by_name(found.variables)
+    for index, (name, slot) in enumerate(names.items()):
+        assert leaves[str(slot)].reshape(-1)[0] == index, name
+    assert found.variables["params"]["dense"]["kernel"].shape == (2048, 1001)
+    assert found.preprocessing == ("imagenet", False, 1e-5)
+
+
+@pytest.mark.parametrize("has_head", [True, False])
+def test_simclr_takes_our_images_after_folding(tmp_path, has_head):
+    names = resnet_tf_names(50, "base_model")
+    template = variable_shapes(make_classifier("resnet50"), 32)
+    if has_head:
+        names |= conv_names(HEAD, ("dense",), bias=True)
+    else:
+        template = {collection: {"backbone": tree["backbone"]} for collection, tree in template.items()}
+    arrays = golden_arrays(file_shapes(template, names))
+    projection = {"head_contrastive/nl_0/dense/kernel": np.zeros((4, 4), np.float32)}
+    prefix = write_tf_checkpoint(tmp_path / "model.ckpt-1", {**arrays, **projection})
+    raw = importers.import_simclr(prefix, fold=False)
+    assert ("dense" in raw.variables["params"]) == has_head
+    assert raw.report.ignored == ("head_contrastive/nl_0/dense/kernel",)
+    assert raw.preprocessing == ("unit", False, 1e-5)
+    folded = importers.import_simclr(prefix)
+    assert folded.preprocessing == ("unit", True, 1e-5)
+    assert_same(folded.variables, fold_input_rule(raw.variables, RULES["unit"]))
+    with pytest.raises(InputError, match="no moving average of"):
+        importers.import_simclr(prefix, ema=True)
+
+
+def test_a_released_spinenet_student_fills_the_detector(tmp_path):
+    network = "retinanet_spinenet49S"
+    shapes = variable_shapes(make_network(network), 128)
+    arrays = golden_arrays(file_shapes(shapes, tf_names(network)))
+    momenta = {f"{name}/Momentum": np.zeros(1, np.float32) for name in arrays}
+    prefix = write_tf_checkpoint(tmp_path / "spinenet-49S-ssl", {**arrays, **momenta})
+    found = importers.import_detector_tf(prefix, network)
+    assert_same(found.variables, golden_variables(network, shapes, 1.0))
+    assert found.preprocessing == ("imagenet", False, 1e-3)  # released students: epsilon 1e-3
+    with pytest.raises(InputError, match="retinanet_spinenet190"):
+        importers.import_detector_tf(prefix, "retinanet_spinenet50")
+
+
+def test_of_a_released_segmenter_backbone_and_neck_are_taken(tmp_path):
+    network = "seg_effb0_nasfpn"
+    template = importers._segmenter_shapes("b0")
+    names = {name: slot for name, slot in tf_names(network).items() if slot.path[0] in ("backbone", "fpn")}
+    arrays = golden_arrays(file_shapes(template, names))
+    unused = {name: np.zeros(1, np.float32) for name in unused_tf_names(network)}
+    head = {"segmentation/conv-0/kernel": np.zeros(1, np.float32)}
+    prefix = write_tf_checkpoint(tmp_path / "model.ckpt-1", {**arrays, **unused, **head})
+    found = importers.import_detector_tf(prefix, network)
+    assert found.variables["params"].keys() == {"backbone", "fpn"}
+    assert set(found.report.imported) == set(arrays)
+    assert set(found.report.ignored) == {*unused, *head}
