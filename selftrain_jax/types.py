@@ -20,7 +20,7 @@ Metrics = Mapping[str, Array]
 
 
 class Category(NamedTuple):
-    """A class of objects: `id` is its channel in the class head (from 1; 0 is the background)."""
+    """A class: `id` is its channel in the class head, from 1, as 0 is the background; of images from 0."""
 
     id: int
     name: str
@@ -41,6 +41,7 @@ class Example(TypedDict, total=False):
     ]  # pseudo boxes between the two thresholds: neither object nor background
     mask: UInt8[np.ndarray, "H W"]  # class id of each pixel, 255 = ignore
     is_pseudo: bool
+    image_class: int  # Category.id of the whole image, from 0
 
 
 class BoxTargets(NamedTuple):
@@ -56,12 +57,22 @@ class BoxTargets(NamedTuple):
     ignore: Bool[Array, "B M"]
 
 
+class ClassTargets(NamedTuple):
+    """The class of each image, from 0; -1 where there is none."""
+
+    classes: Int[Array, " B"]
+
+
 class Batch(NamedTuple):
-    """What a training step sees. Images are normalised (mean 0, deviation 1), zero where padded."""
+    """What a training step sees. Images are normalised (mean 0, deviation 1), zero where padded.
+
+    `auxiliary` is a second task's batch, of its own sizes (joint training).
+    """
 
     images: Float[Array, "B H W 3"]
-    targets: BoxTargets
+    targets: BoxTargets | ClassTargets
     is_pseudo: Bool[Array, " B"]
+    auxiliary: "Batch | None" = None
 
 
 Batches = Callable[[int], Iterator[tuple[Batch, list[str]]]]
@@ -77,14 +88,24 @@ class Detections(NamedTuple):
     valid: Bool[Array, "B D"]
 
 
+class ClassScores(NamedTuple):
+    """The probability of every class, which add up to 1."""
+
+    probabilities: Float[Array, "B K"]
+
+
 class LossTerms(NamedTuple):
-    """The task's loss on each source, each by its own normaliser, 0 where a source is absent."""
+    """The task's loss on each source, each by its own normaliser, 0 where a source is absent.
+
+    `auxiliary` is added to what the loss normalisation makes of the two; it carries its weight already.
+    """
 
     human: Float[Array, ""]
     pseudo: Float[Array, ""]
     num_human: Float[Array, ""]  # images from each source in the batch
     num_pseudo: Float[Array, ""]
     metrics: dict[str, Float[Array, ""]]
+    auxiliary: Float[Array, ""] | float = 0.0
 
 
 class Task(NamedTuple):
@@ -95,4 +116,4 @@ class Task(NamedTuple):
 
     init: Callable[[PRNGKeyArray], Variables]
     loss: Callable[[Variables, Batch, PRNGKeyArray], tuple[LossTerms, Variables]]
-    predict: Callable[[Variables, Float[Array, "B H W 3"]], Detections]
+    predict: Callable[[Variables, Float[Array, "B H W 3"]], Any]  # Detections or ClassScores, by the task

@@ -40,7 +40,7 @@ class Reader:
     more than `max_bad_images` ends the run.
     """
 
-    def __init__(self, source: Source, *, max_bad_images: int, max_boxes: int):
+    def __init__(self, source: Source, *, max_bad_images: int, max_boxes: int = 0):
         if not len(source):
             raise InputError(f"{source.name} has no example; a batch cannot be made from it")
         self._source, self._max_boxes, self._max_bad_images = source, max_boxes, max_bad_images
@@ -48,7 +48,7 @@ class Reader:
         self._lock = threading.Lock()
 
     def __call__(self, index: int) -> tuple[int, Example]:
-        """Return the index that was read and its example, without crowd boxes.
+        """Return the index that was read and its example, without crowd boxes where it has boxes.
 
         Raises:
           InputError: too many images do not decode, or an image has more than `max_boxes` boxes.
@@ -58,7 +58,8 @@ class Reader:
             if candidate in self._bad:
                 continue
             try:
-                return candidate, self._check(_without_crowd(self._source.read(candidate)))
+                example = self._source.read(candidate)
+                return candidate, self._check(_without_crowd(example)) if "boxes" in example else example
             except _TooManyBoxesError as error:
                 raise InputError(str(error)) from None
             except InputError as error:
@@ -115,15 +116,24 @@ def make_batches(
         failures: list[InputError] = []
         dataset = _examples(reader, len(source), augment, max_boxes, seed, start_step * batch_size, failures)
         dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
-        try:
-            for arrays in dataset.as_numpy_iterator():
-                yield _to_batch(arrays, is_pseudo), [source.image_ids[i] for i in arrays["index"]]
-        except tf.errors.OpError:
-            if failures:
-                raise failures[0] from None
-            raise
+        for arrays in iterate(dataset, failures):
+            yield _to_batch(arrays, is_pseudo), [source.image_ids[i] for i in arrays["index"]]
 
     return stream
+
+
+def iterate(dataset: tf.data.Dataset, failures: list[InputError]) -> Iterator[Any]:
+    """Yield a dataset's elements as numpy arrays.
+
+    Raises:
+      InputError: the first of `failures`, where its Python functions leave what went wrong.
+    """
+    try:
+        yield from dataset.as_numpy_iterator()
+    except tf.errors.OpError:
+        if failures:
+            raise failures[0] from None
+        raise
 
 
 def _examples(
@@ -156,15 +166,26 @@ def _examples(
             "classes": tf.ensure_shape(classes, [None]),
             "is_ignore": tf.ensure_shape(ignore, [None]),
         }
-        seeds = tf.stack([tf.constant(seed, tf.int32), tf.cast(place % (2**31 - 1), tf.int32)])
-        return pad_boxes(augment(tensors, seeds), max_boxes) | {"index": tf.ensure_shape(index, [])}
+        augmented = augment(tensors, seed_of(place, seed))
+        return pad_boxes(augmented, max_boxes) | {"index": tf.ensure_shape(index, [])}
 
+    return map_places(to_tensors, tf.data.Dataset.counter(start=start, step=1, dtype=tf.int64))
+
+
+def map_places(
+    to_tensors: Callable[[tf.Tensor], dict[str, tf.Tensor]], places: tf.data.Dataset
+) -> tf.data.Dataset:
+    """Apply a function to each place, on all cores and in order."""
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False
-    places = tf.data.Dataset.counter(start=start, step=1, dtype=tf.int64)
     workers = max(2, len(_cores()))
     return places.map(to_tensors, num_parallel_calls=workers).with_options(options)
+
+
+def seed_of(place: tf.Tensor, seed: int) -> tf.Tensor:
+    """Give the seed of the augmentation at a place."""
+    return tf.stack([tf.constant(seed, tf.int32), tf.cast(place % (2**31 - 1), tf.int32)])
 
 
 def _cores() -> set[int]:

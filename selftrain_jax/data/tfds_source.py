@@ -65,7 +65,7 @@ def read_tfds(
     with "error" and for images that do not decode.
     """
     layout = _find_layout(name, labelled)
-    builder, records = _open(name, split, data_dir, layout)
+    builder, records = open_records(name, split, data_dir, layout.size)
     # The boxes and the image of one example are asked for one after the other: read them once.
     read_record = functools.lru_cache(maxsize=32)(records.__getitem__)
     image_ids = tuple(f"{index:07d}" for index in range(len(records)))
@@ -104,6 +104,12 @@ def prepare_command(name: str, data_dir: str | os.PathLike | None = None) -> str
     return f'python -c "import tensorflow_datasets as tfds; {code}"'
 
 
+def size_on_disk(name: str) -> str:
+    """Say how large a prepared data set is, as far as it is known here."""
+    layout = _LAYOUTS.get(name.split("/")[0].split(":")[0])
+    return layout.size if layout else "as much as the TFDS catalogue says"
+
+
 def _find_layout(name: str, labelled: bool) -> _Layout:
     layout = _LAYOUTS.get(name.split("/")[0].split(":")[0])
     if layout is None or "panoptic" in name:
@@ -116,10 +122,14 @@ def _find_layout(name: str, labelled: bool) -> _Layout:
     return layout
 
 
-def _open(
-    name: str, split: str, data_dir: str | os.PathLike | None, layout: _Layout
+def open_records(
+    name: str, split: str, data_dir: str | os.PathLike | None, size: str
 ) -> tuple[Any, Sequence[dict[str, Any]]]:
-    """Open the records with their images left encoded."""
+    """Open a TFDS builder and a split's records with their images left encoded.
+
+    Raises: InputError for an unknown name or split, and for data not on disk as array_record, with its
+    `size` and the command that prepares it.
+    """
     import tensorflow_datasets as tfds
 
     try:
@@ -130,15 +140,13 @@ def _open(
         records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
         len(records)
     except (NotImplementedError, AssertionError, FileNotFoundError) as error:
-        raise _not_prepared(name, data_dir, str(builder.data_path), layout) from error
+        raise _not_prepared(name, data_dir, str(builder.data_path), size) from error
     except ValueError as error:
         raise InputError(f"{name}: cannot read the split {split!r}: {error}") from error
     return builder, records
 
 
-def _not_prepared(
-    name: str, data_dir: str | os.PathLike | None, expected: str, layout: _Layout
-) -> InputError:
+def _not_prepared(name: str, data_dir: str | os.PathLike | None, expected: str, size: str) -> InputError:
     note = _IMAGENET_NOTE if name.startswith("imagenet2012") else ""
     if os.path.isdir(expected):
         found = f"{expected} is prepared in another format than array_record, which random access needs"
@@ -146,7 +154,7 @@ def _not_prepared(
     else:
         found = f"{expected} does not exist"
     return InputError(
-        f"the data set {name} is not ready: {found}. Prepare it (about {layout.size} on disk) with\n"
+        f"the data set {name} is not ready: {found}. Prepare it (about {size} on disk) with\n"
         f"  {prepare_command(name, data_dir)}\n{note.strip()}".rstrip()
     )
 

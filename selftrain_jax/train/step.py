@@ -90,13 +90,14 @@ def jit_train_step(train_step: TrainStep, mesh: Mesh) -> TrainStep:
 def _gradient(
     task: Task, normalizer: LossNormalizer, begin: _Pass, batch: Batch, rng: PRNGKeyArray
 ) -> tuple[Any, _Pass, Metrics]:
-    """Differentiate the normalised loss; `task.loss` returns the collections that it changed."""
+    """Differentiate normalised loss + auxiliary loss; `task.loss` returns the collections that it changed."""
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[_Pass, Metrics]]:
         terms, changed = task.loss({**begin.variables, "params": params}, batch, rng)
         loss, loss_norm, metrics = normalizer.update(terms, begin.loss_norm)
         variables = {**begin.variables, **changed, "params": begin.variables["params"]}
-        return loss, (_Pass(variables, loss_norm), {**terms.metrics, **metrics})
+        total = loss + terms.auxiliary
+        return total, (_Pass(variables, loss_norm), {**terms.metrics, **metrics, "train/loss": total})
 
     grads, (end, metrics) = jax.grad(loss_of, has_aux=True)(begin.variables["params"])
     return grads, end, metrics

@@ -157,3 +157,55 @@ def test_zero_learning_rate_changes_no_weight():
     first = start(make_task(), plain_loss(1.0))
     assert_same(state.variables["params"], first.variables["params"])
     assert rows[0]["train/learning_rate"] == 0
+
+
+def with_auxiliary(task, weight):
+    """Add weight * mean squared output on the second batch."""
+
+    def loss(variables, batch, rng):
+        terms, changed = task.loss(variables, batch._replace(auxiliary=None), rng)
+        dense = variables["params"]["dense"]
+        y = (batch.auxiliary.images.reshape(-1, 3) @ dense["kernel"] + dense["bias"])[:, 0]
+        return terms._replace(auxiliary=weight * jnp.mean(y**2)), changed
+
+    return task._replace(loss=loss)
+
+
+def joint_step(weight, normalizer, **options):
+    task = with_auxiliary(make_task(), weight)
+    state = start(task, normalizer)
+    batch = make_batch(0)._replace(auxiliary=make_batch(1, batch_size=4))
+    return state, batch, jax.jit(make_train_step(task, TX, normalizer, **options))(state, batch, 0.05)
+
+
+def test_auxiliary_loss_is_added_after_the_loss_normalisation():
+    normalizer = ema_loss_normalizer(3.0)
+    state, batch, (after, metrics) = joint_step(0.5, normalizer)
+    dense = state.variables["params"]["dense"]
+    x = batch.auxiliary.images.reshape(-1, 3)
+    y = x @ np.asarray(dense["kernel"])[:, 0]
+    alone, alone_metrics = jax.jit(make_train_step(make_task(), TX, normalizer))(state, make_batch(0), 0.05)
+    np.testing.assert_allclose(
+        metrics["train/loss"], alone_metrics["train/loss"] + 0.5 * np.mean(y**2), rtol=1e-5
+    )
+    assert_same(after.loss_norm, alone.loss_norm)
+    moved, moved_alone = (s.variables["params"]["dense"]["kernel"][:, 0] for s in (after, alone))
+    auxiliary_gradient = 0.5 * 2 * (y[:, None] * x).mean(axis=0)
+    np.testing.assert_allclose(moved, moved_alone - 0.05 * auxiliary_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_auxiliary_loss_of_weight_0_changes_nothing():
+    _, _, (after, metrics) = joint_step(0.0, plain_loss(1.0))
+    alone, alone_metrics = jax.jit(make_train_step(make_task(), TX, plain_loss(1.0)))(
+        start(make_task(), plain_loss(1.0)), make_batch(0), 0.05
+    )
+    assert_same(after.variables, alone.variables)
+    assert metrics["train/loss"] == alone_metrics["train/loss"]
+
+
+def test_accumulation_slices_the_second_batch_too():
+    _, _, (whole, whole_metrics) = joint_step(0.5, plain_loss(1.0))
+    _, _, (sliced, sliced_metrics) = joint_step(0.5, plain_loss(1.0), accumulation=2)
+    np.testing.assert_allclose(sliced_metrics["train/loss"], whole_metrics["train/loss"], rtol=1e-5)
+    first, second = (state.variables["params"]["dense"]["kernel"] for state in (whole, sliced))
+    np.testing.assert_allclose(first, second, rtol=1e-5)

@@ -1,0 +1,129 @@
+"""Joint training (Table 7): detection, and beside it classification by the same backbone.
+
+`make_joint_task` adds a weighted classification loss to a detection task, `attach` gives its batches a
+second stream. The classifier's own variables are under `image_classifier`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jaxtyping import Array, PRNGKeyArray
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Batch, Batches, LossTerms, Task, Variables
+
+HEAD = "image_classifier"
+BACKBONE = "backbone"
+
+
+def make_joint_task(detection: Task, classification: Task, *, weight: float) -> Task:
+    """Add weight * classification loss on `batch.auxiliary`, outside the loss normalisation.
+
+    `classification` is a task whose backbone is the detector's. In a step the detector runs first, then the
+    classifier, which goes on from the detector's running averages of BatchNorm. A batch without
+    `auxiliary`, or weight 0, gives the detection loss alone. `predict` is the detector's.
+
+    Raises:
+        InputError: the weight is negative; from init: the two backbones differ.
+
+    Paper: Table 7 and Appendix H, weight 0.5, and 0.2 together with self-training; a plain scalar.
+    """
+    if not 0 <= weight < float("inf"):
+        raise InputError(
+            f"joint training: weight is {weight}; expected 0 or more (the paper's are 0.5 and 0.2)"
+        )
+
+    def init(rng: PRNGKeyArray) -> Variables:
+        detector, classifier = detection.init(rng), classification.init(jax.random.fold_in(rng, 1))
+        check_same_backbone(detector, classifier)
+        return add_head(detector, classifier)
+
+    def loss(variables: Variables, batch: Batch, rng: PRNGKeyArray) -> tuple[LossTerms, Variables]:
+        second = batch.auxiliary
+        terms, changed = detection.loss(detector_part(variables), batch._replace(auxiliary=None), rng)
+        variables = _replace(variables, changed)
+        if second is None or weight == 0:
+            return terms, {name: variables[name] for name in changed}
+        class_rng = jax.random.fold_in(rng, 1)
+        class_terms, class_changed = classification.loss(classifier_part(variables), second, class_rng)
+        variables = _replace(variables, split_classifier(class_changed))
+        metrics = {**terms.metrics, **auxiliary_metrics(class_terms)}
+        joint = terms._replace(auxiliary=weight * class_terms.human, metrics=metrics)
+        return joint, {name: variables[name] for name in changed}
+
+    def predict(variables: Variables, images: Array) -> Any:
+        return detection.predict(detector_part(variables), images)
+
+    return Task(init=init, loss=loss, predict=predict)
+
+
+def attach(batches: Batches, class_batches: Batches) -> Batches:
+    """Give each batch of a stream the other stream's batch of the same step as its `auxiliary`.
+
+    The image ids are both streams', the first one's first.
+    """
+
+    def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
+        for (batch, image_ids), (second, second_ids) in zip(
+            batches(start_step), class_batches(start_step), strict=False
+        ):
+            yield batch._replace(auxiliary=second), [*image_ids, *second_ids]
+
+    return stream
+
+
+def auxiliary_metrics(terms: LossTerms) -> dict[str, Array]:
+    """Name what is logged of the classification: its loss before the weight, and its accuracy."""
+    return {
+        "train/loss_classification": terms.human,
+        "train/top1_classification": terms.metrics["train/top1_human"],
+    }
+
+
+def detector_part(variables: Variables) -> Variables:
+    """Return what the detector reads: all but the classifier's own."""
+    return {
+        collection: {name: value for name, value in tree.items() if name != HEAD}
+        for collection, tree in variables.items()
+    }
+
+
+def classifier_part(variables: Variables) -> Variables:
+    """Return what the classifier reads: the shared backbone and its own."""
+    return {
+        collection: {BACKBONE: tree[BACKBONE], **tree.get(HEAD, {})} for collection, tree in variables.items()
+    }
+
+
+def split_classifier(variables: Variables) -> Variables:
+    """Put a classifier's own variables under `image_classifier`, beside the backbone's."""
+    split: Variables = {}
+    for collection, tree in variables.items():
+        own = {name: value for name, value in tree.items() if name != BACKBONE}
+        split[collection] = {BACKBONE: tree[BACKBONE], **({HEAD: own} if own else {})}
+    return split
+
+
+def add_head(detector: Variables, classifier: Variables) -> Variables:
+    """Join a detector's variables with the classifier's own; the backbone is the detector's."""
+    return _replace(split_classifier(classifier), detector)
+
+
+def check_same_backbone(detector: Variables, classifier: Variables) -> None:
+    """Refuse tasks whose backbones cannot share variables. Raises: InputError."""
+    shapes = [
+        jax.tree.map(lambda leaf: leaf.shape, {name: tree[BACKBONE] for name, tree in variables.items()})
+        for variables in (detector, classifier)
+    ]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            "joint training: the detector's and the classifier's backbone have other variables; build both "
+            "from the same settings"
+        )
+
+
+def _replace(variables: Variables, changed: Variables) -> Variables:
+    """Put changed modules in the place of old ones, collection by collection."""
+    replaced = {name: {**variables.get(name, {}), **tree} for name, tree in changed.items()}
+    return {**variables, **replaced}

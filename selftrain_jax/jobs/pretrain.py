@@ -1,0 +1,133 @@
+"""`--job=pretrain`: train a backbone to classify images, so that detectors can start from it.
+
+The checkpoint's `backbone/...` is what `--config.teacher.init=<workdir>/pretrain` takes.
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import cast
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from selftrain_jax.build import Experiment
+from selftrain_jax.build_classification import (
+    ClassSources,
+    build_class_sources,
+    build_pretrain_batches,
+    build_pretrain_schedule,
+    build_pretraining,
+)
+from selftrain_jax.classification.accuracy import accuracy, count_hits
+from selftrain_jax.data.source import Source
+from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.manifest import write_json
+from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
+from selftrain_jax.train.loop import train
+from selftrain_jax.train.sharding import replicate, shard_batch
+from selftrain_jax.types import ClassTargets, Variables
+
+STAGE = "pretrain"
+EVALUATION_FILE = "evaluation.json"
+
+Measure = Callable[[Variables], dict[str, float]]
+
+
+def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Train to the last step, then measure top-1 and top-5 on val; resumes, and skips what is finished.
+
+    Raises:
+      InputError: data or config do not fit.
+    """
+    if "pretrain" not in config:
+        raise InputError("--job=pretrain needs the config group `pretrain`; use --config=configs/pretrain.py")
+    directory = workdir / STAGE
+    if (directory / EVALUATION_FILE).exists():
+        return print(f"{STAGE}: finished before, in {directory}")
+    sources = build_class_sources(config)
+    categories = sources.train.categories
+    experiment = build_pretraining(config, len(categories))
+    measure = make_measure(config, experiment, sources.val)
+    write_json(workdir / "categories.json", [category._asdict() for category in categories])
+    _train(config, experiment, sources, measure, directory)
+    return _evaluate(config, experiment, sources.val, measure, directory)
+
+
+def make_measure(config: ConfigDict, experiment: Experiment, source: Source) -> Measure:
+    """Return the function from variables to top1, top5 and num_images on centre crops of a source."""
+    from selftrain_jax.augment.crop import centre_crop
+    from selftrain_jax.data.class_pipeline import read_in_order
+
+    mesh = experiment.mesh
+    everywhere, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    predict = jax.jit(experiment.task.predict, in_shardings=(everywhere, split))
+
+    def measure(variables: Variables) -> dict[str, float]:
+        placed, counts = replicate(mesh, variables), []
+        for batch in read_in_order(
+            source,
+            prepare=functools.partial(centre_crop, output_size_px=config.image.size_px),
+            batch_size=config.eval.batch_size,
+            max_bad_images=config.data.max_bad_images,
+        ):
+            scores = predict(placed, shard_batch(mesh, batch.images))
+            targets = cast(ClassTargets, batch.targets)
+            counts.append(count_hits(np.asarray(scores.probabilities), np.asarray(targets.classes)))
+        return accuracy(counts)
+
+    return measure
+
+
+def _train(
+    config: ConfigDict,
+    experiment: Experiment,
+    sources: ClassSources,
+    measure: Measure,
+    directory: pathlib.Path,
+) -> None:
+    def curve_point(variables: Variables) -> dict[str, float]:
+        result = measure(variables)
+        return {f"eval/{key}": result[key] for key in ("top1", "top5")}
+
+    train(
+        name=STAGE,
+        train_step=experiment.train_step,
+        state=experiment.new_state(),
+        schedule=build_pretrain_schedule(config),
+        batches=build_pretrain_batches(config, sources.train),
+        num_steps=config.pretrain.steps,
+        directory=directory,
+        mesh=experiment.mesh,
+        evaluate=curve_point,
+        evaluate_every=config.eval.every_steps,
+        checkpoint_every=config.checkpoint.every_steps,
+        log_every=config.log.every_steps,
+        best_metric="eval/top1",
+        keep=config.checkpoint.keep,
+        tensorboard=config.log.tensorboard,
+    )
+
+
+def _evaluate(
+    config: ConfigDict, experiment: Experiment, val: Source, measure: Measure, directory: pathlib.Path
+) -> None:
+    """Measure the checkpoint of config.eval.checkpoint and write evaluation.json."""
+    template = jax.eval_shape(experiment.task.init, jax.random.key(0))
+    which = config.eval.checkpoint
+    step = find_step(directory, which)
+    result = measure(restore_variables(directory, which, template))
+    facts = {
+        "split": val.name,
+        "checkpoint_step": step,
+        "checkpoint": f"{STAGE}/checkpoints/{step}",
+        "training_secs": training_secs(directory),
+    }
+    write_json(directory / EVALUATION_FILE, {**result, **facts})
+    print(
+        f"{STAGE}: top-1 {100 * result['top1']:.1f} %, top-5 {100 * result['top5']:.1f} % of "
+        f"{result['num_images']} images at step {step}; start a detector from it by "
+        f"--config.teacher.init={directory}"
+    )
