@@ -1,0 +1,112 @@
+"""The run behind a detection row: what the row leaves to other rows, or to nobody (Paper: Appendix H).
+
+Call `find_recipe`. A supervised row is the teacher alone. A self-training row is a student after the teacher
+of the supervised row that the paper compares it with: same backbone, policy, labels and initialisation, in
+the same table if it is there, else in the first that has it. SpineNet's teachers are its baselines, which
+have no policy. Joint training belongs to the last model of a run: to the teacher of a supervised row, to the
+student of a self-training row, whose teacher is the plain supervised one.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.paper.row import Row
+from selftrain_jax.paper.rows import ROWS, TABLES
+
+LARGER_RATE_FACTOR = 2.0  # Figure 2 does not give its larger learning rate
+SHORTEST_STEPS = 5_625  # of the detection runs in Appendix H
+_PLACE = ("table", "row", "setup", "metric", "value", "note")  # where a number stands, not what was run
+_RUN = tuple(name for name in Row._fields if name not in (*_PLACE, "steps", "alpha"))
+
+
+class Recipe(NamedTuple):
+    """A run of one or two models. `student_steps` and `alpha` are None where only the teacher is trained."""
+
+    teacher: Row  # the supervised row; the row itself where that is supervised
+    teacher_steps: int
+    student_steps: int | None
+    alpha: float | None
+    learning_rate_factor: float  # of the student's learning rate
+    joint_stage: str  # teacher | student; "" without joint training
+    assumed: tuple[str, ...]  # what the paper does not say and was chosen here
+
+
+def find_recipe(row: Row) -> Recipe:
+    """Return the run behind a detection row.
+
+    Raises:
+      InputError: the row is one of segmentation.
+    """
+    if row.task != "detection":
+        known = dict.fromkeys(other.table for other in ROWS if other.task == "detection")
+        raise InputError(
+            f"table={row.table} of the paper is {row.task}, not detection; detection is in {', '.join(known)}"
+        )
+    teacher = find_teacher(row)
+    teacher_steps, assumed = find_steps(teacher)
+    joint_stage = "" if row.joint_weight is None else ("student" if row.unlabeled else "teacher")
+    if not row.unlabeled:
+        return Recipe(teacher, teacher_steps, None, None, 1.0, joint_stage, assumed)
+    alpha, assumed_alpha = find_alpha(row)
+    factor = LARGER_RATE_FACTOR if row.larger_rate else 1.0
+    assumed += assumed_alpha
+    if row.larger_rate:
+        assumed += (f"learning rate of the student: the usual one times {factor:g}",)
+    return Recipe(teacher, teacher_steps, find_steps(row)[0], alpha, factor, joint_stage, assumed)
+
+
+def find_teacher(row: Row) -> Row:
+    """Return the supervised row that a row starts from; a supervised row starts from itself."""
+    if not row.unlabeled:
+        return row
+    fields = ("task", "backbone", "init", "labels", "image_size_px")
+    found = [
+        other
+        for other in ROWS
+        if not other.unlabeled
+        and other.joint_weight is None
+        and other.augment in (row.augment, None)
+        and _alike(other, row, fields)
+    ]
+    return min(
+        found,
+        key=lambda other: (other.table != row.table, other.metric != row.metric, TABLES.index(other.table)),
+    )
+
+
+def find_steps(row: Row) -> tuple[int, tuple[str, ...]]:
+    """Return a row's steps, those of the same run elsewhere, or for a supervised row an estimate, and say so.
+
+    estimate = steps(S4, init, labels) · steps(policy, 100 %) / steps(S4, 100 %), not below 5,625: Table 2
+    gives the ratio (ImageNet's for ImageNet++), Table 3 the rest; all its 100 % values are Table 2's.
+    """
+    same = [other.steps for other in _same_runs(row) if other.steps is not None]
+    if row.steps is not None or same:
+        return row.steps or same[0], ()
+    like = row._replace(init="imagenet" if row.init == "imagenet_pp" else row.init, labels="100%")
+    long, _ = find_steps(row._replace(augment="S4"))
+    part, _ = find_steps(like)
+    whole, _ = find_steps(like._replace(augment="S4"))
+    steps = max(SHORTEST_STEPS, round(long * part / whole))
+    return steps, (f"teacher.steps: S4's {long} times {part}/{whole}, at least {SHORTEST_STEPS}",)
+
+
+def find_alpha(row: Row) -> tuple[float, tuple[str, ...]]:
+    """Return a row's alpha, that of the same run elsewhere, or that of the student from the teacher."""
+    if row.alpha is not None:
+        return row.alpha, ()
+    same = [other.alpha for other in _same_runs(row) if other.alpha is not None]
+    if same:
+        return same[0], ()
+    alpha, assumed = find_alpha(row._replace(student_init="teacher"))
+    return alpha, (*assumed, "alpha: as of the student that starts from the teacher")
+
+
+def _same_runs(row: Row) -> Iterable[Row]:
+    """Return the tables' rows of the same run; a figure's differ in alpha and steps."""
+    return (other for other in ROWS if other.table.isdigit() and _alike(other, row, _RUN))
+
+
+def _alike(one: Row, other: Row, fields: Iterable[str]) -> bool:
+    return all(getattr(one, field) == getattr(other, field) for field in fields)

@@ -1,0 +1,52 @@
+"""One number of the paper with what it was measured on (Paper: Tables 2 to 14, Figures 1 to 3, Appendix H).
+
+`line` writes a line of a table as its rows; `selftrain_jax.paper.rows` collects them.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+
+class Row(NamedTuple):
+    """A published number. None: the paper gives none, or it does not apply.
+
+    `unlabeled` is None for supervised training. `loss_norm` and `larger_rate` differ in Figure 2 only:
+    "plain" is self-training without loss normalisation.
+    """
+
+    table: str  # "2" to "14", "figure1" to "figure3"
+    row: int  # from 1, within the table
+    task: Literal["detection", "segmentation"]
+    setup: str
+    backbone: str
+    augment: str | None  # S1 to S4; None: SpineNet's own baseline
+    init: str  # rand | imagenet | imagenet_pp | simclr
+    labels: str  # share of COCO's train, "20%"; split of VOC 2012
+    unlabeled: str | None
+    student_init: str | None  # teacher | rand
+    image_size_px: int
+    steps: int | None
+    alpha: float | None
+    joint_weight: float | None
+    metric: str
+    value: float | None  # None: the training diverged
+    note: str | None
+    loss_norm: Literal["ema", "plain"] = "ema"
+    larger_rate: bool = False
+
+    @property
+    def labels_percent(self) -> float:
+        """Share of train that is labelled; detection only."""
+        return float(self.labels.removesuffix("%"))
+
+
+def line(table: str, setup: str, **fields: Any) -> list[Row]:
+    """Return a line of a table as rows: a list holds one entry for each row, anything else holds for all.
+
+    `row` stays 0; the table numbers its rows when it is put together.
+    """
+    columns = {name: value for name, value in fields.items() if isinstance(value, list)}
+    constants = {name: value for name, value in fields.items() if name not in columns}
+    blank: dict[str, Any] = dict.fromkeys(Row._fields[:-2])
+    common = blank | {"table": table, "row": 0, "setup": setup} | constants
+    entries = zip(*columns.values(), strict=True) if columns else [()]
+    return [Row(**common | dict(zip(columns, entry, strict=True))) for entry in entries]

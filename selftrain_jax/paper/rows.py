@@ -1,0 +1,91 @@
+"""Look the paper's numbers up: `rows("3")`, `find_row("3", 5)`, `format_table("3")`.
+
+`python -m selftrain_jax.paper` prints every table; the run behind a row is in `selftrain_jax.paper.recipe`.
+"""
+
+import itertools
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.paper.coco_tables import COCO_TABLES
+from selftrain_jax.paper.figures import FIGURES
+from selftrain_jax.paper.row import Row
+from selftrain_jax.paper.voc_tables import VOC_TABLES
+
+# What a table's columns are; its lines are the setups.
+_COLUMNS = {"3": "labels", "5": "metric", "6": "metric", "figure2": "alpha", "figure3": "labels"}
+
+
+def _numbered() -> tuple[Row, ...]:
+    """Return all rows, tables in the paper's order, numbered from 1 in each."""
+    tables = sorted([*COCO_TABLES, *VOC_TABLES], key=lambda row: int(row.table)) + FIGURES
+    groups = itertools.groupby(tables, key=lambda row: row.table)
+    return tuple(row._replace(row=k) for _, group in groups for k, row in enumerate(group, 1))
+
+
+ROWS = _numbered()
+TABLES = tuple(dict.fromkeys(row.table for row in ROWS))
+
+
+def rows(table: str | int | None = None) -> tuple[Row, ...]:
+    """Return the rows of a table (2 to 14, "figure1" to "figure3"), or of all.
+
+    Raises:
+      InputError: no such table.
+    """
+    if table is None:
+        return ROWS
+    found = tuple(row for row in ROWS if row.table == str(table))
+    if not found:
+        raise InputError(f"table={table} of the paper is not one of {', '.join(TABLES)}")
+    return found
+
+
+def find_row(table: str | int, row: int) -> Row:
+    """Return a row of a table, counted from 1.
+
+    Raises:
+      InputError: no such table or row.
+    """
+    found = rows(table)
+    if not 1 <= row <= len(found):
+        raise InputError(
+            f"table={table} has the rows 1 to {len(found)}, not row={row}; python -m selftrain_jax.paper "
+            f"{table} prints them"
+        )
+    return found[row - 1]
+
+
+def format_table(table: str | int) -> str:
+    """Return a table as text: a line for each setup, each number with its row in brackets.
+
+    Raises:
+      InputError: no such table.
+    """
+    found = rows(table)
+    column = _COLUMNS.get(found[0].table, "augment")
+    heads = list(dict.fromkeys(str(getattr(row, column)) for row in found))
+    lines: dict[str, dict[str, str]] = {}
+    for row in found:
+        lines.setdefault(_line_name(row, column, found), {})[str(getattr(row, column))] = _cell(row)
+    grid = [
+        ["", *heads],
+        *([name, *(cells.get(head, "") for head in heads)] for name, cells in lines.items()),
+    ]
+    widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in grid
+    )
+
+
+def _line_name(row: Row, column: str, found: tuple[Row, ...]) -> str:
+    """Name a line by its setup and by whatever else sets it apart from lines of the same setup."""
+    same = [other for other in found if other.setup == row.setup]
+    fields = [name for name in ("init", "steps", "labels") if name != column]
+    alike = [other for other in same if getattr(other, column) == getattr(row, column)]
+    apart = [str(getattr(row, name)) for name in fields if len({getattr(o, name) for o in alike}) > 1]
+    return ", ".join([row.setup, *apart])
+
+
+def _cell(row: Row) -> str:
+    return f"{'NaN' if row.value is None else row.value} [{row.row}]"
