@@ -1,22 +1,28 @@
-r"""RetinaNet on COCO by the paper's recipe, its control factors as arguments (Paper: Tables 2, 3, 12).
+r"""RetinaNet on COCO by the paper's recipe, its control factors as arguments (Paper: Tables 2 to 4, 12, 13).
 
 python -m selftrain_jax.main --workdir=runs/coco \\
-  --config=configs/coco_retinanet.py:backbone=resnet50,aug=s4,labels=100,unlabeled=imagenet,alpha=1.0,init=teacher
+  --config=configs/coco_retinanet.py:backbone=efficientnet_b7,aug=s4,labels=100,unlabeled=imagenet,alpha=1.0
 
 Needs TFDS's coco/2017 and, for the unlabelled images, imagenet2012 or open_images_v4, prepared as
 array_record files; without them the command says how. 640 px, batch 256 (student 512): a TPU slice
 or several GPUs. No run of this config was made on the machine that it was written on.
+
+Backbones: resnet18 to 152, efficientnet_b0 to b8 and l2, efficientnet_lite0 to 2. All share the paper's
+settings; an EfficientNet keeps its own swish (Lite: relu6), batch normalisation (0.99, 1e-3) and drop-connect
+(0.2) under a relu FPN and heads. SpineNet has another recipe: configs/coco_spinenet.py.
 """
 
 from ml_collections import ConfigDict
 
 from configs import common
 
-UNLABELED = {"imagenet": "imagenet2012", "openimages": "open_images_v4", "remainder": ""}
-
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read backbone, aug, labels (percent), unlabeled, alpha, init (of the student), fold and seed."""
+    """Read backbone, aug, labels (percent), unlabeled, alpha, init (of the student), fold and seed.
+
+    Raises:
+      ValueError: an argument or one of its values does not exist.
+    """
     chosen = common.parse_arguments(
         arguments,
         backbone="resnet50",
@@ -28,15 +34,12 @@ def get_config(arguments: str | None = None) -> ConfigDict:
         fold=0,
         seed=0,
     )
-    if chosen["unlabeled"] not in UNLABELED:
-        raise ValueError(f"unlabeled={chosen['unlabeled']!r} is not one of {', '.join(UNLABELED)}")
+    if chosen["backbone"].startswith("spinenet"):
+        size = chosen["backbone"].removeprefix("spinenet")
+        raise ValueError(f"SpineNet has its own config: use configs/coco_spinenet.py:size={size}")
     config = common.get_config()
     config.name, config.seed = "coco_retinanet", chosen["seed"]
-    config.data.update(kind="tfds", tfds="coco/2017", train="train", val="validation", test="validation")
-    config.data.update(label_percent=chosen["labels"], label_fold=chosen["fold"])
-    config.data.bad_boxes = "drop"
-    dataset = UNLABELED[chosen["unlabeled"]]
-    config.unlabeled.update(kind="tfds" if dataset else "remainder", tfds=dataset, split="train")
+    common.set_coco(config, chosen)
     config.model.backbone = chosen["backbone"]
     config.augment.policy = chosen["aug"]
     if chosen["backbone"] == "resnet101":  # Paper: Table 12's caption

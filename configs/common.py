@@ -4,8 +4,11 @@ A config file calls `get_config()` here and changes what it needs; nothing else 
 """
 
 import difflib
+from collections.abc import Iterable
 
 from ml_collections import ConfigDict
+
+UNLABELED = {"imagenet": "imagenet2012", "openimages": "open_images_v4", "remainder": ""}
 
 
 def get_config() -> ConfigDict:
@@ -34,7 +37,8 @@ def get_config() -> ConfigDict:
             ),
             # Where unlabelled images come from.
             unlabeled=dict(
-                kind="remainder",  # remainder (of train) | folder | builtin | coco | voc | tfds
+                # remainder (of train) | folder | builtin | coco | voc | tfds | none: a supervised run
+                kind="remainder",
                 dir="",
                 images="",
                 annotations="",
@@ -53,16 +57,21 @@ def get_config() -> ConfigDict:
                 reference_size_px=0,  # >0: pixel constants shrink with the image; 0: official constants
             ),
             model=dict(
-                backbone="resnet50",  # resnet18 | 34 | 50 | 101 | 152
-                width_factor=1.0,
+                # resnet18|34|50|101|152, efficientnet_b0..b8|l2|lite0..lite2, spinenet49s|49|96|143|190
+                backbone="resnet50",
+                neck="",  # fpn | nas_fpn; empty: the backbone's own, fpn, for SpineNet none
+                width_factor=1.0,  # of a ResNet
                 min_level=3,
                 max_level=7,
-                fpn_channels=256,
-                head_channels=256,
-                head_convs=4,
-                activation="relu",
-                bn_momentum=0.997,
+                fpn_channels=256,  # of either neck
+                nas_fpn_repeats=5,
+                head_channels=0,  # 0: the backbone's own, 256; SpineNet by size
+                head_convs=0,  # 0: the backbone's own, 4; SpineNet by size
+                activation="relu",  # of all but an EfficientNet backbone
+                bn_momentum=0.997,  # of all but an EfficientNet backbone; so is epsilon
                 bn_epsilon=1e-4,
+                backbone_bn_momentum=0.0,  # 0: the backbone's own, EfficientNet 0.99, else bn_momentum
+                drop_connect_rate=-1.0,  # -1: the backbone's own
                 dtype="bfloat16",  # of activations; variables are float32
                 anchor_size=4.0,
             ),
@@ -82,13 +91,42 @@ def get_config() -> ConfigDict:
                 clip_norm=0.0,  # 0: off
                 accumulation=1,  # microbatches a step
                 ema_decay=0.0,  # 0: no average of the weights is kept
+                schedule="cosine",  # cosine | step, after the warm-up
+                drop_fracs=(0.94, 0.98),  # step: shares of a stage's steps where the rate falls to a tenth
                 warmup_steps=1000,
                 warmup_start_frac=0.01,  # of the peak learning rate: 0.0032 of 0.32
             ),
-            # init: rand, teacher (for the student), or the folder of a checkpoint.
-            teacher=dict(steps=45_000, batch_size=256, learning_rate=0.32, init="rand"),
-            # The control has the student's steps, batch and learning rate.
-            student=dict(steps=45_000, batch_size=512, learning_rate=0.32, init="teacher", control=True),
+            # Weights to start from, each in BACKBONE-imagenet, -imagenet_pp, -simclr (--job=import_weights).
+            pretrained=dict(dir="pretrained"),
+            import_weights=dict(
+                source="",  # file; TensorFlow: the checkpoint's prefix or its folder
+                network="",  # as model.backbone; a released detector: as in pretrain/tf_names.py
+                kind="",  # tf | timm | torchvision | simclr | lite | detector
+                ema=False,  # TensorFlow: the averages instead of the raw variables
+                input_rule="auto",  # what it was trained on: auto | imagenet | unit | half | lite
+                fold=True,  # make the stem expect this package's input
+            ),
+            # init: rand, imagenet, imagenet_pp, simclr, a checkpoint's folder, or teacher (for the student).
+            # policy: as augment.policy, for this stage alone; empty: augment.policy.
+            teacher=dict(steps=45_000, batch_size=256, learning_rate=0.32, init="rand", policy=""),
+            # The control has the student's steps, batch, learning rate and policy.
+            student=dict(
+                steps=45_000, batch_size=512, learning_rate=0.32, init="teacher", policy="", control=True
+            ),
+            # Joint training, Paper: Table 7: weight * classification loss by the same backbone.
+            joint=dict(
+                weight=0.0,  # 0: off; the paper's 0.5, with self-training 0.2
+                stage="both",  # teacher | student (and the control) | both
+                kind="auto",  # folder (DIR/SPLIT/<class>/*.jpg) | tfds | auto: folder where dir is given
+                dir="",
+                tfds="imagenet2012",
+                split="train",
+                size_px=224,
+                batch_size=256,
+                label_smoothing=0.1,
+                augment="none",  # none | randaugment, after a random window and a flip
+                min_area_frac=0.08,
+            ),
             selftrain=dict(alpha=1.0, loss_norm="ema", decay=0.9997),  # loss_norm: ema | plain
             pseudo=dict(
                 score_floor=0.05,  # kept in the records
@@ -109,19 +147,41 @@ def get_config() -> ConfigDict:
     )
 
 
+def set_coco(config: ConfigDict, chosen: dict) -> None:
+    """Read COCO 2017 by the arguments labels (percent), fold and unlabeled.
+
+    Raises:
+      ValueError: unlabeled is none of `UNLABELED`.
+    """
+    check_choice("unlabeled", chosen["unlabeled"], UNLABELED)
+    config.data.update(kind="tfds", tfds="coco/2017", train="train", val="validation", test="validation")
+    config.data.update(label_percent=chosen["labels"], label_fold=chosen["fold"], bad_boxes="drop")
+    dataset = UNLABELED[chosen["unlabeled"]]
+    config.unlabeled.update(kind="tfds" if dataset else "remainder", tfds=dataset, split="train")
+
+
+def check_choice(axis: str, value: str, known: Iterable[str]) -> None:
+    """Refuse a value of a config argument that does not exist. Raises: ValueError listing those that do."""
+    if value not in (names := list(known)):
+        raise ValueError(f"config argument {axis}={value!r} is not one of {', '.join(names)}")
+
+
 def parse_arguments(text: str | None, **defaults: object) -> dict:
     """Read `axis=value,axis=value` of `--config=FILE.py:...` into the types of `defaults`.
 
     Raises:
-      ValueError: an unknown axis (the nearest is named) or a value of another type.
+      ValueError: an unknown axis (the nearest is named), one given twice, or a value of another type.
     """
-    values = dict(defaults)
+    values, seen = dict(defaults), set()
     for item in filter(None, (text or "").split(",")):
         axis, _, value = item.partition("=")
         if axis not in defaults:
             near = difflib.get_close_matches(axis, defaults, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"config argument {axis!r} is not one of {', '.join(defaults)}{hint}")
+        if axis in seen:
+            raise ValueError(f"config argument {axis!r} is given twice")
+        seen.add(axis)
         kind = type(defaults[axis])
         try:
             values[axis] = kind(value)

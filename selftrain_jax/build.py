@@ -1,51 +1,28 @@
-"""The composition root: the only reader of the config turns it into sources, task and trainer.
+"""The composition root: this and `build_data.py`, the only readers of the config, compose a run from it.
 
-Start at `build_sources` and `build_experiment`; every job begins there.
+Start at `build_experiment` (and at `build_data.build_sources`); every job begins there.
 """
 
 import functools
-import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from selftrain_jax.data.builtin import read_builtin
-from selftrain_jax.data.coco_json import read_coco_json
-from selftrain_jax.data.image_folder import read_image_folder
-from selftrain_jax.data.label_fraction import label_fraction
-from selftrain_jax.data.problems import BadBoxes
-from selftrain_jax.data.source import Source, cached, subset, without_labels
-from selftrain_jax.data.voc_xml import read_voc
+from selftrain_jax.build_data import stage_settings
 from selftrain_jax.detection.nms import HardNMS, SoftNMS
 from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.retinanet import RetinaNet
+from selftrain_jax.models.detector import make_retinanet
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
-from selftrain_jax.train.optimizer import Schedule, momentum_sgd, warmup_cosine
+from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_cosine
 from selftrain_jax.train.sharding import check_batch_size, make_mesh
 from selftrain_jax.train.state import TrainState, create_state
 from selftrain_jax.train.step import TrainStep, jit_train_step, make_train_step
 from selftrain_jax.types import Category, Task
-
-BACKBONE_DEPTHS = {f"resnet{depth}": depth for depth in (18, 34, 50, 101, 152)}
-STAGE_SEEDS = {"teacher": 0, "control": 1, "student": 2}
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Who reads what. `unlabeled_truth` has the labels that the teacher is not shown, if there are any."""
-
-    human: Source
-    unlabeled: Source
-    unlabeled_truth: Source | None
-    val: Source
-    test: Source
 
 
 @dataclass(frozen=True)
@@ -58,106 +35,21 @@ class Experiment:
     new_state: Callable[[], TrainState]
 
 
-def build_sources(config: ConfigDict) -> Sources:
-    """Open the data sets of a run; no image is decoded.
-
-    Raises:
-      InputError: a data set is missing or malformed, or splits disagree about classes.
-    """
-    data = config.data
-    train = open_split(config, data.train)
-    labelled, _ = _split_by_label(config, train)
-    human = subset(train, labelled, f"{train.name}, {data.label_percent:g} % labelled")
-    unlabeled = open_unlabeled(config, train)
-    truth = unlabeled if unlabeled.categories == train.categories else None
-    val, test = open_split(config, data.val), open_split(config, data.test)
-    for other in (val, test):
-        if other.categories != train.categories:
-            raise InputError(
-                f"{other.name} has the classes {_names(other.categories)}, but {train.name} has "
-                f"{_names(train.categories)}; set config.data.classes or mend the annotations"
-            )
-    return Sources(human, without_labels(unlabeled), truth, val, test)
-
-
-def open_split(config: ConfigDict, split: str) -> Source:
-    """Open a labelled split of config.data. Raises: InputError when it is missing or malformed."""
-    data = config.data
-    if data.kind == "builtin":
-        num_images, size_px = data.builtin[split], config.image.size_px
-        return read_builtin(split, num_images=num_images, seed=config.seed, image_size_px=size_px)
-    return _open(data, split, data.classes, data.bad_boxes)
-
-
-def _open(where: ConfigDict, split: str, classes: str, bad_boxes: BadBoxes) -> Source:
-    """Open a split of a data set on disk; `where` is config.data or config.unlabeled."""
-    root, kind = pathlib.Path(where.dir), where.kind
-    if kind == "auto":
-        kind = "voc" if where.dir else "tfds"
-    if kind == "coco":
-        annotations = root / where.annotations.format(split=split)
-        return read_coco_json(annotations, root / where.images.format(split=split), bad_boxes=bad_boxes)
-    if kind == "voc":
-        names = tuple(filter(None, classes.split(","))) or None
-        return read_voc(root, split, names, bad_boxes=bad_boxes)
-    if kind == "tfds":
-        from selftrain_jax.data.tfds_source import read_tfds
-
-        split = {"val": "validation"}.get(split, split)  # as TFDS calls it
-        return read_tfds(where.tfds, split, data_dir=where.dir or None, bad_boxes=bad_boxes)
-    raise InputError(f"kind={kind!r} of a data set is not one of builtin, coco, voc, tfds, auto")
-
-
-def open_unlabeled(config: ConfigDict, train: Source) -> Source:
-    """Open the unlabelled images, with their labels where the data set has them.
-
-    Raises:
-      InputError: there are none.
-    """
-    source, limit = _open_unlabeled(config, train), config.unlabeled.limit
-    return subset(source, range(min(limit, len(source)))) if limit else source
-
-
-def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
-    where = config.unlabeled
-    if where.kind == "remainder":
-        _, remainder = _split_by_label(config, train)
-        if not len(remainder):
-            raise InputError(
-                "config.unlabeled.kind=remainder, but config.data.label_percent=100 leaves no image of "
-                "train without its label; lower label_percent or name another source"
-            )
-        return subset(train, remainder, f"{train.name}, the remainder")
-    if where.kind == "folder":
-        return read_image_folder(pathlib.Path(where.dir))
-    if where.kind == "builtin":
-        num_images, size_px = config.data.builtin.unlabeled, config.image.size_px
-        return read_builtin("unlabeled", num_images=num_images, seed=config.seed, image_size_px=size_px)
-    if where.kind == "tfds":
-        from selftrain_jax.data.tfds_source import read_tfds
-
-        return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
-    return _open(where, where.split, config.data.classes, config.data.bad_boxes)
-
-
-def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of train's images that keep their labels, and of the others."""
-    data = config.data
-    return label_fraction(len(train), data.label_percent, seed=config.seed, fold=data.label_fold)
-
-
-def _names(categories: tuple[Category, ...]) -> str:
-    names = [category.name for category in categories]
-    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-
-
-def build_experiment(config: ConfigDict, categories: tuple[Category, ...]) -> Experiment:
+def build_experiment(
+    config: ConfigDict, categories: tuple[Category, ...], num_joint_classes: int = 0
+) -> Experiment:
     """Compose network, losses, optimizer and devices; nothing is computed yet.
+
+    With joint training (`num_joint_classes`) the backbone also classifies whole images.
 
     Raises:
       InputError: a value that does not exist or does not fit.
     """
     task, mesh = build_task(config, categories), make_mesh()
+    if num_joint_classes:
+        from selftrain_jax.build_classification import build_joint_task
+
+        task = build_joint_task(config, task, num_joint_classes)
     optimizer = config.optimizer
     tx = momentum_sgd(
         momentum=optimizer.momentum,
@@ -186,8 +78,8 @@ def build_experiment(config: ConfigDict, categories: tuple[Category, ...]) -> Ex
 
 def batch_sizes(config: ConfigDict) -> dict[str, int]:
     """Return every batch size that the devices must divide, by its config key."""
-    keys = ("teacher.batch_size", "student.batch_size", "eval.batch_size")
-    return {key: config[key.split(".")[0]].batch_size for key in keys}
+    groups = ["teacher", "student", "eval", *(["joint"] if config.joint.weight else [])]
+    return {f"{group}.batch_size": config[group].batch_size for group in groups}
 
 
 def build_normalizer(config: ConfigDict) -> LossNormalizer:
@@ -201,14 +93,20 @@ def build_normalizer(config: ConfigDict) -> LossNormalizer:
 
 
 def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
-    """Return RetinaNet's init, loss and predict for these classes."""
+    """Return RetinaNet's init, loss and predict for these classes.
+
+    Raises:
+      InputError: config.model names a network that does not exist or values that do not go together.
+    """
     fields = config.model.to_dict()
-    backbone, anchor_size = fields.pop("backbone"), fields.pop("anchor_size")
-    if backbone not in BACKBONE_DEPTHS:
-        raise InputError(f"config.model.backbone={backbone!r} is not one of {', '.join(BACKBONE_DEPTHS)}")
+    anchor_size = fields.pop("anchor_size")
     num_classes = max(category.id for category in categories) + 1
+    try:
+        model = make_retinanet(num_classes=num_classes, **fields)
+    except InputError as error:
+        raise InputError(f"config.model: {error}") from None
     return make_detection_task(
-        model=RetinaNet(num_classes=num_classes, depth=BACKBONE_DEPTHS[backbone], **fields),
+        model=model,
         image_size_px=config.image.size_px,
         anchor_size=anchor_size,
         postprocess=_postprocess(config.postprocess),
@@ -229,55 +127,17 @@ def _postprocess(settings: ConfigDict) -> Postprocess:
 
 
 def build_schedule(config: ConfigDict, stage: str) -> tuple[Schedule, int]:
-    """Return a stage's learning rate by step, and its number of steps; the control has the student's."""
+    """Return a stage's learning rate by step, and its number of steps; the control has the student's.
+
+    Raises:
+      InputError: the schedule does not exist, or warm-up and drops do not fit into the steps.
+    """
     settings, optimizer = stage_settings(config, stage), config.optimizer
-    peak = settings.learning_rate
-    schedule = warmup_cosine(peak, peak * optimizer.warmup_start_frac, optimizer.warmup_steps, settings.steps)
-    return schedule, settings.steps
-
-
-def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:
-    """Return `config.teacher` or, for student and control, `config.student`."""
-    return config.teacher if stage == "teacher" else config.student
-
-
-def build_augment(config: ConfigDict, policy: str | None = None) -> Callable[..., Any]:
-    """Return the augmentation of training images (S1 to S4)."""
-    from selftrain_jax.augment.policies import augment_policy
-
-    augment = config.augment
-    return augment_policy(
-        policy or augment.policy,
-        output_size_px=config.image.size_px,
-        magnitude=augment.magnitude,
-        num_layers=augment.num_layers,
-        jitter=(augment.jitter_min, augment.jitter_max) if augment.jitter_max else None,
-        reference_size_px=augment.reference_size_px or None,
-        flip_frac=augment.flip_frac,
-    )
-
-
-def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source | None) -> Callable:
-    """Return the stage's stream of batches: all human, or half human and half pseudo."""
-    from selftrain_jax.data.pipeline import make_batches
-    from selftrain_jax.selftrain.mixing import mix_batches
-
-    batch_size = stage_settings(config, stage).batch_size
-    if pseudo is not None and batch_size % 2:
-        raise InputError(
-            f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
-        )
-    make = functools.partial(
-        make_batches,
-        augment=build_augment(config),
-        max_boxes=config.image.max_boxes,
-        max_bad_images=config.data.max_bad_images,
-    )
-    human = cached(human, config.data.cache_mib)
-    seed = 1000 * config.seed + STAGE_SEEDS[stage]
-    if pseudo is None:
-        return make(human, batch_size=batch_size, seed=seed)
-    human_half = make(human, batch_size=batch_size // 2, seed=seed)
-    pseudo = cached(pseudo, config.data.cache_mib)
-    pseudo_half = make(pseudo, batch_size=batch_size // 2, seed=seed + 500, is_pseudo=True)
-    return mix_batches(human_half, pseudo_half)
+    peak, num_steps = settings.learning_rate, settings.steps
+    warmup = (peak, peak * optimizer.warmup_start_frac, optimizer.warmup_steps)
+    if optimizer.schedule == "cosine":
+        return warmup_cosine(*warmup, num_steps), num_steps
+    if optimizer.schedule == "step":
+        drop_steps = [round(frac * num_steps) for frac in optimizer.drop_fracs]
+        return step_decay(*warmup, drop_steps), num_steps
+    raise InputError(f"config.optimizer.schedule={optimizer.schedule!r} is not one of cosine, step")

@@ -7,6 +7,7 @@ import difflib
 import errno
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,8 @@ JOBS = {
     "pseudo_label": "the teacher's labels for the unlabelled images",
     "evaluate": "one stage on the test split, --stage=...",
     "predict": "boxes for --config.predict.input=FOLDER: COCO-format JSON and drawn pictures",
+    "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
+    "import_weights": "a published weight file becomes a checkpoint to start from, with a card",
     "report": "report.html from what is in the work folder",
     "doctor": "check the data set before training",
 }
@@ -115,9 +118,13 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _last_words(error: Exception) -> str:
-    """Return what went wrong without the loader's traceback."""
+    """Return what went wrong without the loader's traceback, whose last line is `module.Type: message`."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip("^~ ") and "--help" not in line]
-    return " ".join(lines[-2:]) if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    if "Traceback" not in str(error):
+        return " ".join(lines[-2:])
+    return re.sub(r"^[\w.]*(Error|Exception): ", "", lines[-1])
 
 
 def _complain(error: object) -> int:

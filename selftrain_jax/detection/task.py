@@ -13,7 +13,7 @@ from selftrain_jax.detection.matching import match_anchors
 from selftrain_jax.detection.postprocess import DEFAULT_POSTPROCESS, Postprocess, select_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import RetinaNet
-from selftrain_jax.types import Batch, Detections, LossTerms, Task, Variables
+from selftrain_jax.types import Batch, BoxTargets, Detections, LossTerms, Task, Variables
 
 
 def make_detection_task(
@@ -31,7 +31,8 @@ def make_detection_task(
 ) -> Task:
     """Close init, loss and predict over a model, its anchors and the loss's constants.
 
-    The loss of a source is class loss + box_weight · box loss, without weight decay.
+    The loss of a source is class loss + box_weight · box loss, without weight decay. Its key decides only
+    which branches the network drops.
 
     Raises:
         InputError: the image size does not fit the pyramid, or the model has another number of anchors.
@@ -50,9 +51,10 @@ def make_detection_task(
         return dict(model.init(rng, jnp.zeros((1, image_size_px, image_size_px, 3)), train=False))
 
     def loss(variables: Variables, batch: Batch, rng: PRNGKeyArray) -> tuple[LossTerms, Variables]:
-        del rng  # this network draws nothing
-        (logits, outputs), updates = model.apply(variables, batch.images, train=True, mutable=["batch_stats"])
-        targets = match_anchors(jnp.asarray(anchors), batch.targets)
+        (logits, outputs), updates = model.apply(
+            variables, batch.images, train=True, mutable=["batch_stats"], rngs={"drop": rng}
+        )
+        targets = match_anchors(jnp.asarray(anchors), cast(BoxTargets, batch.targets))
         class_losses = focal_loss(logits, targets.classes, alpha=focal_alpha, gamma=focal_gamma)
         box_losses = box_loss(outputs, targets.boxes, delta=huber_delta)
         human, pseudo = (

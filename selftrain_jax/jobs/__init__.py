@@ -24,11 +24,19 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str =
         from selftrain_jax.jobs.report import run_report
 
         return run_report(config, workdir)
+    if job == "import_weights":
+        from selftrain_jax.jobs.import_weights import run_import_weights
+
+        return run_import_weights(config, workdir)
     claim_workdir(workdir, config)
     if job == "predict":
         from selftrain_jax.jobs.predict import run_predict
 
         return run_predict(config, workdir)
+    if job == "pretrain":
+        from selftrain_jax.jobs.pretrain import run_pretrain
+
+        return run_pretrain(config, workdir)
     from selftrain_jax.jobs import selftrain
 
     run = selftrain.open_run(config, workdir)

@@ -6,7 +6,7 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build import open_split, open_unlabeled
+from selftrain_jax.build_data import open_split, open_unlabeled
 from selftrain_jax.data import coco_json, voc_xml
 from selftrain_jax.data.doctor import examine
 from selftrain_jax.data.doctor_report import format_diagnosis, write_doctor_report
@@ -51,7 +51,8 @@ def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
 
 def _unlabelled(config: ConfigDict, labelled: dict[str, Source | None]) -> Source | None:
     train = labelled[config.data.train]
-    if train is None or (config.unlabeled.kind == "remainder" and config.data.label_percent == 100):
+    kind = config.unlabeled.kind
+    if train is None or kind == "none" or (kind == "remainder" and config.data.label_percent == 100):
         return None
     return open_unlabeled(config, train)
 

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from selftrain_jax.build import build_experiment
+from selftrain_jax.classification.joint import detector_part
 from selftrain_jax.data.coco_export import to_coco_results
 from selftrain_jax.data.image_folder import read_image_folder
 from selftrain_jax.data.source import Source
@@ -15,7 +16,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.inference import build_detector, detect
 from selftrain_jax.report.draw import class_color, draw_boxes
 from selftrain_jax.selftrain.manifest import read_json, write_json
-from selftrain_jax.train.checkpoint import restore_variables
+from selftrain_jax.train.checkpoint import restore_whole
+from selftrain_jax.train.named_arrays import check_names, shapes_by_name
 from selftrain_jax.types import Category, Example
 
 
@@ -37,7 +39,8 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     experiment = build_experiment(config, categories)
     template = jax.eval_shape(experiment.task.init, jax.random.key(0))
     checkpoint = pathlib.Path(settings.checkpoint) if settings.checkpoint else newest_stage(workdir)
-    variables = restore_variables(checkpoint, config.eval.checkpoint, template)
+    variables = detector_part(restore_whole(checkpoint, config.eval.checkpoint))
+    check_names(shapes_by_name(variables), shapes_by_name(template), checkpoint)
     found = list(detect(build_detector(config, experiment), variables, source))
     (output / "drawn").mkdir(parents=True, exist_ok=True)
     write_json(output / "predictions.json", to_coco(source, found, categories))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from selftrain_jax.augment.resize import MEAN_RGB, STDDEV_RGB
-from selftrain_jax.build import Sources, build_augment, build_sources
+from selftrain_jax.build_data import Sources, build_augment, build_sources
 from selftrain_jax.data.source import Source
 from selftrain_jax.report.page import ReportImages, write_report
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels

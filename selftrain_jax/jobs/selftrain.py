@@ -10,28 +10,23 @@ from dataclasses import dataclass
 import jax
 from ml_collections import ConfigDict
 
-from selftrain_jax.build import (
-    Experiment,
-    Sources,
-    build_batches,
-    build_experiment,
-    build_schedule,
-    build_sources,
-    stage_settings,
-)
+from selftrain_jax.build import Experiment, build_experiment, build_schedule
+from selftrain_jax.build_classification import build_joint_batches, open_joint_source
+from selftrain_jax.build_data import Sources, build_batches, build_sources, stage_settings
 from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.inference import Detector, bind_variables, build_detector, evaluate_source
 from selftrain_jax.jobs.workdir import versions
+from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
 from selftrain_jax.selftrain.manifest import read_json, write_json
 from selftrain_jax.selftrain.pseudo_checks import check_pseudo_labels
 from selftrain_jax.selftrain.pseudo_labels import write_pseudo_labels
 from selftrain_jax.selftrain.pseudo_quality import QUALITY_FILE, write_quality
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
-from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, training_secs
+from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, restore_whole, training_secs
 from selftrain_jax.train.loop import train
-from selftrain_jax.train.state import with_variables
+from selftrain_jax.train.state import TrainState, with_variables
 from selftrain_jax.types import Variables
 
 EVALUATION_FILE = "evaluation.json"
@@ -45,6 +40,7 @@ class Run:
     config: ConfigDict
     workdir: pathlib.Path
     sources: Sources
+    joint: Source | None  # the second stream of joint training
     experiment: Experiment
     detector: Detector
 
@@ -56,23 +52,30 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
       InputError: data or config do not fit.
     """
     sources = build_sources(config)
+    joint = open_joint_source(config) if config.joint.weight else None
     categories = sources.human.categories
-    experiment = build_experiment(config, categories)
+    experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
     write_json(workdir / "categories.json", [category._asdict() for category in categories])
     if not (workdir / "ground_truth.json").exists():
         write_coco_json(sources.test, workdir / "ground_truth.json")
-    return Run(config, workdir, sources, experiment, build_detector(config, experiment))
+    return Run(config, workdir, sources, joint, experiment, build_detector(config, experiment))
 
 
 def run_all(run: Run) -> None:
-    """Train the teacher, label, train control and student, sum up, write the report."""
+    """Train the teacher, label, train control and student, sum up, write the report.
+
+    A supervised run (config.unlabeled.kind=none) has no labels and no student.
+    """
     from selftrain_jax.jobs.report import run_report
     from selftrain_jax.jobs.summary import write_summary
 
     train_stage(run, "teacher")
-    label_stage(run)
-    for stage in ("control", "student") if run.config.student.control else ("student",):
-        train_stage(run, stage)
+    if run.sources.unlabeled is not None:
+        label_stage(run)
+    if run.config.student.control:
+        train_stage(run, "control")
+    if run.sources.unlabeled is not None:
+        train_stage(run, "student")
     print(write_summary(run.workdir, run.config))
     run_report(run.config, run.workdir)
 
@@ -89,13 +92,13 @@ def train_stage(run: Run, stage: str) -> None:
     config, sources = run.config, run.sources
     pseudo = _pseudo_source(run) if stage == "student" else None
     schedule, num_steps = build_schedule(config, stage)
-    state, variables = run.experiment.new_state(), initial_variables(run, stage)
+    batches = build_batches(config, stage, sources.human, pseudo)
     train(
         name=stage,
         train_step=run.experiment.train_step,
-        state=state if variables is None else with_variables(state, variables),
+        state=initial_state(run, stage),
         schedule=schedule,
-        batches=build_batches(config, stage, sources.human, pseudo),
+        batches=build_joint_batches(config, stage, batches, run.joint) if run.joint else batches,
         num_steps=num_steps,
         directory=directory,
         mesh=run.experiment.mesh,
@@ -137,6 +140,8 @@ def label_stage(run: Run) -> None:
       InputError: the teacher is not trained, or the folder holds another teacher's labels.
     """
     config, directory = run.config, run.workdir / PSEUDO_FOLDER
+    if run.sources.unlabeled is None:
+        raise InputError("config.unlabeled.kind=none: this is a supervised run, there is nothing to label")
     variables = restore_teacher(run)
     step = find_step(run.workdir / "teacher", config.eval.checkpoint)
     manifest = write_pseudo_labels(
@@ -166,20 +171,27 @@ def label_stage(run: Run) -> None:
     )
 
 
-def initial_variables(run: Run, stage: str) -> Variables | None:
-    """Return what a stage starts from: config.*.init is rand, teacher, or the folder of a checkpoint.
+def initial_state(run: Run, stage: str) -> TrainState:
+    """Return what a stage starts from: config.*.init is rand, teacher, a mode of `init_modes` or a folder.
 
-    The control goes on from the teacher whatever the student starts from.
+    The control goes on from the teacher whatever the student starts from. Says what stays random.
 
     Raises:
-      InputError: there is no such checkpoint, or it is of another network.
+      InputError: there are no such weights, or they are of another network.
     """
-    init = "teacher" if stage == "control" else stage_settings(run.config, stage).init
-    if init == "rand":
-        return None
+    config, state = run.config, run.experiment.new_state()
+    init = "teacher" if stage == "control" else stage_settings(config, stage).init
     if init == "teacher":
-        return restore_teacher(run)
-    return restore_variables(init, "last", jax.eval_shape(run.experiment.task.init, jax.random.key(0)))
+        return with_variables(state, restore_teacher(run))
+    load = functools.partial(
+        load_mode,
+        backbone=config.model.backbone,
+        pretrained_dir=config.pretrained.dir,
+        restore=functools.partial(restore_whole, which="last"),
+    )
+    variables, report = init_variables(init, state.variables, state.variables, load)
+    print(f"{stage}: {format_init(report)}")
+    return with_variables(state, variables)
 
 
 def restore_teacher(run: Run) -> Variables:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from selftrain_jax.build import build_augment, build_schedule, build_task
+from selftrain_jax.build import build_schedule, build_task
+from selftrain_jax.build_data import build_augment, stage_settings
 from selftrain_jax.data.coco_categories import COCO_CATEGORIES
 from selftrain_jax.types import Batch, BoxTargets, Category
 
@@ -17,6 +18,9 @@ CASES = [
     ("own_data", "kind=voc,size=256", DIGITS[:2]),
     *(("coco_retinanet", f"backbone=resnet{d},aug=s{a},init=rand", None) for d, a in
       ((18, 1), (34, 2), (50, 3), (101, 4), (152, 4))),
+    *(("coco_retinanet", f"backbone=efficientnet_{v},aug=s4", None) for v in ("b0", "b7", "lite0")),
+    *(("coco_spinenet", f"size={s},settings=paper", None) for s in ("49s", "49", "96", "143", "190")),
+    ("coco_spinenet", "size=143,settings=released", None),
 ]  # fmt: skip
 
 
@@ -25,8 +29,8 @@ CASES = [
 def test_config_builds_abstractly(name: str, arguments: str | None, categories: tuple | None) -> None:
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
     task = build_task(config, categories or tuple(COCO_CATEGORIES))
-    build_augment(config)
     for stage in ("teacher", "student"):
+        build_augment(config, stage_settings(config, stage).policy)
         schedule, num_steps = build_schedule(config, stage)
         assert schedule(num_steps - 1) < schedule(config.optimizer.warmup_steps)
     size, slots = config.image.size_px, config.image.max_boxes
@@ -65,3 +69,10 @@ def test_paper_defaults_are_the_papers() -> None:
     assert config.optimizer.warmup_steps == 1000
     assert config.pseudo.threshold == 0.5
     assert config.selftrain.decay == 0.9997
+
+
+def test_spinenet_is_sent_to_its_own_config() -> None:
+    from configs import coco_retinanet
+
+    with pytest.raises(ValueError, match=r"coco_spinenet.py:size=49s"):
+        coco_retinanet.get_config("backbone=spinenet49s")

@@ -8,13 +8,13 @@ import pytest
 from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.retinanet import RetinaNet
+from selftrain_jax.models.detector import make_retinanet
 from selftrain_jax.types import Batch, BoxTargets
 
 SIZE_PX = 32
-MODEL = RetinaNet(
+MODEL = make_retinanet(
+    backbone="resnet18",
     num_classes=4,
-    depth=18,
     width_factor=0.125,
     fpn_channels=8,
     head_channels=8,

@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from configs import own_data
-from selftrain_jax.build import build_augment, build_experiment, build_sources
+from selftrain_jax.build import build_experiment
+from selftrain_jax.build_data import build_augment, build_sources
 from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.errors import InputError

@@ -1,0 +1,179 @@
+"""The part of the config that is about data: sources, augmentation, batches; start at `build_sources`."""
+
+import functools
+import pathlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from selftrain_jax.data.builtin import read_builtin
+from selftrain_jax.data.coco_json import read_coco_json
+from selftrain_jax.data.image_folder import read_image_folder
+from selftrain_jax.data.label_fraction import label_fraction
+from selftrain_jax.data.problems import BadBoxes
+from selftrain_jax.data.source import Source, cached, subset, without_labels
+from selftrain_jax.data.voc_xml import read_voc
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Category
+
+STAGE_SEEDS = {"teacher": 0, "control": 1, "student": 2}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Who reads what.
+
+    `unlabeled` is None in a supervised run. `unlabeled_truth` has the labels that the teacher is not
+    shown, if there are any.
+    """
+
+    human: Source
+    unlabeled: Source | None
+    unlabeled_truth: Source | None
+    val: Source
+    test: Source
+
+
+def build_sources(config: ConfigDict) -> Sources:
+    """Open the data sets of a run; no image is decoded.
+
+    Raises:
+      InputError: a data set is missing or malformed, or splits disagree about classes.
+    """
+    data = config.data
+    train = open_split(config, data.train)
+    labelled, _ = _split_by_label(config, train)
+    human = subset(train, labelled, f"{train.name}, {data.label_percent:g} % labelled")
+    unlabeled, truth = None, None
+    if config.unlabeled.kind != "none":
+        found = open_unlabeled(config, train)
+        unlabeled, truth = without_labels(found), found if found.categories == train.categories else None
+    val, test = open_split(config, data.val), open_split(config, data.test)
+    for other in (val, test):
+        if other.categories != train.categories:
+            raise InputError(
+                f"{other.name} has the classes {_names(other.categories)}, but {train.name} has "
+                f"{_names(train.categories)}; set config.data.classes or mend the annotations"
+            )
+    return Sources(human, unlabeled, truth, val, test)
+
+
+def open_split(config: ConfigDict, split: str) -> Source:
+    """Open a labelled split of config.data. Raises: InputError when it is missing or malformed."""
+    data = config.data
+    if data.kind == "builtin":
+        num_images, size_px = data.builtin[split], config.image.size_px
+        return read_builtin(split, num_images=num_images, seed=config.seed, image_size_px=size_px)
+    return _open(data, split, data.classes, data.bad_boxes)
+
+
+def _open(where: ConfigDict, split: str, classes: str, bad_boxes: BadBoxes) -> Source:
+    """Open a split of a data set on disk; `where` is config.data or config.unlabeled."""
+    root, kind = pathlib.Path(where.dir), where.kind
+    if kind == "auto":
+        kind = "voc" if where.dir else "tfds"
+    if kind == "coco":
+        annotations = root / where.annotations.format(split=split)
+        return read_coco_json(annotations, root / where.images.format(split=split), bad_boxes=bad_boxes)
+    if kind == "voc":
+        names = tuple(filter(None, classes.split(","))) or None
+        return read_voc(root, split, names, bad_boxes=bad_boxes)
+    if kind == "tfds":
+        from selftrain_jax.data.tfds_source import read_tfds
+
+        split = {"val": "validation"}.get(split, split)  # as TFDS calls it
+        return read_tfds(where.tfds, split, data_dir=where.dir or None, bad_boxes=bad_boxes)
+    raise InputError(f"kind={kind!r} of a data set is not one of builtin, coco, voc, tfds, auto")
+
+
+def open_unlabeled(config: ConfigDict, train: Source) -> Source:
+    """Open the unlabelled images, with their labels where the data set has them.
+
+    Raises:
+      InputError: there are none.
+    """
+    source, limit = _open_unlabeled(config, train), config.unlabeled.limit
+    return subset(source, range(min(limit, len(source)))) if limit else source
+
+
+def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
+    where = config.unlabeled
+    if where.kind == "remainder":
+        _, remainder = _split_by_label(config, train)
+        if not len(remainder):
+            raise InputError(
+                "config.unlabeled.kind=remainder, but config.data.label_percent=100 leaves no image of "
+                "train without its label; lower label_percent or name another source"
+            )
+        return subset(train, remainder, f"{train.name}, the remainder")
+    if where.kind == "folder":
+        return read_image_folder(pathlib.Path(where.dir))
+    if where.kind == "builtin":
+        num_images, size_px = config.data.builtin.unlabeled, config.image.size_px
+        return read_builtin("unlabeled", num_images=num_images, seed=config.seed, image_size_px=size_px)
+    if where.kind == "tfds":
+        from selftrain_jax.data.tfds_source import read_tfds
+
+        return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
+    return _open(where, where.split, config.data.classes, config.data.bad_boxes)
+
+
+def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of train's images that keep their labels, and of the others."""
+    data = config.data
+    return label_fraction(len(train), data.label_percent, seed=config.seed, fold=data.label_fold)
+
+
+def _names(categories: tuple[Category, ...]) -> str:
+    names = [category.name for category in categories]
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+
+
+def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:
+    """Return `config.teacher` or, for student and control, `config.student`."""
+    return config.teacher if stage == "teacher" else config.student
+
+
+def build_augment(config: ConfigDict, policy: str = "") -> Callable[..., Any]:
+    """Return the augmentation of training images; "" stands for config.augment.policy."""
+    from selftrain_jax.augment.policies import augment_policy
+
+    augment = config.augment
+    return augment_policy(
+        policy or augment.policy,
+        output_size_px=config.image.size_px,
+        magnitude=augment.magnitude,
+        num_layers=augment.num_layers,
+        jitter=(augment.jitter_min, augment.jitter_max) if augment.jitter_max else None,
+        reference_size_px=augment.reference_size_px or None,
+        flip_frac=augment.flip_frac,
+    )
+
+
+def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source | None) -> Callable:
+    """Return the stage's stream of batches: all human, or half human and half pseudo."""
+    from selftrain_jax.data.pipeline import make_batches
+    from selftrain_jax.selftrain.mixing import mix_batches
+
+    batch_size = stage_settings(config, stage).batch_size
+    if pseudo is not None and batch_size % 2:
+        raise InputError(
+            f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
+        )
+    make = functools.partial(
+        make_batches,
+        augment=build_augment(config, stage_settings(config, stage).policy),
+        max_boxes=config.image.max_boxes,
+        max_bad_images=config.data.max_bad_images,
+    )
+    human = cached(human, config.data.cache_mib)
+    seed = 1000 * config.seed + STAGE_SEEDS[stage]
+    if pseudo is None:
+        return make(human, batch_size=batch_size, seed=seed)
+    human_half = make(human, batch_size=batch_size // 2, seed=seed)
+    pseudo = cached(pseudo, config.data.cache_mib)
+    pseudo_half = make(pseudo, batch_size=batch_size // 2, seed=seed + 500, is_pseudo=True)
+    return mix_batches(human_half, pseudo_half)
