@@ -13,8 +13,10 @@ from configs import common
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read `labels=20` (percent of train that keeps its labels), `aug=s1`, `seed=0`."""
-    chosen = common.parse_arguments(arguments, labels=20.0, aug="s1", seed=0)
+    """Read labels (percent of train that keeps its labels), aug, backbone, init, student_init, seed."""
+    chosen = common.parse_arguments(
+        arguments, labels=20.0, aug="s1", backbone="resnet18", init="rand", student_init="teacher", seed=0
+    )
     config = common.get_config()
     config.name, config.seed = "bccd", chosen["seed"]
     config.data.update(kind="auto", tfds="bccd", classes="RBC,WBC,Platelets", bad_boxes="drop")
@@ -22,9 +24,12 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.image = dict(size_px=256, max_boxes=64)
     config.augment.policy = chosen["aug"]
     config.model.update(
-        backbone="resnet18", width_factor=0.25, max_level=6, fpn_channels=64, head_channels=64, head_convs=1
+        backbone=chosen["backbone"], max_level=6, fpn_channels=64, head_channels=64, head_convs=1
     )
-    config.model.update(bn_momentum=0.9, dtype="float32")
+    config.model.update(bn_momentum=0.9, backbone_bn_momentum=0.9, dtype="float32")
+    if chosen["backbone"] == "resnet18":
+        config.model.width_factor = 0.25
+    common.set_init(config, chosen)
     # Short runs: positives count more and box regression less than in the paper's long ones.
     config.loss.update(focal_alpha=0.5, focal_gamma=0.5, box_weight=10.0)
     config.postprocess.update(pre_nms_top_k=300, max_detections=50)

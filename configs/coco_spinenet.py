@@ -64,7 +64,10 @@ SETTINGS = ("paper", "released")
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read size, settings, labels (percent), unlabeled, alpha (-1: the size's), student's init, fold, seed.
+    """Read size, settings, labels (percent), unlabeled, alpha, init, student_init, fold and seed.
+
+    alpha=-1 is the size's. init is rand or a checkpoint's folder: no weights of SpineNet on ImageNet are
+    published.
 
     Raises:
       ValueError: an argument or one of its values does not exist.
@@ -76,7 +79,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
         labels=100.0,
         unlabeled="openimages",
         alpha=-1.0,
-        init="teacher",
+        init="rand",
+        student_init="teacher",
         fold=0,
         seed=0,
     )
@@ -92,7 +96,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     )
     config.optimizer.clip_norm = 10.0
     config.selftrain.alpha = size.alpha if chosen["alpha"] < 0 else chosen["alpha"]
-    config.student.init = chosen["init"]
+    common.set_init(config, chosen)
     config.eval.every_steps = 5000
     if chosen["settings"] == "paper":
         _set_paper(config, size)

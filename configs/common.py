@@ -160,6 +160,11 @@ def set_coco(config: ConfigDict, chosen: dict) -> None:
     config.unlabeled.update(kind="tfds" if dataset else "remainder", tfds=dataset, split="train")
 
 
+def set_init(config: ConfigDict, chosen: dict) -> None:
+    """Start the teacher and the student from what the arguments init and student_init name."""
+    config.teacher.init, config.student.init = chosen["init"], chosen["student_init"]
+
+
 def check_choice(axis: str, value: str, known: Iterable[str]) -> None:
     """Refuse a value of a config argument that does not exist. Raises: ValueError listing those that do."""
     if value not in (names := list(known)):

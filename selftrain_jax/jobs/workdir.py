@@ -14,7 +14,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import read_json, write_json
 
 CONFIG_FILE = "config.json"
-FREE_KEYS = ("predict", "log", "import_weights")  # may change between calls: they do not touch what is trained
+FREE_KEYS = ("predict", "log", "import_weights")  # may change between calls: training does not read them
 PACKAGES = (
     "jax",
     "flax",

@@ -59,7 +59,9 @@ def test_released_settings_are_the_authors_files(size, jitter, epsilon):
 
 
 def test_arguments_override_the_sizes():
-    config = coco_spinenet.get_config("size=49,alpha=2,labels=20,unlabeled=remainder,seed=3,init=rand")
+    config = coco_spinenet.get_config(
+        "size=49,alpha=2,labels=20,unlabeled=remainder,seed=3,student_init=rand"
+    )
     assert (config.selftrain.alpha, config.data.label_percent, config.seed) == (2, 20, 3)
     assert (config.unlabeled.kind, config.student.init) == ("remainder", "rand")
 
