@@ -43,6 +43,7 @@ def build_sources(config: ConfigDict) -> Sources:
     Raises:
       InputError: a data set is missing or malformed, or splits disagree about classes.
     """
+    check_data_sets(config)
     data = config.data
     train = open_split(config, data.train)
     labelled, _ = _split_by_label(config, train)
@@ -59,6 +60,23 @@ def build_sources(config: ConfigDict) -> Sources:
                 f"{_names(train.categories)}; set config.data.classes or mend the annotations"
             )
     return Sources(human, unlabeled, truth, val, test)
+
+
+def check_data_sets(config: ConfigDict) -> None:
+    """Refuse at once all TFDS data sets of a run, joint training's too, that are not on disk.
+
+    Raises:
+      InputError: some are missing; with their sizes and the commands that prepare them.
+    """
+    wanted: dict[tuple[str, str], str] = {}
+    for group in ("data", "unlabeled", *(["joint"] if config.joint.weight else [])):
+        where = config[group]
+        if where.kind == "tfds" or (where.kind == "auto" and not where.dir):
+            wanted.setdefault((where.tfds, where.dir), f"--config.{group}.dir")
+    if wanted:
+        from selftrain_jax.data.tfds_source import check_prepared
+
+        check_prepared(wanted)
 
 
 def open_split(config: ConfigDict, split: str) -> Source:

@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 from selftrain_jax.data.source import Source, decode_image, encode_png, encoded_suffix
-from selftrain_jax.data.tfds_source import open_records, size_on_disk
+from selftrain_jax.data.tfds_source import open_records
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category, Example
 
@@ -23,7 +23,7 @@ def read_tfds_classes(name: str, split: str, *, data_dir: str | os.PathLike | No
     that prepares it) and for data sets without one label an image. Reading raises it for images that do not
     decode.
     """
-    builder, records = open_records(name, split, data_dir, size_on_disk(name))
+    builder, records = open_records(name, split, data_dir)
     features = builder.info.features
     names = getattr(features["label"], "names", None) if "label" in features else None
     if "image" not in features or names is None:

@@ -7,7 +7,7 @@ Call `read_tfds`. The paper trains on COCO with ImageNet or Open Images as unlab
 import functools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,24 +20,31 @@ from selftrain_jax.types import Category, Example
 
 
 class _Layout(NamedTuple):
-    """Where a TFDS data set keeps its boxes, and what it takes to prepare it."""
+    """Where a TFDS data set keeps its boxes."""
 
     objects: str  # feature with the boxes; "" where there are none
     crowd: str  # field of an object that makes it a crowd or is to be ignored; "" for none
     area: str  # field of an object with its own area in px², not its box's; "" for none
     is_one_based: bool  # VOC's inclusive corners, counted from 1
-    size: str  # on disk once prepared, about
 
 
 _LAYOUTS = {
-    "coco": _Layout("objects", "is_crowd", "area", False, "26 GB for coco/2017, 38 GB for coco/2014"),
-    "voc": _Layout("objects", "is_difficult", "", True, "0.9 GB for voc/2007, 4 GB for voc/2012"),
-    "bccd": _Layout("objects", "", "", True, "8 MB"),
-    "open_images_v4": _Layout(
-        "bobjects", "is_group_of", "", False, "570 GB, and as much again to prepare it"
-    ),
-    "imagenet2012": _Layout("", "", "", False, "155 GB, and as much again to prepare it"),
+    "coco": _Layout("objects", "is_crowd", "area", False),
+    "voc": _Layout("objects", "is_difficult", "", True),
+    "bccd": _Layout("objects", "", "", True),
+    "open_images_v4": _Layout("bobjects", "is_group_of", "", False),
+    "imagenet2012": _Layout("", "", "", False),
 }
+_SIZES = {  # on disk once prepared, about
+    "coco/2017": "27 GB, and twice as much again to prepare it",
+    "coco/2014": "40 GB, and twice as much again to prepare it",
+    "voc/2007": "0.9 GB",
+    "voc/2012": "4 GB",
+    "bccd": "8 MB",
+    "open_images_v4": "600 GB, and as much again to prepare it",
+    "imagenet2012": "155 GB, and as much again to prepare it",
+}
+_NOT_READY = (NotImplementedError, AssertionError, FileNotFoundError)  # what TFDS raises then
 _IMAGENET_NOTE = (
     " First put ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from image-net.org, which asks for an "
     "account, into <data_dir>/downloads/manual."
@@ -65,7 +72,7 @@ def read_tfds(
     with "error" and for images that do not decode.
     """
     layout = _find_layout(name, labelled)
-    builder, records = open_records(name, split, data_dir, layout.size)
+    builder, records = open_records(name, split, data_dir)
     # The boxes and the image of one example are asked for one after the other: read them once.
     read_record = functools.lru_cache(maxsize=32)(records.__getitem__)
     image_ids = tuple(f"{index:07d}" for index in range(len(records)))
@@ -106,8 +113,29 @@ def prepare_command(name: str, data_dir: str | os.PathLike | None = None) -> str
 
 def size_on_disk(name: str) -> str:
     """Say how large a prepared data set is, as far as it is known here."""
-    layout = _LAYOUTS.get(name.split("/")[0].split(":")[0])
-    return layout.size if layout else "as much as the TFDS catalogue says"
+    sizes = (size for known, size in _SIZES.items() if name.startswith(known))
+    return next(sizes, "as much as the TFDS catalogue says")
+
+
+def check_prepared(wanted: Mapping[tuple[str, str], str]) -> None:
+    """Refuse, all at once, the data sets (name, data_dir) of a run that are not on disk as array_record.
+
+    The values of `wanted` are the flags that say where a data set is; data_dir "" is TFDS's own.
+
+    Raises: InputError with the size of each one that is missing and the command that prepares it.
+    """
+    missing = {}
+    for name, data_dir in wanted:
+        builder = _find_builder(name, data_dir or None)
+        try:
+            builder.as_data_source()
+        except _NOT_READY:
+            missing[name, data_dir] = _not_ready(name, data_dir or None, str(builder.data_path))
+    if missing:
+        count = f"{len(missing)} data sets of this run are not ready.\n\n" if len(missing) > 1 else ""
+        flags = ", ".join(f"{wanted[key]}=DATA_DIR" for key in missing)
+        where = f"\n\nWhat is prepared elsewhere is found by {flags}."
+        raise InputError(count + "\n\n".join(missing.values()) + where)
 
 
 def _find_layout(name: str, labelled: bool) -> _Layout:
@@ -123,40 +151,47 @@ def _find_layout(name: str, labelled: bool) -> _Layout:
 
 
 def open_records(
-    name: str, split: str, data_dir: str | os.PathLike | None, size: str
+    name: str, split: str, data_dir: str | os.PathLike | None
 ) -> tuple[Any, Sequence[dict[str, Any]]]:
     """Open a TFDS builder and a split's records with their images left encoded.
 
     Raises: InputError for an unknown name or split, and for data not on disk as array_record, with its
-    `size` and the command that prepares it.
+    size and the command that prepares it.
     """
     import tensorflow_datasets as tfds
 
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        raise InputError(f"TFDS has no {name!r}: {error}. Check version and config name.") from error
+    builder = _find_builder(name, data_dir)
     try:
         records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
         len(records)
-    except (NotImplementedError, AssertionError, FileNotFoundError) as error:
-        raise _not_prepared(name, data_dir, str(builder.data_path), size) from error
+    except _NOT_READY as error:
+        raise InputError(_not_ready(name, data_dir, str(builder.data_path))) from error
     except ValueError as error:
         raise InputError(f"{name}: cannot read the split {split!r}: {error}") from error
     return builder, records
 
 
-def _not_prepared(name: str, data_dir: str | os.PathLike | None, expected: str, size: str) -> InputError:
+def _find_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        raise InputError(f"TFDS has no {name!r}: {error}. Check version and config name.") from error
+
+
+def _not_ready(name: str, data_dir: str | os.PathLike | None, expected: str) -> str:
+    """Say what is at the path where TFDS expects a data set, its size and how to prepare it."""
     note = _IMAGENET_NOTE if name.startswith("imagenet2012") else ""
     if os.path.isdir(expected):
         found = f"{expected} is prepared in another format than array_record, which random access needs"
         note = f" Move that folder away first, or prepare into another data_dir.{note}"
     else:
         found = f"{expected} does not exist"
-    return InputError(
-        f"the data set {name} is not ready: {found}. Prepare it (about {size} on disk) with\n"
-        f"  {prepare_command(name, data_dir)}\n{note.strip()}".rstrip()
-    )
+    return (
+        f"the data set {name} is not ready: {found}. Prepare it (about {size_on_disk(name)}) with\n"
+        f"  {prepare_command(name, data_dir)}\n{note.strip()}"
+    ).rstrip()
 
 
 def _categories(name: str, builder: Any, layout: _Layout) -> tuple[Category, ...]:

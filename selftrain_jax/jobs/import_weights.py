@@ -53,10 +53,15 @@ def find_source(settings: ConfigDict) -> pathlib.Path:
     """Return the file to import; of Lite, by default the one in its package.
 
     Raises:
-      InputError: none is given, or the kind is unknown.
+      InputError: none is given, or the kind or the network is unknown.
     """
     if settings.kind not in KINDS:
         raise InputError(f"config.import_weights.kind={settings.kind!r} is not one of {', '.join(KINDS)}")
+    networks = (*RESNETS, *EFFICIENTNETS)
+    if settings.kind != "detector" and settings.network not in networks:
+        raise InputError(
+            f"config.import_weights.network={settings.network!r} is not one of {', '.join(networks)}"
+        )
     variant = settings.network.removeprefix("efficientnet_")
     if settings.kind == "lite" and not settings.source and (packaged := find_lite_package(variant)):
         return packaged

@@ -6,10 +6,10 @@ import json
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from torch_golden import torch_golden_array
 from weight_files import write_safetensors
 
+from configs import common
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.import_weights import run_import_weights
 from selftrain_jax.models.classifier import make_classifier
@@ -33,10 +33,9 @@ def source(tmp_path_factory):
 
 
 def settings(**changes):
-    defaults = dict(
-        source="", network=NETWORK, kind="timm", ema=False, input_rule="auto", fold=True
-    )  # as in configs/common.py
-    return ConfigDict({"import_weights": {**defaults, **changes}})
+    config = common.get_config()
+    config.import_weights.update(dict(network=NETWORK, kind="timm") | changes)
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +105,10 @@ def test_a_folder_with_something_in_it_is_not_written_to(imported, source):
         ({"source": "/nowhere/w.pth"}, "no such file"),
         ({"network": "efficientnet_lite1"}, "missing"),
         ({"network": "efficientnet_l3"}, "is not one of"),
+        (
+            {"network": "efficientnet_lite9", "kind": "lite", "source": ""},
+            "'efficientnet_lite9' is not one of",
+        ),
         ({"kind": "lite", "network": "efficientnet_b0"}, "use one of efficientnet_lite0"),
         ({"kind": "simclr", "network": "efficientnet_b0"}, "use one of resnet18"),
     ],
