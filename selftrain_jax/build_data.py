@@ -72,7 +72,8 @@ def check_data_sets(config: ConfigDict) -> None:
     for group in ("data", "unlabeled", *(["joint"] if config.joint.weight else [])):
         where = config[group]
         if where.kind == "tfds" or (where.kind == "auto" and not where.dir):
-            wanted.setdefault((where.tfds, where.dir), f"--config.{group}.dir")
+            kind = "" if where.kind == "tfds" else f"--config.{group}.kind=tfds "
+            wanted.setdefault((where.tfds, where.dir), f"{kind}--config.{group}.dir")
     if wanted:
         from selftrain_jax.data.tfds_source import check_prepared
 

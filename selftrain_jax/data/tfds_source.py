@@ -36,13 +36,13 @@ _LAYOUTS = {
     "imagenet2012": _Layout("", "", "", False),
 }
 _SIZES = {  # on disk once prepared, about
-    "coco/2017": "27 GB, and twice as much again to prepare it",
-    "coco/2014": "40 GB, and twice as much again to prepare it",
+    "coco/2017": "27 GB, and twice as much again while it is prepared",
+    "coco/2014": "40 GB, and twice as much again while it is prepared",
     "voc/2007": "0.9 GB",
     "voc/2012": "4 GB",
     "bccd": "8 MB",
-    "open_images_v4": "600 GB, and as much again to prepare it",
-    "imagenet2012": "155 GB, and as much again to prepare it",
+    "open_images_v4": "600 GB, and as much again while it is prepared",
+    "imagenet2012": "155 GB, and as much again while it is prepared",
 }
 _NOT_READY = (NotImplementedError, AssertionError, FileNotFoundError)  # what TFDS raises then
 _IMAGENET_NOTE = (
@@ -189,7 +189,7 @@ def _not_ready(name: str, data_dir: str | os.PathLike | None, expected: str) -> 
     else:
         found = f"{expected} does not exist"
     return (
-        f"the data set {name} is not ready: {found}. Prepare it (about {size_on_disk(name)}) with\n"
+        f"the data set {name} is not ready: {found}. Prepare it (on disk about {size_on_disk(name)}) with\n"
         f"  {prepare_command(name, data_dir)}\n{note.strip()}"
     ).rstrip()
 

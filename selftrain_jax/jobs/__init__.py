@@ -28,6 +28,10 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str =
         from selftrain_jax.jobs.import_weights import run_import_weights
 
         return run_import_weights(config, workdir)
+    if job != "predict":  # which needs no data set
+        from selftrain_jax.build_data import check_data_sets
+
+        check_data_sets(config)  # before the folder holds a config that is about to change
     claim_workdir(workdir, config)
     if job == "predict":
         from selftrain_jax.jobs.predict import run_predict
