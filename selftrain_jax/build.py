@@ -1,4 +1,4 @@
-"""The composition root: this and `build_data.py`, the only readers of the config, compose a run from it.
+"""The composition root: the `build*.py`, the only readers of the whole config, compose a run from it.
 
 Start at `build_experiment` (and at `build_data.build_sources`); every job begins there.
 """
@@ -45,41 +45,44 @@ def build_experiment(
     Raises:
       InputError: a value that does not exist or does not fit.
     """
-    task, mesh = build_task(config, categories), make_mesh()
+    if config.postprocess.max_detections > config.image.max_boxes:
+        raise InputError(
+            f"config.postprocess.max_detections={config.postprocess.max_detections} boxes of the teacher may "
+            f"not fit into config.image.max_boxes={config.image.max_boxes} slots; raise the latter"
+        )
+    task = build_task(config, categories)
     if num_joint_classes:
         from selftrain_jax.build_classification import build_joint_task
 
         task = build_joint_task(config, task, num_joint_classes)
-    optimizer = config.optimizer
+    groups = ["teacher", "student", "eval", *(["joint"] if config.joint.weight else [])]
+    return compose(config, task, build_normalizer(config), groups)
+
+
+def compose(config: ConfigDict, task: Task, normalizer: LossNormalizer, groups: list[str]) -> Experiment:
+    """Give a task the optimizer and all devices; `groups` of the config have a batch size to check.
+
+    Raises:
+      InputError: the devices do not divide a batch, or an optimizer setting does not fit.
+    """
+    optimizer, mesh = config.optimizer, make_mesh()
+    for group in groups:
+        try:
+            check_batch_size(config[group].batch_size, mesh)
+        except InputError as error:
+            raise InputError(f"config.{group}.batch_size={config[group].batch_size}: {error}") from None
     tx = momentum_sgd(
         momentum=optimizer.momentum,
         weight_decay=optimizer.weight_decay,
         clip_norm=optimizer.clip_norm,
         decay_bn=optimizer.decay_bn,
     )
-    normalizer = build_normalizer(config)
-    if config.postprocess.max_detections > config.image.max_boxes:
-        raise InputError(
-            f"config.postprocess.max_detections={config.postprocess.max_detections} boxes of the teacher may "
-            f"not fit into config.image.max_boxes={config.image.max_boxes} slots; raise the latter"
-        )
-    for name, batch_size in batch_sizes(config).items():
-        try:
-            check_batch_size(batch_size, mesh)
-        except InputError as error:
-            raise InputError(f"config.{name}={batch_size}: {error}") from None
     step = make_train_step(
         task, tx, normalizer, accumulation=optimizer.accumulation, ema_decay=optimizer.ema_decay
     )
     rng = jax.random.key(config.seed)
     new_state = functools.partial(create_state, task, tx, normalizer, rng, optimizer.ema_decay > 0)
     return Experiment(task, mesh, jit_train_step(step, mesh), new_state)
-
-
-def batch_sizes(config: ConfigDict) -> dict[str, int]:
-    """Return every batch size that the devices must divide, by its config key."""
-    groups = ["teacher", "student", "eval", *(["joint"] if config.joint.weight else [])]
-    return {f"{group}.batch_size": config[group].batch_size for group in groups}
 
 
 def build_normalizer(config: ConfigDict) -> LossNormalizer:

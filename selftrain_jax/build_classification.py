@@ -4,14 +4,12 @@ Start at `build_class_sources` and `build_pretraining` (config.data, config.pret
 `open_joint_source`, `build_joint_task` and `build_joint_batches` (config.joint).
 """
 
-import functools
 import pathlib
 from dataclasses import dataclass
 
-import jax
 from ml_collections import ConfigDict
 
-from selftrain_jax.build import Experiment
+from selftrain_jax.build import Experiment, compose
 from selftrain_jax.build_data import STAGE_SEEDS
 from selftrain_jax.classification.joint import attach, make_joint_task
 from selftrain_jax.classification.task import make_classification_task
@@ -22,10 +20,7 @@ from selftrain_jax.models.classifier import Classifier, make_classifier
 from selftrain_jax.models.detector import make_backbone
 from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.selftrain.loss_norm import plain_loss
-from selftrain_jax.train.optimizer import Schedule, momentum_sgd, warmup_cosine
-from selftrain_jax.train.sharding import check_batch_size, make_mesh
-from selftrain_jax.train.state import create_state
-from selftrain_jax.train.step import jit_train_step, make_train_step
+from selftrain_jax.train.optimizer import Schedule, warmup_cosine
 from selftrain_jax.types import Batches, Task
 
 PRETRAIN_SEED, JOINT_SEED = 3, 700
@@ -101,30 +96,12 @@ def build_pretraining(config: ConfigDict, num_classes: int) -> Experiment:
     Raises:
       InputError: a value that does not exist or does not fit.
     """
-    optimizer, mesh = config.optimizer, make_mesh()
     task = make_classification_task(
         model=build_classifier(config, num_classes),
         image_size_px=config.image.size_px,
         label_smoothing=config.pretrain.label_smoothing,
     )
-    tx = momentum_sgd(
-        momentum=optimizer.momentum,
-        weight_decay=optimizer.weight_decay,
-        clip_norm=optimizer.clip_norm,
-        decay_bn=optimizer.decay_bn,
-    )
-    for key in ("pretrain", "eval"):
-        try:
-            check_batch_size(config[key].batch_size, mesh)
-        except InputError as error:
-            raise InputError(f"config.{key}.batch_size={config[key].batch_size}: {error}") from None
-    normalizer, keeps_ema = plain_loss(0.0), optimizer.ema_decay > 0
-    step = make_train_step(
-        task, tx, normalizer, accumulation=optimizer.accumulation, ema_decay=optimizer.ema_decay
-    )
-    rng = jax.random.key(config.seed)
-    new_state = functools.partial(create_state, task, tx, normalizer, rng, keeps_ema)
-    return Experiment(task, mesh, jit_train_step(step, mesh), new_state)
+    return compose(config, task, plain_loss(0.0), ["pretrain", "eval"])
 
 
 def build_pretrain_schedule(config: ConfigDict) -> Schedule:

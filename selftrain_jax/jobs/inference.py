@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 import tensorflow as tf
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
@@ -17,7 +15,7 @@ from selftrain_jax.data.coco_export import export_image_ids, to_coco_results
 from selftrain_jax.data.source import Source
 from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
 from selftrain_jax.selftrain.pseudo_inference import Load, Network, infer_images
-from selftrain_jax.train.sharding import replicate, shard_batch
+from selftrain_jax.train.sharding import jit_predict, replicate
 from selftrain_jax.types import Detections, Example, Variables
 
 
@@ -39,12 +37,9 @@ class Detector:
 
 def build_detector(config: ConfigDict, experiment: Experiment) -> Detector:
     """Compile-once inference over all devices, by batch."""
-    mesh = experiment.mesh
-    everywhere, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    jitted = jax.jit(experiment.task.predict, in_shardings=(everywhere, split))
     return Detector(
-        place=lambda variables: replicate(mesh, variables),
-        predict=lambda variables, images: jitted(variables, shard_batch(mesh, images)),
+        place=lambda variables: replicate(experiment.mesh, variables),
+        predict=jit_predict(experiment.mesh, experiment.task.predict),
         load=make_load(config.image.size_px),
         batch_size=config.eval.batch_size,
         image_size_px=config.image.size_px,

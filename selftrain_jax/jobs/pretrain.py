@@ -10,7 +10,6 @@ from typing import cast
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from selftrain_jax.build import Experiment
@@ -27,7 +26,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import write_json
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
 from selftrain_jax.train.loop import train
-from selftrain_jax.train.sharding import replicate, shard_batch
+from selftrain_jax.train.sharding import jit_predict, replicate
 from selftrain_jax.types import ClassTargets, Variables
 
 STAGE = "pretrain"
@@ -61,19 +60,17 @@ def make_measure(config: ConfigDict, experiment: Experiment, source: Source) -> 
     from selftrain_jax.augment.crop import centre_crop
     from selftrain_jax.data.class_pipeline import read_in_order
 
-    mesh = experiment.mesh
-    everywhere, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    predict = jax.jit(experiment.task.predict, in_shardings=(everywhere, split))
+    predict = jit_predict(experiment.mesh, experiment.task.predict)
 
     def measure(variables: Variables) -> dict[str, float]:
-        placed, counts = replicate(mesh, variables), []
+        placed, counts = replicate(experiment.mesh, variables), []
         for batch in read_in_order(
             source,
             prepare=functools.partial(centre_crop, output_size_px=config.image.size_px),
             batch_size=config.eval.batch_size,
             max_bad_images=config.data.max_bad_images,
         ):
-            scores = predict(placed, shard_batch(mesh, batch.images))
+            scores = predict(placed, batch.images)
             targets = cast(ClassTargets, batch.targets)
             counts.append(count_hits(np.asarray(scores.probabilities), np.asarray(targets.classes)))
         return accuracy(counts)

@@ -1,9 +1,11 @@
 """Placing a run on its devices: the state on all of them, the batch split over them.
 
 Call `make_mesh()` once, `check_batch_size` before loading data, `replicate` on the state and
-`shard_batch` on every batch. BatchNorm over a split batch is the paper's synchronous BatchNorm.
+`shard_batch` on every batch; `jit_predict` is inference. BatchNorm over a split batch is the paper's
+synchronous BatchNorm.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -53,3 +55,10 @@ def shard_batch(mesh: Mesh, batch: Any) -> Any:
     """Split this host's numpy batch over its devices along the first axis."""
     split = NamedSharding(mesh, PartitionSpec("data"))
     return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(split, leaf), batch)
+
+
+def jit_predict(mesh: Mesh, predict: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Compile `predict(variables, images)` for replicated variables and this host's part of a batch."""
+    everywhere, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    jitted = jax.jit(predict, in_shardings=(everywhere, split))
+    return lambda variables, images: jitted(variables, shard_batch(mesh, images))

@@ -1,8 +1,9 @@
-"""What the CPU forms of 1×1 and depthwise convolutions gain: python -m tests.benchmarks.cpu_layers
+"""What the CPU forms of convolutions gain: python -m tests.benchmarks.cpu_layers
 
-Times XLA's own convolution against ours, forward and gradient, at sizes of EfficientNet-B0 (256 px,
-8 images). The two take turns in each round, so that what else the machine does falls on both; the
-table gives each one's median and the ratio native / fast: median and spread (least to greatest).
+Times XLA's own convolution against ours, forward and gradient, at sizes of EfficientNet-B0 and of the
+ResNet-50 RetinaNet (256 px, 8 images). The two take turns in each round, so that what else the machine
+does falls on both; the table gives each one's median and the ratio native / fast: median and spread
+(least to greatest).
 """
 
 import os
@@ -14,21 +15,26 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
+from selftrain_jax.models.convolution import convolve, native
 from selftrain_jax.models.depthwise import depthwise_convolve, grouped_convolution
-from selftrain_jax.models.layers import Pads, convolve, padding_px
+from selftrain_jax.models.layers import padding_px
 
 ROUNDS, BATCH_SIZE = 7, 8
-# size_px, channels in, channels out, stride
-POINTWISE = [
-    (128, 32, 16, 1),
-    (64, 96, 24, 1),
-    (64, 24, 144, 1),
-    (32, 64, 256, 2),
-    (16, 480, 112, 1),
-    (8, 192, 1152, 1),
-    (1, 1152, 48, 1),
+# size_px, channels in, channels out, kernel_px, stride
+CONVOLUTIONS = [
+    (128, 32, 16, 1, 1),
+    (64, 96, 24, 1, 1),
+    (64, 24, 144, 1, 1),
+    (32, 64, 256, 1, 2),
+    (16, 480, 112, 1, 1),
+    (8, 192, 1152, 1, 1),
+    (1, 1152, 48, 1, 1),
+    (64, 64, 64, 3, 1),
+    (64, 128, 128, 3, 2),
+    (32, 256, 256, 3, 1),
+    (16, 256, 256, 3, 1),
+    (2, 256, 819, 3, 1),
 ]
 # size_px, channels, kernel_px, stride
 DEPTHWISE = [
@@ -41,12 +47,6 @@ DEPTHWISE = [
     (16, 672, 5, 1),
     (8, 1152, 5, 1),
 ]
-
-
-def native_convolve(x: jax.Array, kernel: jax.Array, stride: int, pads: Pads) -> jax.Array:
-    """XLA's own convolution."""
-    layout = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=layout)
 
 
 def milliseconds(function: Callable, *args: jax.Array) -> float:
@@ -95,10 +95,10 @@ def main() -> None:
     """Print the table."""
     print(f"{os.cpu_count()} cores, {ROUNDS} rounds, {BATCH_SIZE} images")
     print(f"{'':39} {'native ms':>9} {'fast ms':>8} {'ratio':>6} {'spread':>14}")
-    for size, channels, features, stride in POINTWISE:
-        label = f"1x1 /{stride} {size}x{size}x{channels}->{features}"
-        shapes = (BATCH_SIZE, size, size, channels), (1, 1, channels, features)
-        print_rows(native_convolve, convolve, label, shapes, stride)
+    for size, channels, features, kernel_px, stride in CONVOLUTIONS:
+        label = f"{kernel_px}x{kernel_px} /{stride} {size}x{size}x{channels}->{features}"
+        shapes = (BATCH_SIZE, size, size, channels), (kernel_px, kernel_px, channels, features)
+        print_rows(native, convolve, label, shapes, stride)
     for size, channels, kernel_px, stride in DEPTHWISE:
         label = f"depthwise {kernel_px}x{kernel_px} /{stride} {size}x{size}x{channels}"
         shapes = (BATCH_SIZE, size, size, channels), (kernel_px, kernel_px, 1, channels)

@@ -8,6 +8,7 @@ import pytest
 from random_variables import random_variables
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.models.batch_norm import BatchNorm
 from selftrain_jax.models.efficientnet import (
     CONV_INIT,
     DEPTHWISE_INIT,
@@ -27,7 +28,7 @@ def traced(variant, train=False):
     norms, survivals = [], []
 
     def watch(call, args, kwargs, context):
-        if isinstance(context.module, nn.BatchNorm):
+        if isinstance(context.module, BatchNorm):
             norms.append((context.module.momentum, context.module.epsilon))
         if isinstance(context.module, MBConv) and context.method_name == "__call__":
             survivals.append(context.module.survival)

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.layers import (
@@ -10,9 +9,7 @@ from selftrain_jax.models.layers import (
     DepthwiseConv,
     LayerStyle,
     SeparableConv,
-    convolve,
     drop_connect,
-    norm,
     padding_px,
 )
 
@@ -54,49 +51,11 @@ def test_bfloat16_computes_in_bfloat16_with_float32_variables():
     assert all(v.dtype == jnp.float32 for v in jax.tree.leaves(variables))
 
 
-def test_norm_keeps_the_momentums_share_and_the_population_variance():
-    x = jnp.array([[1.0], [3.0]])
-    bn = norm(LayerStyle(bn_momentum=0.9, bn_epsilon=0.0), train=True, name="bn")
-    variables = bn.init(jax.random.key(0), x)
-    y, updates = bn.apply(variables, x, mutable=["batch_stats"])
-    np.testing.assert_allclose(y, [[-1.0], [1.0]], rtol=1e-6)
-    np.testing.assert_allclose(updates["batch_stats"]["mean"], [0.1 * 2.0], rtol=1e-6)
-    np.testing.assert_allclose(updates["batch_stats"]["var"], [0.9 * 1.0 + 0.1 * 1.0], rtol=1e-6)
-
-
 @pytest.mark.parametrize("setting", [{"activation": "gelu"}, {"dtype": "float64"}])
 def test_unknown_setting_is_refused_with_what_exists(setting):
     ((key, value),) = setting.items()
     with pytest.raises(InputError, match=f"{key} is '{value}'; use one of"):
         LayerStyle(**setting)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-def test_1x1_as_a_product_equals_the_convolution_gradients_included(stride):
-    random = np.random.default_rng(0)
-    x, kernel = (jnp.asarray(random.normal(size=n), jnp.float32) for n in ((2, 5, 4, 3), (1, 1, 3, 6)))
-    none = ((0, 0), (0, 0))
-
-    def native(x, kernel):
-        layout = ("NHWC", "HWIO", "NHWC")
-        return lax.conv_general_dilated(x, kernel, (stride, stride), none, dimension_numbers=layout)
-
-    def fast(x, kernel):
-        return convolve(x, kernel, stride, none)
-
-    @jax.jit
-    def both(x, kernel):
-        results = []
-        for function in (fast, native):
-            y, pull = jax.vjp(function, x, kernel)
-            results.append((y, *pull(jnp.cos(y))))
-        return results
-
-    for found, expected in zip(*both(x, kernel), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    traced = jax.jit(fast).trace(x, kernel)
-    assert "convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
-    assert "stablehlo.convolution" in traced.lower(lowering_platforms=("tpu",)).as_text()
 
 
 def test_separable_is_a_depthwise_and_a_pointwise_with_bias():

@@ -1,0 +1,80 @@
+r"""The paper's Table 3 in small: starts and label shares on the blood cells (BCCD), one command.
+
+python -m launch.study_bccd --data=../shared/data/bccd [--runs=DIR] [--results=FILE.json] [--parallel=2]
+
+{rand, imagenet} x {10, 20, 100 %} of the labels with S4, each supervised, as a control of equal steps and
+self-trained (100 %: supervised alone), and supervised with S1 at 20 and 100 %; three seeds;
+EfficientNet-Lite0, 256 px. Every cell is an ordinary run of the command in its own folder. A killed one goes
+on, and what the results hold already is skipped; delete the file to begin anew. They are written after each
+cell, with a table (FILE.md) and a figure (FILE.png) beside them.
+"""
+
+import argparse
+import os
+import pathlib
+import queue
+import subprocess
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from launch.study_bccd.cells import Cell, cells, command
+from launch.study_bccd.results import format_table, is_finished, read_results, write_results
+
+HERE = pathlib.Path(__file__).parent
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", required=True, help="the blood cells as a VOC folder")
+    parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/study_bccd"))
+    parser.add_argument("--results", type=pathlib.Path, default=HERE / "results.json")
+    parser.add_argument(
+        "--parallel", type=int, default=1, help="cells at once, each on its share of the cores"
+    )
+    return parser.parse_args()
+
+
+def split_cores(parts: int) -> "queue.Queue[list[int]]":
+    """Deal the cores that this process may use into so many hands."""
+    cores, hands = sorted(os.sched_getaffinity(0)), queue.Queue()
+    if not 1 <= parts <= len(cores):
+        raise SystemExit(f"--parallel={parts}: use 1 to {len(cores)}, the number of cores")
+    for part in range(parts):
+        hands.put(cores[part::parts])
+    return hands
+
+
+def run_cell(cell: Cell, options: argparse.Namespace, hands: "queue.Queue[list[int]]") -> Cell:
+    """Run a cell's command on the next free hand of cores; what it prints goes to a file."""
+    cores = hands.get()
+    options.runs.mkdir(parents=True, exist_ok=True)
+    pin = ["taskset", "--cpu-list", ",".join(map(str, cores))]
+    try:
+        with (options.runs / f"{cell.name}.log").open("a") as log:
+            line = [*pin, *command(cell, options.data, options.runs)]
+            subprocess.run(line, check=True, stdout=log, stderr=subprocess.STDOUT)
+    finally:
+        hands.put(cores)
+    return cell
+
+
+def main() -> None:
+    """Run what is not finished; write the results after each cell."""
+    options = parse()
+    hands, rows = split_cores(options.parallel), read_results(options.results, options.runs)
+    left = [cell for cell in cells() if not is_finished(cell, rows)]
+    print(f"{len(rows)} cells finished, {len(left)} to run", flush=True)
+    with ThreadPoolExecutor(options.parallel) as pool:
+        runs = [pool.submit(run_cell, cell, options, hands) for cell in left]
+        for number, run in enumerate(as_completed(runs), start=1):
+            try:
+                print(f"{number} of {len(left)}: {run.result().name}", flush=True)
+            except subprocess.CalledProcessError as error:
+                pool.shutdown(cancel_futures=True)
+                raise SystemExit(f"a run failed, its log is in {options.runs}: {error}") from None
+            write_results(read_results(options.results, options.runs), options.results)
+    print(format_table(read_results(options.results, options.runs)))
+
+
+if __name__ == "__main__":
+    main()
