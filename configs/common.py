@@ -72,6 +72,7 @@ def get_config() -> ConfigDict:
                 bn_epsilon=1e-4,
                 backbone_bn_momentum=0.0,  # 0: the backbone's own, EfficientNet 0.99, else bn_momentum
                 drop_connect_rate=-1.0,  # -1: the backbone's own
+                pool_padding="same",  # of a ResNet's max-pool; "fixed" for torchvision's and timm's weights
                 dtype="bfloat16",  # of activations; variables are float32
                 anchor_size=4.0,
             ),

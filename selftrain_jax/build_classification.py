@@ -83,6 +83,7 @@ def build_classifier(config: ConfigDict, num_classes: int) -> Classifier:
             width_factor=model.width_factor,
             bn_momentum=model.backbone_bn_momentum,
             drop_connect_rate=model.drop_connect_rate,
+            pool_padding=model.pool_padding,
             style=style,
         )
     except InputError as error:

@@ -47,6 +47,8 @@ def run_import_weights(config: ConfigDict, workdir: pathlib.Path) -> None:
         f"{workdir}: {card['num_imported']} arrays of {source}, {card['num_ignored']} ignored; trained on "
         f"{imported.preprocessing.input_rule} input{', folded into the stem' * imported.preprocessing.folded}"
     )
+    if imported.preprocessing.pool_padding != "same":
+        print(f"use them with --config.model.pool_padding={imported.preprocessing.pool_padding}")
 
 
 def find_source(settings: ConfigDict) -> pathlib.Path:

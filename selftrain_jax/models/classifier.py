@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.efficientnet import CONV_INIT, VARIANTS, EfficientNet, head_filters
-from selftrain_jax.models.layers import Conv, LayerStyle, norm
+from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm
 from selftrain_jax.models.resnet import BLOCKS, ResNet
 
 DENSE_INIT = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")  # up to ±1/√classes
@@ -35,9 +35,16 @@ class Classifier(nn.Module):
 
 
 def make_classifier(
-    name: str, num_classes: int = 1000, *, drop_connect_rate: float = 0.2, dtype: str = "float32"
+    name: str,
+    num_classes: int = 1000,
+    *,
+    drop_connect_rate: float = 0.2,
+    pool_padding: Padding = "same",
+    dtype: str = "float32",
 ) -> Classifier:
     """Make the classifier `efficientnet_<variant>` or `resnet<depth>` with its published settings.
+
+    `pool_padding` is a ResNet's: "same" for TensorFlow's weights, "fixed" for torchvision's and timm's.
 
     Raises:
         InputError: there is no network of that name.
@@ -51,6 +58,7 @@ def make_classifier(
     depths = {f"resnet{depth}": depth for depth in BLOCKS}
     if name in depths:
         style = LayerStyle("relu", 0.9, 1e-5, dtype)
-        return Classifier(ResNet(depths[name], style=style), num_classes, style=style)
+        resnet = ResNet(depths[name], style=style, pool_padding=pool_padding)
+        return Classifier(resnet, num_classes, style=style)
     known = [*depths, *(f"efficientnet_{variant}" for variant in VARIANTS)]
     raise InputError(f"There is no classifier {name!r}; use one of {', '.join(known)}.")

@@ -7,7 +7,7 @@ import flax.linen as nn
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.efficientnet import VARIANTS, EfficientNet
 from selftrain_jax.models.fpn import FPN
-from selftrain_jax.models.layers import LayerStyle
+from selftrain_jax.models.layers import PADDINGS, LayerStyle, Padding
 from selftrain_jax.models.nas_fpn import NASFPN
 from selftrain_jax.models.resnet import BLOCKS, ResNet
 from selftrain_jax.models.retinanet import RetinaNet
@@ -41,6 +41,7 @@ def make_retinanet(
     bn_epsilon: float = 1e-4,
     backbone_bn_momentum: float = 0.0,
     drop_connect_rate: float = -1.0,
+    pool_padding: Padding = "same",
     dtype: str = "float32",
 ) -> RetinaNet:
     """Compose a detector; `num_classes` counts the background.
@@ -60,6 +61,7 @@ def make_retinanet(
         width_factor=width_factor,
         bn_momentum=backbone_bn_momentum,
         drop_connect_rate=drop_connect_rate,
+        pool_padding=pool_padding,
         style=style,
     )
     levels = (min_level, max_level)
@@ -89,9 +91,10 @@ def make_backbone(
     width_factor: float = 1.0,
     bn_momentum: float = 0.0,
     drop_connect_rate: float = -1.0,
+    pool_padding: Padding = "same",
     style: LayerStyle = DEFAULT_STYLE,
 ) -> nn.Module:
-    """Make one of `BACKBONES`; 0 and -1 stand for its own momentum and rate.
+    """Make one of `BACKBONES`; 0 and -1 stand for its own momentum and rate, `pool_padding` is a ResNet's.
 
     ResNet and SpineNet have the given style. EfficientNet has its own activation (swish, Lite: relu6) and
     batch normalisation and takes from the style the dtype alone, as in the authors' detector.
@@ -105,13 +108,15 @@ def make_backbone(
         raise InputError(f"width_factor={width_factor:g} is for ResNets, not for {name}; use 1")
     if drop_connect_rate > 0 and name in RESNETS:
         raise InputError(f"drop_connect_rate={drop_connect_rate:g}: {name} has no drop-connect; use -1")
+    if pool_padding not in PADDINGS:
+        raise InputError(f"pool_padding={pool_padding!r} is not one of {', '.join(PADDINGS)}")
     if not drop_connect_rate < 1:
         raise InputError(f"drop_connect_rate={drop_connect_rate:g} is a share below 1, or -1")
     if name in EFFICIENTNETS:
         style = LayerStyle("relu6" if "lite" in name else "swish", 0.99, 1e-3, style.dtype)
     style = replace(style, bn_momentum=bn_momentum or style.bn_momentum)
     if name in RESNETS:
-        return ResNet(RESNETS[name], width_factor, style)
+        return ResNet(RESNETS[name], width_factor, style, pool_padding)
     if name in EFFICIENTNETS:
         rate = EFFICIENTNET_DROP_RATE if drop_connect_rate < 0 else drop_connect_rate
         return EfficientNet(EFFICIENTNETS[name], rate, style)

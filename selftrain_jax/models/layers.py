@@ -16,6 +16,7 @@ from selftrain_jax.models.convolution import convolve
 from selftrain_jax.models.depthwise import Pads, depthwise_convolve
 
 Padding = Literal["fixed", "same"]
+PADDINGS = ("fixed", "same")
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "relu6": nn.relu6, "swish": nn.swish}
 DTYPES = ["bfloat16", "float32"]

@@ -4,7 +4,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.layers import Conv, LayerStyle, norm
+from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm, pads_of
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 STEM_FILTERS = 64
@@ -69,13 +69,15 @@ def shortcut_of(
 class ResNet(nn.Module):
     """ResNet without its classifier.
 
-    `width_factor` multiplies every number of filters, rounded to multiples of 8.
+    `width_factor` multiplies every number of filters, rounded to multiples of 8. `pool_padding` is "same"
+    in the TPU code and "fixed" in torchvision: with one's weights the other's pool shifts the features.
     Differs: the last BN of every block starts at zero, which the paper leaves open.
     """
 
     depth: int = 50
     width_factor: float = 1.0
     style: LayerStyle = LayerStyle()
+    pool_padding: Padding = "same"
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], *, train: bool) -> dict[int, Float[Array, "B _ _ _"]]:
@@ -89,7 +91,7 @@ class ResNet(nn.Module):
         filters = scale_filters(STEM_FILTERS, self.width_factor)
         x = Conv(filters, 7, self.style, 2, "fixed", name="stem")(images)
         x = self.style.activate(norm(self.style, train=train, name="stem_bn")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+        x = nn.max_pool(x, (3, 3), (2, 2), pads_of(x, 3, 2, self.pool_padding))
         features = {}
         for level, num_blocks in enumerate(BLOCKS[self.depth], start=2):
             for index in range(num_blocks):

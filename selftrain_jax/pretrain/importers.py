@@ -17,6 +17,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.models.detector import BACKBONES, EFFICIENTNETS, RESNETS
 from selftrain_jax.models.efficientnet import EfficientNet
+from selftrain_jax.models.layers import Padding
 from selftrain_jax.models.nas_fpn import NASFPN
 from selftrain_jax.pretrain.import_variables import ImportReport, import_variables
 from selftrain_jax.pretrain.input_rule import OURS, find_rule, fold_input_rule
@@ -46,6 +47,7 @@ class Preprocessing(NamedTuple):
     input_rule: str  # a key of `input_rule.RULES`
     folded: bool
     bn_epsilon: float  # of the source's backbone; set it to reproduce its numbers
+    pool_padding: Padding = "same"  # of a ResNet; likewise
 
 
 class Imported(NamedTuple):
@@ -155,8 +157,8 @@ def import_torchvision(
 ) -> Imported:
     """Import torchvision's `resnet50` or another depth.
 
-    Differs: torchvision's max-pool pads a row before and after, ours (TensorFlow's) after only, so features
-    lie half a cell apart; its epsilon is 1e-5.
+    Its max-pool pads a row before and after: set model.pool_padding="fixed", or features lie a pixel of
+    the stem's grid apart.
 
     Raises:
         InputError: no such file, a damaged one, or another network.
@@ -165,7 +167,7 @@ def import_torchvision(
         raise InputError(f"network={network!r} is no ResNet of torchvision; use one of {', '.join(RESNETS)}")
     arrays, names = read_torch_file(path), torchvision_resnet_names(RESNETS[network])
     template = _classifier_shapes(network, arrays, "fc.bias")
-    preprocessing = Preprocessing(_rule(input_rule, "imagenet"), fold, 1e-5)
+    preprocessing = Preprocessing(_rule(input_rule, "imagenet"), fold, 1e-5, "fixed")
     return _import(template, arrays, names, path, preprocessing, [COUNTERS])
 
 

@@ -113,6 +113,7 @@ def make_card(
             else "as source",
         },
         "bn_epsilon_of_source": imported.preprocessing.bn_epsilon,
+        "pool_padding_of_source": imported.preprocessing.pool_padding,
         "num_imported": len(imported.report.imported),
         "num_ignored": len(imported.report.ignored),
     }

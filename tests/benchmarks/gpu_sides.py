@@ -75,6 +75,12 @@ def best_of(found: list[dict[str, Any]]) -> dict[str, Any]:
     return max(measured, key=lambda row: row["images_per_second"], default={})
 
 
+def best_batch(found: list[dict[str, Any]]) -> tuple[int, ...]:
+    """Return the size of the best batch alone; nothing where none fitted."""
+    best = best_of(found)
+    return (best["batch"],) if best else ()
+
+
 def measure_ours(name: str, settings: Settings) -> dict[str, Any]:
     """Time our detector's passes. Inference comes first, since a step gives its state away."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
@@ -117,7 +123,7 @@ def measure_ours(name: str, settings: Settings) -> dict[str, Any]:
         return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
     inference = search(partial(time_images, forward), settings.batches, is_full)
-    predicting = search(partial(time_images, predict), [best_of(inference)["batch"]], is_full)
+    predicting = search(partial(time_images, predict), best_batch(inference), is_full)
     return {
         "device": jax.devices()[0].device_kind,
         "multiply_adds": multiply_adds,
@@ -185,8 +191,8 @@ def measure_torchvision(name: str, settings: Settings) -> dict[str, Any]:
     for key in ("inference", "predict", "step"):
         batches = settings.batches
         if key == "predict":
-            batches = (best_of(report["passes"]["inference"])["batch"],)
-        form = fastest_form(partial(time_form, key), key, batches[0])
+            batches = best_batch(report["passes"]["inference"])
+        form = fastest_form(partial(time_form, key), key, batches[0]) if batches else ""
         report["forms"][key] = f"autocast bf16, channels_last, {form}"
         if not form:
             report["passes"][key] = []

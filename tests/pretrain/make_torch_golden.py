@@ -1,7 +1,7 @@
 """Makes tests/golden/torch_networks.json with timm and torchvision; run it from the root.
 
-Weights by `torch_golden_array`, image by `golden_image`. ResNet's max-pool is given TensorFlow's padding, the
-one difference to our network. Needs `pip install timm torchvision`; the tests do not.
+Weights by `torch_golden_array`, image by `golden_image`. Needs `pip install timm torchvision`; the tests
+do not.
 """
 
 import json
@@ -25,8 +25,6 @@ def make(name: str) -> torch.nn.Module:
     package, network = name.split("/")
     with torch.device("meta" if name not in RUN else "cpu"):
         model = timm.create_model(network) if package == "timm" else getattr(torchvision.models, network)()
-    if "resnet" in network:
-        model.maxpool = torch.nn.Sequential(torch.nn.ZeroPad2d((0, 1, 0, 1)), torch.nn.MaxPool2d(3, 2))
     return model.eval()
 
 
