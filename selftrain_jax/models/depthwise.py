@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
-NUM_BANDS = 8  # of rows, added before the sum over the rest
+BLOCK_ROWS = 16  # with 8 it is twice as slow
 
 
 def depthwise_convolve(
@@ -105,26 +105,44 @@ def gradient_of_kernel(
 ) -> Float[Array, "k k 1 C"]:
     """Sum gradient · (x shifted) over batch, rows and columns, a row of the kernel at a time.
 
-    On CPU a sum over all but the last axis runs against the grain of memory; adding bands of rows first
-    and multiplying what is left by ones is three to five times faster. The loop keeps compiling short.
+    On CPU this is a walk over blocks of `BLOCK_ROWS` rows of an image, which stay in a core's cache. The
+    outer loop, over the kernel's rows, keeps compiling short.
     """
-    size = kernel.shape[0]
-    rows, columns, channels = gradient.shape[1:]
-    padded = jnp.pad(x.astype(jnp.float32), ((0, 0), *pads, (0, 0)))
+    size, channels = kernel.shape[0], kernel.shape[-1]
+    batch, rows, columns = gradient.shape[:3]
+    block = min(rows, BLOCK_ROWS)
+    num_blocks = -(-rows // block)
+    missing = num_blocks * block - rows  # rows of zeros that fill the last block
+    (above, below), sides = pads
+    below += stride * missing
+    padded = jnp.pad(x.astype(jnp.float32), ((0, 0), (above, below), sides, (0, 0)))
+    gradient = jnp.pad(gradient.astype(jnp.float32), ((0, 0), (0, missing), (0, 0), (0, 0)))
+    strip_shape = (1, stride * (block - 1) + 1, padded.shape[2], channels)
 
     def row_of_kernel(i: Array) -> Array:
-        strip = lax.dynamic_slice_in_dim(padded, i, stride * (rows - 1) + 1, axis=1)[:, ::stride]
-        width = stride * (columns - 1) + 1
-        products = [strip[:, :, j : j + width : stride] * gradient for j in range(size)]
-        stacked = jnp.stack([add_bands(product).reshape(-1, channels) for product in products])
-        return jnp.einsum("r,jrc->jc", jnp.ones(stacked.shape[1]), stacked)
+        def add_block(sums: list[Array], index: Array) -> tuple[list[Array], None]:
+            image, first = index // num_blocks, index % num_blocks * block
+            strip = lax.dynamic_slice(padded, (image, first * stride + i, 0, 0), strip_shape)
+            slope = lax.dynamic_slice(gradient, (image, first, 0, 0), (1, block, columns, channels))
+            strip, slope = lax.optimization_barrier((strip[0], slope[0]))
+            return add_products(sums, strip, slope, stride), None
+
+        zeros = [jnp.zeros((columns, channels))] * size
+        sums, _ = lax.scan(add_block, zeros, jnp.arange(batch * num_blocks))
+        return jnp.stack(lax.optimization_barrier(sums)).sum(1)
 
     return lax.map(row_of_kernel, jnp.arange(size)).reshape(kernel.shape)
 
 
-def add_bands(x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w C"]:
-    """Cut the rows into `NUM_BANDS` bands, the last filled with zeros, and add the bands."""
-    band = -(-x.shape[1] // NUM_BANDS)
-    x = jnp.pad(x, ((0, 0), (0, band * NUM_BANDS - x.shape[1]), (0, 0), (0, 0)))
-    first, *others = (x[:, i * band : (i + 1) * band] for i in range(NUM_BANDS))
-    return sum(others, first)
+def add_products(
+    sums: list[Float[Array, "w C"]],
+    strip: Float[Array, "h2 w2 C"],
+    slope: Float[Array, "h w C"],
+    stride: int,
+) -> list[Float[Array, "w C"]]:
+    """Add slope · (strip shifted by j columns) to the j-th sum, row by row: XLA keeps it in registers."""
+    width = stride * (slope.shape[1] - 1) + 1
+    return [
+        sum((strip[stride * r, j : j + width : stride] * slope[r] for r in range(len(slope))), added)
+        for j, added in enumerate(sums)
+    ]

@@ -23,7 +23,8 @@ def example(shape, kernel_px, stride, dtype=jnp.float32):
         ((8, 6), 3, 1),
         ((8, 6), 3, 2),
         ((7, 9), 3, 2),
-        ((19, 8), 5, 1),  # more rows than bands, and not a multiple of them
+        ((19, 8), 5, 1),  # more rows than a block, and not a multiple of it
+        ((67, 5), 3, 2),
         ((8, 6), 5, 2),
         ((7, 9), 5, 2),
         ((4, 3), 1, 1),
