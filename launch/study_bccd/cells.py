@@ -6,7 +6,7 @@ import sys
 from typing import NamedTuple
 
 INITS, SEEDS = ("rand", "imagenet"), (0, 1, 2)
-# Until twice as many gave no more AP on the val split (README.md beside this file).
+# Where the val split's AP hardly rose any more (README.md beside this file, Steps).
 STEPS = {"rand": 1600, "imagenet": 400}
 STUDENT_STEPS = {"rand": 400, "imagenet": 200}
 TEACHER_BATCH, STUDENT_BATCH = 4, 8  # the student's is half human, half pseudo; the control's all human

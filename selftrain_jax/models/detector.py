@@ -1,6 +1,7 @@
 """The paper's detectors by name: a backbone, the neck and heads that go with it; call `make_retinanet`."""
 
 from dataclasses import replace
+from typing import cast
 
 import flax.linen as nn
 
@@ -41,7 +42,7 @@ def make_retinanet(
     bn_epsilon: float = 1e-4,
     backbone_bn_momentum: float = 0.0,
     drop_connect_rate: float = -1.0,
-    pool_padding: Padding = "same",
+    pool_padding: str = "same",
     dtype: str = "float32",
 ) -> RetinaNet:
     """Compose a detector; `num_classes` counts the background.
@@ -91,7 +92,7 @@ def make_backbone(
     width_factor: float = 1.0,
     bn_momentum: float = 0.0,
     drop_connect_rate: float = -1.0,
-    pool_padding: Padding = "same",
+    pool_padding: str = "same",
     style: LayerStyle = DEFAULT_STYLE,
 ) -> nn.Module:
     """Make one of `BACKBONES`; 0 and -1 stand for its own momentum and rate, `pool_padding` is a ResNet's.
@@ -110,13 +111,15 @@ def make_backbone(
         raise InputError(f"drop_connect_rate={drop_connect_rate:g}: {name} has no drop-connect; use -1")
     if pool_padding not in PADDINGS:
         raise InputError(f"pool_padding={pool_padding!r} is not one of {', '.join(PADDINGS)}")
+    if pool_padding != "same" and name not in RESNETS:
+        raise InputError(f"pool_padding={pool_padding} is for ResNets, not for {name}; use same")
     if not drop_connect_rate < 1:
         raise InputError(f"drop_connect_rate={drop_connect_rate:g} is a share below 1, or -1")
     if name in EFFICIENTNETS:
         style = LayerStyle("relu6" if "lite" in name else "swish", 0.99, 1e-3, style.dtype)
     style = replace(style, bn_momentum=bn_momentum or style.bn_momentum)
     if name in RESNETS:
-        return ResNet(RESNETS[name], width_factor, style, pool_padding)
+        return ResNet(RESNETS[name], width_factor, style, cast(Padding, pool_padding))
     if name in EFFICIENTNETS:
         rate = EFFICIENTNET_DROP_RATE if drop_connect_rate < 0 else drop_connect_rate
         return EfficientNet(EFFICIENTNETS[name], rate, style)

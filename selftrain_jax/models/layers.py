@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import flax.linen as nn
 import jax
@@ -16,7 +16,7 @@ from selftrain_jax.models.convolution import convolve
 from selftrain_jax.models.depthwise import Pads, depthwise_convolve
 
 Padding = Literal["fixed", "same"]
-PADDINGS = ("fixed", "same")
+PADDINGS = get_args(Padding)
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "relu6": nn.relu6, "swish": nn.swish}
 DTYPES = ["bfloat16", "float32"]

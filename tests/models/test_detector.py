@@ -134,3 +134,9 @@ def test_loss_is_a_function_of_the_key_which_drops_branches(name):
     losses = [float(loss(variables, jax.random.key(seed))) for seed in (0, 0, 1)]
     assert np.isfinite(losses).all()
     assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize(("backbone", "padding"), [("resnet18", "torch"), ("spinenet49", "fixed")])
+def test_a_pool_padding_that_means_nothing_is_refused(backbone, padding):
+    with pytest.raises(InputError, match=f"pool_padding='?{padding}'? is"):
+        make_backbone(backbone, pool_padding=padding)
