@@ -16,18 +16,25 @@ def get_config() -> ConfigDict:
     return ConfigDict(
         dict(
             name="",
+            task="detection",  # detection | segmentation
             seed=0,
             # Where images and human labels come from.
             data=dict(
-                kind="coco",  # builtin | coco | voc | tfds | auto: voc where dir is given, else tfds
+                # builtin | coco | voc | tfds | auto: voc where dir is given, else tfds
+                kind="coco",  # of masks: builtin | voc (VOC2012's folder) | folder (images and PNG masks)
                 dir="",  # folder of the data set; TFDS: its data_dir
-                images="",  # coco: image folder below dir, `{split}` is filled in
+                images="",  # coco, folder: image folder below dir, `{split}` is filled in
                 annotations="",  # coco: JSON file below dir, `{split}` is filled in
+                masks="",  # folder: mask folder below dir, `{split}` is filled in
+                mask_values="",  # folder: "0=0,7=1": the file's value and its class; empty: as they are
+                ignore_value=255,  # folder: the mask value that counts for nothing; -1: none
+                sbd="",  # voc: SBD's folder, for the splits train_aug and aug
                 tfds="",  # tfds: name such as coco/2017
                 train="train",
                 val="val",  # curves and the best checkpoint; may equal test, then say so
                 test="test",  # the numbers that are reported
-                classes="",  # voc: names in order, comma separated; empty: all that occur
+                # voc: names in order, comma separated; empty: all that occur. folder: names, from 0
+                classes="",
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
@@ -65,8 +72,9 @@ def get_config() -> ConfigDict:
                 max_level=7,
                 fpn_channels=256,  # of either neck
                 nas_fpn_repeats=5,
+                separable=False,  # NAS-FPN's convolutions; the paper's segmentation has them so
                 head_channels=0,  # 0: the backbone's own, 256; SpineNet by size
-                head_convs=0,  # 0: the backbone's own, 4; SpineNet by size
+                head_convs=0,  # 0: the backbone's own, 4; SpineNet by size; of masks 3
                 activation="relu",  # of all but an EfficientNet backbone
                 bn_momentum=0.997,  # of all but an EfficientNet backbone; so is epsilon
                 bn_epsilon=1e-4,
@@ -77,6 +85,11 @@ def get_config() -> ConfigDict:
                 anchor_size=4.0,
             ),
             loss=dict(focal_alpha=0.25, focal_gamma=1.5, huber_delta=0.1, box_weight=50.0),
+            # Of masks.
+            segmentation=dict(
+                loss_resolution="stride4",  # stride4, as the official code: every 4th pixel | full
+                max_side_px=2048,  # larger images get their mask at this size, enlarged
+            ),
             postprocess=dict(
                 score_threshold=0.05,
                 iou_threshold=0.5,
@@ -135,6 +148,10 @@ def get_config() -> ConfigDict:
                 per_class_thresholds="",  # "person=0.4,car=0.6"
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
+                scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # of masks, Paper: Section 3.1
+                flip=False,  # of masks: average with the mirrored image too
+                min_coverage=0.01,  # of masks: a smaller share of pixels at the threshold: refuse
+                max_class_frac=0.99,  # of masks: one class holds more of them, but not of the human: refuse
                 min_boxes_per_image=0.01,  # fewer on average: refuse to train a student
                 max_empty_frac=0.98,  # more images without a box: refuse
             ),
@@ -143,7 +160,9 @@ def get_config() -> ConfigDict:
             ),  # checkpoint: last | best
             log=dict(every_steps=100, tensorboard=True),
             checkpoint=dict(every_steps=1000, keep=2),
-            predict=dict(input="", output="", checkpoint="", score_threshold=0.3),
+            evaluate=dict(scales=(1.0,), flip=False),  # --job=evaluate on masks, beside the one scale
+            # score_threshold is of boxes; scales and flip are of masks.
+            predict=dict(input="", output="", checkpoint="", score_threshold=0.3, scales=(1.0,), flip=False),
         )
     )
 

@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from selftrain_jax.build_data import stage_settings
+from selftrain_jax.build_data import check_task, stage_settings
 from selftrain_jax.detection.nms import HardNMS, SoftNMS
 from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
@@ -45,11 +45,6 @@ def build_experiment(
     Raises:
       InputError: a value that does not exist or does not fit.
     """
-    if config.postprocess.max_detections > config.image.max_boxes:
-        raise InputError(
-            f"config.postprocess.max_detections={config.postprocess.max_detections} boxes of the teacher may "
-            f"not fit into config.image.max_boxes={config.image.max_boxes} slots; raise the latter"
-        )
     task = build_task(config, categories)
     if num_joint_classes:
         from selftrain_jax.build_classification import build_joint_task
@@ -96,11 +91,25 @@ def build_normalizer(config: ConfigDict) -> LossNormalizer:
 
 
 def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
-    """Return RetinaNet's init, loss and predict for these classes.
+    """Return the init, loss and predict of config.task's network for these classes.
 
     Raises:
-      InputError: config.model names a network that does not exist or values that do not go together.
+      InputError: config.task or config.model names what does not exist, or values do not go together.
     """
+    check_task(config)
+    if config.task == "segmentation":
+        from selftrain_jax.build_masks import build_segmentation_task
+
+        return build_segmentation_task(config, categories)
+    return _build_detection_task(config, categories)
+
+
+def _build_detection_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
+    if config.postprocess.max_detections > config.image.max_boxes:
+        raise InputError(
+            f"config.postprocess.max_detections={config.postprocess.max_detections} boxes of the teacher may "
+            f"not fit into config.image.max_boxes={config.image.max_boxes} slots; raise the latter"
+        )
     fields = config.model.to_dict()
     anchor_size = fields.pop("anchor_size")
     num_classes = max(category.id for category in categories) + 1

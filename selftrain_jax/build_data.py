@@ -13,12 +13,15 @@ from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.coco_json import read_coco_json
 from selftrain_jax.data.image_folder import read_image_folder
 from selftrain_jax.data.label_fraction import label_fraction
+from selftrain_jax.data.mask_pixels import require_labelled_pixels
 from selftrain_jax.data.problems import BadBoxes
 from selftrain_jax.data.source import Source, cached, subset, without_labels
+from selftrain_jax.data.voc_masks import refuse_tfds_masks
 from selftrain_jax.data.voc_xml import read_voc
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 
+TASKS = ("detection", "segmentation")
 STAGE_SEEDS = {"teacher": 0, "control": 1, "student": 2}
 
 
@@ -48,6 +51,8 @@ def build_sources(config: ConfigDict) -> Sources:
     train = open_split(config, data.train)
     labelled, _ = _split_by_label(config, train)
     human = subset(train, labelled, f"{train.name}, {data.label_percent:g} % labelled")
+    if config.task == "segmentation":
+        require_labelled_pixels(human)
     unlabeled, truth = None, None
     if config.unlabeled.kind != "none":
         found = open_unlabeled(config, train)
@@ -62,12 +67,25 @@ def build_sources(config: ConfigDict) -> Sources:
     return Sources(human, unlabeled, truth, val, test)
 
 
+def check_task(config: ConfigDict) -> None:
+    """Refuse a task that does not exist, joint training of masks, or TFDS's masks. Raises: InputError."""
+    if config.task not in TASKS:
+        raise InputError(f"config.task={config.task!r} is not one of {', '.join(TASKS)}")
+    if config.task == "segmentation" and config.data.kind in ("tfds", "auto"):
+        refuse_tfds_masks(config.data.tfds)
+    if config.task == "segmentation" and config.joint.weight:
+        raise InputError(
+            f"config.joint.weight={config.joint.weight:g}: joint training is of detectors (Table 7); use 0"
+        )
+
+
 def check_data_sets(config: ConfigDict) -> None:
     """Refuse at once all TFDS data sets of a run, joint training's too, that are not on disk.
 
     Raises:
-      InputError: some are missing; with their sizes and the commands that prepare them.
+      InputError: some are missing; with their sizes and the commands that prepare them; or the task is none.
     """
+    check_task(config)
     wanted: dict[tuple[str, str], str] = {}
     for group in ("data", "unlabeled", *(["joint"] if config.joint.weight else [])):
         where = config[group]
@@ -83,6 +101,10 @@ def check_data_sets(config: ConfigDict) -> None:
 def open_split(config: ConfigDict, split: str) -> Source:
     """Open a labelled split of config.data. Raises: InputError when it is missing or malformed."""
     data = config.data
+    if config.task == "segmentation":
+        from selftrain_jax.build_masks import open_masks
+
+        return open_masks(config, data, split)
     if data.kind == "builtin":
         num_images, size_px = data.builtin[split], config.image.size_px
         return read_builtin(split, num_images=num_images, seed=config.seed, image_size_px=size_px)
@@ -130,6 +152,10 @@ def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
         return subset(train, remainder, f"{train.name}, the remainder")
     if where.kind == "folder":
         return read_image_folder(pathlib.Path(where.dir))
+    if config.task == "segmentation" and where.kind in ("builtin", "voc"):
+        from selftrain_jax.build_masks import open_masks
+
+        return open_masks(config, where, "unlabeled" if where.kind == "builtin" else where.split)
     if where.kind == "builtin":
         num_images, size_px = config.data.builtin.unlabeled, config.image.size_px
         return read_builtin("unlabeled", num_images=num_images, seed=config.seed, image_size_px=size_px)
@@ -174,7 +200,6 @@ def build_augment(config: ConfigDict, policy: str = "") -> Callable[..., Any]:
 
 def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source | None) -> Callable:
     """Return the stage's stream of batches: all human, or half human and half pseudo."""
-    from selftrain_jax.data.pipeline import make_batches
     from selftrain_jax.selftrain.mixing import mix_batches
 
     batch_size = stage_settings(config, stage).batch_size
@@ -183,16 +208,26 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
             f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
         )
     make = functools.partial(
-        make_batches,
+        _find_make_batches(config),
         augment=build_augment(config, stage_settings(config, stage).policy),
-        max_boxes=config.image.max_boxes,
         max_bad_images=config.data.max_bad_images,
     )
-    human = cached(human, config.data.cache_mib)
+    human = cached(human, float(config.data.cache_mib))
     seed = 1000 * config.seed + STAGE_SEEDS[stage]
     if pseudo is None:
         return make(human, batch_size=batch_size, seed=seed)
     human_half = make(human, batch_size=batch_size // 2, seed=seed)
-    pseudo = cached(pseudo, config.data.cache_mib)
+    pseudo = cached(pseudo, float(config.data.cache_mib))
     pseudo_half = make(pseudo, batch_size=batch_size // 2, seed=seed + 500, is_pseudo=True)
     return mix_batches(human_half, pseudo_half)
+
+
+def _find_make_batches(config: ConfigDict) -> Callable[..., Callable]:
+    """Return the function that streams batches of config.task's targets."""
+    if config.task == "segmentation":
+        from selftrain_jax.data.mask_pipeline import make_mask_batches
+
+        return make_mask_batches
+    from selftrain_jax.data.pipeline import make_batches
+
+    return functools.partial(make_batches, max_boxes=config.image.max_boxes)

@@ -20,7 +20,7 @@ Metrics = Mapping[str, Array]
 
 
 class Category(NamedTuple):
-    """A class: `id` is its channel in the class head, from 1, as 0 is the background; of images from 0."""
+    """A class: `id` is its channel in the class head; from 1 for boxes (0 is the background), else from 0."""
 
     id: int
     name: str
@@ -39,7 +39,8 @@ class Example(TypedDict, total=False):
     is_ignore: Bool[
         np.ndarray, " N"
     ]  # pseudo boxes between the two thresholds: neither object nor background
-    mask: UInt8[np.ndarray, "H W"]  # class id of each pixel, 255 = ignore
+    mask: UInt8[np.ndarray, "H W"]  # Category.id of each pixel, 255 = ignore
+    confidence: UInt8[np.ndarray, "H W"]  # pseudo masks only: floor(256 * probability), at most 255
     is_pseudo: bool
     image_class: int  # Category.id of the whole image, from 0
 
@@ -57,6 +58,12 @@ class BoxTargets(NamedTuple):
     ignore: Bool[Array, "B M"]
 
 
+class MaskTargets(NamedTuple):
+    """The class of each pixel of the network's input; 255 where it counts for nothing."""
+
+    masks: UInt8[Array, "B H W"]
+
+
 class ClassTargets(NamedTuple):
     """The class of each image, from 0; -1 where there is none."""
 
@@ -70,7 +77,7 @@ class Batch(NamedTuple):
     """
 
     images: Float[Array, "B H W 3"]
-    targets: BoxTargets | ClassTargets
+    targets: BoxTargets | MaskTargets | ClassTargets
     is_pseudo: Bool[Array, " B"]
     auxiliary: "Batch | None" = None
 
@@ -86,6 +93,12 @@ class Detections(NamedTuple):
     scores: Float[Array, "B D"]
     classes: Int[Array, "B D"]
     valid: Bool[Array, "B D"]
+
+
+class PixelLogits(NamedTuple):
+    """The score of every class on a grid of a quarter of the input's resolution, float32."""
+
+    logits: Float[Array, "B h w K"]
 
 
 class ClassScores(NamedTuple):
@@ -116,4 +129,4 @@ class Task(NamedTuple):
 
     init: Callable[[PRNGKeyArray], Variables]
     loss: Callable[[Variables, Batch, PRNGKeyArray], tuple[LossTerms, Variables]]
-    predict: Callable[[Variables, Float[Array, "B H W 3"]], Any]  # Detections or ClassScores, by the task
+    predict: Callable[[Variables, Float[Array, "B H W 3"]], Any]  # Detections, PixelLogits, ...

@@ -22,8 +22,9 @@ ALLOWED = {
     "data": {"data"},
     "train": {"train", "selftrain.loss_norm"},
     "report": {"report", "data"},
+    "segmentation": {"segmentation", "models"},
 }
-NO_TENSORFLOW = ("models", "detection", "classification", "paper", "train", "report")
+NO_TENSORFLOW = ("models", "detection", "segmentation", "classification", "paper", "train", "report")
 
 
 def imports_of(path: pathlib.Path) -> set[str]:

@@ -82,7 +82,8 @@ def autoaugment(
     """Apply one sub-policy of `AUTOAUGMENT[version]`, drawn uniformly.
 
     Paper: Section 3.1; the sub-policies are those of AutoAugment for detection (arXiv 1906.11172).
-    Differs: the mask moves along; `reference_size_px` (see `operations.pixel_scale`).
+    Differs: the mask moves along, and without boxes the operations inside boxes do nothing (2 of v0's 10);
+    `reference_size_px` (see `operations.pixel_scale`).
     """
     draw_seed, seed = split_seed(seed, 2)
     scale = pixel_scale(tensors["image"], reference_size_px)

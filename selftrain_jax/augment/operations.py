@@ -5,6 +5,11 @@ L (0 to 10; more extrapolates) are the released code's: Color, Contrast, Brightn
 Posterize trunc(4 L/10) bits; Solarize trunc(256 L/10); SolarizeAdd trunc(110 L/10); Cutout trunc(100 L/10)
 px; Rotate 30 L/10 degrees; Shear 0.3 L/10; Translate 250 L/10 px. Geometric ones are negated half of the
 time.
+
+Masks: geometric operations move image and mask alike; the others, Cutout among them, change the image alone.
+What lies under a Cutout keeps its class, as it keeps its box: the network is to tell it from what surrounds
+it. Paper: silent, and no code was released; filling the mask with 255 there would leave Cutout with nothing
+to teach. Without boxes, operations inside boxes do nothing.
 """
 
 from collections.abc import Callable

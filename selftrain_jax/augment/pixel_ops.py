@@ -136,7 +136,10 @@ def erase(image: Image, center_yx: tf.Tensor, half_size_yx_px: tf.Tensor) -> Ima
 
 
 def cutout(image: Image, half_size_px: tf.Tensor | int, seed: Seed) -> Image:
-    """Erase a square of side 2 `half_size_px`, cut off at the border, centred on a uniformly drawn pixel."""
+    """Erase a square of side 2 `half_size_px`, cut off at the border, centred on a uniformly drawn pixel.
+
+    Of the image alone: boxes and mask keep what is under it (see `operations`).
+    """
     height, width = image_size(image)
     center_frac = tf.random.stateless_uniform([2], seed)
     center_yx = tf.cast(center_frac * tf.cast([height, width], tf.float32), tf.int32)

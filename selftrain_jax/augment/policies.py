@@ -56,7 +56,8 @@ def augment_policy(
     Raises:
         InputError: an unknown policy or version; a size, jitter, magnitude or number of layers out of range.
 
-    Paper: Section 3.1, Table 1. S2's jitter is S1's (the text enlarges it for S3 and S4 only).
+    Paper: Section 3.1, Table 1. S2's jitter is S1's (the text enlarges it for S3 and S4 only). Silent on
+    masks: they move with the image, nearest pixel, and neither colour operations nor Cutout change them.
     Differs: `reference_size_px` scales constants in pixels to the image (see `operations.pixel_scale`);
     `flip_frac` is for data in which left and right matter, such as digits.
     """

@@ -1,13 +1,16 @@
 """The built-in data set: digits to find and read on photographs, drawn at run time, no download.
 
-Call `read_builtin("train", num_images=100)`. Paper: none of its data sets; these scenes play the
-part of COCO (train, val, test) and of its unlabelled images where a machine has no data at hand.
+Call `read_builtin("train", num_images=100)`, or `read_builtin_masks` for segmentation. Paper: none of
+its data sets; these scenes play the part of COCO or PASCAL VOC (train, val, test) and of their
+unlabelled images where a machine has no data at hand.
 
 Splits share no handwriting and no photograph, except that `unlabeled` shows the photographs of
 `train` and two more. Unlabelled images are cheap, so that split has more handwriting (six runs of
 it beside train's three) and more photographs than `train`; `test` draws on handwriting and
 photographs that no other split has.
 """
+
+import dataclasses
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,6 +23,7 @@ from selftrain_jax.types import Category, Example
 
 SPLITS = ("train", "val", "test", "unlabeled")
 CATEGORIES = tuple(Category(digit + 1, str(digit)) for digit in range(10))
+MASK_CATEGORIES = (Category(0, "background"), *CATEGORIES)
 MIN_SIZE_PX = 64
 
 # scikit-learn's digits stand in runs by writer; where the runs begin. The borders are inferred from the
@@ -80,6 +84,21 @@ def read_builtin(split: str, *, num_images: int, seed: int = 0, image_size_px: i
         read_labels=read_labels,
         read_encoded=lambda index: encode_png(read_image(index)),
         read_image=read_image,
+    )
+
+
+def read_builtin_masks(split: str, *, num_images: int, seed: int = 0, image_size_px: int = 128) -> Source:
+    """Draw the images of `read_builtin` with masks in place of boxes: class 0 is the background.
+
+    Raises: InputError like `read_builtin`.
+    """
+    source = read_builtin(split, num_images=num_images, seed=seed, image_size_px=image_size_px)
+
+    def read_labels(index: int) -> Example:
+        return {"image_id": source.image_ids[index], "mask": source.read_labels(index)["mask"]}
+
+    return dataclasses.replace(
+        source, name=f"builtin masks/{split}", categories=MASK_CATEGORIES, read_labels=read_labels
     )
 
 

@@ -17,6 +17,7 @@ KIND_WORDS = {
     "zero_area": "boxes without area",
     "outside": "boxes outside their images",
     "nan": "boxes with a coordinate that is no finite number",
+    "bad_mask": "masks that do not fit their image or classes",
     "malformed": "records or files that cannot be read",
     "tiny": "boxes under 2 px high or wide",
     "repeated": "boxes that are there twice",

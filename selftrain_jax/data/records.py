@@ -1,225 +1,205 @@
-"""The TFRecord files that pseudo labels are kept in: one schema for human and pseudo labels.
+"""What a record of pseudo labels holds: one schema for human and pseudo labels, boxes and masks.
 
-Call `write_shard` on what `encode_record` makes; read with `index_shard`, `read_record` and
-`decode_record`. Files are plain TFRecords with the keys of the official detection release, so
-its decoder and `tf.data` read them too. Local files only.
+Call `encode_record` and `decode_record`; `data/shards.py` keeps the records in files. The keys are
+those of the official release's detection and segmentation records, so its decoders read them too.
 """
 
-import contextlib
-import errno
-import mmap
-import os
-import shutil
-import struct
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import io
+from collections.abc import Mapping
 from typing import Any
 
-import google_crc32c
 import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Example
 
-_SIDES = ("ymin", "xmin", "ymax", "xmax")
-_LENGTH = struct.Struct("<QI")  # a record's length and the checksum of its eight bytes
-_CHECKSUM = struct.Struct("<I")
+_IMAGE_KEYS = ("image/encoded", "image/source_id", "image/height", "image/width")
+_SIDE_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
+_BOX_KEYS = ("image/object/class/label", *_SIDE_KEYS)
+_MASK_KEY = "image/segmentation/class/encoded"
+_CONFIDENCE_KEY = "image/segmentation/confidence/encoded"
+
+_Values = dict[str, bytes | np.ndarray]
+_Features = Mapping[str, Any]  # of protobuf's Feature
 
 
 def encode_record(labels: Example, encoded_image: bytes, height: int, width: int) -> bytes:
     """Serialise one labelled image; the same input gives the same bytes.
 
-    `labels` needs `image_id`, `boxes` and `classes`. Boxes are stored as fractions of the image.
-    `is_ignore` is not stored: it follows from the scores when they are read.
+    `labels` needs `image_id` and `boxes` with `classes`, or `mask`, or both. Boxes are stored as
+    fractions of the image, masks and confidences as PNG of one channel, without loss. `is_ignore` is
+    not stored: it follows from the scores when they are read.
 
-    Differs: `image/object/score` and `image/is_pseudo` are new; the release has no pseudo labels.
+    Raises:
+      InputError: the mask or its confidence is not of the image's size.
+
+    Differs: the scores of boxes, the confidence of masks and `image/is_pseudo` are new; the release
+    has no pseudo labels.
     """
     import tensorflow as tf  # here, so that reading a manifest needs no TensorFlow
 
-    boxes = np.asarray(labels["boxes"], np.float64).reshape(-1, 4)
-    areas = labels.get("areas", (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
-    fractions = boxes / (height, width, height, width)
-    features = {
-        "image/encoded": _bytes_feature(tf, encoded_image),
-        "image/source_id": _bytes_feature(tf, labels["image_id"].encode()),
-        "image/height": _int_feature(tf, [height]),
-        "image/width": _int_feature(tf, [width]),
-        "image/is_pseudo": _int_feature(tf, [labels.get("is_pseudo", False)]),
-        "image/object/class/label": _int_feature(tf, labels["classes"]),
-        "image/object/is_crowd": _int_feature(tf, labels.get("is_crowd", np.zeros(len(boxes), bool))),
-        "image/object/area": _float_feature(tf, areas),
+    assert "boxes" in labels or "mask" in labels, f"image {labels['image_id']} has nothing to store"
+    values: _Values = {
+        "image/encoded": encoded_image,
+        "image/source_id": labels["image_id"].encode(),
+        "image/height": np.array([height]),
+        "image/width": np.array([width]),
+        "image/is_pseudo": np.array([labels.get("is_pseudo", False)]),
     }
-    for side, values in zip(_SIDES, fractions.T, strict=True):
-        features[f"image/object/bbox/{side}"] = _float_feature(tf, values)
-    if "scores" in labels:
-        features["image/object/score"] = _float_feature(tf, labels["scores"])
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
+    if "boxes" in labels:
+        values |= _box_values(labels, height, width)
+    if "mask" in labels:
+        values |= _mask_values(labels, height, width)
+    features = tf.train.Features(feature={key: _feature(tf, value) for key, value in values.items()})
+    return tf.train.Example(features=features).SerializeToString(deterministic=True)
 
 
 def decode_record(record: bytes, where: str = "record") -> tuple[Example, bytes]:
-    """Return the labels, boxes in pixels of the original image, and the encoded image.
+    """Return the labels, in pixels of the original image, and the encoded image.
 
     Raises:
-      InputError: the bytes are no record of this schema; `where` is named.
+      InputError: the bytes are no record of this schema; `where` and the key at fault are named.
     """
+    feature = _parse(record, where)
+    size_px = _integer(feature, "image/height", where), _integer(feature, "image/width", where)
+    labels: Example = {
+        "image_id": _bytes(feature, "image/source_id", where).decode(),
+        "is_pseudo": "image/is_pseudo" in feature and bool(_integer(feature, "image/is_pseudo", where)),
+    }
+    if _BOX_KEYS[0] in feature:
+        labels |= _read_boxes(feature, size_px, where)
+    if _MASK_KEY in feature:
+        labels["mask"] = _read_map(feature, _MASK_KEY, size_px, where)
+    if _CONFIDENCE_KEY in feature:
+        labels["confidence"] = _read_map(feature, _CONFIDENCE_KEY, size_px, where)
+    return labels, _bytes(feature, "image/encoded", where)
+
+
+def _box_values(labels: Example, height: int, width: int) -> _Values:
+    boxes = np.asarray(labels["boxes"], np.float64).reshape(-1, 4)
+    areas = labels.get("areas", (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    values: _Values = {
+        "image/object/class/label": np.asarray(labels["classes"], np.int64),
+        "image/object/is_crowd": labels.get("is_crowd", np.zeros(len(boxes), bool)),
+        "image/object/area": areas,
+    }
+    values |= zip(_SIDE_KEYS, (boxes / (height, width, height, width)).T, strict=True)
+    if "scores" in labels:
+        values["image/object/score"] = labels["scores"]
+    return values
+
+
+def _mask_values(labels: Example, height: int, width: int) -> _Values:
+    maps = {_MASK_KEY: labels["mask"]}
+    if "confidence" in labels:
+        maps[_CONFIDENCE_KEY] = labels["confidence"]
+    for key, pixels in maps.items():
+        if pixels.shape != (height, width):
+            raise _other_size(f"image {labels['image_id']}: {key}", pixels.shape, (height, width))
+    return {key: _encode_map(pixels) for key, pixels in maps.items()}
+
+
+def _parse(record: bytes, where: str) -> _Features:
+    """Read the features and see that those of an image with boxes, a mask or both are there."""
     import tensorflow as tf
 
     try:
         feature = tf.train.Example.FromString(record).features.feature
     except Exception as error:  # protobuf's DecodeError, whose module moves between versions
         raise InputError(f"{where}: not a tf.train.Example ({len(record)} bytes, {error})") from error
-    needed = ("image/encoded", "image/source_id", "image/height", "image/width", "image/object/class/label")
-    missing = [key for key in (*needed, *_side_keys()) if key not in feature]
+    needed = list(_IMAGE_KEYS)
+    if _MASK_KEY not in feature or any(key in feature for key in _BOX_KEYS):
+        needed += _BOX_KEYS
+    if _CONFIDENCE_KEY in feature:
+        needed.append(_MASK_KEY)
+    missing = [key for key in needed if key not in feature]
     if missing:
         raise InputError(
-            f"{where}: no {', '.join(missing)} among the record's keys {sorted(feature)}; "
-            "expected a detection record as `encode_record` writes it"
+            f"{where}: no {', '.join(missing)} among the record's keys {sorted(feature)}; expected a record "
+            f"as `encode_record` writes it, with boxes or {_MASK_KEY}"
         )
-    height, width = (feature[f"image/{axis}"].int64_list.value[0] for axis in ("height", "width"))
-    fractions = np.array([feature[key].float_list.value for key in _side_keys()], np.float64).T
+    return feature
+
+
+def _read_boxes(feature: _Features, size_px: tuple[int, int], where: str) -> Example:
+    sides = [feature[key].float_list.value for key in _SIDE_KEYS]
+    classes = np.array(feature["image/object/class/label"].int64_list.value, np.int32)
+    lengths = [len(classes), *map(len, sides)]
+    if len(set(lengths)) > 1:
+        raise InputError(
+            f"{where}: {', '.join(_BOX_KEYS)} hold {lengths} values; expected as many of each, "
+            "labels as integers and sides as floats"
+        )
     labels: Example = {
-        "image_id": feature["image/source_id"].bytes_list.value[0].decode(),
-        "boxes": (fractions * (height, width, height, width)).astype(np.float32),
-        "classes": np.array(feature["image/object/class/label"].int64_list.value, np.int32),
+        "boxes": (np.array(sides, np.float64).T * (*size_px, *size_px)).astype(np.float32),
+        "classes": classes,
         "is_crowd": np.array(feature["image/object/is_crowd"].int64_list.value, bool),
         "areas": np.array(feature["image/object/area"].float_list.value, np.float32),
-        "is_pseudo": bool(sum(feature["image/is_pseudo"].int64_list.value)),
     }
     if "image/object/score" in feature:
         labels["scores"] = np.array(feature["image/object/score"].float_list.value, np.float32)
-    return labels, feature["image/encoded"].bytes_list.value[0]
+    return labels
 
 
-def write_shard(path: Path, records: Iterable[bytes]) -> int:
-    """Write records to `path` at once or not at all; return how many.
-
-    Raises:
-      InputError: the disk is full. Neither `path` nor a half-written file is left.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    count = 0
+def _read_map(feature: _Features, key: str, size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "H W"]:
+    """Decode a PNG of one channel of 8 bits, whose size must be the image's."""
+    encoded = _bytes(feature, key, where)
     try:
-        with temporary.open("wb") as file:
-            for record in records:
-                file.write(_frame(record))
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise _disk_full(path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
+        with Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
+            if image.mode != "L":
+                raise InputError(
+                    f"{where}: {key} is a PNG of mode {image.mode}; expected one channel of 8 bits (mode L), "
+                    "a class id or a confidence a pixel"
+                )
+            if (image.height, image.width) != size_px:
+                raise _other_size(f"{where}: {key}", (image.height, image.width), size_px)
+            return np.array(image)
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many types on damaged bytes
+        raise InputError(f"{where}: {key} is no whole PNG ({len(encoded)} bytes, {error})") from error
 
 
-def index_shard(path: Path) -> np.ndarray:
-    """Return the byte offset of each record, reading only the lengths.
-
-    Raises:
-      InputError: the file is missing, cut off or damaged; file, offset and sizes are named.
-    """
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size == 0:
-                return np.zeros(0, np.int64)
-            with contextlib.closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as content:
-                return np.fromiter(_walk(content, size, path), np.int64)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+def _encode_map(pixels: UInt8[np.ndarray, "H W"]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)  # 5 % larger than 6, 2.5 times as fast
+    return buffer.getvalue()
 
 
-def read_record(path: Path, offset: int) -> bytes:
-    """Return the record at `offset`, which `index_shard` gave.
-
-    Raises:
-      InputError: the file is missing, cut off, or its checksums do not agree with its bytes.
-    """
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            length = _length(file.read(_LENGTH.size), offset, path)
-            body = file.read(length + _CHECKSUM.size)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(body) < length + _CHECKSUM.size:
-        raise _cut_off(path, offset, _LENGTH.size + length + _CHECKSUM.size, _LENGTH.size + len(body))
-    record = body[:length]
-    if _masked_crc(record) != _CHECKSUM.unpack(body[length:])[0]:
-        raise _damaged(path, offset, "data")
-    return record
+def _feature(tf: Any, value: bytes | np.ndarray) -> Any:
+    """Floats become a float list, integers and booleans an int64 list."""
+    if isinstance(value, bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    if value.dtype.kind == "f":
+        return tf.train.Feature(float_list=tf.train.FloatList(value=value.astype(np.float32).tolist()))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=value.astype(np.int64).tolist()))
 
 
-def _walk(content: mmap.mmap, size: int, path: Path) -> Iterator[int]:
-    offset = 0
-    while offset < size:
-        length = _length(content[offset : offset + _LENGTH.size], offset, path)
-        end = offset + _LENGTH.size + length + _CHECKSUM.size
-        if end > size:
-            raise _cut_off(path, offset, end - offset, size - offset)
-        yield offset
-        offset = end
+def _integer(feature: _Features, key: str, where: str) -> int:
+    values = feature[key].int64_list.value
+    if len(values) != 1:
+        raise _wrong_kind(feature, key, where, "one integer")
+    return values[0]
 
 
-def _length(header: bytes, offset: int, path: Path) -> int:
-    if len(header) < _LENGTH.size:
-        raise _cut_off(path, offset, _LENGTH.size, len(header))
-    length, checksum = _LENGTH.unpack(header)
-    if _masked_crc(header[:8]) != checksum:
-        raise _damaged(path, offset, "length")
-    return length
+def _bytes(feature: _Features, key: str, where: str) -> bytes:
+    values = feature[key].bytes_list.value
+    if len(values) != 1:
+        raise _wrong_kind(feature, key, where, "one string of bytes")
+    return values[0]
 
 
-def _frame(record: bytes) -> bytes:
-    length = struct.pack("<Q", len(record))
-    checksums = (_CHECKSUM.pack(_masked_crc(part)) for part in (length, record))
-    return length + next(checksums) + record + next(checksums)
+def _wrong_kind(feature: _Features, key: str, where: str, expected: str) -> InputError:
+    kind = feature[key].WhichOneof("kind")
+    found = f"a {kind} of {len(getattr(feature[key], kind).value)}" if kind else "nothing"
+    return InputError(f"{where}: {key} holds {found}; expected {expected}, as `encode_record` writes it")
 
 
-def _masked_crc(data: bytes) -> int:
-    """Checksum as TFRecord masks it: crc32c rotated right by 15 bits, plus a constant."""
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _side_keys() -> list[str]:
-    return [f"image/object/bbox/{side}" for side in _SIDES]
-
-
-def _bytes_feature(tf: Any, value: bytes) -> Any:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _int_feature(tf: Any, values: Any) -> Any:
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=np.asarray(values, np.int64).tolist()))
-
-
-def _float_feature(tf: Any, values: Any) -> Any:
-    return tf.train.Feature(float_list=tf.train.FloatList(value=np.asarray(values, np.float32).tolist()))
-
-
-def _disk_full(path: Path) -> InputError:
-    free = shutil.disk_usage(path.parent).free / 2**20
+def _other_size(where: str, size_px: tuple[int, ...], image_size_px: tuple[int, int]) -> InputError:
+    found, expected = (" x ".join(map(str, size)) for size in (size_px, image_size_px))
     return InputError(
-        f"{path}: the disk is full ({free:.0f} MiB free in {path.parent}); the half-written file was "
-        "removed. Free some space and run the same command again: it goes on at this shard."
-    )
-
-
-def _cut_off(path: Path, offset: int, expected: int, actual: int) -> InputError:
-    return InputError(
-        f"{path}: cut off in the record at byte {offset}: expected {expected} bytes, found {actual}. "
-        "Delete this shard and the manifest and run the same command again to rewrite it."
-    )
-
-
-def _damaged(path: Path, offset: int, part: str) -> InputError:
-    return InputError(
-        f"{path}: the {part} of the record at byte {offset} does not match its checksum. "
-        "Delete this shard and the manifest and run the same command again to rewrite it."
+        f"{where} has {found} pixels, its image {expected} (height x width). Give every image the mask that "
+        "was made for it, at its full size."
     )

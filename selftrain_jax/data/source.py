@@ -8,7 +8,7 @@ import dataclasses
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -81,22 +81,31 @@ def without_labels(source: Source) -> Source:
 
 
 def cached(source: Source, budget_mib: float) -> Source:
-    """Keep labels and decoded images in memory once they were read, until the images fill the budget."""
+    """Keep decoded images and labels in memory once they were read, until they fill the budget."""
     images: dict[int, np.ndarray] = {}
     labels: dict[int, Example] = {}
+    free_bytes = budget_mib * 2**20
+
+    def keep(kept: dict[int, Any], index: int, value: Any, num_bytes: int) -> None:
+        nonlocal free_bytes
+        if index not in kept and num_bytes <= free_bytes:
+            free_bytes -= num_bytes
+            kept[index] = value
 
     def read_image(index: int) -> np.ndarray:
         image = images.get(index)
         if image is None:
             image = source.read_image(index)
-            if (len(images) + 1) * image.nbytes <= budget_mib * 2**20:
-                images[index] = image
+            keep(images, index, image, image.nbytes)
         return image
 
     def read_labels(index: int) -> Example:
-        if index in images and index not in labels:
-            labels[index] = source.read_labels(index)
-        return labels[index] if index in labels else source.read_labels(index)
+        found = labels.get(index)
+        if found is None:
+            found = source.read_labels(index)
+            arrays = [value for value in found.values() if isinstance(value, np.ndarray)]
+            keep(labels, index, found, sum(array.nbytes for array in arrays))
+        return found
 
     return dataclasses.replace(source, read_image=read_image, read_labels=read_labels)
 

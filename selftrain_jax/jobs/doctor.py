@@ -13,9 +13,11 @@ from selftrain_jax.data.doctor_report import format_diagnosis, write_doctor_repo
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.errors import InputError
 
+Splits = dict[str, Source | None]
+
 
 def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Check every split and the unlabelled images; write doctor.json and doctor.html.
+    """Check every split and the unlabelled images; write doctor.json and, of boxes, doctor.html.
 
     Raises:
       InputError: the data has faults that would stop or spoil a run.
@@ -28,19 +30,46 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
         problems += find_problems(config, split)
         labelled[split] = _try_open(partial(open_split, tolerant, split), split, problems)
     unlabelled = _try_open(partial(_unlabelled, tolerant, labelled), "unlabeled", problems)
+    if config.task == "segmentation":
+        has_errors = _examine_masks(labelled, unlabelled, problems, workdir)
+    else:
+        has_errors = _examine_boxes(config, labelled, unlabelled, problems, workdir)
+    if has_errors:
+        raise InputError("the data set has errors, listed above; mend them before training")
+
+
+def _examine_boxes(
+    config: ConfigDict,
+    labelled: Splits,
+    unlabelled: Source | None,
+    problems: list[Problem],
+    workdir: pathlib.Path,
+) -> bool:
     diagnosis = examine(
         labelled=labelled, unlabelled=unlabelled, problems=problems, bad_boxes=config.data.bad_boxes
     )
     print(format_diagnosis(diagnosis))
     workdir.mkdir(parents=True, exist_ok=True)
     print(f"with pictures: {write_doctor_report(diagnosis, workdir)}")
-    if diagnosis.has_errors:
-        raise InputError("the data set has errors, listed above; mend them before training")
+    return diagnosis.has_errors
+
+
+def _examine_masks(
+    labelled: Splits, unlabelled: Source | None, problems: list[Problem], workdir: pathlib.Path
+) -> bool:
+    from selftrain_jax.data.mask_doctor import examine_masks, format_mask_diagnosis, write_mask_report
+
+    diagnosis = examine_masks(labelled=labelled, unlabelled=unlabelled, problems=problems)
+    print(format_mask_diagnosis(diagnosis))
+    print(f"as data: {write_mask_report(diagnosis, workdir)}")
+    return diagnosis.images.has_errors
 
 
 def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
-    """Yield the faults of a split's files; built-in data and TFDS have no files of the user's."""
+    """Yield the faults of a split's box files; built-in data and TFDS have no files of the user's."""
     data, root = config.data, pathlib.Path(config.data.dir)
+    if config.task == "segmentation":
+        return  # masks are read when the split is examined
     if data.kind == "coco":
         annotations = root / data.annotations.format(split=split)
         yield from coco_json.find_problems(annotations, root / data.images.format(split=split))

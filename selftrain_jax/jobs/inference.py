@@ -57,6 +57,8 @@ def make_load(image_size_px: int) -> Load:
         resized = resize_for_inference(tensors, output_size_px=image_size_px)
         return resized["image"], resized["scale"]
 
+    resize.get_concrete_function()  # traced here, not in the threads that call it
+
     def load(
         image: UInt8[np.ndarray, "H W 3"],
     ) -> tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]:

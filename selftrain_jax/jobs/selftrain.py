@@ -6,6 +6,7 @@ Every stage has a folder and skips what is finished in it: a killed run continue
 import functools
 import pathlib
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -13,24 +14,23 @@ from ml_collections import ConfigDict
 from selftrain_jax.build import Experiment, build_experiment, build_schedule
 from selftrain_jax.build_classification import build_joint_batches, open_joint_source
 from selftrain_jax.build_data import Sources, build_batches, build_sources, stage_settings
-from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs.inference import Detector, bind_variables, build_detector, evaluate_source
+from selftrain_jax.jobs.task_jobs import SCORES, TaskJobs, open_task_jobs, per_class_thresholds
 from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
-from selftrain_jax.selftrain.manifest import read_json, write_json
-from selftrain_jax.selftrain.pseudo_checks import check_pseudo_labels
+from selftrain_jax.selftrain.manifest import write_json
 from selftrain_jax.selftrain.pseudo_labels import write_pseudo_labels
-from selftrain_jax.selftrain.pseudo_quality import QUALITY_FILE, write_quality
-from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
+from selftrain_jax.selftrain.pseudo_quality import QUALITY_FILE
 from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, restore_whole, training_secs
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.state import TrainState, with_variables
 from selftrain_jax.types import Variables
 
 EVALUATION_FILE = "evaluation.json"
+SCALES_FILE = "evaluation_scales.json"
 PSEUDO_FOLDER = "pseudo_labels"
+SCORE_NAMES = {"ap": "AP", "ap50": "AP50", "miou": "mIoU", "miou_resized": "mIoU of the resized masks"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Run:
     sources: Sources
     joint: Source | None  # the second stream of joint training
     experiment: Experiment
-    detector: Detector
+    jobs: TaskJobs
 
 
 def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
@@ -56,9 +56,9 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     categories = sources.human.categories
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
     write_json(workdir / "categories.json", [category._asdict() for category in categories])
-    if not (workdir / "ground_truth.json").exists():
-        write_coco_json(sources.test, workdir / "ground_truth.json")
-    return Run(config, workdir, sources, joint, experiment, build_detector(config, experiment))
+    jobs = open_task_jobs(config, experiment)
+    jobs.write_truth(sources.test, workdir)
+    return Run(config, workdir, sources, joint, experiment, jobs)
 
 
 def run_all(run: Run) -> None:
@@ -90,7 +90,7 @@ def train_stage(run: Run, stage: str) -> None:
     if (directory / EVALUATION_FILE).exists():
         return print(f"{stage}: finished before, in {directory}")
     config, sources = run.config, run.sources
-    pseudo = _pseudo_source(run) if stage == "student" else None
+    pseudo = run.jobs.open_labels(run.workdir / PSEUDO_FOLDER, sources.human) if stage == "student" else None
     schedule, num_steps = build_schedule(config, stage)
     batches = build_batches(config, stage, sources.human, pseudo)
     train(
@@ -103,6 +103,7 @@ def train_stage(run: Run, stage: str) -> None:
         directory=directory,
         mesh=run.experiment.mesh,
         evaluate=functools.partial(_curve_point, run),
+        best_metric=f"eval/{SCORES[config.task][0]}",
         evaluate_every=config.eval.every_steps,
         checkpoint_every=config.checkpoint.every_steps,
         log_every=config.log.every_steps,
@@ -113,15 +114,15 @@ def train_stage(run: Run, stage: str) -> None:
 
 
 def evaluate_stage(run: Run, stage: str) -> None:
-    """Measure a stage's checkpoint on the test split; write detections, then evaluation.json.
+    """Measure a stage's checkpoint on the test split; write what it predicts, then evaluation.json.
+
+    With other config.evaluate.scales or flip (masks), evaluation_scales.json too.
 
     Raises:
       InputError: the stage has no checkpoint.
     """
     directory = run.workdir / stage
     variables, step = restore_stage(run, stage)
-    result, detections = evaluate_source(run.detector, variables, run.sources.test)
-    write_json(directory / "detections.json", detections)
     facts = {
         "split": run.sources.test.name,
         "num_images": len(run.sources.test),
@@ -129,8 +130,13 @@ def evaluate_stage(run: Run, stage: str) -> None:
         "checkpoint": f"{stage}/checkpoints/{step}",
         "training_secs": training_secs(directory),
     }
+    result = run.jobs.evaluate(variables, run.sources.test, directory)
     write_json(directory / EVALUATION_FILE, {**result, **facts})
-    print(f"{stage}: test AP {100 * result['ap']:.1f}, AP50 {100 * result['ap50']:.1f} at step {step}")
+    print(f"{stage}: test {_headline(run.config.task, result)} at step {step}")
+    if run.jobs.measure_scales is not None:
+        result = run.jobs.measure_scales(variables, run.sources.test)
+        write_json(directory / SCALES_FILE, {**result, **facts})
+        print(f"{stage}: test {_headline(run.config.task, result)} over inputs of {result['sizes_px']} px")
 
 
 def label_stage(run: Run) -> None:
@@ -147,7 +153,7 @@ def label_stage(run: Run) -> None:
     manifest = write_pseudo_labels(
         directory=directory,
         source=run.sources.unlabeled,
-        network=bind_variables(run.detector, variables, config.pseudo.score_floor),
+        labeller=run.jobs.labeller(variables, run.sources.unlabeled),
         categories=run.sources.human.categories,
         provenance={
             "teacher": {
@@ -155,7 +161,7 @@ def label_stage(run: Run) -> None:
                 "digest": digest(variables),
                 "step": step,
             },
-            "nms": config.postprocess.to_dict(),
+            **run.jobs.inference,
             "config": config.to_dict(),
             "versions": versions(),
         },
@@ -164,11 +170,10 @@ def label_stage(run: Run) -> None:
         images_per_shard=config.pseudo.images_per_shard,
         max_bad_images=config.data.max_bad_images,
     )
-    _measure(run, directory)
-    print(
-        f"pseudo labels: {manifest['num_boxes_at_threshold']} boxes of score {config.pseudo.threshold} or "
-        f"more on {manifest['num_images']} images"
-    )
+    truth = run.sources.unlabeled_truth
+    if truth is not None and not (directory / QUALITY_FILE).exists():
+        run.jobs.write_quality(directory, truth)
+    print(f"pseudo labels: {run.jobs.describe_labels(manifest)}")
 
 
 def initial_state(run: Run, stage: str) -> TrainState:
@@ -215,65 +220,11 @@ def restore_stage(run: Run, stage: str) -> tuple[Variables, int]:
     return restore_variables(directory, which, template), find_step(directory, which)
 
 
-def per_class_thresholds(config: ConfigDict) -> dict[str, float]:
-    """Read config.pseudo.per_class_thresholds, "person=0.4,car=0.6".
-
-    Raises:
-      InputError: it does not have that form.
-    """
-    text = config.pseudo.per_class_thresholds
-    try:
-        pairs = [item.rsplit("=", 1) for item in text.split(",") if item]
-        return {name.strip(): float(value) for name, value in pairs}
-    except ValueError:
-        raise InputError(
-            f"config.pseudo.per_class_thresholds={text!r}; expected name=score pairs such as person=0.4"
-        ) from None
-
-
 def _curve_point(run: Run, variables: Variables) -> dict[str, float]:
-    result, _ = evaluate_source(run.detector, variables, run.sources.val)
-    return {f"eval/{key}": result[key] for key in ("ap", "ap50", "ap75")}
+    result = run.jobs.measure(variables, run.sources.val)
+    return {f"eval/{key}": result[key] for key in SCORES[run.config.task]}
 
 
-def _pseudo_source(run: Run) -> Source:
-    """Open the pseudo labels for the student, after a look at whether they can teach anything."""
-    config, directory = run.config, run.workdir / PSEUDO_FOLDER
-    settings = config.pseudo
-    human = run.sources.human
-    for warning in check_pseudo_labels(
-        read_json(directory / "manifest.json", "run --job=pseudo_label first"),
-        human_categories=human.categories,
-        human_boxes_per_class=class_counts(human),
-        min_boxes_per_image=settings.min_boxes_per_image,
-        max_empty_frac=settings.max_empty_frac,
-        max_boxes_per_image=config.image.max_boxes,
-    ):
-        print(f"warning: {warning}")
-    return read_pseudo_labels(
-        directory,
-        threshold=settings.threshold,
-        per_class_thresholds=per_class_thresholds(config),
-        ignore_below=settings.ignore_below or None,
-    )
-
-
-def class_counts(source: Source) -> dict[str, int]:
-    """Count a labelled source's boxes by class name."""
-    counts = dict.fromkeys((category.name for category in source.categories), 0)
-    names = {category.id: category.name for category in source.categories}
-    for index in range(len(source)):
-        for class_id in source.read_labels(index)["classes"]:
-            counts[names[int(class_id)]] += 1
-    return counts
-
-
-def _measure(run: Run, directory: pathlib.Path) -> None:
-    """Write quality.json where the labels that the teacher was not shown are known."""
-    if run.sources.unlabeled_truth is not None and not (directory / QUALITY_FILE).exists():
-        write_quality(
-            directory,
-            run.sources.unlabeled_truth,
-            threshold=run.config.pseudo.threshold,
-            per_class_thresholds=per_class_thresholds(run.config),
-        )
+def _headline(task: str, result: dict[str, Any]) -> str:
+    """Name the two numbers that count most, in percent."""
+    return ", ".join(f"{SCORE_NAMES[key]} {100 * result[key]:.1f}" for key in SCORES[task][:2])

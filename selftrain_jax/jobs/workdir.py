@@ -14,7 +14,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import read_json, write_json
 
 CONFIG_FILE = "config.json"
-FREE_KEYS = ("predict", "log", "import_weights")  # may change between calls: training does not read them
+# What training does not read may change between calls.
+FREE_KEYS = ("predict", "log", "import_weights", "evaluate")
 PACKAGES = (
     "jax",
     "flax",

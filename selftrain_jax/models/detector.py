@@ -34,6 +34,7 @@ def make_retinanet(
     max_level: int = 7,
     fpn_channels: int = 256,
     nas_fpn_repeats: int = 5,
+    separable: bool = False,
     head_channels: int = 0,
     head_convs: int = 0,
     num_anchors: int = 9,
@@ -67,11 +68,11 @@ def make_retinanet(
     )
     levels = (min_level, max_level)
     if backbone in SPINENETS:
-        _check_spinenet(neck, levels)
+        check_spinenet(neck, levels, separable)
         pyramid, size = None, SIZES[SPINENETS[backbone]]
         own_channels, own_convs = size.head_channels, size.head_convs
     else:
-        pyramid = make_neck(neck or NECKS[0], fpn_channels, levels, nas_fpn_repeats, style)
+        pyramid = make_neck(neck or NECKS[0], fpn_channels, levels, nas_fpn_repeats, style, separable)
         own_channels, own_convs = HEAD_CHANNELS, HEAD_CONVS
     return RetinaNet(
         backbone=network,
@@ -127,19 +128,33 @@ def make_backbone(
 
 
 def make_neck(
-    name: str, num_channels: int, levels: tuple[int, int], nas_fpn_repeats: int, style: LayerStyle
+    name: str,
+    num_channels: int,
+    levels: tuple[int, int],
+    nas_fpn_repeats: int,
+    style: LayerStyle,
+    separable: bool = False,
 ) -> FPN | NASFPN:
-    """Make one of `NECKS` for the levels from the first to the last. Raises: InputError for another name."""
+    """Make one of `NECKS` for the levels from the first to the last.
+
+    Raises:
+        InputError: the name is unknown, or an FPN is to have separable convolutions.
+    """
     if name not in NECKS:
         raise InputError(f"neck={name!r} is not one of {', '.join(NECKS)}")
     if name == "nas_fpn":
-        return NASFPN(num_channels, nas_fpn_repeats, min_level=levels[0], max_level=levels[1], style=style)
+        return NASFPN(num_channels, nas_fpn_repeats, separable, *levels, style)
+    if separable:
+        raise InputError(f"separable=True is for neck='nas_fpn', not for {name}; use False")
     return FPN(num_channels, *levels, style)
 
 
-def _check_spinenet(neck: str, levels: tuple[int, int]) -> None:
+def check_spinenet(neck: str, levels: tuple[int, int], separable: bool) -> None:
+    """Refuse what SpineNet, its own neck, cannot have. Raises: InputError naming it."""
     if neck:
         raise InputError(f"neck={neck!r}: SpineNet is its own neck; use neck=''")
+    if separable:
+        raise InputError("separable=True is for neck='nas_fpn', which SpineNet does not have; use False")
     if levels != (LEVELS[0], LEVELS[-1]):
         raise InputError(
             f"min_level={levels[0]}, max_level={levels[1]}: SpineNet's levels are {LEVELS[0]} to {LEVELS[-1]}"

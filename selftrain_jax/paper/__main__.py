@@ -25,7 +25,7 @@ def _section(table: str) -> str:
         f"python -m selftrain_jax.main --config=configs/paper.py:table={table},row=ROW "
         f"--workdir=runs/paper_{table}_ROW"
     )
-    return "\n".join([title, format_table(table), *([command] if first.task == "detection" else [])])
+    return "\n".join([title, format_table(table), command])
 
 
 if __name__ == "__main__":

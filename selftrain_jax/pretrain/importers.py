@@ -5,7 +5,6 @@ Paper: section 3.2. Each refuses a file that does not fit its network.
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +15,7 @@ import numpy as np
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.models.detector import BACKBONES, EFFICIENTNETS, RESNETS
-from selftrain_jax.models.efficientnet import EfficientNet
 from selftrain_jax.models.layers import Padding
-from selftrain_jax.models.nas_fpn import NASFPN
 from selftrain_jax.pretrain.import_variables import ImportReport, import_variables
 from selftrain_jax.pretrain.input_rule import OURS, find_rule, fold_input_rule
 from selftrain_jax.pretrain.lite_names import lite_names
@@ -51,7 +48,7 @@ class Preprocessing(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """Variables of `Classifier` or `RetinaNet`, what became of each array, and the source's images."""
+    """Variables of an official network of ours, what became of each array, and the source's images."""
 
     variables: Variables
     report: ImportReport
@@ -119,20 +116,17 @@ def import_simclr(
 
 
 def import_detector_tf(path: Path | str, network: str, *, ema: bool = False) -> Imported:
-    """Import a released teacher or student, `retinanet_spinenet190` and the like.
-
-    Of the segmenters (`seg_b7_nasfpn`, `seg_l2_nasfpn`) backbone and neck are taken.
+    """Import a released teacher or student: `retinanet_spinenet190` and the like, `seg_b7_nasfpn`.
 
     Raises:
         InputError: no such network, no whole checkpoint, or another network.
     """
-    names, is_segmenter = tf_names(network), network in SEGMENTERS
-    template = _segmenter_shapes(SEGMENTERS[network]) if is_segmenter else _detector_shapes(network)
+    names, template = tf_names(network), variable_shapes(make_network(network), 2 * SIZE_PX)
     arrays = open_tf_checkpoint(path, ema=ema)
-    ignore = [*unused_tf_names(network), *(["segmentation/*"] if is_segmenter else [])]
-    has_efficientnet = is_segmenter or network in EFFICIENTNET_DETECTORS
+    has_efficientnet = network in SEGMENTERS or network in EFFICIENTNET_DETECTORS
     epsilon = 1e-3 if has_efficientnet or "-ssl" in str(path) else 1e-4  # of the released settings
-    return _import(template, arrays, names, path, Preprocessing("imagenet", False, epsilon), ignore)
+    preprocessing = Preprocessing("imagenet", False, epsilon)
+    return _import(template, arrays, names, path, preprocessing, unused_tf_names(network))
 
 
 def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fold: bool = True) -> Imported:
@@ -222,16 +216,3 @@ def _classifier_shapes(network: str, arrays: Mapping[str, np.ndarray], bias: str
     """Return the shapes of a classifier of as many classes as the file's last layer has."""
     num_classes = arrays[bias].size if bias in arrays else NUM_IMAGENET_CLASSES
     return variable_shapes(make_classifier(network, num_classes), SIZE_PX)
-
-
-def _detector_shapes(network: str) -> Variables:
-    return variable_shapes(make_network(network), 128)
-
-
-def _segmenter_shapes(variant: str) -> Variables:
-    """Return the shapes of the backbone and the neck that the paper's segmenters share."""
-    backbone, neck = EfficientNet(variant), NASFPN(num_repeats=7, separable=True)
-    rng, image = jax.random.key(0), jax.ShapeDtypeStruct((1, SIZE_PX * 2, SIZE_PX * 2, 3), jnp.float32)
-    features, first = jax.eval_shape(partial(backbone.init_with_output, train=False), rng, image)
-    second = jax.eval_shape(partial(neck.init, train=False), rng, features)
-    return {collection: {"backbone": first[collection], "fpn": second[collection]} for collection in first}

@@ -9,25 +9,28 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier, make_classifier
 from selftrain_jax.models.detector import make_retinanet
 from selftrain_jax.models.retinanet import RetinaNet
+from selftrain_jax.models.segmenter import Segmenter, fuse, make_segmenter
 from selftrain_jax.pretrain.tf_names import (
     CLASSIFIERS,
     EFFICIENTNET_DETECTORS,
     RESNET_DETECTORS,
+    SEGMENTERS,
     SPINENET_DETECTORS,
 )
 from selftrain_jax.types import Variables
 
 NUM_IMAGENET_CLASSES = 1000
 NUM_COCO_CLASSES = 91  # with the background and ids that no category has
+NUM_VOC_CLASSES = 21  # with the background
 DETECTORS = {
     **{name: f"resnet{depth}" for name, depth in RESNET_DETECTORS.items()},
     **{name: f"efficientnet_{variant}" for name, variant in EFFICIENTNET_DETECTORS.items()},
     **{name: f"spinenet{size}" for name, size in SPINENET_DETECTORS.items()},
 }
-NETWORKS = (*CLASSIFIERS, *DETECTORS)
+NETWORKS = (*CLASSIFIERS, *DETECTORS, *SEGMENTERS)
 
 
-Network = Classifier | RetinaNet
+Network = Classifier | RetinaNet | Segmenter
 
 
 def make_network(name: str) -> Network:
@@ -43,26 +46,38 @@ def make_network(name: str) -> Network:
         return make_retinanet(
             backbone=DETECTORS[name], num_classes=NUM_COCO_CLASSES, activation=activation, bn_epsilon=1e-4
         )
+    if name in SEGMENTERS:
+        return make_segmenter(
+            backbone=f"efficientnet_{SEGMENTERS[name]}",
+            num_classes=NUM_VOC_CLASSES,
+            nas_fpn_repeats=7,
+            separable=True,
+            bn_epsilon=1e-3,
+        )
     raise InputError(f"The network {name!r} cannot be compared; use one of {', '.join(NETWORKS)}.")
 
 
 def named_outputs(
     network: Network, variables: Variables, images: Float[Array, "B H W 3"]
 ) -> dict[str, Float[Array, "B ..."]]:
-    """Run in inference; a classifier gives `reduction_1`.., `logits`, a detector `feat3`, `cls3`, `box3`.
+    """Run in inference and return what official networks are compared by.
 
-    A level's outputs come as maps, as the official network's heads give them.
+    A classifier gives `reduction_1`.., `logits`, a detector `feat3`, `cls3`, `box3`, .., a segmenter
+    `feat3`.., `fused`, `logits`. A level's outputs come as maps, as the official network's heads give them.
     """
-    if isinstance(network, RetinaNet):
-        pyramid_of = "backbone" if network.fpn is None else "fpn"
-        (logits, boxes), features = apply_and_keep(network, variables, images, pyramid_of, "per_level")
-        return {
-            **{f"feat{level}": features[level] for level in network.levels},
-            **{f"cls{level}": as_map(logits[level], features[level]) for level in network.levels},
-            **{f"box{level}": as_map(boxes[level], features[level]) for level in network.levels},
-        }
-    logits, features = apply_and_keep(network, variables, images, "backbone", "__call__")
-    return {**{f"reduction_{level}": x for level, x in features.items()}, "logits": logits}
+    if isinstance(network, Classifier):
+        logits, features = apply_and_keep(network, variables, images, "backbone", "__call__")
+        return {**{f"reduction_{level}": x for level, x in features.items()}, "logits": logits}
+    pyramid_of = "backbone" if network.fpn is None else "fpn"
+    method = "per_level" if isinstance(network, RetinaNet) else "__call__"
+    result, features = apply_and_keep(network, variables, images, pyramid_of, method)
+    pyramid = {level: features[level] for level in network.levels}
+    outputs = {f"feat{level}": x for level, x in pyramid.items()}
+    if isinstance(network, Segmenter):
+        return {**outputs, "fused": fuse(pyramid, *result.shape[1:3]), "logits": result}
+    logits, boxes = result
+    outputs |= {f"cls{level}": as_map(logits[level], x) for level, x in pyramid.items()}
+    return outputs | {f"box{level}": as_map(boxes[level], x) for level, x in pyramid.items()}
 
 
 def apply_and_keep(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
+from selftrain_jax.report.measure import measure_of
 from selftrain_jax.report.workdir import Run, as_floats
 
 MAX_SMALL_PLOTS = 12
@@ -50,28 +51,32 @@ def precision_recall_by_class(run: Run) -> list[Plot]:
 
 
 def classes_by_size(run: Run) -> list[str]:
-    """Name the classes of the test split, those with most boxes first."""
+    """Name the classes of the test split, those with most boxes (of masks: pixels) first."""
     counts: dict[str, float] = {}
+    key = f"num_{measure_of(run).unit}"
     for evaluation in evaluations(run).values():
-        counts |= {name: row["num_boxes"] for name, row in evaluation["per_class"].items()}
+        counts |= {name: row[key] for name, row in evaluation["per_class"].items()}
     return sorted(counts, key=lambda name: -counts[name])
 
 
-def class_gains(run: Run, over: str) -> dict[str, float]:
-    """Subtract the per-class AP of stage `over` from the student's, where both are defined."""
-    found = evaluations(run)
+def class_gains(run: Run, over: str, key: str | None = None) -> dict[str, float]:
+    """Subtract each class's number by stage `over` from the student's, where both are defined.
+
+    `key` names the number: by default AP, of masks IoU.
+    """
+    found, key = evaluations(run), key or measure_of(run).class_key
     if "student" not in found or over not in found:
         return {}
     student, other = found["student"]["per_class"], found[over]["per_class"]
     gains = {
-        name: points(row["ap"]) - points(other[name]["ap"]) for name, row in student.items() if name in other
+        name: points(row[key]) - points(other[name][key]) for name, row in student.items() if name in other
     }
     return {name: gain for name, gain in gains.items() if np.isfinite(gain)}
 
 
 @styled()
 def class_gain_bars(run: Run) -> list[Plot]:
-    """Draw the student's gain in AP over control and teacher for each class, largest first.
+    """Draw the student's gain in AP (of masks: IoU) over control and teacher for each class, largest first.
 
     Of more than MAX_BARS classes the best and the worst halves of that many are drawn.
     """
@@ -83,7 +88,9 @@ def class_gain_bars(run: Run) -> list[Plot]:
     names = sorted(first, key=lambda name: -first[name])
     cut = len(names) > MAX_BARS
     names = [*names[: MAX_BARS // 2], *names[-MAX_BARS // 2 :]] if cut else names
-    axes = new_axes("points of AP gained by the student", "", (5.2, 0.8 + 0.34 * len(names)))
+    measure = measure_of(run)
+    label = f"points of {measure.class_name} gained by the student"
+    axes = new_axes(label, "", (5.2, 0.8 + 0.34 * len(names)))
     height = 0.8 / len(gains)
     for row, (over, values) in enumerate(gains.items()):
         places = np.arange(len(names)) + (row - (len(gains) - 1) / 2) * height
@@ -98,14 +105,12 @@ def class_gain_bars(run: Run) -> list[Plot]:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.axvline(0, color=ROLE_COLORS["muted"], linewidth=0.8)
-    caption = (
-        "Bars to the right: pseudo labels helped this class. A class with few test boxes moves by chance."
-    )
+    caption = "Bars to the right: pseudo labels helped this class. "
+    caption += f"A class with few test {measure.unit} moves by chance."
     caption += f" Only the {MAX_BARS // 2} best and worst classes." if cut else ""
     spoken = ", ".join(f"{name} {first[name]:+.1f}" for name in names)
-    return [
-        finish(axes, "Gain by class", caption, f"Gain in AP by class over {next(iter(gains))}: {spoken}.")
-    ]
+    alt = f"Gain in {measure.class_name} by class over {next(iter(gains))}: {spoken}."
+    return [finish(axes, "Gain by class", caption, alt)]
 
 
 def _class_plot(found: dict[str, dict[str, Any]], class_name: str) -> Plot:

@@ -53,18 +53,23 @@ figcaption{font-size:.84rem;line-height:1.4;margin-top:.3rem}
 gap:1.9rem 2.2rem;margin:1.1rem 0}
 .plots.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,14rem),1fr));gap:1.4rem 1.6rem}
 .plots.single{grid-template-columns:minmax(0,34rem)}
+.plots.wide{grid-template-columns:minmax(0,48rem)}
 svg.plot{display:block;width:100%;height:auto}
 svg.plot *{stroke-linejoin:round;stroke-linecap:butt}
 img{max-width:100%;height:auto;display:block;border-radius:4px;background:var(--sheet)}
 img.sheet{background:#fff;width:100%}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;list-style:none;margin:.6rem 0;padding:0;font-size:.9rem}
 .legend span{display:inline-block;width:1.6rem;margin-right:.5rem;vertical-align:middle}
+.swatches span{width:1.1rem;height:1.1rem;border-radius:3px;box-shadow:inset 0 0 0 1px var(--rule)}
 .gallery{display:grid;gap:1.3rem 1.1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr))}
 .gallery.pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,24rem),1fr))}
 .gallery.rows{grid-template-columns:minmax(0,60rem)}
+.gallery.rows.wide{grid-template-columns:minmax(0,1fr)}
 .row{display:grid;gap:.5rem;align-items:start}
 .row.of2{grid-template-columns:1fr 1fr}
 .row.of3{grid-template-columns:repeat(3,1fr)}
+.row.of4{grid-template-columns:repeat(4,1fr)}
+.row.of5{grid-template-columns:repeat(5,1fr)}
 .gallery img{width:100%}
 .scroll{overflow-x:auto;margin:.4rem 0}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
@@ -87,6 +92,6 @@ nav a{padding:.2rem 0}
 nav a:hover,nav a:focus-visible{box-shadow:none}
 }
 @media (max-width:36rem){.plots.small{grid-template-columns:1fr 1fr;gap:1.2rem .8rem}
-.rows .row{grid-template-columns:1fr}}
+.rows .row{grid-template-columns:1fr}.rows .row.of4,.rows .row.of5{grid-template-columns:1fr 1fr}}
 @media print{nav{display:none}.page{display:block}details{break-inside:avoid}figure{break-inside:avoid}}
 """

@@ -9,7 +9,14 @@ from matplotlib.axes import Axes
 from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
 from selftrain_jax.report.workdir import Run, Stage, series
 
-METRIC_NAMES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75"}
+METRIC_NAMES = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "miou": "mIoU",
+    "miou_resized": "mIoU, resized",
+    "pixel_accuracy": "Pixel accuracy",
+}
 LOSS_AVERAGES = {
     "loss_norm/human_average": ("human", "human"),
     "loss_norm/pseudo_average": ("pseudo", "pseudo"),

@@ -100,7 +100,7 @@ def _draw_tab(
     font_px: int,
     width_px: int,
 ) -> None:
-    font = _font(font_px)
+    font = load_font(font_px)
     text = " ".join(label.split())
     width, height = int(font.getlength(text)) + 6, font_px + 4
     x = max(0, min(box[1], picture.width - width))
@@ -114,7 +114,7 @@ def _draw_tab(
 
 
 @lru_cache
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
+def load_font(size_px: int) -> ImageFont.FreeTypeFont:
     """Load the font that comes with matplotlib: it knows Latin, Greek and Cyrillic letters."""
     return ImageFont.truetype(
         str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size_px

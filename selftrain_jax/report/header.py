@@ -5,6 +5,7 @@ import html
 
 from selftrain_jax.report import markup
 from selftrain_jax.report.class_results import evaluations, points
+from selftrain_jax.report.measure import measure_of
 from selftrain_jax.report.workdir import STAGES, Run
 
 
@@ -26,16 +27,17 @@ def header(run: Run) -> str:
 
 def headline(run: Run) -> str:
     """Say the result in one sentence, as far as the run has come."""
-    ap = {name: points(evaluation["ap"]) for name, evaluation in evaluations(run).items()}
-    if "student" in ap:
+    key, unit = measure_of(run).key, measure_of(run).name
+    reached = {name: points(evaluation[key]) for name, evaluation in evaluations(run).items()}
+    if "student" in reached:
         gains = [
-            f"{markup.number(ap['student'] - ap[name], signed=True)} over {name}"
+            f"{markup.number(reached['student'] - reached[name], signed=True)} over {name}"
             for name in ("control", "teacher")
-            if name in ap
+            if name in reached
         ]
-        return ", ".join([f"Student {markup.number(ap['student'])} AP", *gains])
-    if "teacher" in ap:
-        return f"Teacher {markup.number(ap['teacher'])} AP; the student is not evaluated yet"
+        return ", ".join([f"Student {markup.number(reached['student'])} {unit}", *gains])
+    if "teacher" in reached:
+        return f"Teacher {markup.number(reached['teacher'])} {unit}; the student is not evaluated yet"
     return "No stage is evaluated yet"
 
 
@@ -54,5 +56,6 @@ def progress(run: Run) -> list[tuple[str, str]]:
 def _stage_state(run: Run, name: str) -> str:
     stage = run.stages[name]
     if stage.evaluation is not None:
-        return f"{markup.number(points(stage.evaluation['ap']))} AP"
+        measure = measure_of(run)
+        return f"{markup.number(points(stage.evaluation[measure.key]))} {measure.name}"
     return f"at step {stage.metrics[-1]['step']:,}" if stage.metrics else "not there yet"

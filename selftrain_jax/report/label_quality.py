@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from selftrain_jax.report.class_results import MAX_SMALL_PLOTS, SMALL_INCHES
 from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, styled
+from selftrain_jax.report.measure import measure_of
 from selftrain_jax.report.workdir import Run, as_floats
 
 
@@ -35,7 +36,7 @@ def score_histogram(run: Run, threshold: float | None) -> list[Plot]:
         color=ROLE_COLORS["pseudo"],
         alpha=0.75,
     )
-    _mark_threshold(axes, threshold)
+    mark_threshold(axes, threshold)
     caption = (
         "Boxes right of the line became labels. Many just left of it: a slightly lower threshold adds a lot."
     )
@@ -49,12 +50,12 @@ def quality_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
     """Plot precision and recall of the pseudo labels against the threshold, the one in use marked."""
     if run.quality is None:
         return []
-    axes = _quality_axes(run.quality["thresholds"], run.quality["overall"], threshold, (5.2, 3.1))
+    axes = quality_axes(run.quality["thresholds"], run.quality["overall"], threshold, (5.2, 3.1))
     caption = (
         "Precision should be high where the threshold stands; what recall lacks, the student is not told."
     )
     at = run.quality["at_threshold"]
-    values = f"precision {_said(at['precision'])}, recall {_said(at['recall'])}"
+    values = f"precision {said(at['precision'])}, recall {said(at['recall'])}"
     alt = f"At the threshold {at['threshold']:g}: {values}."
     return [finish(axes, "Precision and recall of the pseudo labels", caption, alt)]
 
@@ -68,7 +69,7 @@ def quality_by_class(run: Run, threshold: float | None) -> list[Plot]:
     size = {name: counts.get(name, {}).get("boxes_at_threshold", 0) for name in run.quality["per_class"]}
     plots = []
     for name in sorted(size, key=lambda name: -size[name])[:MAX_SMALL_PLOTS]:
-        axes = _quality_axes(
+        axes = quality_axes(
             run.quality["thresholds"], run.quality["per_class"][name], threshold, SMALL_INCHES
         )
         caption = f"{size[name]:,} boxes at the threshold"
@@ -80,13 +81,13 @@ def quality_by_class(run: Run, threshold: float | None) -> list[Plot]:
 
 @styled()
 def reliability(run: Run) -> list[Plot]:
-    """Plot the share of right boxes against the mean score of their bin; the area of a point is its boxes."""
+    """Plot the share of right labels against the mean score of their bin; a point's area is their number."""
     if run.quality is None:
         return []
     calibration = run.quality["calibration"]
     scores, precision = as_floats(calibration["mean_score"]), as_floats(calibration["precision"])
     counts = as_floats(calibration["count"])
-    axes = new_axes("mean score of the bin", "share of right boxes")
+    axes = new_axes("mean score of the bin", f"share of right {measure_of(run).unit}")
     axes.plot([0, 1], [0, 1], color=ROLE_COLORS["muted"], linewidth=0.8, linestyle=":", label="perfect")
     filled = counts > 0
     axes.plot(scores[filled], precision[filled], color=ROLE_COLORS["pseudo"], label="teacher")
@@ -100,7 +101,7 @@ def reliability(run: Run) -> list[Plot]:
     )
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    error = _said(calibration["expected_calibration_error"])
+    error = said(calibration["expected_calibration_error"])
     caption = (
         f"On the dotted line a score of 0.8 means right 8 times in 10. Expected calibration error: {error}."
     )
@@ -163,24 +164,26 @@ def _given(human: BoxStatistics | None, pseudo: BoxStatistics | None) -> dict[st
     return {name: stats for name, stats in sets.items() if stats is not None and len(stats.boxes_per_image)}
 
 
-def _quality_axes(
+def quality_axes(
     thresholds: list[float],
     values: dict[str, list[Any]],
     threshold: float | None,
     size_inches: tuple[float, float],
 ) -> Axes:
+    """Draw precision and recall over the threshold."""
     axes = new_axes("threshold", "", size_inches)
     axes.plot(thresholds, as_floats(values["precision"]), color=ROLE_COLORS["ink"], label="precision")
     axes.plot(
         thresholds, as_floats(values["recall"]), color=ROLE_COLORS["pseudo"], label="recall", linestyle="--"
     )
-    _mark_threshold(axes, threshold)
+    mark_threshold(axes, threshold)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     return axes
 
 
-def _mark_threshold(axes: Axes, threshold: float | None) -> None:
+def mark_threshold(axes: Axes, threshold: float | None) -> None:
+    """Draw a dotted line where the threshold is."""
     if threshold is not None:
         axes.axvline(
             threshold,
@@ -191,5 +194,6 @@ def _mark_threshold(axes: Axes, threshold: float | None) -> None:
         )
 
 
-def _said(value: float | int | None) -> str:
+def said(value: float | int | None) -> str:
+    """Write a share for a sentence."""
     return "undefined" if value is None else f"{value:.3f}"

@@ -76,6 +76,15 @@ def legend(entries: Iterable[tuple[str, str, str]]) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
+def swatches(entries: Iterable[tuple[str, str]]) -> str:
+    """List (name, CSS background): the colours of areas."""
+    items = "".join(
+        f'<li><span style="background:{background}"></span>{html.escape(name)}</li>'
+        for name, background in entries
+    )
+    return f'<ul class="legend swatches">{items}</ul>'
+
+
 def gallery_html(gallery: Gallery) -> str:
     """Lay out the rows of a gallery; a row of several pictures stays together."""
     rows = "".join(

@@ -39,7 +39,7 @@ def results_section(run: Run) -> str:
         lead,
         tables.results_table(run),
         markup.paragraph(note, "hint"),
-        _unequal_steps(run),
+        unequal_steps(run),
         markup.plots(class_results.class_gain_bars(run), "gain", "plots single"),
         markup.details("AP of every class", tables.class_table(run)),
     )
@@ -70,7 +70,7 @@ def precision_recall_section(run: Run) -> str:
     ]
     if not drawn:
         return markup.section("precision-recall", "Precision and recall", lead)
-    body = markup.plots(drawn, "pr") + _small_multiples(
+    body = markup.plots(drawn, "pr") + small_multiples(
         class_results.precision_recall_by_class(run),
         "prc",
         "By class, at IoU 0.5",
@@ -95,7 +95,7 @@ def labels_section(
         *label_quality.box_sizes(human, pseudo),
     ]
     total = 0 if run.quality is None else len(run.quality["per_class"])
-    multiples = _small_multiples(
+    multiples = small_multiples(
         label_quality.quality_by_class(run, threshold), "plc", "By class", total, QUALITY_LEGEND
     )
     unknown = "The truth of these images is not known: no precision, recall or calibration."
@@ -128,7 +128,7 @@ def _command(run: Run) -> str:
     return markup.code("\n".join(command) if isinstance(command, list) else str(command))
 
 
-def _unequal_steps(run: Run) -> str:
+def unequal_steps(run: Run) -> str:
     """Warn where student and control were not trained alike."""
     steps = {name: evaluation["checkpoint_step"] for name, evaluation in evaluations(run).items()}
     if not {"student", "control"} <= set(steps) or steps["student"] == steps["control"]:
@@ -139,11 +139,17 @@ def _unequal_steps(run: Run) -> str:
     return markup.paragraph(text + "part of the gain may come from that.", "warning")
 
 
-def _small_multiples(
-    drawn: list[Plot], key: str, title: str, total: int, entries: list[tuple[str, str, str]]
+def small_multiples(
+    drawn: list[Plot],
+    key: str,
+    title: str,
+    total: int,
+    entries: list[tuple[str, str, str]],
+    unit: str = "boxes",
 ) -> str:
+    """Lay out one small plot a class under one legend."""
     if not drawn:
         return ""
-    rest = f"The {len(drawn)} classes with most boxes, of {total}." if total > len(drawn) else ""
+    rest = f"The {len(drawn)} classes with most {unit}, of {total}." if total > len(drawn) else ""
     hint = markup.paragraph(rest, "hint") if rest else ""
     return f"<h3>{title}</h3>{hint}{markup.legend(entries)}{markup.plots(drawn, key, 'plots small')}"

@@ -19,17 +19,17 @@ COLUMNS = {
 }
 
 
-def results_table(run: Run) -> str:
-    """List COCO's metrics of every stage, and what the student gained over the others."""
+def results_table(run: Run, columns: Mapping[str, str] = COLUMNS) -> str:
+    """List the metrics of every stage, COCO's for boxes, and what the student gained over the others."""
     found = evaluations(run)
     rows = [
-        [name, *(markup.number(points(evaluation[key])) for key in COLUMNS.values()), *_cost(run, name)]
+        [name, *(markup.number(points(evaluation[key])) for key in columns.values()), *_cost(run, name)]
         for name, evaluation in found.items()
     ]
     gains = [
         [
             f"student over {other}",
-            *(_gain(found["student"], found[other], key) for key in COLUMNS.values()),
+            *(_gain(found["student"], found[other], key) for key in columns.values()),
             "",
             "",
         ]
@@ -37,7 +37,7 @@ def results_table(run: Run) -> str:
         if {"student", other} <= set(found)
     ]
     strong_rows = range(len(rows), len(rows) + len(gains))
-    return markup.table(["", *COLUMNS, "steps", "time"], rows + gains, strong_rows)
+    return markup.table(["", *columns, "steps", "time"], rows + gains, strong_rows)
 
 
 def class_table(run: Run) -> str:

@@ -33,6 +33,8 @@ class Run(NamedTuple):
     ground_truth: dict[str, Any] | None  # COCO format, test split
     summary: dict[str, Any] | None
     config: dict[str, Any] | None
+    categories: list[dict[str, Any]] | None  # the classes that the run was trained on
+    task: str  # detection | segmentation
 
 
 def read_run(workdir: Path) -> Run:
@@ -43,15 +45,19 @@ def read_run(workdir: Path) -> Run:
     if not workdir.is_dir():
         raise InputError(f"{workdir}: no such folder; give the --workdir of a run")
     summary = read_json(workdir / "summary.json")
-    config = read_json(workdir / "config.json")
+    config = read_json(workdir / "config.json") or (summary or {}).get("config")
+    stages = {name: _read_stage(workdir / name) for name in STAGES}
+    manifest = read_json(workdir / "pseudo_labels" / "manifest.json")
     return Run(
         workdir=workdir,
-        stages={name: _read_stage(workdir / name) for name in STAGES},
-        manifest=read_json(workdir / "pseudo_labels" / "manifest.json"),
+        stages=stages,
+        manifest=manifest,
         quality=read_json(workdir / "pseudo_labels" / "quality.json"),
         ground_truth=read_json(workdir / "ground_truth.json"),
         summary=summary,
-        config=config if config is not None else (summary or {}).get("config"),
+        config=config,
+        categories=read_json(workdir / "categories.json"),
+        task=(config or {}).get("task") or _task_of_files(stages, manifest),
     )
 
 
@@ -105,8 +111,12 @@ def threshold_used(run: Run) -> float | None:
 
 
 def class_names(run: Run) -> dict[int, str]:
-    """Name the classes by id, as the pseudo labels and the test split do."""
-    listed = [*(run.ground_truth or {}).get("categories", []), *(run.manifest or {}).get("categories", [])]
+    """Name the classes by id, as training, the pseudo labels and the test split do."""
+    listed = [
+        *(run.categories or []),
+        *(run.ground_truth or {}).get("categories", []),
+        *(run.manifest or {}).get("categories", []),
+    ]
     return {int(category["id"]): str(category["name"]) for category in listed}
 
 
@@ -116,3 +126,10 @@ def _read_stage(folder: Path) -> Stage:
         evaluation=read_json(folder / "evaluation.json"),
         detections=read_json(folder / "detections.json"),
     )
+
+
+def _task_of_files(stages: dict[str, Stage], manifest: dict[str, Any] | None) -> str:
+    """Tell the task by what only masks have, where no config says it."""
+    is_masks = (manifest or {}).get("kind") == "masks"
+    is_masks |= any("miou" in (stage.evaluation or {}) for stage in stages.values())
+    return "segmentation" if is_masks else "detection"

@@ -1,40 +1,42 @@
 """What a folder of pseudo labels says of itself: its manifest, and whether its shards fit it.
 
-`summarise_shard` counts what one shard holds, `make_manifest` adds the shards up;
-`verify_shards` holds the files against the manifest before they are trained on.
+`summarise_shard` reads a shard back, `make_manifest` puts the shards together (`box_manifest.py` and
+`mask_manifest.py` count what they hold); `verify_shards` holds the files against the manifest before
+they are trained on.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from selftrain_jax.data.records import decode_record, index_shard, read_record
+from selftrain_jax.data.records import decode_record
+from selftrain_jax.data.shards import index_shard, read_record
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import Category
+from selftrain_jax.types import Category, Example
 
 MANIFEST_FILE = "manifest.json"
 IMAGE_IDS_FILE = "image_ids.json"
 HISTOGRAM_EDGES = np.round(np.linspace(0, 1, 21), 2)
 
+BOXES, MASKS = "boxes", "masks"
+"""The kinds of pseudo labels that a folder holds."""
+
 Manifest = dict[str, Any]
 
 
 class ShardSummary(NamedTuple):
-    """Counts over the images of one shard; arrays by class are indexed by Category.id."""
+    """A finished shard and the counts over its images."""
 
     file: str
     bytes: int
     sha256: str
     image_ids: tuple[str, ...]
-    boxes_at_floor: np.ndarray  # [K]
-    boxes_at_threshold: np.ndarray  # [K]
-    images_without_boxes: int  # at the threshold
-    score_counts: np.ndarray  # [20]
+    counts: Any  # BoxCounts or MaskCounts
 
     def describe(self) -> dict[str, Any]:
         """Return the manifest's entry for this shard."""
@@ -66,26 +68,18 @@ def class_thresholds(
     return thresholds
 
 
-def summarise_shard(path: Path, thresholds: np.ndarray) -> ShardSummary:
-    """Read a finished shard back and count. Raises: InputError when it is damaged."""
-    offsets = index_shard(path)
-    examples = [
-        decode_record(read_record(path, offset), f"{path}@{offset}")[0] for offset in offsets.tolist()
-    ]
-    classes = np.concatenate([np.zeros(0, np.int32), *(example["classes"] for example in examples)])
-    scores = np.concatenate([np.zeros(0, np.float32), *(example["scores"] for example in examples)])
-    kept = scores >= thresholds[classes]
-    empty = [not (example["scores"] >= thresholds[example["classes"]]).any() for example in examples]
-    return ShardSummary(
-        file=path.name,
-        bytes=path.stat().st_size,
-        sha256=_sha256(path),
-        image_ids=tuple(example["image_id"] for example in examples),
-        boxes_at_floor=np.bincount(classes, minlength=len(thresholds)),
-        boxes_at_threshold=np.bincount(classes[kept], minlength=len(thresholds)),
-        images_without_boxes=sum(empty),
-        score_counts=np.histogram(scores, HISTOGRAM_EDGES)[0],
-    )
+def summarise_shard(path: Path, count: Callable[[Iterator[Example]], Any]) -> ShardSummary:
+    """Read a finished shard back and `count` its examples. Raises: InputError when it is damaged."""
+    image_ids = []
+
+    def read() -> Iterator[Example]:
+        for offset in index_shard(path).tolist():
+            example, _ = decode_record(read_record(path, offset), f"{path}@{offset}")
+            image_ids.append(example["image_id"])
+            yield example
+
+    counts = count(read())
+    return ShardSummary(path.name, path.stat().st_size, _sha256(path), tuple(image_ids), counts)
 
 
 def make_manifest(
@@ -94,36 +88,38 @@ def make_manifest(
     categories: Sequence[Category],
     bad_images: Sequence[str],
     facts: Mapping[str, Any],
+    totals: Mapping[str, Any],
 ) -> Manifest:
-    """Add the shards up; `facts` (teacher, threshold, source, ...) are kept as they are."""
-    at_floor = np.sum([shard.boxes_at_floor for shard in shards], axis=0)
-    at_threshold = np.sum([shard.boxes_at_threshold for shard in shards], axis=0)
+    """Describe a folder: `facts` of its making (teacher, threshold, source, ...), `totals` of its labels."""
     return {
         **facts,
         "num_images": sum(len(shard.image_ids) for shard in shards),
         "num_bad_images": len(bad_images),
         "bad_images": list(bad_images[:20]),
-        "num_boxes": int(at_floor.sum()),
-        "num_boxes_at_threshold": int(at_threshold.sum()),
-        "images_without_boxes_at_threshold": sum(shard.images_without_boxes for shard in shards),
-        "per_class": {
-            name: {"boxes_at_floor": int(at_floor[id]), "boxes_at_threshold": int(at_threshold[id])}
-            for id, name in categories
-        },
-        "score_histogram": {
-            "edges": HISTOGRAM_EDGES.tolist(),
-            "counts": np.sum([shard.score_counts for shard in shards], axis=0).tolist(),
-        },
+        **totals,
         "categories": [category._asdict() for category in categories],
         "shards": [shard.describe() for shard in shards],
     }
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """Raises: InputError when the folder holds no finished pseudo labels."""
-    return read_json(
+def read_manifest(directory: Path, kind: str | None = None) -> Manifest:
+    """Raises: InputError when the folder holds no finished pseudo labels, or others than of `kind`."""
+    manifest = read_json(
         directory / MANIFEST_FILE, "the pseudo labels are not finished; run --job=pseudo_label again"
     )
+    if kind is not None:
+        require_kind(manifest, kind, str(directory))
+    return manifest
+
+
+def require_kind(manifest: Manifest, kind: str, where: str) -> None:
+    """Raises: InputError when the manifest is not of pseudo `kind`, BOXES or MASKS."""
+    found = manifest.get("kind", BOXES)  # the first manifests do not say it
+    if found != kind:
+        raise InputError(
+            f"{where} holds pseudo {found}, expected pseudo {kind}. config.task says which: detection makes "
+            "boxes, segmentation masks. Name a workdir of this task."
+        )
 
 
 def verify_shards(directory: Path, manifest: Manifest, *, digests: bool = True) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ only suspicious.
 from collections.abc import Mapping, Sequence
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.manifest import Manifest
+from selftrain_jax.selftrain.manifest import BOXES, Manifest, require_kind
 from selftrain_jax.types import Category
 
 
@@ -27,10 +27,11 @@ def check_pseudo_labels(
     when it does so in the human labels too, and lists classes that the teacher never finds.
 
     Raises:
-      InputError: other categories than the human labels, no box, too few or too many boxes an
+      InputError: masks, other categories than the human labels, no box, too few or too many boxes an
         image, too many images without a box, or one class holding nearly all of them.
     """
-    _check_categories(manifest, human_categories)
+    require_kind(manifest, BOXES, "the manifest")
+    check_categories(manifest, human_categories)
     _check_amounts(manifest, min_boxes_per_image, max_boxes_per_image, max_empty_frac)
     human = human_boxes_per_class or {}
     _check_dominant_class(manifest, human, max_class_frac)
@@ -42,7 +43,8 @@ def check_pseudo_labels(
     ]
 
 
-def _check_categories(manifest: Manifest, human_categories: Sequence[Category]) -> None:
+def check_categories(manifest: Manifest, human_categories: Sequence[Category]) -> None:
+    """Raises: InputError when the pseudo labels have other categories than the human labels."""
     pseudo = {(entry["id"], entry["name"]) for entry in manifest["categories"]}
     human = {(category.id, category.name) for category in human_categories}
     if pseudo != human:

@@ -1,8 +1,8 @@
 """The teacher labels the unlabelled images: shards, then a manifest (Paper: Section 3.1).
 
 Call `write_pseudo_labels` until it returns; a killed call is repeated with the same arguments and
-goes on at the first missing shard. `pseudo_source.read_pseudo_labels` reads the result. One
-process a folder, local files.
+goes on at the first missing shard. `pseudo_source.read_pseudo_labels` reads boxes back,
+`mask_source.read_pseudo_masks` masks. One process a folder, local files.
 """
 
 import hashlib
@@ -14,10 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selftrain_jax.data.records import encode_record, write_shard
+from selftrain_jax.data.records import encode_record
+from selftrain_jax.data.shards import write_shard
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import (
+    BOXES,
     IMAGE_IDS_FILE,
     MANIFEST_FILE,
     Manifest,
@@ -28,7 +31,7 @@ from selftrain_jax.selftrain.manifest import (
     summarise_shard,
     write_json,
 )
-from selftrain_jax.selftrain.pseudo_inference import Inferred, InferredChunk, Network, infer_images
+from selftrain_jax.selftrain.pseudo_inference import Inferred, InferredChunk
 from selftrain_jax.types import Category
 
 JOB_FILE = "job.json"
@@ -38,45 +41,33 @@ def write_pseudo_labels(
     *,
     directory: Path,
     source: Source,
-    network: Network,
+    labeller: Labeller,
     categories: Sequence[Category],
     provenance: Mapping[str, Any],
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
     images_per_shard: int = 1024,
     max_bad_images: int = 0,
-    num_threads: int = 8,
 ) -> Manifest:
-    """Label `source` with the teacher's boxes of score >= `network.score_floor`; return the manifest.
+    """Let the teacher label `source`, which `labeller` was made for; return the manifest.
 
-    `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `nms`, `config`,
-    `versions`. Shard k holds images k*n to (k+1)*n - 1 of the source, less those that do not
+    `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `config`, `versions`, of
+    boxes `nms`. Shard k holds images k*n to (k+1)*n - 1 of the source, less those that do not
     decode. Batches end with their shard: let `images_per_shard` be a multiple of the batch. The
-    thresholds only count boxes; when they have changed, a finished folder is counted anew without
-    inference.
+    thresholds only count boxes or pixels; when they have changed, a finished folder is counted anew
+    without inference.
 
     Raises:
       InputError: the source is empty, the folder belongs to another job or is damaged, more than
         `max_bad_images` images do not decode, the disk is full, or the teacher's output is not finite.
 
-    Paper: Section 3.1. Differs: boxes below the threshold stay in the records, with their scores, so
-    that moving the threshold needs no new inference.
+    Paper: Section 3.1. Differs: boxes and pixels below the threshold stay in the records, with their
+    scores, so that moving the threshold needs no new inference.
     """
     started = time.monotonic()
     if not len(source):
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
-    identity = {
-        "teacher_digest": provenance["teacher"]["digest"],
-        "nms": provenance["nms"],
-        "source": source.name,
-        "image_ids_sha256": hashlib.sha256("\n".join(source.image_ids).encode()).hexdigest(),
-        "num_images": len(source),
-        "categories": [category._asdict() for category in categories],
-        "score_floor": network.score_floor,
-        "images_per_shard": images_per_shard,
-        "image_size_px": network.image_size_px,
-    }
-    claim_folder(directory, identity)
+    claim_folder(directory, _identity(source, labeller, categories, provenance, images_per_shard))
     counted_at = {"threshold": threshold, "per_class_thresholds": dict(per_class_thresholds or {})}
     thresholds = class_thresholds(categories, threshold, per_class_thresholds)
     if (directory / MANIFEST_FILE).exists():
@@ -86,27 +77,29 @@ def write_pseudo_labels(
 
     paths = shard_paths(directory, len(source), images_per_shard)
     missing = [shard for shard, path in enumerate(paths) if not path.exists()]
-    labelled = infer_images(
-        _plan(missing, len(source), images_per_shard, network.batch_size),
-        source=source,
-        network=network,
-        num_threads=num_threads,
-    )
+    labelled = labeller.infer(_plan(missing, len(source), images_per_shard, labeller.batch_size))
     _write_shards(labelled, paths, len(missing), max_bad_images)
 
-    shards = [summarise_shard(path, thresholds) for path in paths]
+    shards = [
+        summarise_shard(path, lambda examples: labeller.summarise(examples, thresholds)) for path in paths
+    ]
     image_ids = [image_id for shard in shards for image_id in shard.image_ids]
     labelled_ids = set(image_ids)
     bad_images = [image_id for image_id in source.image_ids if image_id not in labelled_ids]
     _check_bad(bad_images, max_bad_images)
-    facts = {
-        **provenance,
-        "source": source.name,
-        "score_floor": network.score_floor,
-        **counted_at,
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    manifest = make_manifest(shards, categories=categories, bad_images=bad_images, facts=facts)
+    manifest = make_manifest(
+        shards,
+        categories=categories,
+        bad_images=bad_images,
+        facts={
+            **provenance,
+            **labeller.identity,
+            "source": source.name,
+            **counted_at,
+            "seconds": round(time.monotonic() - started, 3),
+        },
+        totals=labeller.tally([shard.counts for shard in shards], categories),
+    )
     write_json(directory / IMAGE_IDS_FILE, image_ids)
     write_json(directory / MANIFEST_FILE, manifest)
     return manifest
@@ -129,7 +122,7 @@ def claim_folder(directory: Path, identity: Mapping[str, Any]) -> None:
     hint = "the shards beside it cannot be told apart from another teacher's; delete the folder to start anew"
     if not path.exists() and not any(directory.glob("pseudo-*.tfrecord")):
         write_json(path, identity)
-    begun = read_json(path, hint)
+    begun = {"kind": BOXES, **read_json(path, hint)}  # the first jobs do not say it
     asked = json.loads(json.dumps(identity))
     differing = [key for key in asked if begun.get(key) != asked[key]]
     if differing:
@@ -138,6 +131,26 @@ def claim_folder(directory: Path, identity: Mapping[str, Any]) -> None:
             f"{directory} holds pseudo labels of another job ({changes}). Delete the folder to label anew, "
             "or choose another workdir."
         )
+
+
+def _identity(
+    source: Source,
+    labeller: Labeller,
+    categories: Sequence[Category],
+    provenance: Mapping[str, Any],
+    images_per_shard: int,
+) -> dict[str, Any]:
+    """Collect what makes the labels what they are; labels of another identity may not be mixed in."""
+    return {
+        "teacher_digest": provenance["teacher"]["digest"],
+        **({"nms": provenance["nms"]} if "nms" in provenance else {}),
+        "source": source.name,
+        "image_ids_sha256": hashlib.sha256("\n".join(source.image_ids).encode()).hexdigest(),
+        "num_images": len(source),
+        "categories": [category._asdict() for category in categories],
+        "images_per_shard": images_per_shard,
+        **labeller.identity,
+    }
 
 
 def _plan(

@@ -1,4 +1,4 @@
-"""How good the pseudo labels are, where the truth is known after all (Paper: Section 3.1, the 0.5 threshold).
+"""How good the pseudo boxes are, where the truth is known after all (Paper: Section 3.1, the 0.5 threshold).
 
 Call `write_quality` on a finished folder and the labels that were withheld from the teacher;
 `suggest_thresholds` reads the best threshold of each class off the result.
@@ -12,14 +12,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.manifest import class_thresholds, read_manifest, write_json
+from selftrain_jax.selftrain.manifest import BOXES, class_thresholds, read_manifest, write_json
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
+from selftrain_jax.selftrain.quality import (
+    CALIBRATION_EDGES,
+    QUALITY_FILE,
+    describe_calibration,
+    pair_with_truth,
+    ratio,
+)
 from selftrain_jax.types import Category, Example
 
-QUALITY_FILE = "quality.json"
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
-NUM_BINS = 10
 
 TRUE, FALSE, IGNORED = 1, 0, -1
 
@@ -44,27 +48,12 @@ def write_quality(
     """Hold the boxes of a finished folder, from the score floor on, against `truth`; write quality.json.
 
     Raises:
-      InputError: the folder is unfinished, `truth` has other categories or lacks one of its images.
+      InputError: the folder is unfinished or holds masks, `truth` has other categories or lacks one of
+        its images.
     """
-    pseudo = read_pseudo_labels(
-        directory, threshold=read_manifest(directory)["score_floor"], verify_digests=False
-    )
-    if set(truth.categories) != set(pseudo.categories):
-        raise InputError(
-            f"{truth.name} has the categories {truth.categories[:5]}, {directory} has "
-            f"{pseudo.categories[:5]}; the quality can only be measured against the same categories"
-        )
-    place = {image_id: index for index, image_id in enumerate(truth.image_ids)}
-    missing = [image_id for image_id in pseudo.image_ids if image_id not in place]
-    if missing:
-        raise InputError(
-            f"{truth.name} has no labels for {len(missing)} images of {directory}, such as {missing[:5]}; "
-            "pass the labels of the images that were labelled by the teacher"
-        )
-    pairs = (
-        (truth.read_labels(place[image_id]), pseudo.read_labels(i))
-        for i, image_id in enumerate(pseudo.image_ids)
-    )
+    floor = read_manifest(directory, BOXES)["score_floor"]
+    pseudo = read_pseudo_labels(directory, threshold=floor, verify_digests=False)
+    pairs = pair_with_truth(pseudo, truth)
     thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
     quality = measure_quality(pairs, pseudo.categories, thresholds=thresholds, threshold=threshold, iou=iou)
     write_json(directory / QUALITY_FILE, quality)
@@ -105,8 +94,8 @@ def measure_quality(
         "calibration": _calibration(judged.scores, judged.is_true),
         "at_threshold": {
             "threshold": threshold,
-            "precision": _ratio(num_true, int(kept.sum())),
-            "recall": _ratio(num_true, num_truth),
+            "precision": ratio(num_true, int(kept.sum())),
+            "recall": ratio(num_true, num_truth),
         },
     }
 
@@ -183,26 +172,15 @@ def _curves(scores: np.ndarray, is_true: np.ndarray, num_truth: int) -> dict[str
     true_below = np.concatenate([[0], np.cumsum(is_true[order])])[below]
     num_true = int(is_true.sum()) - true_below
     return {
-        "precision": [_ratio(*pair) for pair in zip(num_true, len(scores) - below, strict=True)],
-        "recall": [_ratio(count, num_truth) for count in num_true],
+        "precision": [ratio(*pair) for pair in zip(num_true, len(scores) - below, strict=True)],
+        "recall": [ratio(count, num_truth) for count in num_true],
     }
 
 
 def _calibration(scores: np.ndarray, is_true: np.ndarray) -> dict[str, Any]:
-    """Mean score against precision by score; error = sum over bins of count / all * |difference|."""
-    edges = np.round(np.linspace(0, 1, NUM_BINS + 1), 1)
-    bins = np.searchsorted(edges.astype(np.float32)[1:-1], scores, side="right")
-    count = np.bincount(bins, minlength=NUM_BINS)
-    score_sum = np.bincount(bins, weights=scores, minlength=NUM_BINS)
-    num_true = np.bincount(bins, weights=is_true, minlength=NUM_BINS)
-    return {
-        "edges": edges.tolist(),
-        "mean_score": [_ratio(*pair) for pair in zip(score_sum, count, strict=True)],
-        "precision": [_ratio(*pair) for pair in zip(num_true, count, strict=True)],
-        "count": count.tolist(),
-        "expected_calibration_error": _ratio(float(np.abs(score_sum - num_true).sum()), len(scores)),
-    }
-
-
-def _ratio(part: Any, whole: Any) -> float | None:
-    return float(part) / float(whole) if whole else None
+    bins = np.searchsorted(CALIBRATION_EDGES.astype(np.float32)[1:-1], scores, side="right")
+    count, score_sum, num_true = (
+        np.bincount(bins, weights=weights, minlength=len(CALIBRATION_EDGES) - 1)
+        for weights in (np.ones(len(scores)), scores, is_true)
+    )
+    return describe_calibration(count.astype(int), score_sum, num_true)

@@ -1,25 +1,19 @@
-"""Pseudo labels as an ordinary labelled source, with the score threshold applied (Paper: Section 3.1).
+"""Pseudo boxes as an ordinary labelled source, with the score threshold applied (Paper: Section 3.1).
 
 Call `read_pseudo_labels` on a folder that `write_pseudo_labels` finished.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from selftrain_jax.data.records import decode_record, read_record
-from selftrain_jax.data.source import Source, decode_image, subset
+from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.manifest import (
-    IMAGE_IDS_FILE,
-    Manifest,
-    class_thresholds,
-    read_json,
-    read_manifest,
-    verify_shards,
-)
-from selftrain_jax.types import Category, Example
+from selftrain_jax.selftrain.manifest import BOXES, Manifest, class_thresholds, read_manifest
+from selftrain_jax.selftrain.record_source import open_records
+from selftrain_jax.types import Example
 
 
 def read_pseudo_labels(
@@ -38,34 +32,18 @@ def read_pseudo_labels(
     `keep_empty=False` drops images with no box left to learn from, which reads every record once.
 
     Raises:
-      InputError: the folder is unfinished or damaged, or a threshold does not fit it.
+      InputError: the folder is unfinished, damaged or holds masks, or a threshold does not fit it.
 
     Paper: Section 3.1, hard threshold 0.5. Silent on images without a box above it: kept, as
     background, since the official loss takes images without boxes.
     """
-    manifest = read_manifest(directory)
-    categories = tuple(Category(entry["id"], entry["name"]) for entry in manifest["categories"])
-    thresholds = class_thresholds(categories, threshold, per_class_thresholds)
+    manifest = read_manifest(directory, BOXES)
+    raw = open_records(directory, manifest, verify_digests=verify_digests)
+    thresholds = class_thresholds(raw.categories, threshold, per_class_thresholds)
     lowest = thresholds if ignore_below is None else np.full_like(thresholds, ignore_below)
     _check_thresholds(manifest, thresholds, lowest)
-    offsets = verify_shards(directory, manifest, digests=verify_digests)
-    places = [
-        (directory / shard["file"], int(offset))
-        for shard, shard_offsets in zip(manifest["shards"], offsets, strict=True)
-        for offset in shard_offsets
-    ]
-
-    def read(index: int) -> tuple[Example, bytes]:
-        path, offset = places[index]
-        return decode_record(read_record(path, offset), f"{path}@{offset}")
-
-    source = Source(
-        name=f"pseudo:{directory}",
-        categories=categories,
-        image_ids=_read_image_ids(directory, len(places)),
-        read_labels=lambda index: _select(read(index)[0], thresholds, lowest),
-        read_encoded=lambda index: read(index)[1],
-        read_image=lambda index: decode_image(read(index)[1], f"{places[index][0]}@{places[index][1]}"),
+    source = dataclasses.replace(
+        raw, read_labels=lambda index: _select(raw.read_labels(index), thresholds, lowest)
     )
     if keep_empty:
         return source
@@ -84,15 +62,6 @@ def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray) -> Exam
         "is_ignore": (scores < thresholds[classes])[kept],
         "is_pseudo": True,
     }
-
-
-def _read_image_ids(directory: Path, num_records: int) -> tuple[str, ...]:
-    path = directory / IMAGE_IDS_FILE
-    hint = "delete manifest.json and run --job=pseudo_label again; the shards are kept"
-    image_ids = tuple(read_json(path, hint))
-    if len(image_ids) != num_records:
-        raise InputError(f"{path} names {len(image_ids)} images, the shards hold {num_records}: {hint}")
-    return image_ids
 
 
 def _check_thresholds(manifest: Manifest, thresholds: np.ndarray, lowest: np.ndarray) -> None:

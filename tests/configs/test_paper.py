@@ -149,7 +149,6 @@ def test_an_estimate_gives_table_2_back() -> None:
         ("table=3", "say which run"),
         ("table=1,row=1", "not one of 2, 3, 4"),
         ("table=3,row=99", "rows 1 to 18"),
-        ("table=8,row=1", "segmentation, not detection"),
         ("table=3,line=1", "not one of table, row"),
     ],
 )

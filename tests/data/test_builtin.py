@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selftrain_jax.data.builtin import RUN_STARTS, SPLITS, read_builtin, split_pool
+from selftrain_jax.data.builtin import RUN_STARTS, SPLITS, read_builtin, read_builtin_masks, split_pool
 from selftrain_jax.data.scene_material import digit_classes, digit_inks, photo
 from selftrain_jax.data.scenes import MAX_DIGITS, MIN_VISIBLE_FRAC, label_scene, lay_out
 from selftrain_jax.errors import InputError
@@ -31,6 +31,17 @@ def test_same_seed_split_and_index_give_the_same_image_whatever_the_length():
 def test_another_seed_split_or_index_gives_another_image(split, seed, index):
     image = read_builtin("train", num_images=2).read_image(0)
     assert not np.array_equal(read_builtin(split, num_images=2, seed=seed).read_image(index), image)
+
+
+def test_masks_come_with_the_same_images_and_a_background_class():
+    boxes, masks = read_builtin("val", num_images=3, seed=4), read_builtin_masks("val", num_images=3, seed=4)
+    assert [category.id for category in masks.categories] == list(range(11))
+    assert [category.name for category in masks.categories] == ["background", *"0123456789"]
+    for index in range(3):
+        with_boxes, with_mask = boxes.read(index), masks.read(index)
+        assert with_mask.keys() == {"image_id", "image", "mask"}
+        assert all(np.array_equal(with_boxes[key], with_mask[key]) for key in with_mask)
+        assert {0, *with_boxes["classes"].tolist()} == set(np.unique(with_mask["mask"]).tolist())
 
 
 def test_splits_share_no_handwriting():

@@ -1,9 +1,9 @@
-import errno
-import os
+import io
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from selftrain_jax.data import records
 from selftrain_jax.errors import InputError
@@ -75,75 +75,120 @@ def test_same_labels_give_same_bytes():
     assert places == sorted(places)  # protobuf leaves the order open unless asked, also between processes
 
 
-def test_tensorflow_reads_our_shards_and_we_read_tensorflows(tmp_path):
-    bodies = [b"", b"a" * 10, bytes(range(256)) * 300]
-    assert records.write_shard(tmp_path / "ours", iter(bodies)) == 3
-    assert [record.numpy() for record in tf.data.TFRecordDataset(str(tmp_path / "ours"))] == bodies
-    with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
-        for body in bodies:
-            writer.write(body)
-    assert (tmp_path / "theirs").read_bytes() == (tmp_path / "ours").read_bytes()
-    offsets = records.index_shard(tmp_path / "theirs")
-    assert offsets.tolist() == [0, 16, 42]  # 16 bytes of framing a record
-    assert [records.read_record(tmp_path / "theirs", int(offset)) for offset in offsets] == bodies
-
-
-def test_empty_shard_has_no_record(tmp_path):
-    assert records.write_shard(tmp_path / "s", iter([])) == 0
-    assert records.index_shard(tmp_path / "s").size == 0
-
-
-@pytest.mark.parametrize("kept_bytes", [26 + 5, 26 + 12, 26 + 20, 26 + 25])
-def test_cut_off_shard_names_file_offset_and_sizes(tmp_path, kept_bytes):
-    path = tmp_path / "shard"
-    records.write_shard(path, iter([b"a" * 10, b"b" * 10]))
-    path.write_bytes(path.read_bytes()[:kept_bytes])
-    expected = 12 if kept_bytes < 38 else 26
-    with pytest.raises(
-        InputError, match=rf"shard: .*byte 26: expected {expected} bytes, found {kept_bytes - 26}"
-    ):
-        records.index_shard(path)
-    with pytest.raises(InputError, match="byte 26"):
-        records.read_record(path, 26)
-
-
-@pytest.mark.parametrize(("place", "part"), [(26, "length"), (34, "length"), (40, "data"), (49, "data")])
-def test_flipped_bit_is_found_by_the_checksum(tmp_path, place, part):
-    path = tmp_path / "shard"
-    records.write_shard(path, iter([b"a" * 10, b"b" * 10]))
-    content = bytearray(path.read_bytes())
-    content[place] ^= 4
-    path.write_bytes(content)
-    assert records.read_record(path, 0) == b"a" * 10
-    with pytest.raises(InputError, match=f"the {part} of the record at byte 26"):
-        records.read_record(path, 26)
-
-
-def test_failed_write_leaves_the_folder_as_it_was(tmp_path):
-    def failing():
-        yield b"x" * 1000
-        raise RuntimeError("teacher died")
-
-    (tmp_path / "shard.tmp").write_bytes(b"left by a killed run")
-    (tmp_path / "shard").write_bytes(b"")
-    with pytest.raises(RuntimeError, match="teacher died"):
-        records.write_shard(tmp_path / "shard", failing())
-    assert os.listdir(tmp_path) == ["shard"]
-    assert (tmp_path / "shard").read_bytes() == b""
-
-
-def test_full_disk_is_said_with_the_free_space(tmp_path, monkeypatch):
-    def refuse(descriptor):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(records.os, "fsync", refuse)
-    with pytest.raises(InputError, match=r"disk is full \(\d+ MiB free"):
-        records.write_shard(tmp_path / "shard", iter([b"x"]))
-    assert os.listdir(tmp_path) == []
-
-
 def test_foreign_record_is_named(tmp_path):
     with pytest.raises(InputError, match=r"f@0: no image/encoded, image/source_id"):
         records.decode_record(tf.train.Example().SerializeToString(), "f@0")
     with pytest.raises(InputError, match=r"f@0: not a tf.train.Example"):
         records.decode_record(b"\xff\xff\xff", "f@0")
+
+
+CLASS_KEY, CONFIDENCE_KEY = "image/segmentation/class/encoded", "image/segmentation/confidence/encoded"
+
+
+def make_maps(height, width, seed=0):
+    """Every value of a byte, in no order."""
+    maps = np.random.default_rng(seed).permutation(np.arange(2 * height * width) % 256).astype(np.uint8)
+    mask, confidence = maps.reshape(2, height, width)
+    return {"image_id": "köln/1.jpg", "mask": mask, "confidence": confidence, "is_pseudo": True}
+
+
+def encode_map(pixels, mode=None):
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    (image if mode is None else image.convert(mode)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def replace_features(record, **kwargs):
+    """Set or, by None, remove features; names are those after `image/`, with _ for /."""
+    example = tf.train.Example.FromString(record)
+    for name, value in kwargs.items():
+        key = "image/" + name.replace("__", "/")
+        example.features.feature.pop(key)
+        if isinstance(value, bytes):
+            example.features.feature[key].bytes_list.value.append(value)
+        elif value is not None:
+            example.features.feature[key].float_list.value.append(value)
+    return example.SerializeToString()
+
+
+@pytest.mark.parametrize("size_px", [(1, 1), (37, 53), (300, 2)])
+def test_masks_and_confidences_survive_a_round_trip_bit_by_bit(size_px):
+    labels = make_maps(*size_px)
+    decoded, encoded = records.decode_record(records.encode_record(labels, b"\xff\xd8\x00", *size_px))
+    assert encoded == b"\xff\xd8\x00"
+    assert set(decoded) == set(labels)
+    assert (decoded["image_id"], decoded["is_pseudo"]) == ("köln/1.jpg", True)
+    for key in ("mask", "confidence"):
+        np.testing.assert_array_equal(decoded[key], labels[key])
+        assert decoded[key].dtype == np.uint8
+
+
+def test_human_mask_has_no_confidence_and_may_come_with_boxes():
+    labels = {"image_id": "a", "mask": make_maps(4, 6)["mask"]}
+    decoded, _ = records.decode_record(records.encode_record(labels, b"x", 4, 6))
+    assert set(decoded) == {"image_id", "mask", "is_pseudo"}
+    boxes = {"boxes": np.array([[1, 2, 3, 4]], np.float32), "classes": np.array([3], np.int32)}
+    both, _ = records.decode_record(records.encode_record({**labels, **boxes}, b"x", 4, 6))
+    np.testing.assert_array_equal(both["mask"], labels["mask"])
+    np.testing.assert_allclose(both["boxes"], boxes["boxes"], rtol=1e-6)
+
+
+def test_mask_is_stored_as_the_official_release_reads_it():
+    labels = make_maps(5, 7)
+    record = records.encode_record(labels, b"jpeg", 5, 7)
+    feature = tf.train.Example.FromString(record).features.feature
+    encoded = feature[CLASS_KEY].bytes_list.value[0]
+    np.testing.assert_array_equal(tf.io.decode_image(encoded, channels=1)[..., 0], labels["mask"])
+    assert not any(key.startswith("image/object") for key in feature)
+    assert record == records.encode_record(labels, b"jpeg", 5, 7)
+
+
+@pytest.mark.parametrize("key", ["mask", "confidence"])
+def test_map_of_another_size_than_its_image_is_not_stored(key):
+    labels = {**make_maps(5, 7), key: np.zeros((7, 5), np.uint8)}
+    with pytest.raises(InputError, match=r"image köln/1.jpg: .*encoded has 7 x 5 pixels, its image 5 x 7"):
+        records.encode_record(labels, b"x", 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (
+            {"segmentation__class__encoded": encode_map(np.zeros((7, 5), np.uint8))},
+            r"f@0: image/segmentation/class/encoded has 7 x 5 pixels, its image 5 x 7",
+        ),
+        (
+            {"segmentation__class__encoded": encode_map(np.zeros((5, 7, 3), np.uint8))},
+            "class/encoded is a PNG of mode RGB; expected one channel",
+        ),
+        (
+            {"segmentation__confidence__encoded": encode_map(np.zeros((5, 7), np.uint8), "P")},
+            "confidence/encoded is a PNG of mode P; expected one channel",
+        ),
+        ({"segmentation__class__encoded": b"no image"}, r"class/encoded is no whole PNG \(8 bytes"),
+        (
+            {"segmentation__class__encoded": encode_map(make_maps(5, 7)["mask"])[:60]},
+            r"class/encoded is no whole PNG \(60 bytes",
+        ),
+        (
+            {"segmentation__class__encoded": None},
+            r"f@0: no .*class/label, .*image/segmentation/class/encoded",
+        ),
+        ({"segmentation__class__encoded": 1.0}, "class/encoded holds a float_list of 1; expected one string"),
+        ({"height": 5.0}, "image/height holds a float_list of 1; expected one integer"),
+        ({"source_id": None}, "f@0: no image/source_id among"),
+        ({"object__bbox__ymin": 0.5}, "no image/object/class/label, image/object/bbox/xmin"),
+    ],
+)
+def test_wrong_and_missing_keys_of_a_mask_record_are_named(features, message):
+    record = replace_features(records.encode_record(make_maps(5, 7), b"x", 5, 7), **features)
+    with pytest.raises(InputError, match=message):
+        records.decode_record(record, "f@0")
+
+
+def test_boxes_whose_columns_differ_in_length_are_refused():
+    labels = make_labels(np.random.default_rng(0), 2, 10, 10)
+    record = replace_features(records.encode_record(labels, b"x", 10, 10), object__bbox__ymin=0.5)
+    with pytest.raises(InputError, match=r"hold \[2, 1, 2, 2, 2\] values"):
+        records.decode_record(record, "f@0")

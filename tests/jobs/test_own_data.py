@@ -12,7 +12,7 @@ from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
-from selftrain_jax.jobs.selftrain import per_class_thresholds
+from selftrain_jax.jobs.task_jobs import per_class_thresholds
 from selftrain_jax.jobs.workdir import claim_workdir, differing_keys
 from selftrain_jax.types import Category
 

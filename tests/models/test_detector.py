@@ -76,6 +76,13 @@ def test_nas_fpn_repeats_its_cell():
     assert count(fewer["params"]["fpn"]) == lateral + 2 * 7 * (CONV + 512)
 
 
+def test_nas_fpn_of_separable_convolutions():
+    _, variables = shapes_of("resnet50", neck="nas_fpn", nas_fpn_repeats=2, separable=True)
+    lateral = (512 + 1024 + 2048) * (1 + 256) + 3 * (256 + 512)  # a weight per channel, then the product
+    cell = 7 * (3 * 3 * 256 + 256 * 256 + 256 + 512)
+    assert count(variables["params"]["fpn"]) == lateral + 2 * cell
+
+
 def test_each_part_has_the_settings_of_its_own():
     """EfficientNet stays swish with its norm under a relu FPN and heads; SpineNet and ResNet follow them."""
     model = make_retinanet(backbone="efficientnet_b0", num_classes=3, dtype="bfloat16")
@@ -111,6 +118,8 @@ def test_backbones_momentum_can_be_set_apart(name):
         ({"drop_connect_rate": 0.2}, "resnet18 has no drop-connect"),
         ({"backbone": "efficientnet_b0", "drop_connect_rate": 1.0}, "below 1"),
         ({"activation": "gelu"}, "swish"),
+        ({"separable": True}, "separable=True is for neck='nas_fpn', not for fpn"),
+        ({"backbone": "spinenet49", "separable": True}, "which SpineNet does not have"),
     ],
 )
 def test_what_does_not_exist_or_fit_is_refused(settings, words):

@@ -114,8 +114,11 @@ def test_a_printed_table_has_every_row_once(table: str) -> None:
 
 def test_command_prints_a_table_and_how_to_run_it() -> None:
     command = [sys.executable, "-m", "selftrain_jax.paper"]
-    found = subprocess.run([*command, "9"], capture_output=True, text=True, check=True, cwd=PACKAGE_ROOT)
+    found = subprocess.run(
+        [*command, "9", "14"], capture_output=True, text=True, check=True, cwd=PACKAGE_ROOT
+    )
     assert "--config=configs/paper.py:table=9,row=ROW" in found.stdout
+    assert "--config=configs/paper.py:table=14,row=ROW" in found.stdout
     wrong = subprocess.run([*command, "1"], capture_output=True, text=True, cwd=PACKAGE_ROOT)
     assert wrong.returncode == 2
     assert "table=1 of the paper is not one of" in wrong.stderr

@@ -5,17 +5,22 @@ import numpy as np
 import pytest
 from weight_files import write_tf_checkpoint
 
+from configs import common
 from selftrain_jax.errors import InputError
+from selftrain_jax.jobs.import_weights import run_import_weights
 from selftrain_jax.models.classifier import make_classifier
+from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.golden import golden_array
 from selftrain_jax.pretrain.import_variables import file_shapes, leaves_by_name
+from selftrain_jax.pretrain.init_modes import init_variables
 from selftrain_jax.pretrain.input_rule import RULES, fold_input_rule
 from selftrain_jax.pretrain.official_networks import make_network
 from selftrain_jax.pretrain.parity import golden_variables, variable_shapes
 from selftrain_jax.pretrain.tf_names import tf_names, unused_tf_names
 from selftrain_jax.pretrain.tf_names_backbones import resnet_tf_names
 from selftrain_jax.pretrain.tf_names_layers import conv_names
+from selftrain_jax.train.checkpoint import restore_whole
 
 pytestmark = pytest.mark.tf
 
@@ -110,15 +115,43 @@ def test_a_released_spinenet_student_fills_the_detector(tmp_path):
         importers.import_detector_tf(prefix, "retinanet_spinenet50")
 
 
-def test_of_a_released_segmenter_backbone_and_neck_are_taken(tmp_path):
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory):
+    """A checkpoint of the B0 segmenter as the authors release theirs, with unused classifier and slots."""
     network = "seg_effb0_nasfpn"
-    template = importers._segmenter_shapes("b0")
-    names = {name: slot for name, slot in tf_names(network).items() if slot.path[0] in ("backbone", "fpn")}
-    arrays = golden_arrays(file_shapes(template, names))
+    shapes = variable_shapes(make_network(network), 128)
+    arrays = golden_arrays(file_shapes(shapes, tf_names(network)))
     unused = {name: np.zeros(1, np.float32) for name in unused_tf_names(network)}
-    head = {"segmentation/conv-0/kernel": np.zeros(1, np.float32)}
-    prefix = write_tf_checkpoint(tmp_path / "model.ckpt-1", {**arrays, **unused, **head})
-    found = importers.import_detector_tf(prefix, network)
-    assert found.variables["params"].keys() == {"backbone", "fpn"}
-    assert set(found.report.imported) == set(arrays)
-    assert set(found.report.ignored) == {*unused, *head}
+    momenta = {f"{name}/Momentum": np.zeros(1, np.float32) for name in arrays}
+    content = {**arrays, **unused, **momenta, "global_step": np.int64(5)}
+    return write_tf_checkpoint(tmp_path_factory.mktemp("seg") / "model.ckpt-5", content), shapes
+
+
+def test_a_released_segmenter_is_imported_with_its_head(segmenter):
+    prefix, shapes = segmenter
+    found = importers.import_detector_tf(prefix, "seg_effb0_nasfpn")
+    assert found.variables["params"].keys() == {"backbone", "fpn", "segmenter"}
+    assert_same(found.variables, golden_variables("seg_effb0_nasfpn", shapes, 1.0))
+    assert set(found.report.ignored) == set(unused_tf_names("seg_effb0_nasfpn"))
+    assert found.preprocessing[:3] == ("imagenet", False, 1e-3)
+    kernel = found.variables["params"]["segmenter"]["head_conv2"]["kernel"]
+    np.testing.assert_array_equal(kernel, golden_array("segmentation/conv-2/kernel", (3, 3, 256, 256)))
+
+
+def test_the_job_makes_a_released_segmenter_a_checkpoint_for_runs_of_its_classes(segmenter, tmp_path):
+    config = common.get_config()
+    config.import_weights.update(source=str(segmenter[0]), network="seg_effb0_nasfpn", kind="detector")
+    run_import_weights(config, tmp_path / "teacher")
+    released = restore_whole(tmp_path / "teacher", "last")
+    for num_classes, random in ((21, {}), (12, {"segmenter": 20})):  # 3 pairs of 6 arrays, and a classifier
+        fields = dict(backbone="efficientnet_b0", nas_fpn_repeats=7, separable=True)
+        template = variable_shapes(make_segmenter(num_classes=num_classes, **fields), 128)
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
+        start, report = init_variables(str(tmp_path / "teacher"), template, zeros, lambda _: released)
+        assert report.random == random
+        assert_same({"params": start["params"]["fpn"]}, {"params": released["params"]["fpn"]})
+
+
+def test_a_segmenter_of_another_size_is_refused(segmenter):
+    with pytest.raises(InputError, match="missing"):
+        importers.import_detector_tf(segmenter[0], "seg_b7_nasfpn")

@@ -8,12 +8,9 @@ import hashlib
 import json
 import pathlib
 
-import jax
-import jax.numpy as jnp
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.nas_fpn import NASFPN
 from selftrain_jax.pretrain.import_variables import file_shapes
 from selftrain_jax.pretrain.name_map import Slot
 from selftrain_jax.pretrain.official_networks import NETWORKS as COMPARABLE
@@ -21,14 +18,13 @@ from selftrain_jax.pretrain.official_networks import make_network
 from selftrain_jax.pretrain.parity import variable_shapes
 from selftrain_jax.pretrain.tf_names import NETWORKS, tf_names, unused_tf_names
 from selftrain_jax.pretrain.tf_names_backbones import resnet_tf_names
-from selftrain_jax.pretrain.tf_names_detector import nas_fpn_tf_names
 
 TESTS = pathlib.Path(__file__).parents[1]
 DIGESTS = json.loads((TESTS / "golden/tf_variables/digests.json").read_text())
 LISTS = TESTS.parents[1] / "shared/reference/tf_variables"
 SMALL = ["efficientnet-b0", "efficientnet-b1", "efficientnet-b4", "retinanet_r50fpn"]
 SMALL += ["retinanet_r101fpn", "retinanet_b7fpn", "retinanet_spinenet49S", "retinanet_spinenet96"]
-SMALL += ["retinanet_spinenet190"]
+SMALL += ["retinanet_spinenet190", "seg_b7_nasfpn"]
 
 
 def digest(lines):
@@ -77,17 +73,6 @@ def test_names_fill_the_network_with_the_official_shapes(network):
 def leaves(tree):
     for value in tree.values():
         yield from leaves(value) if isinstance(value, dict) else [value]
-
-
-def test_names_fill_the_segmentation_neck():
-    channels = {3: 80, 4: 224, 5: 640}
-    features = {n: jax.ShapeDtypeStruct((1, 64 >> n, 64 >> n, c), jnp.float32) for n, c in channels.items()}
-    neck = NASFPN(256, 7, separable=True)
-    variables = jax.eval_shape(lambda x: neck.init(jax.random.key(0), x, train=False), features)
-    shapes = file_shapes(variables, nas_fpn_tf_names(7, path=()))
-    assert len(shapes) == sum(1 for _ in leaves(variables)) == 364
-    assert shapes["resample_l4/separable_conv2d/depthwise_kernel"] == (1, 1, 224, 1)
-    assert shapes["fpn_cells/cell_6/sub_policy6/op_after_combine11/conv/pointwise_kernel"] == (1, 1, 256, 256)
 
 
 def test_each_slot_is_filled_once():

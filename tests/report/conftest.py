@@ -3,8 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mask_run import make_mask_images, write_mask_workdir
 
 from selftrain_jax.data.source import Source
+from selftrain_jax.report.mask_page import MaskReportImages
 from selftrain_jax.report.page import ReportImages, write_report
 from selftrain_jax.types import Category
 
@@ -160,3 +162,20 @@ def page(tmp_path_factory) -> str:
     """Render the whole report once."""
     path = write_report(write_workdir(tmp_path_factory.mktemp("run")), images=make_images())
     return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def mask_workdir(tmp_path) -> Path:
+    return write_mask_workdir(tmp_path)
+
+
+@pytest.fixture
+def mask_images(mask_workdir) -> MaskReportImages:
+    return make_mask_images(mask_workdir)
+
+
+@pytest.fixture(scope="session")
+def mask_page(tmp_path_factory) -> str:
+    """Render the whole report of a segmentation run once."""
+    workdir = write_mask_workdir(tmp_path_factory.mktemp("masks"))
+    return write_report(workdir, images=make_mask_images(workdir)).read_text(encoding="utf-8")

@@ -1,43 +1,16 @@
 import re
 import shutil
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from html_page import Page
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.report import markup
-from selftrain_jax.report.page import human_statistics, pseudo_statistics, write_report
+from selftrain_jax.report.box_page import human_statistics, pseudo_statistics
+from selftrain_jax.report.page import write_report
 from selftrain_jax.report.ranking import read_spread
 from selftrain_jax.report.workdir import read_metrics, read_run
-
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Collects what a test asks about, and fails where tags do not nest."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.headings = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "h1":
-            self.headings.append(data)
 
 
 def test_page_nests_and_says_the_headline(page):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from selftrain_jax.data.source import Source, decode_image, encode_png
+from selftrain_jax.selftrain.labeller import box_labeller
 from selftrain_jax.selftrain.pseudo_inference import Network
 from selftrain_jax.selftrain.pseudo_labels import write_pseudo_labels
 from selftrain_jax.types import Category, Detections
@@ -71,11 +72,13 @@ class Teacher:
 
 def label(directory, num_images=10, *, bad=(), teacher=None, digest="abc", **kwargs):
     """Label toy images in shards of 4 with batches of 2."""
+    source = make_source(num_images, bad)
+    network = Network(load, teacher or Teacher(), 2, SIZE_PX, score_floor=0.05)
     return write_pseudo_labels(
         **dict(
             directory=directory,
-            source=make_source(num_images, bad),
-            network=Network(load, teacher or Teacher(), 2, SIZE_PX, score_floor=0.05),
+            source=source,
+            labeller=box_labeller(source, network, num_threads=2),
             categories=CATEGORIES,
             provenance={
                 "teacher": {"checkpoint": "t/100", "digest": digest, "step": 100},
@@ -84,7 +87,6 @@ def label(directory, num_images=10, *, bad=(), teacher=None, digest="abc", **kwa
                 "versions": {"jax": jax.__version__},
             },
             images_per_shard=4,
-            num_threads=2,
             **kwargs,
         )
     )

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from pseudo_toy import Teacher, label, make_source
 
-from selftrain_jax.data import records
+from selftrain_jax.data import shards
+from selftrain_jax.data.records import decode_record
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.pseudo_inference import to_original_pixels
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
@@ -33,9 +34,9 @@ def test_boxes_are_divided_by_the_scale_and_clipped():
 def test_records_hold_original_pixels_original_bytes_and_scores_from_the_floor(tmp_path):
     label(tmp_path)
     shard = tmp_path / "pseudo-00002-of-00003.tfrecord"  # images 8 and 9
-    offsets = records.index_shard(shard)
+    offsets = shards.index_shard(shard)
     assert len(offsets) == 2
-    labels, encoded = records.decode_record(records.read_record(shard, int(offsets[1])))
+    labels, encoded = decode_record(shards.read_record(shard, int(offsets[1])))
     assert labels["image_id"] == "image-9"
     assert labels["is_pseudo"]
     assert encoded == make_source(10).read_encoded(9)
@@ -107,6 +108,18 @@ def test_another_teacher_may_not_go_on_in_the_folder(tmp_path):
     assert shard_bytes(tmp_path) == before
 
 
+def test_folder_from_before_masks_is_gone_on_with_and_read(tmp_path):
+    label(tmp_path, threshold=0.2)
+    for name in ("job.json", "manifest.json"):
+        old = json.loads((tmp_path / name).read_text())
+        assert old.pop("kind") == "boxes"
+        (tmp_path / name).write_text(json.dumps(old))
+    idle = Teacher(fail_at_call=0)
+    assert label(tmp_path, threshold=0.2, teacher=idle)["num_boxes_at_threshold"] == 10
+    assert len(read_pseudo_labels(tmp_path, threshold=0.2)) == 10
+    assert label(tmp_path, threshold=0.085, teacher=idle)["num_boxes_at_threshold"] == 11
+
+
 def test_shards_of_unknown_origin_are_refused(tmp_path):
     label(tmp_path)
     (tmp_path / "job.json").unlink()
@@ -154,7 +167,7 @@ def test_full_disk_leaves_finished_shards_only(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         real(old, new)
 
-    monkeypatch.setattr(records.os, "replace", replace)
+    monkeypatch.setattr(shards.os, "replace", replace)
     with pytest.raises(InputError, match=r"pseudo-00001-of-00003\.tfrecord: the disk is full"):
         label(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["job.json", "pseudo-00000-of-00003.tfrecord"]

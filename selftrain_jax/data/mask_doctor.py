@@ -1,0 +1,199 @@
+"""Examine a segmentation data set before training: bad masks, pixels by class, and leaked test images.
+
+Call `examine_masks`, then `format_mask_diagnosis` and `write_mask_report`. Paper: not in it, like `doctor`.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from selftrain_jax.data.diagnosis import Diagnosis, Verdict
+from selftrain_jax.data.doctor import TRAIN, examine
+from selftrain_jax.data.doctor_report import LISTED, SIGNS
+from selftrain_jax.data.mask_files import IGNORE
+from selftrain_jax.data.mask_pixels import Counts, count_each
+from selftrain_jax.data.source import Problem, Source, without_labels
+from selftrain_jax.errors import InputError
+
+
+class MaskStatistics(NamedTuple):
+    """A split's masks in numbers; bad masks are left out."""
+
+    split: str
+    num_masks: int
+    num_bad_masks: int
+    num_ignored_masks: int  # masks without one pixel that has a class
+    num_pixels: int
+    ignored_frac: float  # of the pixels
+    pixels_by_class: Mapping[str, int]
+    images_by_class: Mapping[str, int]
+
+
+class MaskDiagnosis(NamedTuple):
+    """All that the doctor found: of the images, and of the masks."""
+
+    images: Diagnosis  # its verdicts and problems include those of the masks
+    masks: tuple[MaskStatistics, ...]
+
+
+def examine_masks(
+    *,
+    labelled: Mapping[str, Source | None],
+    unlabelled: Source | None,
+    problems: Iterable[Problem] = (),
+    max_images: int | None = None,
+) -> MaskDiagnosis:
+    """Read every mask, then every image, for what `doctor.examine` finds: images that repeat, above all.
+
+    `labelled` names the splits; None stands for one that could not be opened, and `problems`
+    say why.
+    """
+    sources = {name: source for name, source in labelled.items() if source is not None}
+    counts = {name: count_each(source) for name, source in sources.items()}
+    found = [problem for name in sources for problem in _problems(sources[name], counts[name])]
+    problems = [*problems, *found]
+    images = examine(
+        labelled={name: _images_only(source) for name, source in labelled.items()},
+        unlabelled=_images_only(unlabelled),
+        problems=[problem for problem in problems if problem.kind != "ignored_mask"],
+        max_images=max_images,
+    )
+    masks = tuple(summarise_masks(name, sources[name], counts[name]) for name in sources)
+    verdicts = [verdict._replace(remedy=_of_masks(verdict.remedy)) for verdict in images.verdicts]
+    verdicts += [verdict for split in masks for verdict in _judge(split)]
+    verdicts.sort(key=lambda verdict: ("error", "warning", "ok").index(verdict.level))
+    images = dataclasses.replace(images, problems=tuple(problems), verdicts=tuple(verdicts))
+    return MaskDiagnosis(images, masks)
+
+
+def find_mask_problems(source: Source) -> Iterator[Problem]:
+    """Read every mask and yield those that are bad (file, colour, size, ids), and those all ignored."""
+    yield from _problems(source, count_each(source))
+
+
+def summarise_masks(split: str, source: Source, found: list[Counts | InputError]) -> MaskStatistics:
+    """Add up the pixels that `mask_pixels.count_each` found."""
+    good = [counts for counts in found if not isinstance(counts, InputError)]
+    table = np.array(good, np.int64).reshape(-1, 256)
+    ids = {category.name: category.id for category in source.categories}
+    pixels, images = table.sum(axis=0), (table > 0).sum(axis=0)
+    return MaskStatistics(
+        split=split,
+        num_masks=len(found),
+        num_bad_masks=len(found) - len(good),
+        num_ignored_masks=int(_is_ignored(table).sum()),
+        num_pixels=int(table.sum()),
+        ignored_frac=float(pixels[IGNORE] / max(table.sum(), 1)),
+        pixels_by_class={name: int(pixels[number]) for name, number in ids.items()},
+        images_by_class={name: int(images[number]) for name, number in ids.items()},
+    )
+
+
+def format_mask_diagnosis(diagnosis: MaskDiagnosis) -> str:
+    """Write the splits, the share of each class, the verdicts and the first problems, for a terminal."""
+    images = diagnosis.images
+    lines = ["Splits"]
+    lines += [f"  {split.split}: {split.num_images:,} images ({split.source})" for split in images.splits]
+    lines += ["", *_class_table(diagnosis.masks), "", "Verdicts"]
+    for verdict in images.verdicts:
+        lines.append(f"  {SIGNS[verdict.level]} {verdict.finding}")
+        lines += [f"          -> {verdict.remedy}"] if verdict.remedy else []
+    messages = [f"{problem.where}: {problem.message} [{problem.kind}]" for problem in images.problems]
+    messages += [message for split in images.splits for message in split.unreadable]
+    if messages:
+        first = f"First {min(LISTED, len(messages))} of {len(messages):,} problems"
+        lines += ["", first, *(f"  {message}" for message in messages[:LISTED])]
+    levels = [verdict.level for verdict in images.verdicts]
+    lines += ["", f"Errors: {levels.count('error')}, warnings: {levels.count('warning')}"]
+    return "\n".join(lines)
+
+
+def write_mask_report(diagnosis: MaskDiagnosis, directory: str | os.PathLike) -> pathlib.Path:
+    """Write doctor.json, as `doctor_report` does and with the masks' numbers; return its path."""
+    images = diagnosis.images
+    content = {
+        "has_errors": images.has_errors,
+        "verdicts": [verdict._asdict() for verdict in images.verdicts],
+        "splits": [dataclasses.asdict(split) for split in images.splits],
+        "masks": [split._asdict() for split in diagnosis.masks],
+        "problem_counts": images.problem_counts,
+        "problems": [problem._asdict() for problem in images.problems],
+        "max_distance": images.max_distance,
+        "duplicates": [
+            {
+                "split": found.split,
+                "evaluation_split": found.evaluation_split,
+                "num_exact": found.num_exact,
+                "num_near": found.num_near,
+                "pairs": [pair._asdict() for pair in found.pairs],
+            }
+            for found in images.duplicates
+        ],
+    }
+    path = pathlib.Path(directory) / "doctor.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return path
+
+
+def _problems(source: Source, found: list[Counts | InputError]) -> Iterator[Problem]:
+    for image_id, counts in zip(source.image_ids, found, strict=True):
+        where = f"{source.name}, image {image_id}"
+        if isinstance(counts, InputError):
+            yield Problem("bad_mask", where, str(counts))
+        elif _is_ignored(counts[None])[0]:
+            yield Problem("ignored_mask", where, "every pixel is ignored, so nothing is learnt from it")
+
+
+def _is_ignored(table: Int[np.ndarray, "N 256"]) -> Bool[np.ndarray, " N"]:
+    return ~np.any(np.delete(table, IGNORE, axis=1), axis=1)
+
+
+def _images_only(source: Source | None) -> Source | None:
+    if source is None:
+        return None
+    return dataclasses.replace(without_labels(source), name=source.name)
+
+
+def _of_masks(remedy: str) -> str:
+    return remedy.replace("on the page", "in doctor.json").replace("in AP", "in mIoU")
+
+
+def _judge(masks: MaskStatistics) -> Iterator[Verdict]:
+    name = masks.split
+    if masks.ignored_frac == 1 or not masks.num_pixels:
+        remedy = "Check config.data.ignore_value and config.data.mask_values, or label pixels."
+        yield Verdict("error", f"{name}: not one pixel has a class", remedy)
+        return
+    if masks.num_ignored_masks:
+        finding = f"{name}: {masks.num_ignored_masks:,} of {masks.num_masks:,} masks are ignored throughout"
+        yield Verdict("warning", finding, "Nothing, if they are meant so; they count for nothing.")
+    absent = [class_name for class_name, count in masks.pixels_by_class.items() if not count]
+    if absent:
+        more = f" and {len(absent) - LISTED} more classes" if len(absent) > LISTED else ""
+        remedy = "The network cannot learn them; label some." if name == TRAIN else "mIoU leaves them out."
+        yield Verdict("warning", f"{name}: no pixel of {', '.join(absent[:LISTED])}{more}", remedy)
+    else:
+        finding = f"{name}: {masks.num_masks:,} masks, every class present, "
+        yield Verdict("ok", f"{finding}{masks.ignored_frac:.1%} of the pixels ignored", "")
+
+
+def _class_table(splits: tuple[MaskStatistics, ...]) -> list[str]:
+    """Write a row a class: its share of the labelled pixels, and the images with it, in each split."""
+    names = list(splits[0].pixels_by_class) if splits else []
+    width = max((len(name) for name in names), default=0)
+    lines = [f"  {'':{width}}" + "".join(f"{split.split:>20}" for split in splits)]
+    for name in names:
+        cells = [
+            f"{split.pixels_by_class[name] / max(sum(split.pixels_by_class.values()), 1):.2%}"
+            f" in {split.images_by_class[name]:,}"
+            for split in splits
+        ]
+        lines.append(f"  {name:{width}}" + "".join(f"{cell:>20}" for cell in cells))
+    return ["Share of the labelled pixels, and images with the class", *lines] if names else []

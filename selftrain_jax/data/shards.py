@@ -1,0 +1,140 @@
+"""TFRecord files: whole or not there at all, with random access to their records.
+
+Call `write_shard`; read with `index_shard` and `read_record`. `data/records.py` says what a record
+holds. Files are plain TFRecords, so `tf.data` reads them too. Local files only.
+"""
+
+import contextlib
+import errno
+import mmap
+import os
+import shutil
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+
+from selftrain_jax.errors import InputError
+
+_LENGTH = struct.Struct("<QI")  # a record's length and the checksum of its eight bytes
+_CHECKSUM = struct.Struct("<I")
+
+
+def write_shard(path: Path, records: Iterable[bytes]) -> int:
+    """Write records to `path` at once or not at all; return how many.
+
+    Raises:
+      InputError: the disk is full. Neither `path` nor a half-written file is left.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    count = 0
+    try:
+        with temporary.open("wb") as file:
+            for record in records:
+                file.write(_frame(record))
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _disk_full(path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def index_shard(path: Path) -> np.ndarray:
+    """Return the byte offset of each record, reading only the lengths.
+
+    Raises:
+      InputError: the file is missing, cut off or damaged; file, offset and sizes are named.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                return np.zeros(0, np.int64)
+            with contextlib.closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as content:
+                return np.fromiter(_walk(content, size, path), np.int64)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_record(path: Path, offset: int) -> bytes:
+    """Return the record at `offset`, which `index_shard` gave.
+
+    Raises:
+      InputError: the file is missing, cut off, or its checksums do not agree with its bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            length = _length(file.read(_LENGTH.size), offset, path)
+            body = file.read(length + _CHECKSUM.size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(body) < length + _CHECKSUM.size:
+        raise _cut_off(path, offset, _LENGTH.size + length + _CHECKSUM.size, _LENGTH.size + len(body))
+    record = body[:length]
+    if _masked_crc(record) != _CHECKSUM.unpack(body[length:])[0]:
+        raise _damaged(path, offset, "data")
+    return record
+
+
+def _walk(content: mmap.mmap, size: int, path: Path) -> Iterator[int]:
+    offset = 0
+    while offset < size:
+        length = _length(content[offset : offset + _LENGTH.size], offset, path)
+        end = offset + _LENGTH.size + length + _CHECKSUM.size
+        if end > size:
+            raise _cut_off(path, offset, end - offset, size - offset)
+        yield offset
+        offset = end
+
+
+def _length(header: bytes, offset: int, path: Path) -> int:
+    if len(header) < _LENGTH.size:
+        raise _cut_off(path, offset, _LENGTH.size, len(header))
+    length, checksum = _LENGTH.unpack(header)
+    if _masked_crc(header[:8]) != checksum:
+        raise _damaged(path, offset, "length")
+    return length
+
+
+def _frame(record: bytes) -> bytes:
+    length = struct.pack("<Q", len(record))
+    checksums = (_CHECKSUM.pack(_masked_crc(part)) for part in (length, record))
+    return length + next(checksums) + record + next(checksums)
+
+
+def _masked_crc(data: bytes) -> int:
+    """Checksum as TFRecord masks it: crc32c rotated right by 15 bits, plus a constant."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _disk_full(path: Path) -> InputError:
+    free = shutil.disk_usage(path.parent).free / 2**20
+    return InputError(
+        f"{path}: the disk is full ({free:.0f} MiB free in {path.parent}); the half-written file was "
+        "removed. Free some space and run the same command again: it goes on at this shard."
+    )
+
+
+def _cut_off(path: Path, offset: int, expected: int, actual: int) -> InputError:
+    return InputError(
+        f"{path}: cut off in the record at byte {offset}: expected {expected} bytes, found {actual}. "
+        "Delete this shard and the manifest and run the same command again to rewrite it."
+    )
+
+
+def _damaged(path: Path, offset: int, part: str) -> InputError:
+    return InputError(
+        f"{path}: the {part} of the record at byte {offset} does not match its checksum. "
+        "Delete this shard and the manifest and run the same command again to rewrite it."
+    )

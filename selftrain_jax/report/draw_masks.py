@@ -1,0 +1,120 @@
+"""Masks as pictures, for the galleries and the `predict` job. Call `overlay`, or `save_mask_png` for a file.
+
+Ignored pixels (255; in pseudo masks those under the threshold, paper section 3.1) are hatched.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.report.mask_names import write_names
+
+IGNORE = 255
+HATCH_PERIOD_PX = 9  # from line to line, along a row
+HATCH_LINE_PX = 3
+
+
+def class_palette(num_classes: int) -> UInt8[np.ndarray, "K 3"]:
+    """Give every class the colour that it has in PASCAL VOC's files; 0 is black, 255 a pale yellow.
+
+    The bits of the id are dealt out to red, green and blue in turn, each channel's highest bit first:
+    colour[c] = sum over j of bit (3 j + c) of the id * 2^(7 - j).
+    """
+    ids, channels = np.arange(num_classes)[:, None], np.arange(3)
+    bits = [((ids >> (3 * place + channels)) & 1) << (7 - place) for place in range(3)]
+    return np.sum(bits, axis=0).astype(np.uint8)
+
+
+def colour_mask(mask: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Paint every pixel in the colour of its class."""
+    return class_palette(256)[mask]
+
+
+def overlay(
+    image: UInt8[np.ndarray, "H W 3"],
+    mask: UInt8[np.ndarray, "H W"],
+    opacity: float = 0.5,
+    names: Mapping[int, str] | None = None,
+    font_px: int | None = None,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Tint an image with its mask: classes edged in their full colour, ignored pixels bare and hatched.
+
+    drawn = (1 - opacity) image + opacity colour. With `names` every class that has room bears its name, in
+    letters of `font_px`, or as large as fits a picture that is shown at a third of a page's width.
+    """
+    colours = colour_mask(mask).astype(np.float32)
+    strength = np.where(class_edges(mask), 1.0, opacity)[..., None]
+    tinted = (1 - strength) * image + strength * colours
+    drawn = np.where((mask == IGNORE)[..., None], hatched(image), tinted)
+    drawn = np.floor(drawn + 0.5).astype(np.uint8)
+    return drawn if names is None else write_names(drawn, mask, names, font_px)
+
+
+def class_edges(mask: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Mark the pixels with another class (or none) above, below, left or right of them."""
+    edges = np.zeros(mask.shape, dtype=bool)
+    down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
+    edges[1:] |= down
+    edges[:-1] |= down
+    edges[:, 1:] |= right
+    edges[:, :-1] |= right
+    return edges
+
+
+def hatched(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw white diagonals with a dark side, to be seen on any image."""
+    rows, columns = np.indices(image.shape[:2])
+    place = (rows + columns) % HATCH_PERIOD_PX
+    drawn = image.copy()
+    drawn[place == 0] //= 3
+    drawn[(place > 0) & (place < HATCH_LINE_PX)] = (
+        255 - (255 - drawn[(place > 0) & (place < HATCH_LINE_PX)]) // 5
+    )
+    return drawn
+
+
+def fit_mask(
+    image: UInt8[np.ndarray, "H W 3"], mask: UInt8[np.ndarray, "H W"], longest_px: int
+) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
+    """Scale an image and its mask (nearest pixel) so that the longer side has `longest_px`."""
+    scale = longest_px / max(mask.shape)
+    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
+    smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+    resized = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(Image.fromarray(image).resize(size, smooth)), np.asarray(resized)
+
+
+def mask_path(folder: Path, image_id: str) -> Path:
+    """Name the file of an image's class map in a folder of them."""
+    return folder / (image_id.replace("/", "__") + ".png")
+
+
+def save_mask_png(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
+    """Write class ids as a PNG with `class_palette`, as PASCAL VOC's files are; whole or not at all."""
+    picture = Image.fromarray(mask).convert("L")
+    picture.putpalette(class_palette(256).tobytes())
+    unfinished = path.with_suffix(".png.unfinished")
+    picture.save(unfinished, format="PNG", optimize=True)
+    os.replace(unfinished, path)
+
+
+def read_mask_png(path: Path) -> UInt8[np.ndarray, "H W"]:
+    """Read the class ids that `save_mask_png` wrote.
+
+    Raises: InputError when the file is no single-channel PNG or is damaged.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            mode, mask = picture.mode, np.array(picture)
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"{path}: no whole PNG ({error}); delete it and evaluate its stage again") from error
+    if mode not in ("P", "L"):
+        raise InputError(
+            f"{path}: a PNG of mode {mode}; expected class ids, mode P or L, as evaluation writes"
+        )
+    return mask

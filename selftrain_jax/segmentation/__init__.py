@@ -1,0 +1,1 @@
+"""Semantic segmentation: the loss over pixels, several scales, mean IoU."""

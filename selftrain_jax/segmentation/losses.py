@@ -1,0 +1,86 @@
+"""Cross-entropy over the pixels that count, for human and pseudo labels apart; call `pixel_losses`."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, UInt8
+
+from selftrain_jax.models.resize import upsample_bilinear
+from selftrain_jax.segmentation.confusion import IGNORED
+
+STRIDE = 4
+"""The input's pixels a cell of logits, along each axis."""
+
+RESOLUTIONS = ("stride4", "full")
+"""Where the loss is taken: at every 4th pixel, where the logits are, or at every pixel between them."""
+
+
+class SourceLoss(NamedTuple):
+    """The loss over the pixels of one source, 0 where none counts."""
+
+    loss: Float[Array, ""]
+    num_pixels: Float[Array, ""]  # that count
+    num_images: Float[Array, ""]  # with such a pixel
+
+
+def pixel_losses(
+    logits: Float[Array, "B h w K"], masks: UInt8[Array, "B H W"], resolution: str
+) -> tuple[Float[Array, "B h2 w2"], Bool[Array, "B h2 w2"]]:
+    """Return -log softmax(logits) at each pixel's class, 0 where IGNORED, and which pixels count.
+
+    "stride4" takes the masks' rows and columns 0, 4, 8, ..., "full" the logits in between bilinearly.
+    A class that the logits do not have gives NaN, at which training stops.
+
+    Paper: silent; "stride4" is the authors' configuration, whose bilinear resize of the masks is every
+    4th pixel at a factor of 4.
+    """
+    assert resolution in RESOLUTIONS, resolution
+    if resolution == "full":
+        logits = upsample_bilinear(logits, STRIDE)[:, : masks.shape[1], : masks.shape[2]]
+    else:
+        masks = at_stride(masks)
+    assert logits.shape[:3] == masks.shape, f"logits {logits.shape}, masks {masks.shape}"
+    num_classes = logits.shape[-1]
+    is_class = masks[..., None] == jnp.arange(num_classes)
+    entropy = -jnp.where(is_class, jax.nn.log_softmax(logits), 0.0).sum(axis=-1)
+    valid = masks != IGNORED
+    return jnp.where(valid, jnp.where(masks < num_classes, entropy, jnp.nan), 0.0), valid
+
+
+def source_loss(
+    losses: Float[Array, "B h w"], valid: Bool[Array, "B h w"], is_source: Bool[Array, " B"]
+) -> SourceLoss:
+    """Divide the sum over one source's images by the number of their pixels that count.
+
+    Paper: appendix B needs the two losses apart; each over its own pixels is our reading.
+    Differs: without such a pixel the loss and its gradient are 0, where the authors' code divides 0 by 0.
+    The number is that of the whole batch, where their TPU code counted each core's share.
+    """
+    chosen = valid & is_source[:, None, None]
+    num_by_image = jnp.sum(chosen, axis=(1, 2), dtype=jnp.int32)  # float32 would stop counting at 2^24
+    return SourceLoss(
+        loss=mean_over(losses, chosen),
+        num_pixels=num_by_image.sum().astype(jnp.float32),
+        num_images=jnp.sum(num_by_image > 0).astype(jnp.float32),
+    )
+
+
+def pixel_hits(
+    logits: Float[Array, "B h w K"], masks: UInt8[Array, "B H W"]
+) -> tuple[Float[Array, "B h w"], Bool[Array, "B h w"]]:
+    """Mark with 1 the pixels at stride 4 whose class scores best, and say which pixels count."""
+    masks = at_stride(masks)
+    return (jnp.argmax(logits, axis=-1) == masks).astype(jnp.float32), masks != IGNORED
+
+
+def at_stride(masks: UInt8[Array, "B H W"]) -> UInt8[Array, "B h w"]:
+    """Take rows and columns 0, 4, 8, ..., the pixels that cells of logits stand for."""
+    return masks[:, ::STRIDE, ::STRIDE]
+
+
+def mean_over(values: Float[Array, "B h w"], chosen: Bool[Array, "B h w"]) -> Float[Array, ""]:
+    """Average the chosen values; 0 if there are none. What the others hold does not matter."""
+    num_chosen = jnp.maximum(jnp.sum(chosen, dtype=jnp.int32), 1)
+    total_by_image = jnp.where(chosen, values, 0.0).sum(axis=(1, 2))
+    return jnp.sum(total_by_image / num_chosen)  # image by image, as float32 loses small terms of long sums

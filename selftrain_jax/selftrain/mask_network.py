@@ -1,0 +1,109 @@
+"""A trained network as `mask_inference` uses it, and the few shapes it is asked for (Paper: Section 3.1).
+
+Build a `MaskNetwork` with `network_sizes`; its `shapes_used` tells what was compiled.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Array, Float, Int32, UInt8
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import PixelLogits
+
+SIZE_STEP_PX = 32
+MIN_CANVAS_PX = 128
+
+Load = Callable[
+    [UInt8[np.ndarray, "H W 3"], int], tuple[Float[np.ndarray, "S S 3"], tuple[int, int]]  # height, width
+]
+"""From an image and the side of the network's input to the input and the part of it that the image covers."""
+
+Predict = Callable[[Float[np.ndarray, "B S S 3"]], PixelLogits]
+
+Label = Callable[
+    [
+        Sequence[Float[Array, "B h w K"]],
+        Int32[np.ndarray, "B V 2"],
+        Int32[np.ndarray, "B 2"],
+        int,
+        tuple[bool, ...],
+    ],
+    tuple[Array, Array, Array],
+]
+"""`segmentation.multi_scale.label_pixels`, placed on the devices, its last two arguments static."""
+
+
+@dataclass(frozen=True)
+class ShapesUsed:
+    """The sides that a network's inputs and class maps have had; each was compiled once."""
+
+    inputs_px: set[int] = field(default_factory=set)
+    canvases_px: set[int] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        return f"network shapes {len(self.inputs_px)}, canvases {len(self.canvases_px)}"
+
+
+@dataclass(frozen=True)
+class MaskNetwork:
+    """A trained network with its weights, as inference of class maps uses it."""
+
+    load: Load
+    predict: Predict
+    label: Label
+    batch_size: int
+    sizes_px: tuple[int, ...]  # side of the input at each scale; see `network_sizes`
+    flip: bool  # average with the mirrored image too
+    max_side_px: int  # larger images are labelled at this size, and enlarged
+    shapes_used: ShapesUsed = field(default_factory=ShapesUsed)
+
+    @property
+    def views(self) -> tuple[tuple[int, bool], ...]:
+        """Every scale as it is and, with `flip`, mirrored: side of the input, whether mirrored."""
+        mirrors = (False, True) if self.flip else (False,)
+        return tuple((size_px, mirrored) for size_px in self.sizes_px for mirrored in mirrors)
+
+
+def network_sizes(image_size_px: int, scales: Sequence[float | int]) -> tuple[int, ...]:
+    """Return the side of the network's input at each scale: round(size * scale), up to a multiple of 32.
+
+    The image fills that input, so the scale is the nearest that fits the network. Scales that come to
+    the same side count once.
+
+    Raises:
+      InputError: there is no scale, or one is not a number above 0.
+    """
+    if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
+        raise InputError(
+            f"scales are {tuple(scales)}; expected at least one, each above 0, as (0.5, 1.0). Change "
+            "config.pseudo.scales (pseudo masks) or config.evaluate.scales (evaluation)."
+        )
+    steps = (math.ceil(round(image_size_px * scale) / SIZE_STEP_PX) for scale in scales)
+    return tuple(dict.fromkeys(max(step, 1) * SIZE_STEP_PX for step in steps))
+
+
+def canvas_side(largest_side_px: int, max_side_px: int) -> int:
+    """Return the smallest of 128, 192, 256, 384, 512, 768, ... that holds the side, at most `max_side_px`."""
+    side = MIN_CANVAS_PX
+    while side < largest_side_px:
+        is_power = side & (side - 1) == 0
+        side = side * 3 // 2 if is_power else side * 4 // 3
+    return min(side, max_side_px)
+
+
+def reduced_size(size_px: tuple[int, int], max_side_px: int) -> tuple[int, int]:
+    """Shrink (height, width) so that neither is above `max_side_px`, keeping the ratio, at least 1 px."""
+    largest = max(size_px)
+    if largest <= max_side_px:
+        return size_px
+    height, width = (max(1, round(side * max_side_px / largest)) for side in size_px)
+    return height, width
+
+
+def resize_nearest(mask: UInt8[np.ndarray, "h w"], size_px: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+    """Take pixel floor(p * in / out) for pixel p, along both axes."""
+    rows, columns = (np.arange(out) * size // out for size, out in zip(mask.shape, size_px, strict=True))
+    return mask[rows[:, None], columns]

@@ -1,0 +1,76 @@
+import json
+import pathlib
+
+import pytest
+from mask_sources import filled, make_source
+
+from selftrain_jax.data.mask_doctor import (
+    examine_masks,
+    find_mask_problems,
+    format_mask_diagnosis,
+    write_mask_report,
+)
+from selftrain_jax.data.source import Source, subset
+
+
+def test_bad_and_ignored_masks_are_problems_and_good_ones_are_not() -> None:
+    source = make_source(filled(0), None, filled(255), filled(255, 1))
+    problems = list(find_mask_problems(source))
+    assert [(problem.kind, problem.where) for problem in problems] == [
+        ("bad_mask", "toys, image 1"),
+        ("ignored_mask", "toys, image 2"),
+    ]
+    assert problems[0].message == "1.png is bad"
+
+
+def test_statistics_count_pixels_and_images_by_class() -> None:
+    train = make_source(filled(0, 0, 1, 255), filled(1), filled(255), None)
+    (masks,) = examine_masks(labelled={"train": train}, unlabelled=None).masks
+    assert (masks.num_masks, masks.num_bad_masks, masks.num_ignored_masks, masks.num_pixels) == (4, 1, 1, 48)
+    assert masks.pixels_by_class == {"ground": 8, "cat": 20, "dog": 0}
+    assert masks.images_by_class == {"ground": 1, "cat": 2, "dog": 0}
+    assert masks.ignored_frac == pytest.approx(20 / 48)
+
+
+def verdicts_of(**labelled: Source | None) -> list[tuple[str, str]]:
+    images = examine_masks(labelled=labelled, unlabelled=None).images
+    return [(verdict.level, verdict.finding) for verdict in images.verdicts]
+
+
+def test_verdicts_tell_what_stops_a_run_from_what_to_look_at() -> None:
+    assert ("ok", "train: 1 masks, every class present, 0.0% of the pixels ignored") in verdicts_of(
+        train=make_source(filled(0, 1, 2))
+    )
+    found = verdicts_of(train=make_source(filled(0, 255), filled(255), None), val=None)
+    assert ("error", "val: could not be opened") in found
+    assert ("error", "annotations: 1 problems [bad_mask]") in found
+    assert ("warning", "train: 1 of 3 masks are ignored throughout") in found
+    assert ("warning", "train: no pixel of cat, dog") in found
+    assert ("error", "train: not one pixel has a class") in verdicts_of(train=make_source(filled(255)))
+
+
+def test_test_images_among_the_unlabelled_are_found_even_where_those_have_masks() -> None:
+    source = make_source(*[filled(0, 1, 2)] * 3)
+    test, unlabelled = subset(source, [0, 1], "test"), subset(source, [1, 2], "unlabelled")
+    diagnosis = examine_masks(labelled={"test": test}, unlabelled=unlabelled)
+    (pair,) = [pair for found in diagnosis.images.duplicates for pair in found.pairs if pair.is_exact]
+    assert (pair.image_id, pair.evaluation_image_id) == ("1", "1")
+    assert diagnosis.images.has_errors
+
+
+def test_terminal_and_json_show_classes_problems_and_verdicts(tmp_path: pathlib.Path) -> None:
+    diagnosis = examine_masks(
+        labelled={"train": make_source(filled(0, 0, 0, 1), None), "test": make_source(filled(1))},
+        unlabelled=None,
+    )
+    text = format_mask_diagnosis(diagnosis)
+    assert "75.00% in 1" in text
+    assert "100.00% in 1" in text
+    assert "toys, image 1: 1.png is bad [bad_mask]" in text
+    assert "Errors: 2" in text  # the bad mask, and the test image that is in train
+    assert "no labels" not in text
+    assert " on the page" not in text
+    written = json.loads(write_mask_report(diagnosis, tmp_path / "new").read_text())
+    assert written["has_errors"] is True
+    assert written["masks"][0]["pixels_by_class"] == {"ground": 12, "cat": 4, "dog": 0}
+    assert written["problem_counts"] == {"bad_mask": 1}
