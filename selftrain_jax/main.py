@@ -22,7 +22,7 @@ JOBS = {
     "train": "one stage's training, --stage=teacher|control|student",
     "pseudo_label": "the teacher's labels for the unlabelled images",
     "evaluate": "one stage on the test split, --stage=...",
-    "predict": "boxes for --config.predict.input=FOLDER: COCO-format JSON and drawn pictures",
+    "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
     "import_weights": "a published weight file becomes a checkpoint to start from, with a card",
     "report": "report.html from what is in the work folder",
