@@ -9,12 +9,15 @@ sys.path.append(str(pathlib.Path(__file__).parents[2]))
 
 from launch.study_bccd import __main__ as study
 from launch.study_bccd import results
-from launch.study_bccd.cells import Cell, cells, command
+from launch.study_bccd.cells import STEPS, STUDENT_STEPS, Cell, cells, command
 
 
-def summary(ap, **stages):
-    stage = {"ap50": 0.6, "steps": 300, "seconds": 5.0}
-    found = {name: {**stage, "ap": value} for name, value in {"teacher": ap, **stages}.items()}
+def summary(ap, init="rand", **stages):
+    steps = {"teacher": STEPS[init], **dict.fromkeys(("control", "student"), STUDENT_STEPS[init])}
+    found = {
+        name: {"ap": value, "ap50": 0.6, "steps": steps[name], "seconds": 5.0}
+        for name, value in {"teacher": ap, **stages}.items()
+    }
     return {**found, "pseudo_labels": {"boxes": 7}, "device": "cpu", "versions": {}}
 
 
@@ -61,7 +64,7 @@ def test_results_outlive_the_runs_folders(tmp_path):
     finish(tmp_path / "old", first, summary(0.3))
     file = tmp_path / "made" / "results.json"
     results.write_results(results.read_results(file, tmp_path / "old"), file)
-    finish(tmp_path / "new", second, summary(0.5))
+    finish(tmp_path / "new", second, summary(0.5, init="imagenet"))
     rows = results.read_results(file, tmp_path / "new")
     assert [row["init"] for row in rows] == ["rand", "imagenet"]
     assert all(results.is_finished(cell, rows) for cell in (first, second))
@@ -73,13 +76,13 @@ def test_results_outlive_the_runs_folders(tmp_path):
 def test_only_what_is_left_is_run_and_each_cell_has_its_own_cores(tmp_path, monkeypatch, capsys):
     *done, last = cells()
     for cell in done[:-1]:
-        finish(tmp_path, cell, summary(0.3))
+        finish(tmp_path, cell, summary(0.3, init=cell.init))
     lines = []
 
     def run(line, **_):
         lines.append(line)
         cell = done[-1] if done[-1].name in " ".join(line) else last
-        finish(tmp_path, cell, summary(0.3))
+        finish(tmp_path, cell, summary(0.3, init=cell.init))
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(study.os, "sched_getaffinity", lambda _: {3, 5, 8, 9})
@@ -96,3 +99,9 @@ def test_more_runs_than_cores_are_refused(monkeypatch):
     monkeypatch.setattr(study.os, "sched_getaffinity", lambda _: {0, 1})
     with pytest.raises(SystemExit, match="--parallel=3: use 1 to 2"):
         study.split_cores(3)
+
+
+def test_a_cell_of_other_steps_is_refused_by_name(tmp_path):
+    finish(tmp_path, Cell("rand", 10, "s4", 0), summary(0.3, init="imagenet"))
+    with pytest.raises(SystemExit, match=r"rand-10-s4-0 .* teacher 400, not 1600"):
+        results.read_results(tmp_path / "none.json", tmp_path)
