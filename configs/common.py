@@ -39,14 +39,16 @@ def get_config() -> ConfigDict:
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
                 cache_mib=512,  # decoded images kept in memory, for human and for pseudo labels each
-                max_bad_images=0,  # images that do not decode, skipped and counted up to here
+                # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
+                # masks of unlabelled images, when the pseudo masks are held against them.
+                max_bad_images=0,
                 builtin=dict(train=0, val=0, test=0, unlabeled=0),  # images drawn for each split
             ),
             # Where unlabelled images come from.
             unlabeled=dict(
                 # remainder (of train) | folder | builtin | coco | voc | tfds | none: a supervised run
                 kind="remainder",
-                dir="",
+                dir="",  # folder of the images; of masks with kind=voc, empty stands for data.dir
                 images="",
                 annotations="",
                 tfds="",

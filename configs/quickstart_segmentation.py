@@ -29,7 +29,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.teacher.update(steps=900, batch_size=16, learning_rate=0.1)
     config.student.update(steps=500, batch_size=16, learning_rate=0.1)
     config.pseudo.images_per_shard = 256
-    config.eval.update(batch_size=20, every_steps=300)
+    config.eval.update(batch_size=16, every_steps=300)
     config.log.every_steps = 20
     config.checkpoint.every_steps = 150
     return config

@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.coco_json import read_coco_json
+from selftrain_jax.data.image_files import fill_template
 from selftrain_jax.data.image_folder import read_image_folder
 from selftrain_jax.data.label_fraction import label_fraction
-from selftrain_jax.data.mask_pixels import require_labelled_pixels
-from selftrain_jax.data.problems import BadBoxes
+from selftrain_jax.data.mask_pixels import check_masks, require_labelled_pixels
 from selftrain_jax.data.source import Source, cached, subset, without_labels
 from selftrain_jax.data.voc_masks import refuse_tfds_masks
 from selftrain_jax.data.voc_xml import read_voc
@@ -22,6 +22,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 
 TASKS = ("detection", "segmentation")
+MASK_KINDS = ("builtin", "voc", "folder")
 STAGE_SEEDS = {"teacher": 0, "control": 1, "student": 2}
 
 
@@ -41,10 +42,11 @@ class Sources:
 
 
 def build_sources(config: ConfigDict) -> Sources:
-    """Open the data sets of a run; no image is decoded.
+    """Open the data sets of a run; no image is decoded, but every mask of val and test is read.
 
     Raises:
-      InputError: a data set is missing or malformed, or splits disagree about classes.
+      InputError: a data set is missing or malformed, splits disagree about classes, or a mask that
+        evaluation needs is bad.
     """
     check_data_sets(config)
     data = config.data
@@ -64,15 +66,23 @@ def build_sources(config: ConfigDict) -> Sources:
                 f"{other.name} has the classes {_names(other.categories)}, but {train.name} has "
                 f"{_names(train.categories)}; set config.data.classes or mend the annotations"
             )
+    # Built-in masks are drawn: none can be bad, and reading them all would draw them all.
+    if config.task == "segmentation" and data.kind != "builtin":
+        for source in {data.val: val, data.test: test}.values():
+            check_masks(source)
     return Sources(human, unlabeled, truth, val, test)
 
 
 def check_task(config: ConfigDict) -> None:
-    """Refuse a task that does not exist, joint training of masks, or TFDS's masks. Raises: InputError."""
+    """Refuse a task that does not exist, and of masks joint training, TFDS and auto. Raises: InputError."""
     if config.task not in TASKS:
         raise InputError(f"config.task={config.task!r} is not one of {', '.join(TASKS)}")
-    if config.task == "segmentation" and config.data.kind in ("tfds", "auto"):
+    if config.task == "segmentation" and config.data.kind == "tfds":
         refuse_tfds_masks(config.data.tfds)
+    if config.task == "segmentation" and config.data.kind == "auto":
+        raise InputError(
+            f"config.data.kind=auto is for boxes; for masks choose one of {', '.join(MASK_KINDS)}"
+        )
     if config.task == "segmentation" and config.joint.weight:
         raise InputError(
             f"config.joint.weight={config.joint.weight:g}: joint training is of detectors (Table 7); use 0"
@@ -104,23 +114,27 @@ def open_split(config: ConfigDict, split: str) -> Source:
     if config.task == "segmentation":
         from selftrain_jax.build_masks import open_masks
 
-        return open_masks(config, data, split)
+        return open_masks(config, "data", split)
     if data.kind == "builtin":
         num_images, size_px = data.builtin[split], config.image.size_px
         return read_builtin(split, num_images=num_images, seed=config.seed, image_size_px=size_px)
-    return _open(data, split, data.classes, data.bad_boxes)
+    return _open(config, "data", split)
 
 
-def _open(where: ConfigDict, split: str, classes: str, bad_boxes: BadBoxes) -> Source:
-    """Open a split of a data set on disk; `where` is config.data or config.unlabeled."""
-    root, kind = pathlib.Path(where.dir), where.kind
+def _open(config: ConfigDict, group: str, split: str) -> Source:
+    """Open a split of a data set on disk; `group` of the config is data or unlabeled."""
+    where, bad_boxes = config[group], config.data.bad_boxes
+    kind = where.kind
     if kind == "auto":
         kind = "voc" if where.dir else "tfds"
     if kind == "coco":
-        annotations = root / where.annotations.format(split=split)
-        return read_coco_json(annotations, root / where.images.format(split=split), bad_boxes=bad_boxes)
+        root = require_dir(where.dir, f"config.{group}.dir", "COCO's files")
+        annotations = root / fill_template(where.annotations, split, f"config.{group}.annotations")
+        images = root / fill_template(where.images, split, f"config.{group}.images")
+        return read_coco_json(annotations, images, bad_boxes=bad_boxes)
     if kind == "voc":
-        names = tuple(filter(None, classes.split(","))) or None
+        root = require_dir(where.dir, f"config.{group}.dir", "the VOC data set")
+        names = tuple(filter(None, config.data.classes.split(","))) or None
         return read_voc(root, split, names, bad_boxes=bad_boxes)
     if kind == "tfds":
         from selftrain_jax.data.tfds_source import read_tfds
@@ -151,11 +165,11 @@ def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
             )
         return subset(train, remainder, f"{train.name}, the remainder")
     if where.kind == "folder":
-        return read_image_folder(pathlib.Path(where.dir))
+        return read_image_folder(require_dir(where.dir, "config.unlabeled.dir", "the unlabelled images"))
     if config.task == "segmentation" and where.kind in ("builtin", "voc"):
         from selftrain_jax.build_masks import open_masks
 
-        return open_masks(config, where, "unlabeled" if where.kind == "builtin" else where.split)
+        return open_masks(config, "unlabeled", "unlabeled" if where.kind == "builtin" else where.split)
     if where.kind == "builtin":
         num_images, size_px = config.data.builtin.unlabeled, config.image.size_px
         return read_builtin("unlabeled", num_images=num_images, seed=config.seed, image_size_px=size_px)
@@ -163,7 +177,14 @@ def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
         from selftrain_jax.data.tfds_source import read_tfds
 
         return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
-    return _open(where, where.split, config.data.classes, config.data.bad_boxes)
+    return _open(config, "unlabeled", where.split)
+
+
+def require_dir(text: str, key: str, what: str) -> pathlib.Path:
+    """Return the folder that a key names. Raises: InputError for no name: as a path it would be "."."""
+    if not text.strip():
+        raise InputError(f"{key} is empty; name the folder of {what}, as --{key}=FOLDER")
+    return pathlib.Path(text)
 
 
 def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.ndarray]:

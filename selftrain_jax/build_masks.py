@@ -1,9 +1,8 @@
 """Segmentation's part of the composition, beside `build.py` and `build_data.py`: its task, its data sets."""
 
-import pathlib
-
 from ml_collections import ConfigDict
 
+from selftrain_jax.build_data import MASK_KINDS, require_dir
 from selftrain_jax.data.builtin import read_builtin_masks
 from selftrain_jax.data.mask_folder import read_mask_folder
 from selftrain_jax.data.source import Source
@@ -12,8 +11,6 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.segmentation.task import make_segmentation_task
 from selftrain_jax.types import Category, Task
-
-KINDS = ("builtin", "voc", "folder")
 
 
 def build_segmentation_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
@@ -36,28 +33,34 @@ def build_segmentation_task(config: ConfigDict, categories: tuple[Category, ...]
     )
 
 
-def open_masks(config: ConfigDict, where: ConfigDict, split: str) -> Source:
-    """Open images with masks; `where` is config.data, or config.unlabeled where its masks are known.
+def open_masks(config: ConfigDict, group: str, split: str) -> Source:
+    """Open images with masks; `group` of the config is data, or unlabeled where its masks are known.
+
+    An empty config.unlabeled.dir stands for config.data.dir.
 
     Raises:
       InputError: they are missing or malformed, or there are no masks in such a data set.
     """
-    data, root = config.data, pathlib.Path(where.dir or config.data.dir)
+    data, where = config.data, config[group]
     if where.kind == "builtin":
         num_images, size_px = data.builtin[split], config.image.size_px
         return read_builtin_masks(split, num_images=num_images, seed=config.seed, image_size_px=size_px)
+    if where.kind == "tfds":
+        refuse_tfds_masks(where.tfds)
+    if where.kind not in MASK_KINDS:
+        raise InputError(
+            f"config.{group}.kind={where.kind!r} of a data set with masks is not one of "
+            f"{', '.join(MASK_KINDS)}"
+        )
+    root = require_dir(where.dir or data.dir, f"config.{group}.dir", "the images and masks")
     if where.kind == "voc":
         return read_voc_masks(root, split, sbd=data.sbd)
-    if where.kind == "folder":
-        return read_mask_folder(
-            root,
-            split,
-            images=data.images,
-            masks=data.masks,
-            class_names=tuple(filter(None, data.classes.split(","))),
-            values=data.mask_values,
-            ignore_value=data.ignore_value,
-        )
-    if where.kind in ("tfds", "auto"):
-        refuse_tfds_masks(where.tfds)
-    raise InputError(f"kind={where.kind!r} of a data set with masks is not one of {', '.join(KINDS)}")
+    return read_mask_folder(
+        root,
+        split,
+        images=data.images,
+        masks=data.masks,
+        class_names=tuple(filter(None, data.classes.split(","))),
+        values=data.mask_values,
+        ignore_value=data.ignore_value,
+    )

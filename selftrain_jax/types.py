@@ -18,6 +18,12 @@ Variables = dict[str, Any]
 Metrics = Mapping[str, Array]
 """Scalars by name, `group/name`."""
 
+IGNORED = 255
+"""The value of a mask's pixels that count for nothing."""
+
+SIZE_STEP_PX = 32
+"""The sides of a segmenter's input are multiples of it: its backbone halves an image five times."""
+
 
 class Category(NamedTuple):
     """A class: `id` is its channel in the class head; from 1 for boxes (0 is the background), else from 0."""
@@ -39,7 +45,7 @@ class Example(TypedDict, total=False):
     is_ignore: Bool[
         np.ndarray, " N"
     ]  # pseudo boxes between the two thresholds: neither object nor background
-    mask: UInt8[np.ndarray, "H W"]  # Category.id of each pixel, 255 = ignore
+    mask: UInt8[np.ndarray, "H W"]  # Category.id of each pixel, or IGNORED
     confidence: UInt8[np.ndarray, "H W"]  # pseudo masks only: floor(256 * probability), at most 255
     is_pseudo: bool
     image_class: int  # Category.id of the whole image, from 0
@@ -59,7 +65,7 @@ class BoxTargets(NamedTuple):
 
 
 class MaskTargets(NamedTuple):
-    """The class of each pixel of the network's input; 255 where it counts for nothing."""
+    """The class of each pixel of the network's input; IGNORED where it counts for nothing."""
 
     masks: UInt8[Array, "B H W"]
 

@@ -8,9 +8,11 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
+from selftrain_jax.types import IGNORED
+
 Tensors = dict[str, tf.Tensor]
 """`image` uint8 [H, W, 3]; where known `boxes` float32 [N, 4] (yxyx pixels of this image), the vectors of
-`BOX_VECTORS` [N] and `mask` uint8 [H, W] (255 = ignore). Other keys pass through untouched."""
+`BOX_VECTORS` [N] and `mask` uint8 [H, W] (or IGNORED). Other keys pass through untouched."""
 
 Seed: TypeAlias = tf.Tensor
 """int32 [2], as all of `tf.random.stateless_*` takes it."""
@@ -24,8 +26,8 @@ BOX_VECTORS = ("classes", "scores", "is_crowd", "is_ignore")
 IMAGE_FILL = 128
 """Grey that geometric operations and Cutout leave where there is no image."""
 
-MASK_FILL = 255
-"""Mask value where there is no image: ignored by loss and metric."""
+MASK_FILL = IGNORED
+"""Mask value where there is no image."""
 
 
 def split_seed(seed: Seed, num: int) -> list[Seed]:

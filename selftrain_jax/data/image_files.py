@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from jaxtyping import UInt8
 
-from selftrain_jax.data.source import Problem, decode_image, encode_png, encoded_suffix
+from selftrain_jax.data.source import Problem, decode_image, encode_png, encoded_suffix, file_image_size
 from selftrain_jax.errors import InputError
 
 
@@ -15,7 +15,16 @@ def read_file(path: pathlib.Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Restore the file.") from error
+        raise _unreadable(path, error) from error
+
+
+def read_image_size(path: pathlib.Path) -> tuple[int, int]:
+    """Read (height, width) from a file's header, and no more of it. Raises: InputError as `image_size`."""
+    try:
+        with open(path, "rb") as file:
+            return file_image_size(file, str(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def read_encoded_file(path: pathlib.Path) -> bytes:
@@ -38,6 +47,19 @@ def read_image_file(path: pathlib.Path, size_px: tuple[int, int] | None = None) 
             "pixels and drop the tag."
         )
     return image
+
+
+def fill_template(template: str, split: str, key: str) -> str:
+    """Put a split's name into a path as "{split}/images".
+
+    Raises: InputError, naming `key`, for braces around anything else.
+    """
+    if set("{}") & set(template.replace("{split}", "")):
+        raise InputError(
+            f"{key}={template!r} has braces other than those of {{split}}; expected a path in which "
+            "{split} stands for the split's name, as {split}/images."
+        )
+    return template.replace("{split}", split)
 
 
 def require_folder(path: pathlib.Path, what: str) -> pathlib.Path:
@@ -67,3 +89,7 @@ def path_inside(root: pathlib.Path, file_name: str) -> pathlib.Path | None:
         return None
     inside = os.path.realpath(path).startswith(os.path.join(root, ""))
     return pathlib.Path(path) if inside else None
+
+
+def _unreadable(path: pathlib.Path, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be read ({error.strerror}). Restore the file.")

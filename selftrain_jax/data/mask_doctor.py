@@ -16,10 +16,12 @@ from jaxtyping import Bool, Int
 from selftrain_jax.data.diagnosis import Diagnosis, Verdict
 from selftrain_jax.data.doctor import TRAIN, examine
 from selftrain_jax.data.doctor_report import LISTED, SIGNS
-from selftrain_jax.data.mask_files import IGNORE
 from selftrain_jax.data.mask_pixels import Counts, count_each
 from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.errors import InputError
+from selftrain_jax.types import IGNORED
+
+UNLABELLED_TRUTH = "unlabelled truth"  # masks that pseudo masks are held against; nobody trains on them
 
 
 class MaskStatistics(NamedTuple):
@@ -52,21 +54,28 @@ def examine_masks(
     """Read every mask, then every image, for what `doctor.examine` finds: images that repeat, above all.
 
     `labelled` names the splits; None stands for one that could not be opened, and `problems`
-    say why.
+    say why. Masks of the unlabelled images, where there are any, are a split of their own:
+    "unlabelled truth". They are not trained on, so that what is bad in them is no error.
     """
     sources = {name: source for name, source in labelled.items() if source is not None}
+    if unlabelled is not None and any(unlabelled.categories == each.categories for each in sources.values()):
+        sources[UNLABELLED_TRUTH] = unlabelled
     counts = {name: count_each(source) for name, source in sources.items()}
-    found = [problem for name in sources for problem in _problems(sources[name], counts[name])]
+    found = [problem for name in sources for problem in _problems(name, sources[name], counts[name])]
     problems = [*problems, *found]
     images = examine(
         labelled={name: _images_only(source) for name, source in labelled.items()},
         unlabelled=_images_only(unlabelled),
-        problems=[problem for problem in problems if problem.kind != "ignored_mask"],
+        problems=[problem for problem in problems if problem.kind not in ("ignored_mask", "bad_truth")],
         max_images=max_images,
     )
     masks = tuple(summarise_masks(name, sources[name], counts[name]) for name in sources)
     verdicts = [verdict._replace(remedy=_of_masks(verdict.remedy)) for verdict in images.verdicts]
-    verdicts += [verdict for split in masks for verdict in _judge(split)]
+    verdicts += [
+        verdict
+        for split in masks
+        for verdict in (_judge_truth(split) if split.split == UNLABELLED_TRUTH else _judge(split))
+    ]
     verdicts.sort(key=lambda verdict: ("error", "warning", "ok").index(verdict.level))
     images = dataclasses.replace(images, problems=tuple(problems), verdicts=tuple(verdicts))
     return MaskDiagnosis(images, masks)
@@ -74,7 +83,7 @@ def examine_masks(
 
 def find_mask_problems(source: Source) -> Iterator[Problem]:
     """Read every mask and yield those that are bad (file, colour, size, ids), and those all ignored."""
-    yield from _problems(source, count_each(source))
+    yield from _problems(TRAIN, source, count_each(source))
 
 
 def summarise_masks(split: str, source: Source, found: list[Counts | InputError]) -> MaskStatistics:
@@ -89,7 +98,7 @@ def summarise_masks(split: str, source: Source, found: list[Counts | InputError]
         num_bad_masks=len(found) - len(good),
         num_ignored_masks=int(_is_ignored(table).sum()),
         num_pixels=int(table.sum()),
-        ignored_frac=float(pixels[IGNORE] / max(table.sum(), 1)),
+        ignored_frac=float(pixels[IGNORED] / max(table.sum(), 1)),
         pixels_by_class={name: int(pixels[number]) for name, number in ids.items()},
         images_by_class={name: int(images[number]) for name, number in ids.items()},
     )
@@ -142,17 +151,18 @@ def write_mask_report(diagnosis: MaskDiagnosis, directory: str | os.PathLike) ->
     return path
 
 
-def _problems(source: Source, found: list[Counts | InputError]) -> Iterator[Problem]:
+def _problems(split: str, source: Source, found: list[Counts | InputError]) -> Iterator[Problem]:
+    bad_kind = "bad_truth" if split == UNLABELLED_TRUTH else "bad_mask"
     for image_id, counts in zip(source.image_ids, found, strict=True):
         where = f"{source.name}, image {image_id}"
         if isinstance(counts, InputError):
-            yield Problem("bad_mask", where, str(counts))
+            yield Problem(bad_kind, where, str(counts))
         elif _is_ignored(counts[None])[0]:
             yield Problem("ignored_mask", where, "every pixel is ignored, so nothing is learnt from it")
 
 
 def _is_ignored(table: Int[np.ndarray, "N 256"]) -> Bool[np.ndarray, " N"]:
-    return ~np.any(np.delete(table, IGNORE, axis=1), axis=1)
+    return ~np.any(np.delete(table, IGNORED, axis=1), axis=1)
 
 
 def _images_only(source: Source | None) -> Source | None:
@@ -182,6 +192,19 @@ def _judge(masks: MaskStatistics) -> Iterator[Verdict]:
     else:
         finding = f"{name}: {masks.num_masks:,} masks, every class present, "
         yield Verdict("ok", f"{finding}{masks.ignored_frac:.1%} of the pixels ignored", "")
+
+
+def _judge_truth(masks: MaskStatistics) -> Iterator[Verdict]:
+    name, bad = masks.split, masks.num_bad_masks
+    if bad:
+        finding = f"{name}: {bad:,} of {masks.num_masks:,} masks are bad [bad_truth]"
+        remedy = "Mend them: the quality figures leave out up to config.data.max_bad_images."
+        yield Verdict("warning", finding, remedy)
+    if masks.ignored_frac == 1 or not masks.num_pixels:
+        yield Verdict("warning", f"{name}: not one pixel has a class", "The quality figures will be empty.")
+    elif not bad:
+        finding = f"{name}: {masks.num_masks:,} masks, {masks.ignored_frac:.1%} of the pixels ignored"
+        yield Verdict("ok", finding, "")
 
 
 def _class_table(splits: tuple[MaskStatistics, ...]) -> list[str]:

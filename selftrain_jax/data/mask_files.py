@@ -16,8 +16,8 @@ from PIL import Image
 from selftrain_jax.data.image_files import read_file
 from selftrain_jax.data.source import MAX_IMAGE_PIXELS
 from selftrain_jax.errors import InputError
+from selftrain_jax.types import IGNORED
 
-IGNORE = 255
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3  # PNG's colour types whose values can be ids
 _HEADER_BYTES = 26
@@ -70,11 +70,11 @@ def check_mask(
             "the mask with nearest neighbour."
         )
     counts = value_counts(mask)
-    outside = [value for value in np.flatnonzero(counts).tolist() if num_classes <= value < IGNORE]
+    outside = [value for value in np.flatnonzero(counts).tolist() if num_classes <= value < IGNORED]
     if outside:
         raise InputError(
             f"{where}: ids outside the classes: {list_values(outside, counts)}; expected 0 to "
-            f"{num_classes - 1}, or {IGNORE} for pixels to ignore. Mend the mask or name all classes."
+            f"{num_classes - 1}, or {IGNORED} for pixels to ignore. Mend the mask or name all classes."
         )
 
 

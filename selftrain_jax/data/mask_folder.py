@@ -13,10 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from selftrain_jax.data.image_files import read_encoded_file, read_file, read_image_file
+from selftrain_jax.data.image_files import (
+    fill_template,
+    read_encoded_file,
+    read_file,
+    read_image_file,
+    read_image_size,
+)
 from selftrain_jax.data.image_folder import read_image_folder
 from selftrain_jax.data.mask_files import (
-    IGNORE,
     check_mask,
     check_palette,
     decode_mask,
@@ -24,9 +29,9 @@ from selftrain_jax.data.mask_files import (
     list_values,
     value_counts,
 )
-from selftrain_jax.data.source import Source, image_size
+from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import Category, Example
+from selftrain_jax.types import IGNORED, Category, Example
 
 
 class ValueTable(NamedTuple):
@@ -58,13 +63,16 @@ def read_mask_folder(
     classes, as "0=0,7=1,8=255" (255 ignores); empty means that they are the classes. `ignore_value` is a
     further value that counts for nothing, -1 for none.
 
-    Raises: InputError for missing folders, images without mask and masks without image, bad class names
-    and values; when an image is read, for whatever is wrong with its mask.
+    Raises: InputError for missing folders, images without mask and masks without image, bad class names,
+    values and templates; when an image is read, for whatever is wrong with its mask.
     """
     categories = _make_categories(class_names)
     table = make_value_table(values, ignore_value, len(categories))
     folder = pathlib.Path(root)
-    pairs = _pair_up(folder / images.format(split=split), folder / masks.format(split=split))
+    pairs = _pair_up(
+        folder / fill_template(images, split, "config.data.images"),
+        folder / fill_template(masks, split, "config.data.masks"),
+    )
     image_ids, files = tuple(pairs), tuple(pairs.values())
 
     @functools.cache
@@ -78,7 +86,7 @@ def read_mask_folder(
         if reference is not None:
             check_palette(decoded, reference[1], str(reference[0]), where)
         mask = translate(decoded.mask, table, where)
-        check_mask(mask, image_size(read_file(pair.image), str(pair.image)), len(categories), where)
+        check_mask(mask, read_image_size(pair.image), len(categories), where)
         return {"image_id": image_ids[index], "mask": mask}
 
     return Source(
@@ -95,23 +103,23 @@ def make_value_table(values: str, ignore_value: int, num_classes: int) -> ValueT
     """Parse "7=1,8=2" into a table. Raises: InputError for what is no such list, or contradicts itself."""
     pairs = _parse_values(values) if values.strip() else {number: number for number in range(num_classes)}
     wrong = [
-        class_id for class_id in pairs.values() if not (0 <= class_id < num_classes or class_id == IGNORE)
+        class_id for class_id in pairs.values() if not (0 <= class_id < num_classes or class_id == IGNORED)
     ]
     if wrong:
         raise InputError(
             f"mask values {values!r} name the classes {sorted(set(wrong))[:5]}; expected 0 to "
-            f"{num_classes - 1}, or {IGNORE} to ignore. Name more classes (config.data.classes) or mend "
+            f"{num_classes - 1}, or {IGNORED} to ignore. Name more classes (config.data.classes) or mend "
             "config.data.mask_values."
         )
     if not -1 <= ignore_value <= 255:
         raise InputError(f"config.data.ignore_value is {ignore_value}; expected 0 to 255, or -1 for none.")
-    if pairs.setdefault(ignore_value, IGNORE) != IGNORE:
+    if pairs.setdefault(ignore_value, IGNORED) != IGNORED:
         raise InputError(
             f"the mask value {ignore_value} is both class {pairs[ignore_value]} and "
             "config.data.ignore_value. Choose one of them; ignore_value=-1 ignores nothing."
         )
     pairs.pop(-1, None)
-    table = ValueTable(np.full(256, IGNORE, np.uint8), np.zeros(256, bool))
+    table = ValueTable(np.full(256, IGNORED, np.uint8), np.zeros(256, bool))
     table.classes[list(pairs)] = list(pairs.values())
     table.is_known[list(pairs)] = True
     return table
@@ -146,9 +154,9 @@ def _parse_values(values: str) -> dict[int, int]:
 
 def _make_categories(class_names: Sequence[str]) -> tuple[Category, ...]:
     repeated = [name for name, count in Counter(class_names).items() if count > 1]
-    if not 2 <= len(class_names) <= IGNORE or repeated or not all(class_names):
+    if not 2 <= len(class_names) <= IGNORED or repeated or not all(class_names):
         raise InputError(
-            f"class names: {len(class_names)}, repeated: {repeated[:5]}; expected 2 to {IGNORE} names, each "
+            f"class names: {len(class_names)}, repeated: {repeated[:5]}; expected 2 to {IGNORED} names, each "
             "once, for the classes from 0. Set --config.data.classes=background,..."
         )
     return tuple(Category(number, name) for number, name in enumerate(class_names))

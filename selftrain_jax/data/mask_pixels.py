@@ -1,6 +1,7 @@
 """How many pixels of each class a source's masks hold.
 
-Call `pixel_counts`, and `require_labelled_pixels` before a run: a loss over no pixel teaches nothing.
+Call `pixel_counts`; and before a run `require_labelled_pixels`, as a loss over no pixel teaches nothing, and
+`check_masks`, as evaluation needs every mask.
 """
 
 import os
@@ -9,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from jaxtyping import Int
 
-from selftrain_jax.data.mask_files import IGNORE, value_counts
+from selftrain_jax.data.mask_files import value_counts
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
+from selftrain_jax.types import IGNORED
 
 Counts = Int[np.ndarray, "256"]
 
@@ -34,16 +36,20 @@ def pixel_counts(source: Source, *, max_bad_images: int = 0) -> dict[str, int]:
 
     Raises: InputError when more than `max_bad_images` masks are bad; so many are passed over.
     """
-    found = count_each(source)
-    bad = [error for error in found if isinstance(error, InputError)]
-    if len(bad) > max_bad_images:
-        shown = "; ".join(str(error) for error in bad[:5])
-        raise InputError(
-            f"{len(bad)} masks of {source.name} are bad, allowed are {max_bad_images} "
-            f"(config.data.max_bad_images): {shown}"
-        )
-    total = sum((counts for counts in found if not isinstance(counts, InputError)), np.zeros(256, int))
+    good, _ = _pass_over_bad(source, max_bad_images, "(config.data.max_bad_images)")
+    total = sum(good, np.zeros(256, int))
     return {category.name: int(total[category.id]) for category in source.categories}
+
+
+def check_masks(source: Source, *, max_bad_images: int = 0) -> None:
+    """Read every mask, on all cores.
+
+    Raises: InputError when more than `max_bad_images` masks are bad, and when no pixel of the others has a
+    class, so that there is no mIoU.
+    """
+    good, bad = _pass_over_bad(source, max_bad_images, "where mIoU is measured")
+    if not any(np.delete(counts, IGNORED).any() for counts in good):
+        raise _no_pixel_has_a_class(source, bad)
 
 
 def require_labelled_pixels(source: Source) -> None:
@@ -54,12 +60,26 @@ def require_labelled_pixels(source: Source) -> None:
     errors = []
     for index in range(len(source)):
         try:
-            if np.any(source.read_labels(index)["mask"] != IGNORE):
+            if np.any(source.read_labels(index)["mask"] != IGNORED):
                 return
         except InputError as error:  # the reader of batches counts bad images and names them
             errors.append(error)
-    first_error = f" {len(errors)} masks are bad, the first: {errors[0]}" if errors else ""
-    raise InputError(
+    raise _no_pixel_has_a_class(source, errors)
+
+
+def _no_pixel_has_a_class(source: Source, bad: list[InputError]) -> InputError:
+    first_error = f" {len(bad)} masks are bad, the first: {bad[0]}" if bad else ""
+    return InputError(
         f"{source.name}: not one pixel of its {len(source)} masks has a class; all that can be read are "
         f"ignored.{first_error} Check config.data.ignore_value and config.data.mask_values, or label pixels."
     )
+
+
+def _pass_over_bad(source: Source, max_bad: int, where: str) -> tuple[list[Counts], list[InputError]]:
+    """Part good masks from bad ones. Raises: InputError for more than `max_bad`, allowed `where`."""
+    found = count_each(source)
+    bad = [error for error in found if isinstance(error, InputError)]
+    if len(bad) > max_bad:
+        shown = "; ".join(str(error) for error in bad[:5])
+        raise InputError(f"{len(bad)} masks of {source.name} are bad, allowed are {max_bad} {where}: {shown}")
+    return [counts for counts in found if not isinstance(counts, InputError)], bad

@@ -98,10 +98,10 @@ def _read_array(element: _Element, order: str) -> _Array:
     if element.type_code != _MATRIX:
         raise _MalformedError(f"an element of type {element.type_code} where an array should be")
     content = _elements(element.body, order)
-    flags = _numbers(_next(content), order)
-    shape = tuple(_numbers(_next(content), order).tolist())
+    flags = _integers(_next(content), order)
+    shape = tuple(_integers(_next(content), order).tolist())
     name = bytes(_next(content).body).decode("latin-1")
-    if not len(flags) or len(shape) < 2 or min(shape) < 0 or not all(isinstance(n, int) for n in shape):
+    if not len(flags) or len(shape) < 2 or min(shape) < 0:
         raise _MalformedError("an array without a size")
     return _Array(int(flags[0]) & 0xFF, shape, name, content)
 
@@ -109,7 +109,7 @@ def _read_array(element: _Element, order: str) -> _Array:
 def _find_field(array: _Array, field: str, order: str) -> _Array:
     if array.class_code != _STRUCT or array.shape != (1, 1):
         raise _MalformedError(f"{array.name} is no structure")
-    lengths, names = _numbers(_next(array.content), order), bytes(_next(array.content).body)
+    lengths, names = _integers(_next(array.content), order), bytes(_next(array.content).body)
     if len(lengths) != 1 or lengths[0] < 1:
         raise _MalformedError("a structure without names")
     length = int(lengths[0])
@@ -136,6 +136,13 @@ def _numbers(element: _Element, order: str) -> np.ndarray:
     if len(element.body) % dtype.itemsize:
         raise _MalformedError("a size in the file is wrong")
     return np.frombuffer(element.body, dtype)
+
+
+def _integers(element: _Element, order: str) -> np.ndarray:
+    numbers = _numbers(element, order)
+    if numbers.dtype.kind not in "iu":
+        raise _MalformedError(f"an element of type {element.type_code} where integers should be")
+    return numbers
 
 
 def _next(elements: Iterator[_Element]) -> _Element:

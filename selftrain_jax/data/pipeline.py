@@ -34,7 +34,7 @@ def example_index(place: int, length: int, seed: int) -> int:
 
 
 class Reader:
-    """Reads training examples of a source, passing over images that do not decode.
+    """Reads training examples of a source, passing over those whose image or mask cannot be read.
 
     The next example takes the place of a bad one; the distinct bad ones are counted, and one
     more than `max_bad_images` ends the run.
@@ -51,7 +51,7 @@ class Reader:
         """Return the index that was read and its example, without crowd boxes where it has boxes.
 
         Raises:
-          InputError: too many images do not decode, or an image has more than `max_boxes` boxes.
+          InputError: too many images cannot be read, or an image has more than `max_boxes` boxes.
         """
         for candidate in range(index, index + len(self._source)):
             candidate %= len(self._source)
@@ -64,7 +64,7 @@ class Reader:
                 raise InputError(str(error)) from None
             except InputError as error:
                 self._count_bad(candidate, str(error))
-        raise InputError(f"no image of {self._source.name} decodes")
+        raise InputError(f"no image of {self._source.name} can be read")
 
     def _check(self, example: Example) -> Example:
         if len(example["boxes"]) > self._max_boxes:
@@ -80,7 +80,7 @@ class Reader:
             if len(self._bad) > self._max_bad_images:
                 shown = "; ".join(list(self._bad.values())[:5])
                 raise InputError(
-                    f"{len(self._bad)} images of {self._source.name} do not decode, allowed are "
+                    f"{len(self._bad)} images of {self._source.name} cannot be read, allowed are "
                     f"{self._max_bad_images} (config.data.max_bad_images): {shown}"
                 )
 

@@ -45,7 +45,7 @@ class Source:
         return len(self.image_ids)
 
     def read(self, index: int) -> Example:
-        """Read an image with its labels. Raises: InputError when the image does not decode."""
+        """Read an image with its labels. Raises: InputError when image or labels cannot be read."""
         return {**self.read_labels(index), "image": self.read_image(index)}
 
 
@@ -119,7 +119,7 @@ def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
     Raises: InputError, naming `where`, for bytes that are no whole image, images of over
     `MAX_IMAGE_PIXELS` and pixels of more than 8 bits.
     """
-    with _open_header(encoded, where) as image:
+    with _open_header(io.BytesIO(encoded), where) as image:
         try:
             return np.array(image.convert("RGB"))
         except Exception as error:  # Pillow's decoders raise many types on damaged bytes
@@ -130,7 +130,12 @@ def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
 
 def image_size(encoded: bytes, where: str) -> tuple[int, int]:
     """Read (height, width) from the header alone. Raises: InputError like `decode_image`."""
-    with _open_header(encoded, where) as image:
+    return file_image_size(io.BytesIO(encoded), where)
+
+
+def file_image_size(file: io.BytesIO | io.BufferedReader, where: str) -> tuple[int, int]:
+    """Read (height, width) of an open file, and no more than its header. Raises: as `image_size`."""
+    with _open_header(file, where) as image:
         return image.height, image.width
 
 
@@ -146,14 +151,15 @@ def encode_png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
     return buffer.getvalue()
 
 
-def _open_header(encoded: bytes, where: str) -> Image.Image:
+def _open_header(file: io.BytesIO | io.BufferedReader, where: str) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS)
+        image = Image.open(file, formats=IMAGE_FORMATS)
     except Image.DecompressionBombError as error:
         raise _too_large(where, str(error)) from error
     except Exception as error:  # Pillow's header parsers raise many types on damaged bytes
+        num_bytes = file.seek(0, io.SEEK_END)
         raise InputError(
-            f"{where}: not an image ({len(encoded)} bytes); expected one of {', '.join(IMAGE_FORMATS)}. "
+            f"{where}: not an image ({num_bytes} bytes); expected one of {', '.join(IMAGE_FORMATS)}. "
             "Replace the file or leave it out."
         ) from error
     if image.width * image.height > MAX_IMAGE_PIXELS:

@@ -12,10 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from selftrain_jax.data.image_files import read_encoded_file, read_file, read_image_file, require_folder
+from selftrain_jax.data.image_files import (
+    read_encoded_file,
+    read_file,
+    read_image_file,
+    read_image_size,
+    require_folder,
+)
 from selftrain_jax.data.mask_files import DecodedMask, check_mask, check_palette, decode_mask
 from selftrain_jax.data.sbd import find_sbd_masks, read_sbd_mask
-from selftrain_jax.data.source import Source, image_size
+from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category, Example
 
@@ -61,10 +67,10 @@ def read_voc_masks(root: str | os.PathLike, split: str, *, sbd: str | os.PathLik
         return images / f"{image_ids[index]}.jpg"
 
     def read_labels(index: int) -> Example:
-        where, path = str(masks[index].path), image_path(index)
+        where = str(masks[index].path)
         decoded = masks[index].read(masks[index].path)
         check_palette(decoded, voc_palette(), "VOC's colours", where)
-        check_mask(decoded.mask, image_size(read_file(path), str(path)), len(CATEGORIES), where)
+        check_mask(decoded.mask, read_image_size(image_path(index)), len(CATEGORIES), where)
         return {"image_id": image_ids[index], "mask": decoded.mask}
 
     return Source(

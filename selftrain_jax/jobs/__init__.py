@@ -49,5 +49,6 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str =
     if job == "pseudo_label":
         return selftrain.label_stage(run)
     if job == "evaluate":
-        return selftrain.evaluate_stage(run, stage)
+        selftrain.evaluate_stage(run, stage)
+        return selftrain.evaluate_scales(run, stage)
     return selftrain.run_all(run)

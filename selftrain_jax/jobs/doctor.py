@@ -6,10 +6,11 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build_data import open_split, open_unlabeled
+from selftrain_jax.build_data import open_split, open_unlabeled, require_dir
 from selftrain_jax.data import coco_json, voc_xml
-from selftrain_jax.data.doctor import examine
+from selftrain_jax.data.doctor import TRAIN, examine
 from selftrain_jax.data.doctor_report import format_diagnosis, write_doctor_report
+from selftrain_jax.data.image_files import fill_template
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.errors import InputError
 
@@ -30,6 +31,8 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
         problems += find_problems(config, split)
         labelled[split] = _try_open(partial(open_split, tolerant, split), split, problems)
     unlabelled = _try_open(partial(_unlabelled, tolerant, labelled), "unlabeled", problems)
+    # Whatever it is called, as train_aug: what is trained on is not to hold what is measured on.
+    labelled = {TRAIN if name == config.data.train else name: source for name, source in labelled.items()}
     if config.task == "segmentation":
         has_errors = _examine_masks(labelled, unlabelled, problems, workdir)
     else:
@@ -67,13 +70,16 @@ def _examine_masks(
 
 def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
     """Yield the faults of a split's box files; built-in data and TFDS have no files of the user's."""
-    data, root = config.data, pathlib.Path(config.data.dir)
-    if config.task == "segmentation":
+    data = config.data
+    is_voc = data.kind == "voc" or (data.kind == "auto" and data.dir)
+    if config.task == "segmentation" or not (is_voc or data.kind == "coco"):
         return  # masks are read when the split is examined
+    root = require_dir(data.dir, "config.data.dir", "the data set")
     if data.kind == "coco":
-        annotations = root / data.annotations.format(split=split)
-        yield from coco_json.find_problems(annotations, root / data.images.format(split=split))
-    if data.kind == "voc" or (data.kind == "auto" and data.dir):
+        keys = {"config.data.annotations": data.annotations, "config.data.images": data.images}
+        annotations, images = (root / fill_template(text, split, key) for key, text in keys.items())
+        yield from coco_json.find_problems(annotations, images)
+    if is_voc:
         classes = tuple(filter(None, data.classes.split(","))) or None
         yield from voc_xml.find_problems(root, split, classes)
 

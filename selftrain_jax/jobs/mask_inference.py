@@ -59,7 +59,7 @@ def bind_variables(
     """Put the weights on the devices; class maps will be averaged over the scales.
 
     Raises:
-      InputError: there is no scale, or one is not a number above 0.
+      InputError: there is no scale or one is not a number above 0, or the largest side is too small.
     """
     placed, sizes_px = segmenter.place(variables), network_sizes(segmenter.image_size_px, scales)
     return MaskNetwork(
@@ -87,8 +87,6 @@ def evaluate_masks(
 
     Paper: section 4.3, mIoU on VOC's val split.
     """
-    if directory is not None:
-        (directory / MASKS_FOLDER).mkdir(parents=True, exist_ok=True)
     num_classes = max(category.id for category in source.categories) + 1
     whole, resized = (np.zeros((num_classes, num_classes), np.int64) for _ in range(2))
     per_image: dict[str, float | None] = {}

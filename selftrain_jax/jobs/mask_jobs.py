@@ -15,7 +15,7 @@ from selftrain_jax.jobs.task_jobs import TaskJobs, per_class_thresholds
 from selftrain_jax.selftrain.labeller import Labeller, mask_labeller
 from selftrain_jax.selftrain.manifest import Manifest, read_json
 from selftrain_jax.selftrain.mask_checks import check_pseudo_masks
-from selftrain_jax.selftrain.mask_network import MaskNetwork
+from selftrain_jax.selftrain.mask_network import MaskNetwork, check_max_side, network_sizes
 from selftrain_jax.selftrain.mask_quality import write_mask_quality
 from selftrain_jax.selftrain.mask_source import read_pseudo_masks
 from selftrain_jax.selftrain.pseudo_inference import InferredChunk
@@ -25,6 +25,9 @@ from selftrain_jax.types import Variables
 def mask_jobs(config: ConfigDict, experiment: Experiment) -> TaskJobs:
     """Close segmentation's jobs over a run's network and config."""
     segmenter, settings = build_segmenter(config, experiment), config.pseudo
+    check_max_side(config.segmentation.max_side_px)
+    for scales in (settings.scales, config.evaluate.scales):
+        network_sizes(config.image.size_px, scales)  # wrong ones are refused before anything is trained
     thresholds = {
         "threshold": settings.threshold,
         "per_class_thresholds": per_class_thresholds(config),
@@ -47,7 +50,7 @@ def mask_jobs(config: ConfigDict, experiment: Experiment) -> TaskJobs:
         else None,
         labeller=labeller,
         inference={"scales": list(settings.scales)},
-        write_quality=partial(write_mask_quality, **thresholds),
+        write_quality=partial(write_mask_quality, **thresholds, max_bad_images=config.data.max_bad_images),
         describe_labels=partial(_describe_labels, settings.threshold),
         open_labels=partial(_open_labels, config),
     )

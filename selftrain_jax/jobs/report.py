@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.augment.resize import MEAN_RGB, STDDEV_RGB
 from selftrain_jax.build_data import Sources, build_augment, build_sources
 from selftrain_jax.data.source import Source
+from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.task_jobs import per_class_thresholds
 from selftrain_jax.report.mask_page import MaskReportImages, read_predicted
 from selftrain_jax.report.page import ReportImages, write_report
@@ -69,7 +70,14 @@ def _truth(sources: Sources) -> Callable[[str], Example] | None:
     if truth is None:
         return None
     places = {image_id: index for index, image_id in enumerate(truth.image_ids)}
-    return lambda image_id: truth.read_labels(places[image_id])
+
+    def read(image_id: str) -> Example:
+        try:
+            return truth.read_labels(places[image_id])
+        except InputError:  # a bad mask, which the quality figures pass over too and count
+            return {"image_id": image_id}
+
+    return read
 
 
 def augmented_pairs(config: ConfigDict, source: Source, policy: str) -> list[tuple[Example, Example]]:

@@ -16,10 +16,10 @@ from selftrain_jax.build_classification import build_joint_batches, open_joint_s
 from selftrain_jax.build_data import Sources, build_batches, build_sources, stage_settings
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs.task_jobs import SCORES, TaskJobs, open_task_jobs, per_class_thresholds
+from selftrain_jax.jobs.task_jobs import SCORES, TaskJobs, open_task_jobs, per_class_thresholds, percent
 from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
-from selftrain_jax.selftrain.manifest import write_json
+from selftrain_jax.selftrain.manifest import class_thresholds, read_json, write_json
 from selftrain_jax.selftrain.pseudo_labels import write_pseudo_labels
 from selftrain_jax.selftrain.pseudo_quality import QUALITY_FILE
 from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, restore_whole, training_secs
@@ -54,6 +54,9 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     sources = build_sources(config)
     joint = open_joint_source(config) if config.joint.weight else None
     categories = sources.human.categories
+    class_thresholds(
+        categories, config.pseudo.threshold, per_class_thresholds(config)
+    )  # wrong ones are refused
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
     write_json(workdir / "categories.json", [category._asdict() for category in categories])
     jobs = open_task_jobs(config, experiment)
@@ -88,7 +91,8 @@ def train_stage(run: Run, stage: str) -> None:
     """
     directory = run.workdir / stage
     if (directory / EVALUATION_FILE).exists():
-        return print(f"{stage}: finished before, in {directory}")
+        print(f"{stage}: finished before, in {directory}")
+        return evaluate_scales(run, stage)
     config, sources = run.config, run.sources
     pseudo = run.jobs.open_labels(run.workdir / PSEUDO_FOLDER, sources.human) if stage == "student" else None
     schedule, num_steps = build_schedule(config, stage)
@@ -110,33 +114,46 @@ def train_stage(run: Run, stage: str) -> None:
         keep=config.checkpoint.keep,
         tensorboard=config.log.tensorboard,
     )
-    return evaluate_stage(run, stage)
+    evaluate_stage(run, stage)
+    return evaluate_scales(run, stage)
 
 
 def evaluate_stage(run: Run, stage: str) -> None:
     """Measure a stage's checkpoint on the test split; write what it predicts, then evaluation.json.
-
-    With other config.evaluate.scales or flip (masks), evaluation_scales.json too.
 
     Raises:
       InputError: the stage has no checkpoint.
     """
     directory = run.workdir / stage
     variables, step = restore_stage(run, stage)
-    facts = {
+    result = run.jobs.evaluate(variables, run.sources.test, directory)
+    write_json(directory / EVALUATION_FILE, {**result, **_facts(run, stage, step)})
+    print(f"{stage}: test {_headline(run.config.task, result)} at step {step}")
+
+
+def evaluate_scales(run: Run, stage: str) -> None:
+    """Measure masks over config.evaluate's scales too, into evaluation_scales.json, unless it was done."""
+    if run.jobs.measure_scales is None:
+        return
+    path, settings = run.workdir / stage / SCALES_FILE, run.config.evaluate
+    variables, step = restore_stage(run, stage)
+    asked = {"checkpoint_step": step, "scales": list(settings.scales), "flip": settings.flip}
+    if path.exists() and asked.items() <= read_json(path, "delete it").items():
+        return
+    result = run.jobs.measure_scales(variables, run.sources.test)
+    write_json(path, {**result, **_facts(run, stage, step), **asked})
+    print(f"{stage}: test {_headline(run.config.task, result)} over inputs of {result['sizes_px']} px")
+
+
+def _facts(run: Run, stage: str, step: int) -> dict[str, Any]:
+    """Say what an evaluation was made of."""
+    return {
         "split": run.sources.test.name,
         "num_images": len(run.sources.test),
         "checkpoint_step": step,
         "checkpoint": f"{stage}/checkpoints/{step}",
-        "training_secs": training_secs(directory),
+        "training_secs": training_secs(run.workdir / stage),
     }
-    result = run.jobs.evaluate(variables, run.sources.test, directory)
-    write_json(directory / EVALUATION_FILE, {**result, **facts})
-    print(f"{stage}: test {_headline(run.config.task, result)} at step {step}")
-    if run.jobs.measure_scales is not None:
-        result = run.jobs.measure_scales(variables, run.sources.test)
-        write_json(directory / SCALES_FILE, {**result, **facts})
-        print(f"{stage}: test {_headline(run.config.task, result)} over inputs of {result['sizes_px']} px")
 
 
 def label_stage(run: Run) -> None:
@@ -226,5 +243,5 @@ def _curve_point(run: Run, variables: Variables) -> dict[str, float]:
 
 
 def _headline(task: str, result: dict[str, Any]) -> str:
-    """Name the two numbers that count most, in percent."""
-    return ", ".join(f"{SCORE_NAMES[key]} {100 * result[key]:.1f}" for key in SCORES[task][:2])
+    """Name the two numbers that count most."""
+    return ", ".join(f"{SCORE_NAMES[key]} {percent(result[key])}" for key in SCORES[task][:2])

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.jobs.task_jobs import SCORES
+from selftrain_jax.jobs.task_jobs import SCORES, percent
 from selftrain_jax.jobs.workdir import device_name, versions
 from selftrain_jax.selftrain.manifest import read_json, write_json
 
@@ -25,9 +25,9 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
     labels = _pseudo_labels(workdir)
     summary: dict[str, Any] = {**stages, "pseudo_labels": labels}
     for other in ("teacher", "control"):
-        known = other in stages and "student" in stages
-        gain = stages["student"][scores[0]] - stages[other][scores[0]] if known else None
-        summary[f"gain_over_{other}"] = gain
+        pair = [stages[name][scores[0]] for name in ("student", other) if name in stages]
+        is_known = len(pair) == 2 and min(pair) >= 0
+        summary[f"gain_over_{other}"] = pair[0] - pair[1] if is_known else None
     seconds = [stage["seconds"] for stage in stages.values()] + [labels.get("seconds", 0.0)]
     summary |= {
         "metric": scores[0],
@@ -49,7 +49,7 @@ def format_summary(summary: dict[str, Any], scores: tuple[str, ...]) -> str:
     for name in STAGES:
         if name in summary:
             stage = summary[name]
-            values = " ".join(f"{100 * stage[key]:7.1f}" for key in scores)
+            values = " ".join(f"{percent(stage[key]):>7}" for key in scores)
             lines.append(f"{name:10}{values} {stage['steps']:7d} {stage['seconds']:8.0f}")
     for other in ("teacher", "control"):
         if summary[f"gain_over_{other}"] is not None:

@@ -15,7 +15,7 @@ from selftrain_jax.selftrain.manifest import read_json, write_json
 
 CONFIG_FILE = "config.json"
 # What training does not read may change between calls.
-FREE_KEYS = ("predict", "log", "import_weights", "evaluate")
+FREE_KEYS = ("predict", "log", "import_weights", "evaluate", "data.max_bad_images")
 PACKAGES = (
     "jax",
     "flax",
@@ -56,7 +56,7 @@ def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
 def differing_keys(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return (dotted key, old, new) wherever two configs differ, leaving out `FREE_KEYS`."""
     old, new = _leaves(found), _leaves(wanted)
-    keys = [key for key in sorted(old | new) if key.split(".")[0] not in FREE_KEYS]
+    keys = [key for key in sorted(old | new) if not {key, key.split(".")[0]} & set(FREE_KEYS)]
     absent = "(absent)"
     pairs = [(key, old.get(key, absent), new.get(key, absent)) for key in keys]
     return [(key, was, now) for key, was, now in pairs if was != now]

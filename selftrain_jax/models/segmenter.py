@@ -12,7 +12,9 @@ from selftrain_jax.models.fpn import Features
 from selftrain_jax.models.layers import Conv, LayerStyle, norm
 from selftrain_jax.models.resize import upsample_bilinear
 
-FUSED_LEVEL = 2  # a cell is 4 pixels wide
+FUSED_LEVEL = 2
+STRIDE_PX = 2**FUSED_LEVEL
+"""Pixels of the input a cell of logits, along each axis."""
 HEAD_CHANNELS, HEAD_CONVS = 256, 3
 HEAD_INIT = nn.initializers.normal(0.01)
 
@@ -81,7 +83,7 @@ class Segmenter(nn.Module):
         if self.fpn is not None:
             features = self.fpn(features, train=train)
         pyramid = {level: features[level] for level in self.levels}
-        height, width = (-(-size_px // 2**FUSED_LEVEL) for size_px in images.shape[1:3])
+        height, width = (-(-size_px // STRIDE_PX) for size_px in images.shape[1:3])
         tower = (self.head_convs, self.head_channels, self.num_classes)
         head = PixelHead(*tower, self.style, name="segmenter")
         return head(fuse(pyramid, height, width), train=train)

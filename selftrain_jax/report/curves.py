@@ -6,6 +6,7 @@ Each function gives the plots for which the run has logged values, perhaps none.
 import numpy as np
 from matplotlib.axes import Axes
 
+from selftrain_jax.report import markup
 from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
 from selftrain_jax.report.workdir import Run, Stage, series
 
@@ -55,7 +56,7 @@ def learning_curve(run: Run, metric: str, *, total_steps: bool = True) -> list[P
             marker="o",
             markersize=3,
         )
-        ends.append(f"{name} ends at {values[-1]:.1f}")
+        ends.append(f"{name} ends at {markup.number(float(values[-1]))}")
         if name == "teacher":
             axes.axhline(float(values[-1]), color=ROLE_COLORS[name], linewidth=0.8, linestyle=":")
     if not ends:

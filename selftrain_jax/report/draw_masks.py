@@ -1,33 +1,28 @@
 """Masks as pictures, for the galleries and the `predict` job. Call `overlay`, or `save_mask_png` for a file.
 
-Ignored pixels (255; in pseudo masks those under the threshold, paper section 3.1) are hatched.
+Pixels that are IGNORED (in pseudo masks those under the threshold, paper section 3.1) are hatched.
 """
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from selftrain_jax.data.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.report.mask_names import write_names
+from selftrain_jax.types import IGNORED
 
-IGNORE = 255
 HATCH_PERIOD_PX = 9  # from line to line, along a row
 HATCH_LINE_PX = 3
 
 
 def class_palette(num_classes: int) -> UInt8[np.ndarray, "K 3"]:
-    """Give every class the colour that it has in PASCAL VOC's files; 0 is black, 255 a pale yellow.
-
-    The bits of the id are dealt out to red, green and blue in turn, each channel's highest bit first:
-    colour[c] = sum over j of bit (3 j + c) of the id * 2^(7 - j).
-    """
-    ids, channels = np.arange(num_classes)[:, None], np.arange(3)
-    bits = [((ids >> (3 * place + channels)) & 1) << (7 - place) for place in range(3)]
-    return np.sum(bits, axis=0).astype(np.uint8)
+    """Give every class the colour that it has in PASCAL VOC's files; 0 is black, 255 a pale yellow."""
+    return voc_palette()[:num_classes]
 
 
 def colour_mask(mask: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -50,7 +45,7 @@ def overlay(
     colours = colour_mask(mask).astype(np.float32)
     strength = np.where(class_edges(mask), 1.0, opacity)[..., None]
     tinted = (1 - strength) * image + strength * colours
-    drawn = np.where((mask == IGNORE)[..., None], hatched(image), tinted)
+    drawn = np.where((mask == IGNORED)[..., None], hatched(image), tinted)
     drawn = np.floor(drawn + 0.5).astype(np.uint8)
     return drawn if names is None else write_names(drawn, mask, names, font_px)
 
@@ -90,14 +85,21 @@ def fit_mask(
 
 
 def mask_path(folder: Path, image_id: str) -> Path:
-    """Name the file of an image's class map in a folder of them."""
-    return folder / (image_id.replace("/", "__") + ".png")
+    """Name the file of an image's class map; ids with a slash go into sub-folders, so none meet."""
+    parts = PurePosixPath(image_id).parts
+    assert "/".join(parts) == image_id, f"{image_id!r} is no plain relative path"
+    assert ".." not in parts, f"{image_id!r} would leave {folder}"
+    return folder / f"{image_id}.png"
 
 
 def save_mask_png(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
-    """Write class ids as a PNG with `class_palette`, as PASCAL VOC's files are; whole or not at all."""
+    """Write class ids as a PNG with `class_palette`, as PASCAL VOC's files are; whole or not at all.
+
+    Folders above it are made.
+    """
     picture = Image.fromarray(mask).convert("L")
     picture.putpalette(class_palette(256).tobytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".png.unfinished")
     picture.save(unfinished, format="PNG", optimize=True)
     os.replace(unfinished, path)

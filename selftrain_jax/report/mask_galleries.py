@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.report.draw_masks import IGNORE, fit_mask, overlay
+from selftrain_jax.report.draw_masks import fit_mask, overlay
 from selftrain_jax.report.galleries import LONGEST_PX, MAX_PAIRS, Gallery, Picture
 from selftrain_jax.report.mask_quality import percent
 from selftrain_jax.report.mask_ranking import MaskSummary, keep_sure, rarest_class
-from selftrain_jax.types import Example
+from selftrain_jax.types import IGNORED, Example
 
 IMAGES_A_GALLERY = 4
 MIN_RARE_PIXELS = 30  # of an image that shows the rarest class
@@ -49,7 +49,7 @@ def describe(mask: UInt8[np.ndarray, "H W"], names: Mapping[int, str]) -> str:
     """Name the classes of a mask with their share of it, largest first."""
     counts = np.bincount(mask.ravel(), minlength=256)
     order = [int(class_id) for class_id in np.argsort(-counts, kind="stable") if counts[class_id]]
-    known = {**names, IGNORE: "ignored"}
+    known = {**names, IGNORED: "ignored"}
     return ", ".join(
         f"{known.get(class_id, class_id)} {percent(counts[class_id] / mask.size)}" for class_id in order
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from selftrain_jax.data.mask_confidence import confidence_levels
 from selftrain_jax.data.source import Source
 from selftrain_jax.report import markup, mask_galleries, sections
 from selftrain_jax.report import mask_sections as parts
@@ -14,7 +15,7 @@ from selftrain_jax.report.class_results import evaluations
 from selftrain_jax.report.draw_masks import class_palette, mask_path, read_mask_png
 from selftrain_jax.report.galleries import Gallery
 from selftrain_jax.report.mask_galleries import Brush
-from selftrain_jax.report.mask_ranking import least_levels, summarise_masks
+from selftrain_jax.report.mask_ranking import summarise_pseudo_masks
 from selftrain_jax.report.mask_test_images import BOTH_WRONG, GAINED, LOST, Predicted, test_galleries
 from selftrain_jax.report.workdir import Run, class_names, threshold_used
 from selftrain_jax.types import Example
@@ -78,7 +79,7 @@ def _label_images_section(images: MaskReportImages | None, names: dict[int, str]
     if images is None or images.pseudo_raw is None:
         return _pictures("label-images", lead, [], names)
     brush = _brush(images, names)
-    summaries = summarise_masks(images.pseudo_raw, images.pseudo_truth, brush.levels)
+    summaries = summarise_pseudo_masks(images.pseudo_raw, images.pseudo_truth, brush.levels)
     shown = mask_galleries.pseudo_galleries(images.pseudo_raw, summaries, images.pseudo_truth, brush)
     chosen = markup.paragraph(f"Chosen among {len(summaries):,} images.", "hint")
     return _pictures("label-images", lead, shown, names, chosen)
@@ -116,8 +117,11 @@ def _css(color: Sequence[int] | np.ndarray) -> str:
 
 def _brush(images: MaskReportImages, names: dict[int, str]) -> Brush:
     ids = {name: class_id for class_id, name in names.items()}
-    by_id = {ids[name]: value for name, value in images.class_thresholds.items() if name in ids}
-    return Brush(names, least_levels(float(images.threshold), by_id))
+    thresholds = np.full(256, images.threshold, np.float32)
+    for name, value in images.class_thresholds.items():
+        if name in ids:
+            thresholds[ids[name]] = value
+    return Brush(names, confidence_levels(thresholds))
 
 
 def _source_names(images: MaskReportImages | None) -> dict[int, str]:

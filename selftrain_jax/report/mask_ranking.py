@@ -1,6 +1,6 @@
 """Which masks are worth a look: the unsure, those with the rarest class, and those that are wrong.
 
-Call `summarise_masks`; it keeps a few numbers of an image, never its mask.
+Call `summarise_pseudo_masks`; it keeps a few numbers of an image, never its mask.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from selftrain_jax.data.mask_confidence import ignore_unsure
 from selftrain_jax.data.source import Source
 from selftrain_jax.report.ranking import spread
-from selftrain_jax.types import Example
+from selftrain_jax.types import IGNORED, Example
 
-IGNORE = 255
 MAX_MASKS_RANKED = 400  # evenly spread over the source; two PNG are decoded for each
 
 
@@ -27,31 +27,19 @@ class MaskSummary(NamedTuple):
     precision: float  # share of kept pixels that is right; NaN where the truth is not known
 
 
-def least_levels(
-    threshold: float, class_thresholds: Mapping[int, float] | None = None
-) -> Int[np.ndarray, "256"]:
-    """Give the least stored confidence that each class needs to be kept: ceil(256 t)."""
-    thresholds = np.full(256, threshold)
-    for class_id, value in (class_thresholds or {}).items():
-        thresholds[class_id] = value
-    return np.ceil(256 * thresholds).astype(np.int64)
-
-
 def keep_sure(labels: Example, levels: Int[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
-    """Ignore the pixels whose confidence is below the level of their class; without confidence keep all."""
+    """Ignore a pseudo mask's unsure pixels; a mask without confidence, as people draw it, is kept whole."""
     mask = labels["mask"]
-    if "confidence" not in labels:
-        return mask
-    return np.where(labels["confidence"] >= levels[mask], mask, np.uint8(IGNORE))
+    return ignore_unsure(mask, labels["confidence"], levels) if "confidence" in labels else mask
 
 
 def right_share(mask: UInt8[np.ndarray, "H W"], truth: UInt8[np.ndarray, "H W"]) -> float:
     """Divide the pixels that are right by those that are kept and of known truth; NaN without any."""
-    counted = (mask != IGNORE) & (truth != IGNORE)
+    counted = (mask != IGNORED) & (truth != IGNORED)
     return float((mask == truth)[counted].mean()) if counted.any() else float("nan")
 
 
-def summarise_masks(
+def summarise_pseudo_masks(
     source: Source, truth: Callable[[str], Example] | None, levels: Int[np.ndarray, "256"]
 ) -> list[MaskSummary]:
     """Read at most MAX_MASKS_RANKED pseudo masks, spread through the source, and sum each up."""
@@ -77,7 +65,7 @@ def _summarise(
     labels = source.read_labels(index)
     mask = keep_sure(labels, levels)
     known = {} if truth is None else truth(source.image_ids[index])
-    kept = np.bincount(mask[mask != IGNORE], minlength=256)
+    kept = np.bincount(mask[mask != IGNORED], minlength=256)
     confidence = float(labels["confidence"].mean() + 0.5) / 256 if "confidence" in labels else float("nan")
     precision = right_share(mask, known["mask"]) if "mask" in known else float("nan")
     return MaskSummary(index, float(kept.sum() / mask.size), confidence, kept, precision)

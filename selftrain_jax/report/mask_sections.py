@@ -36,7 +36,7 @@ def results_section(run: Run) -> str:
         "results",
         "Results",
         lead,
-        tables.results_table(run, mask_tables.RESULT_COLUMNS),
+        tables.results_table(run, mask_tables.RESULT_COLUMNS, mask_tables.scale_rows(run)),
         markup.paragraph(_how_measured(next(iter(found.values()))), "hint"),
         unequal_steps(run),
         markup.plots(drawn, "gain"),

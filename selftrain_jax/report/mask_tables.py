@@ -18,6 +18,21 @@ QUALITY_WORDS = {
 MAX_CONFUSIONS = 12
 
 
+def scale_rows(run: Run) -> list[list[str]]:
+    """List the stages whose masks were also averaged over several scales, as rows of the results table."""
+    found = {name: stage.evaluation_scales for name, stage in run.stages.items() if stage.evaluation_scales}
+    return [
+        [
+            f"{name}, inputs of {', '.join(map(str, evaluation['sizes_px']))} px"
+            + (", mirrored too" if evaluation["flip"] else ""),
+            *(markup.number(points(evaluation[key])) for key in RESULT_COLUMNS.values()),
+            markup.number(evaluation["checkpoint_step"], 0),
+            "",
+        ]
+        for name, evaluation in found.items()
+    ]
+
+
 def class_table(run: Run, key: str) -> str:
     """List every class's share of the test pixels, IoU by stage and gains, largest classes first.
 

@@ -13,7 +13,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.report import markup
 from selftrain_jax.report.class_results import evaluations, points
-from selftrain_jax.report.draw_masks import IGNORE, fit_mask, hatched
+from selftrain_jax.report.draw_masks import fit_mask, hatched
 from selftrain_jax.report.galleries import LONGEST_PX, Gallery, Picture
 from selftrain_jax.report.mask_galleries import IMAGES_A_GALLERY, Brush, draw_mask, draw_plain
 from selftrain_jax.report.mask_quality import percent
@@ -21,6 +21,7 @@ from selftrain_jax.report.mask_ranking import nearest_to_median
 from selftrain_jax.report.mask_results import image_gains
 from selftrain_jax.report.ranking import spread
 from selftrain_jax.report.workdir import Run
+from selftrain_jax.types import IGNORED
 
 Predicted = Callable[[str, str], UInt8[np.ndarray, "H W"] | None]
 """From a stage and an image id to the class map it predicted, None where there is none."""
@@ -82,10 +83,10 @@ def draw_change(
     small, codes = fit_mask(image, change_codes(truth, before, after), LONGEST_PX)
     grey = small.mean(axis=-1, keepdims=True) * 0.5 + 127
     drawn = np.repeat(np.floor(grey), 3, axis=-1).astype(np.uint8)
-    drawn = np.where((codes == IGNORE)[..., None], hatched(drawn), drawn)
+    drawn = np.where((codes == IGNORED)[..., None], hatched(drawn), drawn)
     drawn[codes == 1], drawn[codes == 2] = GAINED, LOST
     drawn[codes == 3] //= 2
-    counted = codes != IGNORE
+    counted = codes != IGNORED
     shares = [percent(float((codes == code)[counted].mean()) if counted.any() else 0.0) for code in (1, 2, 3)]
     said = f"became right {shares[0]}, wrong {shares[1]}; wrong in both {shares[2]}"
     return Picture(drawn, said, f"What changed: {said}")
@@ -94,10 +95,10 @@ def draw_change(
 def change_codes(
     truth: UInt8[np.ndarray, "H W"], before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"]
 ) -> UInt8[np.ndarray, "H W"]:
-    """Code each pixel: 0 right in both, 1 became right, 2 became wrong, 3 wrong in both, 255 not counted."""
+    """Code each pixel: 0 right in both, 1 became right, 2 became wrong, 3 wrong in both, or IGNORED."""
     was, now = before == truth, after == truth
     codes = np.select([was & now, ~was & now, was & ~now], [0, 1, 2], 3)
-    return np.where(truth == IGNORE, IGNORE, codes).astype(np.uint8)
+    return np.where(truth == IGNORED, IGNORED, codes).astype(np.uint8)
 
 
 def _row(

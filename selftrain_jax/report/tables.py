@@ -1,7 +1,7 @@
 """The tables of the report, written from a run's files; AP and AR are in points of 100."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selftrain_jax.report import markup
@@ -19,8 +19,13 @@ COLUMNS = {
 }
 
 
-def results_table(run: Run, columns: Mapping[str, str] = COLUMNS) -> str:
-    """List the metrics of every stage, COCO's for boxes, and what the student gained over the others."""
+def results_table(
+    run: Run, columns: Mapping[str, str] = COLUMNS, more_rows: Sequence[Sequence[str]] = ()
+) -> str:
+    """List the metrics of every stage, COCO's for boxes, and what the student gained over the others.
+
+    `more_rows` of as many cells come last.
+    """
     found = evaluations(run)
     rows = [
         [name, *(markup.number(points(evaluation[key])) for key in columns.values()), *_cost(run, name)]
@@ -37,7 +42,7 @@ def results_table(run: Run, columns: Mapping[str, str] = COLUMNS) -> str:
         if {"student", other} <= set(found)
     ]
     strong_rows = range(len(rows), len(rows) + len(gains))
-    return markup.table(["", *columns, "steps", "time"], rows + gains, strong_rows)
+    return markup.table(["", *columns, "steps", "time"], [*rows, *gains, *more_rows], strong_rows)
 
 
 def class_table(run: Run) -> str:

@@ -20,6 +20,7 @@ class Stage(NamedTuple):
 
     metrics: tuple[dict[str, Any], ...]  # one a step, in order of steps
     evaluation: dict[str, Any] | None
+    evaluation_scales: dict[str, Any] | None  # masks averaged over config.evaluate's scales
     detections: list[dict[str, Any]] | None
 
 
@@ -124,6 +125,7 @@ def _read_stage(folder: Path) -> Stage:
     return Stage(
         metrics=read_metrics(folder / "metrics.jsonl"),
         evaluation=read_json(folder / "evaluation.json"),
+        evaluation_scales=read_json(folder / "evaluation_scales.json"),
         detections=read_json(folder / "detections.json"),
     )
 

@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from selftrain_jax.types import Category
-
-IGNORED = 255
-"""The value of a mask's pixels that count for nothing."""
+from selftrain_jax.types import IGNORED, Category
 
 
 def confusion_matrix(

@@ -7,10 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
 from selftrain_jax.models.resize import upsample_bilinear
-from selftrain_jax.segmentation.confusion import IGNORED
-
-STRIDE = 4
-"""The input's pixels a cell of logits, along each axis."""
+from selftrain_jax.models.segmenter import STRIDE_PX
+from selftrain_jax.types import IGNORED
 
 RESOLUTIONS = ("stride4", "full")
 """Where the loss is taken: at every 4th pixel, where the logits are, or at every pixel between them."""
@@ -37,7 +35,7 @@ def pixel_losses(
     """
     assert resolution in RESOLUTIONS, resolution
     if resolution == "full":
-        logits = upsample_bilinear(logits, STRIDE)[:, : masks.shape[1], : masks.shape[2]]
+        logits = upsample_bilinear(logits, STRIDE_PX)[:, : masks.shape[1], : masks.shape[2]]
     else:
         masks = at_stride(masks)
     assert logits.shape[:3] == masks.shape, f"logits {logits.shape}, masks {masks.shape}"
@@ -76,7 +74,7 @@ def pixel_hits(
 
 def at_stride(masks: UInt8[Array, "B H W"]) -> UInt8[Array, "B h w"]:
     """Take rows and columns 0, 4, 8, ..., the pixels that cells of logits stand for."""
-    return masks[:, ::STRIDE, ::STRIDE]
+    return masks[:, ::STRIDE_PX, ::STRIDE_PX]
 
 
 def mean_over(values: Float[Array, "B h w"], chosen: Bool[Array, "B h w"]) -> Float[Array, ""]:

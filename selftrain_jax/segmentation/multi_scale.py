@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32, UInt8
 
-STRIDE_PX = 4  # network pixels a cell of the logits
+from selftrain_jax.models.segmenter import STRIDE_PX
+from selftrain_jax.types import IGNORED
+
 BLOCK_BYTES = 2**23  # of one view's resampled logits; on CPU 2 MiB are 10 % faster, 32 MiB 40 % slower
 
 
@@ -41,7 +43,7 @@ def label_pixels(
     """
     assert len(logits) == len(is_mirrored) == scaled_px.shape[1] > 0
     batch_size, num_classes = logits[0].shape[0], logits[0].shape[3]
-    assert num_classes <= 255, "255 is the ignore value"
+    assert num_classes <= IGNORED, f"{num_classes} classes, but ids end before {IGNORED}"
     planes = [jnp.swapaxes(view, 2, 3) for view in logits]  # [B h K w]: all that follows runs along columns
     columns = [
         interpolation_matrix(

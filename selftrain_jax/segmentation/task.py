@@ -7,11 +7,17 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.segmenter import Segmenter
-from selftrain_jax.segmentation.confusion import IGNORED
 from selftrain_jax.segmentation.losses import RESOLUTIONS, mean_over, pixel_hits, pixel_losses, source_loss
-from selftrain_jax.types import Batch, LossTerms, MaskTargets, PixelLogits, Task, Variables
-
-SIZE_STEP_PX = 32  # the stride of the backbone's coarsest features
+from selftrain_jax.types import (
+    IGNORED,
+    SIZE_STEP_PX,
+    Batch,
+    LossTerms,
+    MaskTargets,
+    PixelLogits,
+    Task,
+    Variables,
+)
 
 
 def make_segmentation_task(*, model: Segmenter, image_size_px: int, loss_resolution: str = "stride4") -> Task:

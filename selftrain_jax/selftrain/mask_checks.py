@@ -6,6 +6,7 @@ suspicious.
 
 from collections.abc import Mapping, Sequence
 
+from selftrain_jax.data.mask_confidence import NUM_LEVELS
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import MASKS, Manifest, require_kind
 from selftrain_jax.selftrain.pseudo_checks import check_categories
@@ -50,6 +51,12 @@ def check_pseudo_masks(
 def _check_coverage(manifest: Manifest, min_coverage: float) -> None:
     pixels, images, threshold = manifest["num_pixels"], manifest["num_images"], manifest["threshold"]
     kept = manifest["num_pixels_at_threshold"]
+    highest = (NUM_LEVELS - 1) / NUM_LEVELS
+    if not kept and threshold > highest:
+        raise InputError(
+            f"the threshold {threshold:g} keeps no pixel, whatever the teacher says: confidences are kept in "
+            f"{NUM_LEVELS}ths, the highest as {highest:g}. Lower config.pseudo.threshold to that or less."
+        )
     if not kept:
         raise InputError(
             f"none of the {pixels} pixels in {images} images reaches the threshold {threshold:g}: there is "

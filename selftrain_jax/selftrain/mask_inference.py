@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from selftrain_jax.data.source import Source, decode_image
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.mask_network import MaskNetwork, canvas_side, reduced_size, resize_nearest
+from selftrain_jax.selftrain.mask_network import MaskNetwork, canvas_side, enlarge_nearest, reduced_size
 from selftrain_jax.selftrain.pseudo_inference import Inferred, InferredChunk
 from selftrain_jax.types import Example
 
@@ -206,7 +206,7 @@ def _to_original(
     values: UInt8[np.ndarray, "C C"], loaded: _Loaded, network: MaskNetwork
 ) -> UInt8[np.ndarray, "H W"]:
     labelled = _cut(values, reduced_size(loaded.size_px, network.max_side_px))
-    return labelled if labelled.shape == loaded.size_px else resize_nearest(labelled, loaded.size_px)
+    return labelled if labelled.shape == loaded.size_px else enlarge_nearest(labelled, loaded.size_px)
 
 
 def _cut(values: UInt8[np.ndarray, "C C"], size_px: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:

@@ -1,7 +1,6 @@
 """What a manifest says of pseudo masks (Paper: Section 3.1): `count_masks` a shard, then `tally_masks`.
 
-The confidence p of a pixel is stored as the level q = min(floor(256 p), 255). `confidence_levels` turns
-thresholds into levels: everything that has a threshold goes by it, so counts and training agree.
+A pixel is kept by its level of confidence (`data.mask_confidence`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,11 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from selftrain_jax.data.mask_confidence import NUM_LEVELS, confidence_levels
 from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
 from selftrain_jax.selftrain.quality import ratio
 from selftrain_jax.types import Category, Example
-
-NUM_LEVELS = 256
 
 
 class MaskCounts(NamedTuple):
@@ -23,15 +21,6 @@ class MaskCounts(NamedTuple):
     pixels: Int[np.ndarray, "K 256"]  # by class and confidence level
     at_threshold: Int[np.ndarray, " K"]
     images_without_pixels: int  # at the threshold
-
-
-def confidence_levels(thresholds: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
-    """Return the least level that each threshold keeps: q >= ceil(256 t).
-
-    Exact for multiples of 1/256, such as 0.5; else pixels of t <= p < ceil(256 t) / 256 are lost. Above
-    255/256 nothing is kept.
-    """
-    return np.ceil(NUM_LEVELS * thresholds).astype(np.int64)
 
 
 def count_pixels(

@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import PixelLogits
+from selftrain_jax.types import SIZE_STEP_PX, PixelLogits
 
-SIZE_STEP_PX = 32
 MIN_CANVAS_PX = 128
 
 Load = Callable[
@@ -60,6 +59,9 @@ class MaskNetwork:
     max_side_px: int  # larger images are labelled at this size, and enlarged
     shapes_used: ShapesUsed = field(default_factory=ShapesUsed)
 
+    def __post_init__(self) -> None:
+        check_max_side(self.max_side_px)
+
     @property
     def views(self) -> tuple[tuple[int, bool], ...]:
         """Every scale as it is and, with `flip`, mirrored: side of the input, whether mirrored."""
@@ -70,19 +72,28 @@ class MaskNetwork:
 def network_sizes(image_size_px: int, scales: Sequence[float | int]) -> tuple[int, ...]:
     """Return the side of the network's input at each scale: round(size * scale), up to a multiple of 32.
 
-    The image fills that input, so the scale is the nearest that fits the network. Scales that come to
-    the same side count once.
+    The image fills that input, so its scale may be above the one asked for. Scales that come to the same
+    side count once: the average over the sides then gives them less weight than was asked for.
 
     Raises:
       InputError: there is no scale, or one is not a number above 0.
     """
     if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise InputError(
-            f"scales are {tuple(scales)}; expected at least one, each above 0, as (0.5, 1.0). Change "
-            "config.pseudo.scales (pseudo masks) or config.evaluate.scales (evaluation)."
+            f"scales {tuple(scales)} (config.pseudo.scales, config.evaluate.scales or "
+            "config.predict.scales): expected at least one, each above 0, as (0.5, 1.0)."
         )
     steps = (math.ceil(round(image_size_px * scale) / SIZE_STEP_PX) for scale in scales)
     return tuple(dict.fromkeys(max(step, 1) * SIZE_STEP_PX for step in steps))
+
+
+def check_max_side(max_side_px: int) -> None:
+    """Refuse a largest side that holds no class map worth the name. Raises: InputError."""
+    if max_side_px < SIZE_STEP_PX:
+        raise InputError(
+            f"config.segmentation.max_side_px is {max_side_px}; expected at least {SIZE_STEP_PX}, the "
+            "smallest side of the network's input. 2048 leaves nearly all photographs as they are."
+        )
 
 
 def canvas_side(largest_side_px: int, max_side_px: int) -> int:
@@ -103,7 +114,7 @@ def reduced_size(size_px: tuple[int, int], max_side_px: int) -> tuple[int, int]:
     return height, width
 
 
-def resize_nearest(mask: UInt8[np.ndarray, "h w"], size_px: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+def enlarge_nearest(mask: UInt8[np.ndarray, "h w"], size_px: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
     """Take pixel floor(p * in / out) for pixel p, along both axes."""
     rows, columns = (np.arange(out) * size // out for size, out in zip(mask.shape, size_px, strict=True))
     return mask[rows[:, None], columns]

@@ -3,26 +3,26 @@
 Call `write_mask_quality` on a finished folder and the masks that were withheld from the teacher.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from selftrain_jax.data.mask_confidence import NUM_LEVELS, confidence_levels
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import class_thresholds, write_json
-from selftrain_jax.selftrain.mask_manifest import NUM_LEVELS, confidence_levels
-from selftrain_jax.selftrain.mask_source import IGNORE, read_raw_masks
+from selftrain_jax.selftrain.mask_source import read_raw_masks
 from selftrain_jax.selftrain.quality import (
     CALIBRATION_EDGES,
     QUALITY_FILE,
     describe_calibration,
-    pair_with_truth,
+    find_truth,
     ratio,
 )
-from selftrain_jax.types import Category, Example
+from selftrain_jax.types import IGNORED, Category, Example
 
 THRESHOLDS = np.round(np.arange(0, 0.96, 0.05), 2)
 
@@ -33,33 +33,59 @@ def write_mask_quality(
     *,
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
+    max_bad_images: int = 0,
 ) -> dict[str, Any]:
     """Hold every pixel of a finished folder against `truth`; write quality.json.
 
+    Up to `max_bad_images` true masks may be bad: such images are passed over, "bad_truth" counts them.
+
     Raises:
-      InputError: the folder is unfinished or holds boxes, `truth` has other categories, lacks one of its
-        images or has a mask of another size.
+      InputError: the folder is unfinished or holds boxes, `truth` has other categories or lacks one of its
+        images, or more of its masks are bad: missing, not to be read, of another size than the image's, or
+        with ids outside the classes.
     """
     pseudo = read_raw_masks(directory, verify_digests=False)
     thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
-    agreement = count_agreement(pair_with_truth(pseudo, truth), len(thresholds))
+    bad: list[InputError] = []
+    agreement = count_agreement(_pairs_of_good_truth(pseudo, truth, len(thresholds), bad), len(thresholds))
+    if len(bad) > max_bad_images:
+        raise InputError(
+            f"{truth.name}: {len(bad)} true masks are bad, allowed are {max_bad_images} "
+            f"(config.data.max_bad_images): {'; '.join(map(str, bad[:5]))}"
+        )
     quality = describe_agreement(agreement, pseudo.categories, thresholds=thresholds, threshold=threshold)
+    quality["bad_truth"] = len(bad)
     write_json(directory / QUALITY_FILE, quality)
     return quality
 
 
-def count_agreement(pairs: Iterable[tuple[Example, Example]], num_classes: int) -> Int[np.ndarray, "256 K K"]:
-    """Count the pixels of (truth, pseudo) pairs by confidence level, true and pseudo class.
-
-    Pixels whose truth is 255 are left out. Memory does not grow with the number of images.
+def _pairs_of_good_truth(
+    pseudo: Source, truth: Source, num_classes: int, bad: list[InputError]
+) -> Iterator[tuple[Example, Example]]:
+    """Give the (truth, pseudo) labels of each image whose true mask is good; say in `bad` why others are not.
 
     Raises:
-      InputError: a true mask is missing, has another size or ids outside the classes.
+      InputError: as `find_truth`, and for pseudo masks that cannot be read.
+    """
+    for index, place in enumerate(find_truth(pseudo, truth)):
+        found = pseudo.read_labels(index)
+        try:
+            true = truth.read_labels(place)
+            _check_truth(true, found, num_classes)
+        except InputError as error:
+            bad.append(error)
+        else:
+            yield true, found
+
+
+def count_agreement(pairs: Iterable[tuple[Example, Example]], num_classes: int) -> Int[np.ndarray, "256 K K"]:
+    """Count the pixels of (truth, pseudo) pairs of one size by confidence level, true and pseudo class.
+
+    Pixels whose truth is IGNORED are left out. Memory does not grow with the number of images.
     """
     agreement = np.zeros((NUM_LEVELS, num_classes, num_classes), np.int64)
     for truth, pseudo in pairs:
-        _check_truth(truth, pseudo, num_classes)
-        known = truth["mask"] != IGNORE
+        known = truth["mask"] != IGNORED
         levels, true, found = (
             pixels[known].astype(np.int64) for pixels in (pseudo["confidence"], truth["mask"], pseudo["mask"])
         )
@@ -144,9 +170,9 @@ def _check_truth(truth: Example, pseudo: Example, num_classes: int) -> None:
             f"image {image_id}: the true mask has {mask.shape[0]} x {mask.shape[1]} pixels, the pseudo mask "
             f"{size_px[0]} x {size_px[1]} (height x width), as the image has. Repair the true mask."
         )
-    outside = np.unique(mask[(mask >= num_classes) & (mask != IGNORE)]).tolist()
+    outside = np.unique(mask[(mask >= num_classes) & (mask != IGNORED)]).tolist()
     if outside:
         raise InputError(
             f"image {image_id}: the true mask holds the classes {outside[:5]} ({len(outside)}); expected "
-            f"0 to {num_classes - 1}, or {IGNORE} where nothing counts"
+            f"0 to {num_classes - 1}, or {IGNORED} where nothing counts"
         )

@@ -11,14 +11,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from selftrain_jax.data.mask_confidence import confidence_levels, ignore_unsure
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import MASKS, class_thresholds, read_manifest
-from selftrain_jax.selftrain.mask_manifest import confidence_levels
 from selftrain_jax.selftrain.record_source import open_records
-from selftrain_jax.types import Example
-
-IGNORE = 255
+from selftrain_jax.types import IGNORED, Example
 
 
 def read_pseudo_masks(
@@ -29,7 +27,7 @@ def read_pseudo_masks(
     keep_empty: bool = True,
     verify_digests: bool = True,
 ) -> Source:
-    """Read pseudo masks, 255 where the confidence is below the threshold of the pixel's class.
+    """Read pseudo masks, IGNORED where the confidence is below the threshold of the pixel's class.
 
     `keep_empty=False` drops images with no pixel left to learn from, which reads every record once.
 
@@ -41,10 +39,10 @@ def read_pseudo_masks(
     """
     raw = read_raw_masks(directory, verify_digests=verify_digests)
     levels = confidence_levels(class_thresholds(raw.categories, threshold, per_class_thresholds))
-    source = dataclasses.replace(raw, read_labels=lambda index: ignore_unsure(raw.read_labels(index), levels))
+    source = dataclasses.replace(raw, read_labels=lambda index: _keep_sure(raw.read_labels(index), levels))
     if keep_empty:
         return source
-    kept = [index for index in range(len(source)) if (source.read_labels(index)["mask"] != IGNORE).any()]
+    kept = [index for index in range(len(source)) if (source.read_labels(index)["mask"] != IGNORED).any()]
     return subset(source, kept)
 
 
@@ -60,15 +58,9 @@ def read_raw_masks(directory: Path, *, verify_digests: bool = True) -> Source:
     )
 
 
-def ignore_unsure(labels: Example, levels: Int[np.ndarray, " K"]) -> Example:
-    """Apply thresholds, as `confidence_levels` by Category.id, to a mask with its confidence."""
-    mask = labels["mask"]
-    kept = labels["confidence"] >= levels[mask]
-    return {
-        "image_id": labels["image_id"],
-        "mask": np.where(kept, mask, np.uint8(IGNORE)),
-        "is_pseudo": True,
-    }
+def _keep_sure(labels: Example, levels: Int[np.ndarray, " K"]) -> Example:
+    kept = ignore_unsure(labels["mask"], labels["confidence"], levels)
+    return {"image_id": labels["image_id"], "mask": kept, "is_pseudo": True}
 
 
 def _require_maps(labels: Example, directory: Path) -> Example:

@@ -20,7 +20,17 @@ def pair_with_truth(pseudo: Source, truth: Source) -> Iterator[tuple[Example, Ex
     """Give the (truth, pseudo) labels of each pseudo-labelled image.
 
     Raises:
-      InputError: `truth` has other categories or lacks one of the images. At once, not at the first pair.
+      InputError: as `find_truth`. At once, not at the first pair.
+    """
+    places = find_truth(pseudo, truth)
+    return ((truth.read_labels(place), pseudo.read_labels(index)) for index, place in enumerate(places))
+
+
+def find_truth(pseudo: Source, truth: Source) -> list[int]:
+    """Find the place in `truth` of each pseudo-labelled image.
+
+    Raises:
+      InputError: `truth` has other categories or lacks one of the images.
     """
     if set(truth.categories) != set(pseudo.categories):
         raise InputError(
@@ -34,10 +44,7 @@ def pair_with_truth(pseudo: Source, truth: Source) -> Iterator[tuple[Example, Ex
             f"{truth.name} has no labels for {len(missing)} images of {pseudo.name}, such as {missing[:5]}; "
             "pass the labels of the images that were labelled by the teacher"
         )
-    return (
-        (truth.read_labels(place[image_id]), pseudo.read_labels(index))
-        for index, image_id in enumerate(pseudo.image_ids)
-    )
+    return [place[image_id] for image_id in pseudo.image_ids]
 
 
 def describe_calibration(

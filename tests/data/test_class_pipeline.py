@@ -71,7 +71,7 @@ def test_bad_image_is_replaced_and_one_too_many_names_the_files() -> None:
     batches = batches_of(source_of(bad=(2,)), max_bad_images=1)
     classes = np.concatenate([batch.targets.classes for batch, _ in take_steps(batches, 0, 5)])
     assert 2 not in classes
-    with pytest.raises(InputError, match=r"1 images of toy do not decode, allowed are 0 .*2.jpg is damaged"):
+    with pytest.raises(InputError, match=r"1 images of toy cannot be read, allowed are 0 .*2.jpg is damaged"):
         take_steps(batches_of(source_of(bad=(2,))), 0, 5)
 
 

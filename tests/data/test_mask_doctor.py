@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import pathlib
 
+import numpy as np
 import pytest
 from mask_sources import filled, make_source
 
@@ -10,7 +12,9 @@ from selftrain_jax.data.mask_doctor import (
     format_mask_diagnosis,
     write_mask_report,
 )
-from selftrain_jax.data.source import Source, subset
+from selftrain_jax.data.source import Source, subset, without_labels
+
+NOISE = np.random.default_rng(9).integers(0, 256, (3, 4, 4, 3)).astype(np.uint8)
 
 
 def test_bad_and_ignored_masks_are_problems_and_good_ones_are_not() -> None:
@@ -43,7 +47,7 @@ def test_verdicts_tell_what_stops_a_run_from_what_to_look_at() -> None:
     )
     found = verdicts_of(train=make_source(filled(0, 255), filled(255), None), val=None)
     assert ("error", "val: could not be opened") in found
-    assert ("error", "annotations: 1 problems [bad_mask]") in found
+    assert ("error", "annotations: 1 masks that do not fit their image or classes [bad_mask]") in found
     assert ("warning", "train: 1 of 3 masks are ignored throughout") in found
     assert ("warning", "train: no pixel of cat, dog") in found
     assert ("error", "train: not one pixel has a class") in verdicts_of(train=make_source(filled(255)))
@@ -74,3 +78,38 @@ def test_terminal_and_json_show_classes_problems_and_verdicts(tmp_path: pathlib.
     assert written["has_errors"] is True
     assert written["masks"][0]["pixels_by_class"] == {"ground": 12, "cat": 4, "dog": 0}
     assert written["problem_counts"] == {"bad_mask": 1}
+
+
+def test_masks_of_the_unlabelled_are_examined_and_what_is_bad_in_them_is_a_warning() -> None:
+    train, truth = make_source(filled(0, 1, 2)), make_source(filled(0, 1), None, filled(255))
+    other_pictures = dataclasses.replace(truth, name="more", read_image=lambda index: NOISE[index])
+    diagnosis = examine_masks(labelled={"train": train}, unlabelled=other_pictures)
+    assert [split.split for split in diagnosis.images.splits] == ["train", "unlabelled"]
+    assert [split.split for split in diagnosis.masks] == ["train", "unlabelled truth"]
+    masks = diagnosis.masks[1]
+    assert (masks.num_masks, masks.num_bad_masks, masks.num_ignored_masks) == (3, 1, 1)
+    assert masks.pixels_by_class == {"ground": 8, "cat": 8, "dog": 0}
+    found = {verdict.finding: verdict for verdict in diagnosis.images.verdicts}
+    verdict = found["unlabelled truth: 1 of 3 masks are bad [bad_truth]"]
+    assert verdict.level == "warning"
+    assert "config.data.max_bad_images" in verdict.remedy
+    assert not diagnosis.images.has_errors
+    assert [(problem.kind, problem.where) for problem in diagnosis.images.problems] == [
+        ("bad_truth", "more, image 1"),
+        ("ignored_mask", "more, image 2"),
+    ]
+    assert "more, image 1: 1.png is bad [bad_truth]" in format_mask_diagnosis(diagnosis)
+
+
+def test_truth_without_a_class_is_a_warning_and_unlabelled_images_have_none() -> None:
+    train = make_source(filled(0, 1, 2))
+    truth = make_source(filled(255))
+    diagnosis = examine_masks(labelled={"train": train}, unlabelled=truth)
+    assert ("warning", "unlabelled truth: not one pixel has a class") in [
+        verdict[:2] for verdict in diagnosis.images.verdicts
+    ]
+    bare = without_labels(truth)
+    other_classes = dataclasses.replace(truth, categories=truth.categories[:2])
+    for unlabelled in (bare, other_classes):
+        masks = examine_masks(labelled={"train": train}, unlabelled=unlabelled).masks
+        assert [split.split for split in masks] == ["train"]

@@ -156,3 +156,25 @@ def test_camvid_reads_with_11_ignored() -> None:
     example = source.read(0)
     assert example["mask"].shape == example["image"].shape[:2] == (360, 480)
     assert set(np.unique(example["mask"])) <= {*range(11), 255}
+
+
+@pytest.mark.parametrize("template", ["{splt}/images", "{split/images", "{}/images", "{split.real}", "a}b"])
+def test_templates_with_other_braces_are_refused_with_their_key(
+    template: str, tmp_path: pathlib.Path
+) -> None:
+    write_pair(tmp_path, "a", filled(0))
+    for key in ("images", "masks"):
+        with pytest.raises(InputError) as error:
+            read_mask_folder(tmp_path, "train", class_names=NAMES, **{key: template})
+        assert f"config.data.{key}={template!r} has braces" in str(error.value)
+        assert "as {split}/images" in str(error.value)
+
+
+def test_of_an_image_only_the_header_is_read_for_its_size(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pair(tmp_path, "a", filled(1))
+    source, whole, read = read_mask_folder(tmp_path, "train", class_names=NAMES), [], pathlib.Path.read_bytes
+    monkeypatch.setattr(pathlib.Path, "read_bytes", lambda path: (whole.append(path.name), read(path))[1])
+    assert source.read_labels(0)["mask"].max() == 1
+    assert whole == ["a.png"]

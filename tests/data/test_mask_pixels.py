@@ -1,7 +1,7 @@
 import pytest
 from mask_sources import filled, make_source
 
-from selftrain_jax.data.mask_pixels import count_each, pixel_counts, require_labelled_pixels
+from selftrain_jax.data.mask_pixels import check_masks, count_each, pixel_counts, require_labelled_pixels
 from selftrain_jax.errors import InputError
 
 
@@ -38,3 +38,23 @@ def test_a_set_that_is_ignored_throughout_is_refused_with_the_reason() -> None:
         require_labelled_pixels(make_source(filled(255), filled(255)))
     with pytest.raises(InputError, match=r"1 masks are bad, the first: 1\.png is bad"):
         require_labelled_pixels(make_source(filled(255), None))
+
+
+def test_every_mask_is_read_and_the_first_five_bad_ones_are_named() -> None:
+    reads: list[int] = []
+    check_masks(make_source(filled(0), filled(255), filled(1, 255), reads=reads))
+    assert sorted(reads) == [0, 1, 2]
+    source = make_source(filled(0), *[None] * 6)
+    with pytest.raises(InputError, match=r"6 masks of toys are bad, allowed are 0 ") as error:
+        check_masks(source)
+    assert [f"{index}.png is bad" in str(error.value) for index in range(1, 7)] == [True] * 5 + [False]
+    check_masks(source, max_bad_images=6)
+    with pytest.raises(InputError, match="allowed are 5 "):
+        check_masks(source, max_bad_images=5)
+
+
+def test_masks_that_are_all_ignored_give_no_miou_and_are_refused() -> None:
+    with pytest.raises(InputError, match=r"toys: not one pixel of its 2 masks has a class"):
+        check_masks(make_source(filled(255), filled(255)))
+    with pytest.raises(InputError, match=r"not one pixel .* 1 masks are bad, the first: 1\.png is bad"):
+        check_masks(make_source(filled(255), None), max_bad_images=1)

@@ -81,6 +81,22 @@ def test_other_files_are_refused_with_what_was_found(encoded: bytes, match: str)
         read(encoded)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3.0])
+def test_flags_dimensions_and_lengths_are_integers(value: float) -> None:
+    encoded = encode({"G": {"S": VALUES}}, compressed=False)
+    length = encoded.index(struct.pack("<HH", 5, 4), 168)  # of the fields' names, a small element
+    for place, kind, body, as_written in (
+        (136, 9, struct.pack("<Id", 8, value), (6, 8)),  # flags: two integers become one number
+        (152, 7, struct.pack("<Iff", 8, value, value), (5, 8)),  # rows and columns
+        (length, 7 | 4 << 16, struct.pack("<f", value), (5 | 4 << 16,)),
+    ):
+        tag = struct.pack(f"<{len(as_written)}I", *as_written)
+        assert encoded[place : place + len(tag)] == tag
+        damaged = encoded[:place] + struct.pack("<I", kind) + body + encoded[place + 4 + len(body) :]
+        with pytest.raises(InputError, match=r"an element of type [79] where integers should be"):
+            read(damaged)
+
+
 @pytest.mark.parametrize("compressed", [True, False])
 def test_file_cut_off_anywhere_is_refused(compressed: bool) -> None:
     encoded = encode({"G": {"B": VALUES, "S": VALUES}}, compressed=compressed)

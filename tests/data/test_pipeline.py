@@ -82,7 +82,7 @@ def test_one_bad_image_too_many_names_the_files() -> None:
 
 
 def test_all_images_bad_is_an_error() -> None:
-    with pytest.raises(InputError, match="no image of toy decodes"):
+    with pytest.raises(InputError, match="no image of toy can be read"):
         Reader(source_of(2, bad=(0, 1)), max_bad_images=5, max_boxes=4)(0)
 
 

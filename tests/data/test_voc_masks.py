@@ -60,6 +60,15 @@ def test_own_splits_have_the_sizes_and_masks_of_the_paper(voc: pathlib.Path) -> 
     assert len(read_voc_masks(voc, "trainval")) == 2913
 
 
+def test_of_an_image_only_the_header_is_read_for_the_size_of_its_mask(
+    voc: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, whole, read = read_voc_masks(voc, "train"), [], pathlib.Path.read_bytes
+    monkeypatch.setattr(pathlib.Path, "read_bytes", lambda path: (whole.append(path.name), read(path))[1])
+    source.read_labels(0)
+    assert whole == [f"{TRAIN[0]}.png"]
+
+
 def test_the_folder_above_will_do(voc: pathlib.Path) -> None:
     for root in (voc.parent, voc.parent.parent):
         assert read_voc_masks(root, "val").image_ids == tuple(VAL)

@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import pathlib
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import numpy as np
@@ -14,11 +16,13 @@ from PIL import Image
 
 from selftrain_jax.data.builtin import read_builtin_masks
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs import run_job
+from selftrain_jax.jobs import run_job, selftrain
+from selftrain_jax.types import PixelLogits
 from tests import tiny_masks
 
 pytestmark = pytest.mark.tf
 STAGES = ("teacher", "control", "student")
+CLASSIFIER_GAIN = 20.0
 
 
 class Compiles(logging.Handler):
@@ -84,12 +88,7 @@ def test_miou_is_what_the_written_class_maps_give(whole: pathlib.Path) -> None:
     found = np.stack(
         [np.array(Image.open(whole / "student" / "masks" / f"{name}.png")) for name in source.image_ids]
     )
-    ious = [
-        ((truth == k) & (found == k)).sum() / union
-        for k in range(11)
-        if (union := ((truth == k) | (found == k)).sum())
-    ]
-    assert evaluation["miou"] == pytest.approx(np.mean(ious), abs=1e-12)
+    assert evaluation["miou"] == pytest.approx(mean_iou(truth, found), abs=1e-12)
     assert evaluation["pixel_accuracy"] == pytest.approx((truth == found).mean(), abs=1e-12)
     assert evaluation["miou_resized"] == evaluation["miou"]  # 64 px images in a 64 px input
     assert set(evaluation["per_image"]) == set(source.image_ids)
@@ -115,21 +114,92 @@ def test_the_same_command_again_trains_nothing(whole: pathlib.Path) -> None:
     assert read(whole, "student", "evaluation.json") == before
 
 
-def test_the_report_shows_masks(whole: pathlib.Path) -> None:
+def test_the_report_shows_this_runs_scores_masks_and_pictures(whole: pathlib.Path) -> None:
     page = (whole / "report.html").read_text()
-    assert len(page) > 50_000
-    for words in ("mIoU", "Pseudo", "overage", "student"):
-        assert words in page
+    for stage in STAGES:
+        evaluation = read(whole, stage, "evaluation.json")
+        scores = [f"{100 * evaluation[key]:.1f}" for key in ("miou", "miou_resized", "pixel_accuracy")]
+        cells = "".join(f"<td>{score}</td>" for score in scores)
+        assert f'<th scope="row">{stage}</th>{cells}' in page
+    coverage = read(whole, "pseudo_labels", "manifest.json")["coverage"]
+    assert f"coverage, the share of pixels kept</th><td>{100 * coverage:.1f} %</td>" in page
+    for word in ("before", "after"):
+        assert page.count(f'<img alt="{word}: ') == 4 * 4  # policies, images
+    assert page.count('<img alt="pseudo mask, ') >= 4
+    assert page.count('<img alt="student, mIoU ') == page.count('<img alt="teacher, mIoU ') >= 4
+    assert "Confusion matrix of the student; percent right: background" in page
+    assert page.count("<svg") >= 15
 
 
 def test_evaluation_over_scales_stands_beside_the_usual_one(whole: pathlib.Path) -> None:
     usual = read(whole, "teacher", "evaluation.json")
-    config = tiny_masks.get_config()
-    config.evaluate.update(scales=(0.5, 1.0), flip=True)
-    run("evaluate", config, whole)
+    run("evaluate", several_scales(), whole)
     several = read(whole, "teacher", "evaluation_scales.json")
     assert (several["sizes_px"], several["flip"]) == ([32, 64], True)
-    assert read(whole, "teacher", "evaluation.json")["miou"] == usual["miou"]
+    assert several["checkpoint"] == usual["checkpoint"]
+    assert set(several["per_image"]) == set(usual["per_image"])
+    assert read(whole, "teacher", "evaluation.json")["per_image"] == usual["per_image"]
+
+
+def test_evaluation_over_scales_is_what_numpy_makes_of_the_networks_logits(tmp_path: pathlib.Path) -> None:
+    opened = selftrain.open_run(several_scales(), tmp_path)
+    source, task = opened.sources.test, opened.experiment.task
+    variables = jax.jit(task.init)(jax.random.key(0))
+    # An untrained head says nothing; chance tells the classes apart.
+    classifier = variables["params"]["segmenter"]["classifier"]
+    classifier["kernel"] = CLASSIFIER_GAIN * jax.random.normal(jax.random.key(1), classifier["kernel"].shape)
+    predict = partial(jax.jit(task.predict), variables)
+    truth = [source.read_labels(index)["mask"] for index in range(len(source))]
+    found = [averaged_classes(predict, source.read_image(index)) for index in range(len(source))]
+    expected = np.zeros((11, 11), int)
+    np.add.at(expected, (np.ravel(truth), np.ravel(found)), 1)
+    several, single = (
+        measure(variables, source) for measure in (opened.jobs.measure_scales, opened.jobs.measure)
+    )
+    # A pixel between two classes may fall to either by rounding.
+    assert np.abs(np.subtract(several["confusion"], expected)).sum() <= 4
+    assert np.abs(np.subtract(single["confusion"], expected)).sum() > 400
+    mious = [mean_iou(*pair) for pair in zip(truth, found, strict=True)]
+    np.testing.assert_allclose(list(several["per_image"].values()), mious, atol=1e-3)
+
+
+def several_scales() -> ConfigDict:
+    config = tiny_masks.get_config()
+    config.evaluate.update(scales=(0.5, 1.0), flip=True)
+    return config
+
+
+def averaged_classes(predict: Callable[[np.ndarray], PixelLogits], image: np.ndarray) -> np.ndarray:
+    """Average softmax over an image of 64 px, its every second pixel, and both mirrored."""
+    total: np.ndarray | float = 0.0
+    for step in (2, 1):
+        for order in (1, -1):
+            view = image[:, ::order][::step, ::step] / 255
+            pixels = (view - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+            logits = np.asarray(predict(pixels[None].astype(np.float32)).logits[0], np.float64)
+            power = np.exp(enlarge(enlarge(logits, len(view)), 64))
+            total = total + (power / power.sum(axis=-1, keepdims=True))[:, ::order]
+    return np.argmax(total, axis=-1)
+
+
+def enlarge(values: np.ndarray, size: int) -> np.ndarray:
+    """Interpolate both axes from their corner on; the last value is repeated."""
+    for axis in (0, 1):
+        place = np.arange(size) * values.shape[axis] / size
+        low = np.floor(place).astype(int)
+        share = (place - low).reshape([-1, 1, 1] if axis == 0 else [1, -1, 1])
+        near, far = (values.take(np.minimum(index, values.shape[axis] - 1), axis) for index in (low, low + 1))
+        values = near * (1 - share) + far * share
+    return values
+
+
+def mean_iou(truth: np.ndarray, found: np.ndarray) -> float:
+    ious = [
+        ((truth == k) & (found == k)).sum() / union
+        for k in range(11)
+        if (union := ((truth == k) | (found == k)).sum())
+    ]
+    return float(np.mean(ious))
 
 
 def test_predict_writes_class_maps_with_a_palette_and_overlays(
@@ -144,12 +214,22 @@ def test_predict_writes_class_maps_with_a_palette_and_overlays(
     config.predict.update(input=str(tmp_path / "new"), output=str(tmp_path / "out"))
     run("predict", config, whole)
     classes = json.loads((tmp_path / "out" / "classes.json").read_text())
-    mask = Image.open(tmp_path / "out" / "masks" / "b.png.png")
+    mask = Image.open(tmp_path / "out" / "masks" / "b.png")
     assert (mask.mode, mask.size) == ("P", (90, 40))
     palette = np.array(mask.getpalette()).reshape(-1, 3)
     assert [row["color"] for row in classes] == palette[: len(classes)].tolist()
     assert np.array(mask).max() < len(classes)
-    assert Image.open(tmp_path / "out" / "drawn" / "a.png.png").size == (50, 70)
+    assert Image.open(tmp_path / "out" / "drawn" / "a.png").size == (50, 70)
+
+
+def test_images_that_would_have_one_mask_are_refused(whole: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    for suffix in ("png", "jpg"):
+        Image.new("RGB", (40, 40)).save(tmp_path / f"a.{suffix}")
+    config = tiny_masks.get_config()
+    config.predict.update(input=str(tmp_path), output=str(tmp_path / "out"))
+    with pytest.raises(InputError, match=r"nothing but the suffix: a\.jpg, a\.png"):
+        run_job("predict", config, whole)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -163,6 +243,10 @@ def test_predict_writes_class_maps_with_a_palette_and_overlays(
         ({"model.neck": "bifpn"}, "fpn, nas_fpn"),
         ({"data.kind": "voc", "data.dir": "/nowhere"}, "/nowhere"),
         ({"data.kind": "coco", "data.dir": "/nowhere"}, "builtin, voc, folder"),
+        ({"pseudo.scales": (0.0, 1.0)}, "each above 0"),
+        ({"evaluate.scales": (-1.0,)}, "each above 0"),
+        ({"pseudo.threshold": 1.5}, "between 0 and 1"),
+        ({"pseudo.per_class_thresholds": "cat=0.5"}, "unknown classes"),
     ],
 )
 def test_a_users_mistake_is_told_before_anything_is_trained(
@@ -192,5 +276,5 @@ def test_training_masks_that_are_ignored_everywhere_are_refused(tmp_path: pathli
     config.data.update(kind="folder", dir=str(tmp_path), classes="sky,road")
     config.data.update(images="{split}/images", masks="{split}/masks")
     config.unlabeled.kind = "none"
-    with pytest.raises(InputError, match="ignore"):
+    with pytest.raises(InputError, match="not one pixel of its 1 masks has a class"):
         run_job("selftrain", config, tmp_path / "run")

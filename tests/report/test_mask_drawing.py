@@ -78,12 +78,24 @@ def test_png_holds_every_class_and_the_palette(tmp_path):
     mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
     path = mask_path(tmp_path, "2008/000001")
     save_mask_png(path, mask)
-    assert path == tmp_path / "2008__000001.png"
-    assert list(tmp_path.iterdir()) == [path]
+    assert path == tmp_path / "2008" / "000001.png"
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
     np.testing.assert_array_equal(read_mask_png(path), mask)
     picture = Image.open(path)
     assert picture.mode == "P"
     np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), colour_mask(mask))
+
+
+def test_every_image_id_has_a_file_of_its_own_inside_of_the_folder(tmp_path):
+    ids = ["a/b", "a__b", "a_/_b", "a.b", "a.c", "a", "a.png", "b"]
+    assert len({mask_path(tmp_path, image_id) for image_id in ids}) == len(ids)
+    for image_id in ids:
+        save_mask_png(mask_path(tmp_path, image_id), np.full((2, 2), len(image_id), np.uint8))
+    for image_id in ids:
+        assert (read_mask_png(mask_path(tmp_path, image_id)) == len(image_id)).all()
+    for image_id in ("../a", "a/../../b", "/a", "a//b", "./a"):
+        with pytest.raises(AssertionError):
+            mask_path(tmp_path, image_id)
 
 
 def test_png_of_colours_and_damaged_png_are_refused(tmp_path):

@@ -8,7 +8,9 @@ from html_page import Page
 from mask_run import make_mask_source, stripes
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.report import mask_sections
 from selftrain_jax.report.draw_masks import save_mask_png
+from selftrain_jax.report.markup import NO_VALUE
 from selftrain_jax.report.mask_galleries import Brush, draw_mask
 from selftrain_jax.report.mask_page import CONTENTS, read_predicted
 from selftrain_jax.report.page import write_report
@@ -26,6 +28,48 @@ def test_page_nests_and_says_the_headline(mask_page):
 def test_page_names_both_ways_of_measuring(mask_page):
     assert "mIoU, resized" in mask_page
     assert "fitted into 64 x 64 px" in mask_page
+
+
+def test_scores_over_several_scales_are_rows_of_their_own_and_undefined_ones_a_dash(mask_workdir):
+    path = mask_workdir / "student" / "evaluation.json"
+    evaluation = json.loads(path.read_text()) | {"miou": 0.567, "miou_resized": -1, "pixel_accuracy": 0.789}
+    several = evaluation | {"sizes_px": [64, 128], "flip": True, "checkpoint_step": 30}
+    path.with_name("evaluation_scales.json").write_text(json.dumps(several))
+    plain = several | {"sizes_px": [128], "flip": False, "miou": -1}
+    (mask_workdir / "teacher" / "evaluation_scales.json").write_text(json.dumps(plain))
+    table = table_of_results(mask_sections.results_section(read_run(mask_workdir)))
+    assert table["student"][0] == "53.1"
+    assert table["student, inputs of 64, 128 px, mirrored too"] == ["56.7", NO_VALUE, "78.9", "30", ""]
+    assert table["teacher, inputs of 128 px"] == [NO_VALUE, NO_VALUE, "78.9", "30", ""]
+    assert len(table) == 3 + 2 + 2  # stages, gains, scales
+
+
+def test_undefined_scores_are_dashes_wherever_they_stand(mask_workdir):
+    for stage in ("teacher", "control", "student"):
+        path = mask_workdir / stage / "evaluation.json"
+        evaluation = json.loads(path.read_text())
+        evaluation |= {"miou": -1, "miou_resized": -1, "pixel_accuracy": -1, "confusion": [[0] * 3] * 3}
+        evaluation["per_class"] = {
+            name: {"iou": -1, "iou_resized": -1, "num_pixels": 0} for name in evaluation["per_class"]
+        }
+        evaluation["per_image"] = dict.fromkeys(evaluation["per_image"])
+        path.write_text(json.dumps(evaluation))
+        rows = [{"step": step, "eval/miou": -1, "eval/pixel_accuracy": -1} for step in (15, 30)]
+        path.with_name("metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = render(mask_workdir, None)
+    assert Page(text).headings == [
+        f"Student {NO_VALUE} mIoU, {NO_VALUE} over control, {NO_VALUE} over teacher"
+    ]
+    visible = re.sub(r"<style.*?</style>|<svg.*?</svg>", "", text, flags=re.DOTALL)
+    assert not re.search(r"[-\u2212]100", visible)
+    assert not re.search(r"\bnan\b", text)  # in the plots' words neither
+    assert table_of_results(text)["student"][:3] == [NO_VALUE] * 3
+
+
+def table_of_results(text):
+    """Give the cells of the first table's rows by their names."""
+    rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', text[: text.index("</table>")])
+    return {name: re.findall(r"<td>(.*?)</td>", cells) for name, cells in rows}
 
 
 def test_sections_are_those_of_masks_in_their_order(mask_page):
@@ -129,7 +173,7 @@ def test_background_is_described_and_listed_but_not_written_into_pictures(mask_p
 
 
 def test_prediction_of_another_size_is_named(mask_workdir, mask_images):
-    save_mask_png(mask_workdir / "student" / "masks" / "t__1.png", np.zeros((5, 5), np.uint8))
+    save_mask_png(mask_workdir / "student" / "masks" / "t" / "1.png", np.zeros((5, 5), np.uint8))
     with pytest.raises(InputError, match=r"student/masks: .*t/1 has 5 x 5 .*20 x 30"):
         write_report(mask_workdir, images=mask_images)
 

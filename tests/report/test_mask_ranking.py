@@ -6,26 +6,20 @@ from selftrain_jax.report import mask_test_images
 from selftrain_jax.report.mask_ranking import (
     MaskSummary,
     keep_sure,
-    least_levels,
     nearest_to_median,
     rarest_class,
     right_share,
-    summarise_masks,
+    summarise_pseudo_masks,
 )
 
-
-def test_pixels_from_the_threshold_on_are_kept_and_half_is_exact():
-    labels = {
-        "mask": np.array([[3, 3, 3, 4]], np.uint8),
-        "confidence": np.array([[127, 128, 255, 200]], np.uint8),
-    }
-    np.testing.assert_array_equal(keep_sure(labels, least_levels(0.5)), [[255, 3, 3, 4]])
-    np.testing.assert_array_equal(keep_sure(labels, least_levels(0.5, {4: 0.9})), [[255, 3, 3, 255]])
-    np.testing.assert_array_equal(keep_sure(labels, least_levels(1.0)), np.full((1, 4), 255))
+HALF = np.full(256, 128)  # levels of the threshold 0.5
 
 
-def test_a_threshold_between_two_levels_takes_the_upper():
-    assert least_levels(0.3)[0] == 77  # 76.8
+def test_unsure_pixels_are_ignored_and_masks_without_confidence_kept_whole():
+    mask = np.array([[3, 3, 4]], np.uint8)
+    labels = {"mask": mask, "confidence": np.array([[127, 128, 0]], np.uint8)}
+    np.testing.assert_array_equal(keep_sure(labels, HALF), [[255, 3, 255]])
+    np.testing.assert_array_equal(keep_sure({"mask": mask}, HALF), mask)
 
 
 def test_share_of_right_pixels_leaves_out_what_either_side_ignores():
@@ -37,12 +31,12 @@ def test_share_of_right_pixels_leaves_out_what_either_side_ignores():
 
 def test_summary_counts_kept_pixels_confidence_and_precision():
     source = make_mask_source("p", 1, {"mask": stripes(5), "confidence": ramp()})
-    summary = summarise_masks(source, lambda image_id: {"mask": stripes(0)}, least_levels(0.5))[0]
+    summary = summarise_pseudo_masks(source, lambda image_id: {"mask": stripes(0)}, HALF)[0]
     assert summary.coverage == pytest.approx(7 / 20)  # rows 13 to 19: 135/256 and more
     assert summary.confidence == pytest.approx(100.5 / 256)
     np.testing.assert_array_equal(summary.kept[:3], [60, 60, 90])
     assert summary.precision == pytest.approx(0.5)  # moved by half a stripe; the last row's truth is ignored
-    unknown = summarise_masks(source, lambda image_id: {"image_id": image_id}, least_levels(0.5))[0]
+    unknown = summarise_pseudo_masks(source, lambda image_id: {"image_id": image_id}, HALF)[0]
     assert np.isnan(unknown.precision)
 
 

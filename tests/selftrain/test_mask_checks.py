@@ -62,6 +62,20 @@ def test_masks_that_cannot_work_are_refused(manifest, message):
         check(manifest)
 
 
+@pytest.mark.parametrize("threshold", [0.997, 1, 1.0])
+def test_a_threshold_above_the_highest_confidence_is_said_to_be_the_cause(threshold):
+    manifest = make_manifest(0, 0, 0, threshold=threshold)
+    with pytest.raises(InputError, match=r"keeps no pixel.*256ths, the highest as 0\.996094") as error:
+        check(manifest)
+    assert "Train the teacher" not in str(error.value)
+    assert check(make_manifest(threshold=threshold)) == []  # classes with thresholds of their own
+
+
+def test_the_highest_confidence_itself_is_no_such_cause():
+    with pytest.raises(InputError, match=r"reaches the threshold 0\.996094.*Train the teacher"):
+        check(make_manifest(0, 0, 0, threshold=255 / 256))
+
+
 def test_dominant_class_passes_where_it_dominates_the_human_masks_too_or_these_are_unknown():
     manifest = make_manifest(9950, 30, 20)
     assert check(manifest, {"background": 995, "cat": 3, "dog": 2}) == []

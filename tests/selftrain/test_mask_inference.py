@@ -14,9 +14,10 @@ from selftrain_jax.selftrain.mask_inference import infer_masks, predict_masks
 from selftrain_jax.selftrain.mask_network import (
     MaskNetwork,
     canvas_side,
+    check_max_side,
+    enlarge_nearest,
     network_sizes,
     reduced_size,
-    resize_nearest,
 )
 from selftrain_jax.types import PixelLogits
 
@@ -177,7 +178,7 @@ def test_images_above_the_largest_canvas_are_labelled_smaller_and_enlarged():
     assert found.labels["mask"].shape == (90, 180)
     source = make_source(masks)
     (framed,) = predict_masks(source=source, network=shared_toy().network(), frame_size_px=128)
-    np.testing.assert_array_equal(found.labels["mask"], resize_nearest(framed.resized, (90, 180)))
+    np.testing.assert_array_equal(found.labels["mask"], enlarge_nearest(framed.resized, (90, 180)))
 
 
 @pytest.mark.parametrize("sizes_px", [(64,), (32, 64), (32, 96)], ids=["one", "several", "frame-apart"])
@@ -193,7 +194,7 @@ def test_both_frames_come_from_the_same_logits(sizes_px):
     for image, inferred in zip(found, infer(masks, network), strict=True):
         assert image.size_px == image.original.shape
         np.testing.assert_array_equal(image.original, inferred.labels["mask"])
-        expected = resize_nearest(image.original, image.resized.shape)
+        expected = enlarge_nearest(image.original, image.resized.shape)
         assert (image.resized == expected).mean() > 0.85
 
 
@@ -243,8 +244,17 @@ def test_network_sizes_are_multiples_of_32_from_the_scaled_size_up():
 
 @pytest.mark.parametrize("scales", [(), (0.5, 0.0), (-1.0,), (float("nan"),), (float("inf"),)])
 def test_scales_that_mean_nothing_are_refused(scales):
-    with pytest.raises(InputError, match=r"config\.pseudo\.scales"):
+    keys = r"config\.pseudo\.scales, config\.evaluate\.scales or config\.predict\.scales"
+    with pytest.raises(InputError, match=keys):
         network_sizes(512, scales)
+
+
+@pytest.mark.parametrize("max_side_px", [31, 0, -1])
+def test_a_largest_side_below_the_smallest_input_is_refused_by_the_network_too(max_side_px):
+    for check in (check_max_side, lambda side: shared_toy().network(max_side_px=side)):
+        with pytest.raises(InputError, match=rf"config\.segmentation\.max_side_px is {max_side_px}; .* 32"):
+            check(max_side_px)
+    check_max_side(32)
 
 
 def test_canvases_are_a_small_set_that_holds_every_side():
@@ -263,5 +273,5 @@ def test_reduced_sizes_fit_and_keep_the_ratio():
 
 def test_nearest_takes_the_pixel_at_the_floor():
     mask = np.arange(8, dtype=np.uint8)[None]
-    np.testing.assert_array_equal(resize_nearest(mask, (1, 3)), [[0, 2, 5]])
-    np.testing.assert_array_equal(resize_nearest(mask[:, :2], (2, 4)), [[0, 0, 1, 1]] * 2)
+    np.testing.assert_array_equal(enlarge_nearest(mask, (1, 3)), [[0, 2, 5]])
+    np.testing.assert_array_equal(enlarge_nearest(mask[:, :2], (2, 4)), [[0, 0, 1, 1]] * 2)

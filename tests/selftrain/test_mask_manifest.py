@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 
-from selftrain_jax.selftrain.mask_manifest import confidence_levels, count_masks, count_pixels, tally_masks
+from selftrain_jax.selftrain.mask_manifest import count_masks, count_pixels, tally_masks
 from selftrain_jax.types import Category
 
 CATEGORIES = (Category(0, "background"), Category(2, "cat"))
@@ -10,19 +10,6 @@ CATEGORIES = (Category(0, "background"), Category(2, "cat"))
 
 def example(mask, confidence):
     return {"mask": np.array(mask, np.uint8), "confidence": np.array(confidence, np.uint8)}
-
-
-def test_threshold_is_rounded_up_to_a_level_and_half_is_exact():
-    levels = confidence_levels(np.array([0, 0.001, 1 / 256, 0.3, 0.5, 0.501, 255 / 256, 1], np.float32))
-    assert levels.tolist() == [0, 1, 1, 77, 128, 129, 255, 256]
-
-
-def test_kept_pixels_are_those_of_at_least_the_threshold_where_it_is_a_multiple_of_a_level():
-    rng = np.random.default_rng(0)
-    p = np.concatenate([rng.uniform(0, 1, 10_000), np.arange(257) / 256])
-    q = np.minimum(np.floor(256 * p), 255).astype(np.uint8)
-    for threshold in np.arange(256) / 256:
-        np.testing.assert_array_equal(q >= confidence_levels(np.array([threshold])), p >= threshold)
 
 
 def test_counts_agree_with_a_loop_over_pixels():

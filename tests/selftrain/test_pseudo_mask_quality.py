@@ -171,3 +171,40 @@ def test_truth_that_does_not_fit_is_named_and_nothing_is_written(tmp_path, truth
     with pytest.raises(InputError, match=message):
         write_mask_quality(tmp_path, truth)
     assert not (tmp_path / "quality.json").exists()
+
+
+def spoilt_mask(index):
+    """Image 2 cannot be read, 4 has another size, 7 an unknown class; 3, ignored throughout, is good."""
+    if index == 2:
+        raise InputError("2.png is damaged")
+    mask = true_mask(index)
+    return {4: mask[:, :8], 7: np.full_like(mask, 9), 3: np.full_like(mask, 255)}.get(index, mask)
+
+
+def test_bad_truth_is_passed_over_up_to_the_limit_and_counted(tmp_path):
+    label_masks(tmp_path)
+    quality = write_mask_quality(tmp_path, make_truth(10, spoilt_mask), max_bad_images=3)
+    assert quality["bad_truth"] == json.loads((tmp_path / "quality.json").read_text())["bad_truth"] == 3
+    good = [pair(spoilt_mask(index), *make_maps(index)) for index in range(10) if index not in (2, 4, 7)]
+    assert quality == {**measure(good, CATEGORIES), "bad_truth": 3}
+    assert write_mask_quality(tmp_path, make_truth(10), max_bad_images=3)["bad_truth"] == 0
+
+
+def test_more_bad_truth_than_allowed_is_refused_with_the_first_five(tmp_path):
+    label_masks(tmp_path)
+    with pytest.raises(InputError, match=r"truth: 3 true masks are bad, allowed are 2 \(config.data.max_bad"):
+        write_mask_quality(tmp_path, make_truth(10, spoilt_mask), max_bad_images=2)
+    with pytest.raises(InputError, match=r"8 true masks .* allowed are 0 ") as error:
+        write_mask_quality(tmp_path, make_truth(10, lambda index: true_mask(index)[:, : 7 + index // 4]))
+    assert [f"image-{index}:" in str(error.value) for index in range(8)] == [True] * 5 + [False] * 3
+    assert not (tmp_path / "quality.json").exists()
+
+
+def test_damaged_pseudo_masks_are_never_taken_for_bad_truth(tmp_path):
+    label_masks(tmp_path)
+    shard = next(tmp_path.glob("*.tfrecord*"))
+    content = bytearray(shard.read_bytes())
+    content[20:60] = bytes(40)
+    shard.write_bytes(content)
+    with pytest.raises(InputError, match=shard.name):
+        write_mask_quality(tmp_path, make_truth(10), max_bad_images=10)
