@@ -1,20 +1,19 @@
-"""The built-in data set: digits to find and read on photographs, drawn at run time, no download.
+"""The built-in data sets, drawn at run time, no download: digits on photographs, and mosaics of materials.
 
-Call `read_builtin("train", num_images=100)`, or `read_builtin_masks` for segmentation. Paper: none of
-its data sets; these scenes play the part of COCO or PASCAL VOC (train, val, test) and of their
-unlabelled images where a machine has no data at hand.
+Call `read_builtin("train", num_images=100)` for digits to find and read (boxes), or
+`read_builtin_masks` for materials to tell apart (masks). Paper: none of its data sets; these play the
+part of COCO or PASCAL VOC (train, val, test) and of their unlabelled images where a machine has no data.
 
-Splits share no handwriting and no photograph, except that `unlabeled` shows the photographs of
-`train` and two more. Unlabelled images are cheap, so that split has more handwriting (six runs of
+Splits of the digits share no handwriting and no photograph, except that `unlabeled` shows the photographs
+of `train` and two more. Unlabelled images are cheap, so that split has more handwriting (six runs of
 it beside train's three) and more photographs than `train`; `test` draws on handwriting and
-photographs that no other split has.
+photographs that no other split has. How mosaics share out their photographs stands in `mosaics`.
 """
-
-import dataclasses
 
 import numpy as np
 from jaxtyping import UInt8
 
+from selftrain_jax.data import mosaics
 from selftrain_jax.data import scene_material as material
 from selftrain_jax.data.scenes import Pool, Stamp, label_scene, lay_out, paint_scene
 from selftrain_jax.data.source import Source, encode_png
@@ -23,7 +22,7 @@ from selftrain_jax.types import Category, Example
 
 SPLITS = ("train", "val", "test", "unlabeled")
 CATEGORIES = tuple(Category(digit + 1, str(digit)) for digit in range(10))
-MASK_CATEGORIES = (Category(0, "background"), *CATEGORIES)
+MASK_CATEGORIES = mosaics.CATEGORIES  # materials; every pixel has one, so there is no background
 MIN_SIZE_PX = 64
 
 # scikit-learn's digits stand in runs by writer; where the runs begin. The borders are inferred from the
@@ -88,17 +87,27 @@ def read_builtin(split: str, *, num_images: int, seed: int = 0, image_size_px: i
 
 
 def read_builtin_masks(split: str, *, num_images: int, seed: int = 0, image_size_px: int = 128) -> Source:
-    """Draw the images of `read_builtin` with masks in place of boxes: class 0 is the background.
+    """Draw mosaics of materials with their masks; image `i` depends on (seed, split, i) alone.
 
     Raises: InputError like `read_builtin`.
     """
-    source = read_builtin(split, num_images=num_images, seed=seed, image_size_px=image_size_px)
+    _check(split, num_images, seed, image_size_px)
+    key = (seed, SPLITS.index(split))
 
-    def read_labels(index: int) -> Example:
-        return {"image_id": source.image_ids[index], "mask": source.read_labels(index)["mask"]}
+    def lay_out_image(index: int) -> mosaics.Layout:
+        return mosaics.lay_out(np.random.default_rng((*key, index, 0)), image_size_px)
 
-    return dataclasses.replace(
-        source, name=f"builtin masks/{split}", categories=MASK_CATEGORIES, read_labels=read_labels
+    def read_image(index: int) -> UInt8[np.ndarray, "H W 3"]:
+        return mosaics.paint(np.random.default_rng((*key, index, 1)), lay_out_image(index), split)
+
+    image_ids = tuple(f"{split}-{index:06d}" for index in range(num_images))
+    return Source(
+        name=f"builtin-mosaics/{split}",
+        categories=MASK_CATEGORIES,
+        image_ids=image_ids,
+        read_labels=lambda index: {"image_id": image_ids[index], "mask": lay_out_image(index).mask},
+        read_encoded=lambda index: encode_png(read_image(index)),
+        read_image=read_image,
     )
 
 

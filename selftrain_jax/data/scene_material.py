@@ -1,6 +1,7 @@
 """Real pixels for the built-in data: handwritten digits and photographs that ship in packages.
 
-Call `digit_inks`, `distractor_inks` and `photo`; everything is loaded once, from files, with no network.
+Call `digit_inks`, `distractor_inks` and `photo` (`stored_photo`: unscaled); everything is loaded once,
+from files, with no network.
 An ink is an 8-bit picture of 12 x 12 cells, its shape within the inner 8 x 8 cells.
 """
 
@@ -21,7 +22,8 @@ INK_PX = CELLS * CELL_PX
 NUM_DISTRACTORS = 192  # inks of a bank, a quarter of each kind
 FRAGMENT_DIGITS = (2, 3, 4, 5, 7)  # their halves look like no digit, unlike the halves of 0 1 6 8 9
 
-# Licences as scikit-image states them: CC0, but astronaut, hubble_deep_field and rocket public domain.
+# Licences as scikit-image states them: CC0, but astronaut, hubble_deep_field and rocket public domain,
+# and ihc (a stained tissue) without known copyright restrictions.
 PHOTO_FILES = {
     "astronaut": "astronaut.png",
     "brick": "brick.png",
@@ -30,6 +32,7 @@ PHOTO_FILES = {
     "grass": "grass.png",
     "gravel": "gravel.png",
     "hubble_deep_field": "hubble_deep_field.jpg",
+    "ihc": "ihc.png",
     "retina": "retina.jpg",
     "rocket": "rocket.jpg",
 }
@@ -73,8 +76,8 @@ def distractor_inks(seed: int, digit_indices: tuple[int, ...]) -> tuple[Image.Im
 
 
 @functools.cache
-def photo(name: str, short_side_px: int) -> Image.Image:
-    """Load a photograph in RGB, scaled to a short side. Raises: InputError when its file is missing."""
+def stored_photo(name: str) -> Image.Image:
+    """Load a photograph in RGB, in the size of its file. Raises: InputError when its file is missing."""
     package = importlib.util.find_spec("skimage")
     folders = list(package.submodule_search_locations or ()) if package else []
     path = next((Path(folder, "data", PHOTO_FILES[name]) for folder in folders), None)
@@ -84,7 +87,13 @@ def photo(name: str, short_side_px: int) -> Image.Image:
             "It comes inside scikit-image 0.24 to 0.26: python -m pip install 'scikit-image>=0.24,<0.27'."
         )
     with Image.open(path) as stored:
-        picture = stored.convert("RGB")
+        return stored.convert("RGB")
+
+
+@functools.cache
+def photo(name: str, short_side_px: int) -> Image.Image:
+    """Load a photograph, scaled to a short side. Raises: InputError when its file is missing."""
+    picture = stored_photo(name)
     scale = short_side_px / min(picture.size)
     return picture.resize(
         (math.ceil(picture.width * scale), math.ceil(picture.height * scale)), Image.Resampling.LANCZOS

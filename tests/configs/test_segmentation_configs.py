@@ -15,7 +15,7 @@ from selftrain_jax.types import Batch, Category, MaskTargets
 
 # A config, its arguments and its number of classes.
 CASES = [
-    ("quickstart_segmentation", None, 11),
+    ("quickstart_segmentation", None, 6),
     ("camvid", None, 11),
     ("camvid", "backbone=resnet18,aug=s4,init=imagenet", 11),
     ("own_masks", "size=128", 3),
@@ -68,10 +68,10 @@ def test_camvid_has_the_eleven_classes_of_its_copy_and_ignores_the_twelfth() -> 
     assert config.seed == 2
 
 
-def test_quickstart_is_small_and_does_not_mirror_digits() -> None:
+def test_quickstart_is_small_and_mirrors_its_materials() -> None:
     config = quickstart_segmentation.get_config("seed=1")
     assert (config.data.kind, config.unlabeled.kind, config.seed) == ("builtin", "builtin", 1)
-    assert config.augment.flip_frac == 0
+    assert config.augment.flip_frac == 0.5
     assert config.teacher.steps + 2 * config.student.steps == 1_900
     assert (config.image.size_px, config.model.neck, config.model.separable) == (128, "nas_fpn", True)
 

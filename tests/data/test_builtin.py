@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selftrain_jax.data.builtin import RUN_STARTS, SPLITS, read_builtin, read_builtin_masks, split_pool
+from selftrain_jax.data.builtin import (
+    MASK_CATEGORIES,
+    RUN_STARTS,
+    SPLITS,
+    read_builtin,
+    read_builtin_masks,
+    split_pool,
+)
 from selftrain_jax.data.scene_material import digit_classes, digit_inks, photo
 from selftrain_jax.data.scenes import MAX_DIGITS, MIN_VISIBLE_FRAC, label_scene, lay_out
 from selftrain_jax.errors import InputError
@@ -33,15 +40,18 @@ def test_another_seed_split_or_index_gives_another_image(split, seed, index):
     assert not np.array_equal(read_builtin(split, num_images=2, seed=seed).read_image(index), image)
 
 
-def test_masks_come_with_the_same_images_and_a_background_class():
-    boxes, masks = read_builtin("val", num_images=3, seed=4), read_builtin_masks("val", num_images=3, seed=4)
-    assert [category.id for category in masks.categories] == list(range(11))
-    assert [category.name for category in masks.categories] == ["background", *"0123456789"]
-    for index in range(3):
-        with_boxes, with_mask = boxes.read(index), masks.read(index)
-        assert with_mask.keys() == {"image_id", "image", "mask"}
-        assert all(np.array_equal(with_boxes[key], with_mask[key]) for key in with_mask)
-        assert {0, *with_boxes["classes"].tolist()} == set(np.unique(with_mask["mask"]).tolist())
+def test_masks_are_of_mosaics_whose_every_image_depends_on_seed_split_and_index_alone():
+    short, long = (read_builtin_masks("val", num_images=number, seed=4) for number in (3, 30))
+    assert [category.id for category in short.categories] == list(range(len(MASK_CATEGORIES)))
+    assert short.name == "builtin-mosaics/val"
+    first, second = short.read(2), long.read(2)
+    assert first.keys() == {"image_id", "image", "mask"} == {*short.read_labels(2), "image"}
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+    others = [("val", 5, 2), ("train", 4, 2), ("val", 4, 1)]
+    for split, seed, index in others:
+        other = read_builtin_masks(split, num_images=3, seed=seed).read(index)
+        assert not np.array_equal(other["mask"], first["mask"])
+        assert not np.array_equal(other["image"], first["image"])
 
 
 def test_splits_share_no_handwriting():
@@ -135,8 +145,9 @@ def test_digits_stand_out_by_little_and_by_much_and_in_both_directions():
     assert 0.3 < np.mean(np.array(contrasts) > 0) < 0.7
 
 
-def test_encoded_bytes_decode_to_the_image():
-    source = read_builtin("val", num_images=1)
+@pytest.mark.parametrize("read", [read_builtin, read_builtin_masks])
+def test_encoded_bytes_decode_to_the_image(read):
+    source = read("val", num_images=1)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(source.read_encoded(0)))), source.read_image(0))
 
 
@@ -168,5 +179,6 @@ def test_inks_hold_the_handwriting_they_were_made_from():
     ],
 )
 def test_wrong_requests_are_refused_with_what_to_do(arguments, match):
-    with pytest.raises(InputError, match=match):
-        read_builtin(**arguments)
+    for read in (read_builtin, read_builtin_masks):
+        with pytest.raises(InputError, match=match):
+            read(**arguments)
