@@ -23,7 +23,9 @@ def summary(ap, init="rand", **stages):
 
 def finish(runs, cell, content):
     (runs / cell.name).mkdir(parents=True)
-    (runs / cell.name / "summary.json").write_text(json.dumps(content))
+    unfinished = runs / cell.name / "summary.unfinished"
+    unfinished.write_text(json.dumps(content))
+    unfinished.replace(runs / cell.name / "summary.json")  # at once, as the runs do: another thread may read
 
 
 def test_the_study_has_every_cell_once_and_54_trainings():
