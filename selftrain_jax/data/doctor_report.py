@@ -15,7 +15,13 @@ SIGNS = {"ok": "ok     ", "warning": "WARNING", "error": "ERROR  "}
 
 def format_diagnosis(diagnosis: Diagnosis) -> str:
     """Write the splits, the verdicts with what to do, and the first problems, for a terminal."""
-    lines = ["Splits", *(f"  {_describe(split)}" for split in diagnosis.splits), "", "Verdicts"]
+    splits = (f"  {_describe(split)}" for split in diagnosis.splits)
+    return "\n".join(["Splits", *splits, "", *verdict_lines(diagnosis)])
+
+
+def verdict_lines(diagnosis: Diagnosis) -> list[str]:
+    """List the verdicts with what to do, the first problems, and how many errors and warnings there are."""
+    lines = ["Verdicts"]
     for verdict in diagnosis.verdicts:
         lines.append(f"  {SIGNS[verdict.level]} {verdict.finding}")
         lines += [f"          -> {verdict.remedy}"] if verdict.remedy else []
@@ -25,15 +31,14 @@ def format_diagnosis(diagnosis: Diagnosis) -> str:
         first = f"First {min(LISTED, len(messages))} of {len(messages):,} problems"
         lines += ["", first, *(f"  {message}" for message in messages[:LISTED])]
     levels = [verdict.level for verdict in diagnosis.verdicts]
-    lines += ["", f"Errors: {levels.count('error')}, warnings: {levels.count('warning')}"]
-    return "\n".join(lines)
+    return [*lines, "", f"Errors: {levels.count('error')}, warnings: {levels.count('warning')}"]
 
 
 def write_doctor_report(diagnosis: Diagnosis, directory: str | os.PathLike) -> pathlib.Path:
     """Write doctor.json (all but the pictures) and doctor.html (one file, no network); return the page."""
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "doctor.json").write_text(json.dumps(_to_json(diagnosis), indent=1), encoding="utf-8")
+    (directory / "doctor.json").write_text(json.dumps(to_json(diagnosis), indent=1), encoding="utf-8")
     page = directory / "doctor.html"
     page.write_text(doctor_page(diagnosis), encoding="utf-8")
     return page
@@ -44,7 +49,8 @@ def _describe(split: SplitSummary) -> str:
     return f"{split.split}: {split.num_images:,} images{boxes} ({split.source})"
 
 
-def _to_json(diagnosis: Diagnosis) -> dict[str, Any]:
+def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return all but the pictures, as JSON takes it."""
     return {
         "has_errors": diagnosis.has_errors,
         "verdicts": [verdict._asdict() for verdict in diagnosis.verdicts],

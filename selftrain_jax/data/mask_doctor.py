@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 
 from selftrain_jax.data.diagnosis import Diagnosis, Verdict
 from selftrain_jax.data.doctor import TRAIN, examine
-from selftrain_jax.data.doctor_report import LISTED, SIGNS
+from selftrain_jax.data.doctor_report import LISTED, to_json, verdict_lines
 from selftrain_jax.data.mask_pixels import Counts, count_each
 from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.errors import InputError
@@ -81,11 +81,6 @@ def examine_masks(
     return MaskDiagnosis(images, masks)
 
 
-def find_mask_problems(source: Source) -> Iterator[Problem]:
-    """Read every mask and yield those that are bad (file, colour, size, ids), and those all ignored."""
-    yield from _problems(TRAIN, source, count_each(source))
-
-
 def summarise_masks(split: str, source: Source, found: list[Counts | InputError]) -> MaskStatistics:
     """Add up the pixels that `mask_pixels.count_each` found."""
     good = [counts for counts in found if not isinstance(counts, InputError)]
@@ -109,42 +104,12 @@ def format_mask_diagnosis(diagnosis: MaskDiagnosis) -> str:
     images = diagnosis.images
     lines = ["Splits"]
     lines += [f"  {split.split}: {split.num_images:,} images ({split.source})" for split in images.splits]
-    lines += ["", *_class_table(diagnosis.masks), "", "Verdicts"]
-    for verdict in images.verdicts:
-        lines.append(f"  {SIGNS[verdict.level]} {verdict.finding}")
-        lines += [f"          -> {verdict.remedy}"] if verdict.remedy else []
-    messages = [f"{problem.where}: {problem.message} [{problem.kind}]" for problem in images.problems]
-    messages += [message for split in images.splits for message in split.unreadable]
-    if messages:
-        first = f"First {min(LISTED, len(messages))} of {len(messages):,} problems"
-        lines += ["", first, *(f"  {message}" for message in messages[:LISTED])]
-    levels = [verdict.level for verdict in images.verdicts]
-    lines += ["", f"Errors: {levels.count('error')}, warnings: {levels.count('warning')}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_class_table(diagnosis.masks), "", *verdict_lines(images)])
 
 
 def write_mask_report(diagnosis: MaskDiagnosis, directory: str | os.PathLike) -> pathlib.Path:
     """Write doctor.json, as `doctor_report` does and with the masks' numbers; return its path."""
-    images = diagnosis.images
-    content = {
-        "has_errors": images.has_errors,
-        "verdicts": [verdict._asdict() for verdict in images.verdicts],
-        "splits": [dataclasses.asdict(split) for split in images.splits],
-        "masks": [split._asdict() for split in diagnosis.masks],
-        "problem_counts": images.problem_counts,
-        "problems": [problem._asdict() for problem in images.problems],
-        "max_distance": images.max_distance,
-        "duplicates": [
-            {
-                "split": found.split,
-                "evaluation_split": found.evaluation_split,
-                "num_exact": found.num_exact,
-                "num_near": found.num_near,
-                "pairs": [pair._asdict() for pair in found.pairs],
-            }
-            for found in images.duplicates
-        ],
-    }
+    content = to_json(diagnosis.images) | {"masks": [split._asdict() for split in diagnosis.masks]}
     path = pathlib.Path(directory) / "doctor.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -43,7 +43,8 @@ class ReportImages(NamedTuple):
 def box_sections(run: Run, images: ReportImages | None) -> list[str]:
     """Write every section, in the order of CONTENTS."""
     threshold = threshold_used(run) if images is None else float(images.threshold)
-    names = class_names(run) | _source_names(images)
+    sources = () if images is None else (images.test_source, images.pseudo_source)
+    names = class_names(run, *sources)
     labelled = _read_pseudo(images)
     human, pseudo = human_statistics(run), pseudo_statistics(labelled, threshold)
     return [
@@ -114,9 +115,8 @@ def _label_images_section(
 
 
 def _augmentation_section(images: ReportImages | None, names: dict[int, str]) -> str:
-    lead = "The four policies from flip and crop (S1) to the strongest (S4), as the network sees them."
     shown = [] if images is None else galleries.augmentation_galleries(images.augmented, names)
-    return _pictures("augmentation", lead, shown, names)
+    return _pictures("augmentation", sections.AUGMENTATION_LEAD, shown, names)
 
 
 def _test_images_section(run: Run, images: ReportImages | None, names: dict[int, str]) -> str:
@@ -147,13 +147,3 @@ def _read_pseudo(images: ReportImages | None) -> list[Labelled]:
     if images is None or images.pseudo_source is None:
         return []
     return read_spread(images.pseudo_source.read_labels, len(images.pseudo_source))
-
-
-def _source_names(images: ReportImages | None) -> dict[int, str]:
-    sources = [] if images is None else [images.test_source, images.pseudo_source]
-    return {
-        category.id: category.name
-        for source in sources
-        if source is not None
-        for category in source.categories
-    }

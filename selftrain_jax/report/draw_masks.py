@@ -20,14 +20,9 @@ HATCH_PERIOD_PX = 9  # from line to line, along a row
 HATCH_LINE_PX = 3
 
 
-def class_palette(num_classes: int) -> UInt8[np.ndarray, "K 3"]:
-    """Give every class the colour that it has in PASCAL VOC's files; 0 is black, 255 a pale yellow."""
-    return voc_palette()[:num_classes]
-
-
 def colour_mask(mask: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
     """Paint every pixel in the colour of its class."""
-    return class_palette(256)[mask]
+    return voc_palette()[mask]
 
 
 def overlay(
@@ -93,12 +88,12 @@ def mask_path(folder: Path, image_id: str) -> Path:
 
 
 def save_mask_png(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
-    """Write class ids as a PNG with `class_palette`, as PASCAL VOC's files are; whole or not at all.
+    """Write class ids as a PNG with the colours of PASCAL VOC's files; whole or not at all.
 
     Folders above it are made.
     """
     picture = Image.fromarray(mask).convert("L")
-    picture.putpalette(class_palette(256).tobytes())
+    picture.putpalette(voc_palette().tobytes())
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".png.unfinished")
     picture.save(unfinished, format="PNG", optimize=True)

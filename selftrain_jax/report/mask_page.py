@@ -9,10 +9,12 @@ from jaxtyping import UInt8
 
 from selftrain_jax.data.mask_confidence import confidence_levels
 from selftrain_jax.data.source import Source
-from selftrain_jax.report import markup, mask_galleries, sections
+from selftrain_jax.data.voc_masks import voc_palette
+from selftrain_jax.report import markup, mask_galleries, mask_training, sections
 from selftrain_jax.report import mask_sections as parts
 from selftrain_jax.report.class_results import evaluations
-from selftrain_jax.report.draw_masks import class_palette, mask_path, read_mask_png
+from selftrain_jax.report.draw_masks import mask_path, read_mask_png
+from selftrain_jax.report.figures import Plot
 from selftrain_jax.report.galleries import Gallery
 from selftrain_jax.report.mask_galleries import Brush
 from selftrain_jax.report.mask_ranking import summarise_pseudo_masks
@@ -59,11 +61,12 @@ def read_predicted(workdir: Path) -> Predicted:
 def mask_sections(run: Run, images: MaskReportImages | None) -> list[str]:
     """Write every section, in the order of CONTENTS."""
     threshold = threshold_used(run) if images is None else float(images.threshold)
-    names = class_names(run) | _source_names(images)
+    sources = () if images is None else (images.test_source, images.pseudo_raw)
+    names = class_names(run, *sources)
     return [
         parts.results_section(run),
         parts.curves_section(run),
-        parts.training_section(run),
+        sections.training_section(run, _training_plots(run)),
         parts.confusion_section(run),
         parts.labels_section(run, threshold),
         _label_images_section(images, names),
@@ -71,6 +74,11 @@ def mask_sections(run: Run, images: MaskReportImages | None) -> list[str]:
         _test_images_section(run, images, names),
         sections.reproduce_section(run),
     ]
+
+
+def _training_plots(run: Run) -> list[Plot]:
+    """Draw what only the training of masks logs."""
+    return [*mask_training.pixel_accuracy_curve(run), *mask_training.valid_pixels_curve(run)]
 
 
 def _label_images_section(images: MaskReportImages | None, names: dict[int, str]) -> str:
@@ -86,9 +94,8 @@ def _label_images_section(images: MaskReportImages | None, names: dict[int, str]
 
 
 def _augmentation_section(images: MaskReportImages | None, names: dict[int, str]) -> str:
-    lead = "The four policies from flip and crop (S1) to the strongest (S4), as the network sees them."
     shown = [] if images is None else mask_galleries.augmentation_galleries(images.augmented, names)
-    return _pictures("augmentation", lead, shown, names)
+    return _pictures("augmentation", sections.AUGMENTATION_LEAD, shown, names)
 
 
 def _test_images_section(run: Run, images: MaskReportImages | None, names: dict[int, str]) -> str:
@@ -106,7 +113,7 @@ def _test_images_section(run: Run, images: MaskReportImages | None, names: dict[
 
 
 def _pictures(key: str, lead: str, shown: list[Gallery], names: dict[int, str], note_html: str = "") -> str:
-    entries = [(name, _css(class_palette(256)[class_id])) for class_id, name in sorted(names.items())]
+    entries = [(name, _css(voc_palette()[class_id])) for class_id, name in sorted(names.items())]
     head = [markup.swatches([*entries, ("ignored", HATCH)]), note_html] if shown else []
     return markup.section(key, CONTENTS[key], lead, *head, *map(markup.gallery_html, shown))
 
@@ -122,10 +129,3 @@ def _brush(images: MaskReportImages, names: dict[int, str]) -> Brush:
         if name in ids:
             thresholds[ids[name]] = value
     return Brush(names, confidence_levels(thresholds))
-
-
-def _source_names(images: MaskReportImages | None) -> dict[int, str]:
-    found = [] if images is None else [images.test_source, images.pseudo_raw]
-    return {
-        category.id: category.name for source in found if source is not None for category in source.categories
-    }

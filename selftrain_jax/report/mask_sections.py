@@ -14,28 +14,25 @@ from selftrain_jax.report import (
     mask_quality,
     mask_results,
     mask_tables,
-    mask_training,
     tables,
 )
 from selftrain_jax.report.class_results import evaluations
-from selftrain_jax.report.sections import QUALITY_LEGEND, small_multiples, unequal_steps
-from selftrain_jax.report.workdir import STAGES, Run
+from selftrain_jax.report.sections import QUALITY_LEGEND, RESULTS_LEAD, small_multiples, unequal_steps
+from selftrain_jax.report.workdir import Run
 
 SMALL_INCHES = 6.0  # a confusion matrix up to this wide is shown as wide as other plots
 
 
 def results_section(run: Run) -> str:
     """Show the table of mIoU in both ways, the gains, and the gains by class and by image."""
-    lead = "Compare the student with the control, which saw no pseudo labels, and not only with the teacher: "
-    lead += "with equal steps the difference is what the pseudo labels gave."
     found = evaluations(run)
     if not found:
-        return markup.section("results", "Results", lead)
+        return markup.section("results", "Results", RESULTS_LEAD)
     drawn = [*class_results.class_gain_bars(run), *mask_results.image_gain_histogram(run)]
     return markup.section(
         "results",
         "Results",
-        lead,
+        RESULTS_LEAD,
         tables.results_table(run, mask_tables.RESULT_COLUMNS, mask_tables.scale_rows(run)),
         markup.paragraph(_how_measured(next(iter(found.values()))), "hint"),
         unequal_steps(run),
@@ -50,16 +47,6 @@ def curves_section(run: Run) -> str:
     drawn = [*curves.learning_curve(run, "miou"), *curves.learning_curve(run, "pixel_accuracy")]
     lead = "A student that is still rising at its end would gain from more steps."
     return markup.section("curves", "Learning curves", lead, markup.plots(drawn, "curve"))
-
-
-def training_section(run: Run) -> str:
-    """Show losses, pixel accuracy, the loss normaliser and the speed."""
-    drawn = [plot for name in STAGES for plot in curves.loss_curve(run, name)]
-    drawn += [*mask_training.pixel_accuracy_curve(run), *mask_training.valid_pixels_curve(run)]
-    drawn += [*curves.loss_norm_averages(run), *curves.loss_norm_ratio(run)]
-    drawn += [*curves.speed_curve(run), *curves.data_wait_curve(run)]
-    lead = "Look for curves that jump, rise or stop, and for an accelerator that waits for its data."
-    return markup.section("training", "Training", lead, markup.plots(drawn, "loss"))
 
 
 def confusion_section(run: Run) -> str:

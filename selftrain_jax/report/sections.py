@@ -4,6 +4,7 @@ Every function gives a whole `<section>`; `page.write_report` puts them in order
 """
 
 import json
+from collections.abc import Sequence
 
 from selftrain_jax.report import class_results, curves, label_quality, markup, tables
 from selftrain_jax.report.class_results import evaluations
@@ -22,21 +23,27 @@ QUALITY_LEGEND = [
     ("threshold in use", "var(--muted)", "dotted"),
 ]
 
+RESULTS_LEAD = (
+    "Compare the student with the control, which saw no pseudo labels, and not only with the teacher: "
+    "with equal steps the difference is what the pseudo labels gave."
+)
+AUGMENTATION_LEAD = (
+    "The four policies from flip and crop (S1) to the strongest (S4), as the network sees them."
+)
+
 
 def results_section(run: Run) -> str:
     """Show the table of COCO metrics, the gains, and the gains by class."""
-    lead = "Compare the student with the control, which saw no pseudo labels, and not only with the teacher: "
-    lead += "with equal steps the difference is what the pseudo labels gave."
     found = evaluations(run)
     if not found:
-        return markup.section("results", "Results", lead)
+        return markup.section("results", "Results", RESULTS_LEAD)
     first = next(iter(found.values()))
     note = f"Measured on {first['num_images']:,} images of the split \u201c{first['split']}\u201d. "
     note += "One run with one seed: run more seeds before you trust a small difference."
     return markup.section(
         "results",
         "Results",
-        lead,
+        RESULTS_LEAD,
         tables.results_table(run),
         markup.paragraph(note, "hint"),
         unequal_steps(run),
@@ -52,9 +59,9 @@ def curves_section(run: Run) -> str:
     return markup.section("curves", "Learning curves", lead, markup.plots(drawn, "curve"))
 
 
-def training_section(run: Run) -> str:
-    """Show losses, the loss normaliser and the speed."""
-    drawn = [plot for name in STAGES for plot in curves.loss_curve(run, name)]
+def training_section(run: Run, of_task: Sequence[Plot] = ()) -> str:
+    """Show losses, what the task adds, the loss normaliser and the speed."""
+    drawn = [plot for name in STAGES for plot in curves.loss_curve(run, name)] + [*of_task]
     drawn += [*curves.loss_norm_averages(run), *curves.loss_norm_ratio(run)]
     drawn += [*curves.speed_curve(run), *curves.data_wait_curve(run)]
     lead = "Look for curves that jump, rise or stop, and for an accelerator that waits for its data."

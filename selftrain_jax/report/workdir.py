@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 
 STAGES = ("teacher", "control", "student")
@@ -111,14 +112,15 @@ def threshold_used(run: Run) -> float | None:
     return None if run.manifest is None else float(run.manifest["threshold"])
 
 
-def class_names(run: Run) -> dict[int, str]:
-    """Name the classes by id, as training, the pseudo labels and the test split do."""
+def class_names(run: Run, *sources: Source | None) -> dict[int, str]:
+    """Name the classes by id, as training, the pseudo labels, the test split and the sources do."""
     listed = [
         *(run.categories or []),
         *(run.ground_truth or {}).get("categories", []),
         *(run.manifest or {}).get("categories", []),
     ]
-    return {int(category["id"]): str(category["name"]) for category in listed}
+    names = {int(category["id"]): str(category["name"]) for category in listed}
+    return names | {id: name for source in sources if source is not None for id, name in source.categories}
 
 
 def _read_stage(folder: Path) -> Stage:

@@ -8,7 +8,6 @@ from mask_sources import filled, make_source
 
 from selftrain_jax.data.mask_doctor import (
     examine_masks,
-    find_mask_problems,
     format_mask_diagnosis,
     write_mask_report,
 )
@@ -19,7 +18,7 @@ NOISE = np.random.default_rng(9).integers(0, 256, (3, 4, 4, 3)).astype(np.uint8)
 
 def test_bad_and_ignored_masks_are_problems_and_good_ones_are_not() -> None:
     source = make_source(filled(0), None, filled(255), filled(255, 1))
-    problems = list(find_mask_problems(source))
+    problems = examine_masks(labelled={"train": source}, unlabelled=None).images.problems
     assert [(problem.kind, problem.where) for problem in problems] == [
         ("bad_mask", "toys, image 1"),
         ("ignored_mask", "toys, image 2"),
