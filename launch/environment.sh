@@ -12,4 +12,6 @@ if ! cmp -s requirements.txt .venv/installed.txt; then
   python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   cp requirements.txt .venv/installed.txt
 fi
-export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1} # large pages: CPU steps are a fifth faster
+# On CPU: large pages, and memory kept from step to step (6.7 to 7.8 images/s a core, EfficientNet-Lite0 on BCCD).
+kept=glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=8589934592
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:$kept:glibc.malloc.top_pad=268435456}
