@@ -6,7 +6,7 @@ import pathlib
 import statistics
 from typing import Any
 
-from launch.study_bccd.cells import INITS, Cell, cells
+from launch.study_bccd.cells import INITS, STEPS, STUDENT_STEPS, Cell, cells
 from selftrain_jax.paper.rows import rows as paper_rows
 
 STAGES = {"teacher": "supervised", "control": "control", "student": "self-training"}
@@ -14,13 +14,32 @@ SHARES = {"s4": (10, 20, 100), "s1": (20, 100)}  # percent of the labels, by pol
 
 
 def read_results(file: pathlib.Path, runs: pathlib.Path) -> list[dict[str, Any]]:
-    """Return the finished cells in order: those of the results file, and those of the runs' folders."""
+    """Return the finished cells in order: those of the results file, and those of the runs' folders.
+
+    Raises:
+      SystemExit: a cell was trained for other steps than `cells` has now.
+    """
     known = {_cell_of(row): row for row in json.loads(file.read_text())} if file.exists() else {}
     for cell in cells():
         path = runs / cell.name / "summary.json"
         if cell not in known and path.exists():
             known[cell] = read_summary(cell, json.loads(path.read_text()))
+    for cell, row in known.items():
+        check_steps(cell, row)
     return [known[cell] for cell in cells() if cell in known]
+
+
+def check_steps(cell: Cell, row: dict[str, Any]) -> None:
+    """Refuse a cell of other steps: it would be averaged with those of now. Raises: SystemExit."""
+    wanted = {"teacher": STEPS[cell.init]}
+    wanted |= dict.fromkeys(("control", "student"), STUDENT_STEPS[cell.init])
+    found = {name: row[name]["steps"] for name in STAGES if name in row}
+    wrong = [f"{name} {steps}, not {wanted[name]}" for name, steps in found.items() if steps != wanted[name]]
+    if wrong:
+        raise SystemExit(
+            f"{cell.name} was trained for other steps than cells.py has: {'; '.join(wrong)}. Use another "
+            "--results and --runs, or delete them to begin anew."
+        )
 
 
 def is_finished(cell: Cell, rows: list[dict[str, Any]]) -> bool:
