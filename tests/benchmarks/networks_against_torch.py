@@ -2,7 +2,7 @@
 
 Forward pass and training step (forward, loss, gradients, SGD with momentum) of EfficientNet-Lite0 and
 -B0 classifiers and the ResNet-50-FPN RetinaNet, float32, 256 px, 8 images. Needs torch:
-pip install torch --index-url https://download.pytorch.org/whl/cpu
+pip install torch (the build for CPU).
 
 Each side is a process of its own, because idle threads of one library's pool wait by spinning and take
 cores from the other's. The processes take turns in each round, so that what else the machine does falls
@@ -147,9 +147,7 @@ def main() -> None:
     """Print the table."""
     args = parse()
     if find_spec("torch") is None:
-        raise SystemExit(
-            "torch is not installed; pip install torch --index-url https://download.pytorch.org/whl/cpu"
-        )
+        raise SystemExit("torch is not installed; pip install torch (the build for CPU)")
     os.environ["JAX_PLATFORMS"] = "cpu"  # the workers inherit it, and the cores
     os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # as launch/environment.sh; both gain
     cores = sorted(os.sched_getaffinity(0))[:2]
