@@ -73,6 +73,19 @@ class SplitSummary:
         return sum(self.class_counts.values())
 
 
+class MaskStatistics(NamedTuple):
+    """A split's masks in numbers; bad masks are left out."""
+
+    split: str
+    num_masks: int
+    num_bad_masks: int
+    num_ignored_masks: int  # masks without one pixel that has a class
+    num_pixels: int
+    ignored_frac: float  # of the pixels
+    pixels_by_class: Mapping[str, int]
+    images_by_class: Mapping[str, int]
+
+
 class Picture(NamedTuple):
     """Thumbnails that belong together."""
 

@@ -1,6 +1,6 @@
-"""Thumbnails for the data doctor's page: problem boxes on their images, and pairs of duplicates.
+"""Thumbnails for the data doctor's page: problem boxes on their images, pairs of duplicates, masks.
 
-Call `picture_problems` and `picture_duplicates`.
+Call `picture_problems`, `picture_duplicates` and `picture_masks`.
 """
 
 import io
@@ -13,7 +13,9 @@ from PIL import Image, ImageDraw, ImageOps
 
 from selftrain_jax.data.diagnosis import Duplicates, Picture
 from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.data.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
+from selftrain_jax.types import IGNORED
 
 MAX_PICTURES = 24
 SIDE_PX = 240
@@ -55,6 +57,21 @@ def picture_duplicates(
             how = "equal" if pair.is_exact else f"alike ({pair.distance} of 64 bits differ)"
             pictures.append(Picture(f"{how}: {' and '.join(f'{name} {key}' for name, key in sides)}", jpegs))
     return tuple(pictures)
+
+
+def picture_masks(source: Source, split: str, count: int) -> list[Picture]:
+    """Show masks of a split, evenly chosen, in their classes' colours beside their images."""
+    pictures = []
+    for index in np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).astype(int)):
+        try:
+            image, mask = source.read_image(int(index)), source.read_labels(int(index))["mask"]
+        except InputError:
+            continue  # listed among the problems
+        overlay = image // 2 + voc_palette()[mask] // 2
+        known = np.where((mask == IGNORED)[:, :, None], image, overlay)
+        jpegs = (thumbnail(image), thumbnail(known.astype(np.uint8)))
+        pictures.append(Picture(f"{split} {source.image_ids[index]}; not coloured: ignored", jpegs))
+    return pictures
 
 
 def describe_box(image_id: str, box: Sequence[float], fault: str) -> str:

@@ -13,28 +13,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from selftrain_jax.data.diagnosis import Diagnosis, Verdict
+from selftrain_jax.data.diagnosis import Diagnosis, MaskStatistics, Picture, Verdict
 from selftrain_jax.data.doctor import TRAIN, examine
+from selftrain_jax.data.doctor_pictures import picture_masks
 from selftrain_jax.data.doctor_report import LISTED, to_json, verdict_lines
+from selftrain_jax.data.mask_doctor_page import mask_doctor_page
 from selftrain_jax.data.mask_pixels import Counts, count_each
 from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import IGNORED
 
+EXAMPLES = 6  # masks shown of a split
 UNLABELLED_TRUTH = "unlabelled truth"  # masks that pseudo masks are held against; nobody trains on them
-
-
-class MaskStatistics(NamedTuple):
-    """A split's masks in numbers; bad masks are left out."""
-
-    split: str
-    num_masks: int
-    num_bad_masks: int
-    num_ignored_masks: int  # masks without one pixel that has a class
-    num_pixels: int
-    ignored_frac: float  # of the pixels
-    pixels_by_class: Mapping[str, int]
-    images_by_class: Mapping[str, int]
 
 
 class MaskDiagnosis(NamedTuple):
@@ -42,6 +32,8 @@ class MaskDiagnosis(NamedTuple):
 
     images: Diagnosis  # its verdicts and problems include those of the masks
     masks: tuple[MaskStatistics, ...]
+    examples: tuple[Picture, ...]  # masks beside their images
+    class_ids: Mapping[str, int]
 
 
 def examine_masks(
@@ -78,7 +70,12 @@ def examine_masks(
     ]
     verdicts.sort(key=lambda verdict: ("error", "warning", "ok").index(verdict.level))
     images = dataclasses.replace(images, problems=tuple(problems), verdicts=tuple(verdicts))
-    return MaskDiagnosis(images, masks)
+    shown = {name: source for name, source in sources.items() if name != UNLABELLED_TRUTH}
+    examples = [
+        picture for name, source in shown.items() for picture in picture_masks(source, name, EXAMPLES)
+    ]
+    class_ids = {category.name: category.id for source in sources.values() for category in source.categories}
+    return MaskDiagnosis(images, masks, tuple(examples), class_ids)
 
 
 def summarise_masks(split: str, source: Source, found: list[Counts | InputError]) -> MaskStatistics:
@@ -108,11 +105,13 @@ def format_mask_diagnosis(diagnosis: MaskDiagnosis) -> str:
 
 
 def write_mask_report(diagnosis: MaskDiagnosis, directory: str | os.PathLike) -> pathlib.Path:
-    """Write doctor.json, as `doctor_report` does and with the masks' numbers; return its path."""
+    """Write doctor.json, as `doctor_report` does and with the masks' numbers, and doctor.html; return it."""
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
     content = to_json(diagnosis.images) | {"masks": [split._asdict() for split in diagnosis.masks]}
-    path = pathlib.Path(directory) / "doctor.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    (directory / "doctor.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    path = directory / "doctor.html"
+    path.write_text(mask_doctor_page(*diagnosis), encoding="utf-8")
     return path
 
 
@@ -137,7 +136,7 @@ def _images_only(source: Source | None) -> Source | None:
 
 
 def _of_masks(remedy: str) -> str:
-    return remedy.replace("on the page", "in doctor.json").replace("in AP", "in mIoU")
+    return remedy.replace("in AP", "in mIoU")
 
 
 def _judge(masks: MaskStatistics) -> Iterator[Verdict]:

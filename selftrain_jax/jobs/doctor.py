@@ -18,7 +18,7 @@ Splits = dict[str, Source | None]
 
 
 def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Check every split and the unlabelled images; write doctor.json and, of boxes, doctor.html.
+    """Check every split and the unlabelled images; write doctor.json and doctor.html.
 
     Raises:
       InputError: the data has faults that would stop or spoil a run.
@@ -64,7 +64,7 @@ def _examine_masks(
 
     diagnosis = examine_masks(labelled=labelled, unlabelled=unlabelled, problems=problems)
     print(format_mask_diagnosis(diagnosis))
-    print(f"as data: {write_mask_report(diagnosis, workdir)}")
+    print(f"with pictures: {write_mask_report(diagnosis, workdir)}")
     return diagnosis.images.has_errors
 
 

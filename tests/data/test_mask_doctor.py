@@ -1,11 +1,14 @@
 import dataclasses
+import io
 import json
 import pathlib
 
 import numpy as np
 import pytest
 from mask_sources import filled, make_source
+from PIL import Image
 
+from selftrain_jax.data.doctor_pictures import picture_masks
 from selftrain_jax.data.mask_doctor import (
     examine_masks,
     format_mask_diagnosis,
@@ -61,7 +64,7 @@ def test_test_images_among_the_unlabelled_are_found_even_where_those_have_masks(
     assert diagnosis.images.has_errors
 
 
-def test_terminal_and_json_show_classes_problems_and_verdicts(tmp_path: pathlib.Path) -> None:
+def test_terminal_json_and_page_show_classes_problems_and_verdicts(tmp_path: pathlib.Path) -> None:
     diagnosis = examine_masks(
         labelled={"train": make_source(filled(0, 0, 0, 1), None), "test": make_source(filled(1))},
         unlabelled=None,
@@ -72,11 +75,43 @@ def test_terminal_and_json_show_classes_problems_and_verdicts(tmp_path: pathlib.
     assert "toys, image 1: 1.png is bad [bad_mask]" in text
     assert "Errors: 2" in text  # the bad mask, and the test image that is in train
     assert "no labels" not in text
-    assert " on the page" not in text
-    written = json.loads(write_mask_report(diagnosis, tmp_path / "new").read_text())
+    page = write_mask_report(diagnosis, tmp_path / "new").read_text()
+    for words in (
+        "This data has errors",
+        "75.00% in 1",
+        "1.png is bad",
+        "Masks on their images",
+        "Duplicates",
+    ):
+        assert words in page
+    written = json.loads((tmp_path / "new" / "doctor.json").read_text())
     assert written["has_errors"] is True
     assert written["masks"][0]["pixels_by_class"] == {"ground": 12, "cat": 4, "dog": 0}
     assert written["problem_counts"] == {"bad_mask": 1}
+
+
+def test_names_of_the_data_are_escaped_on_the_page(tmp_path: pathlib.Path) -> None:
+    source = dataclasses.replace(make_source(filled(0, 1)), image_ids=("<b>",), name="<i>")
+    named = tuple(category._replace(name=f"<u>{category.name}") for category in source.categories)
+    diagnosis = examine_masks(
+        labelled={"train": dataclasses.replace(source, categories=named)}, unlabelled=None
+    )
+    page = write_mask_report(diagnosis, tmp_path).read_text()
+    for text in ("<b>&lt;", "&lt;b&gt;", "&lt;i&gt;", "&lt;u&gt;ground"):
+        assert (text in page) == text.startswith("&")
+    assert "<u>" not in page
+
+
+def test_a_mask_lies_in_its_classes_colours_on_the_picture_and_ignored_pixels_are_left() -> None:
+    grey = np.full((4, 4, 3), 100, np.uint8)
+    source = dataclasses.replace(make_source(filled(1), filled(255), None), read_image=lambda _: grey)
+    pictures = picture_masks(source, "train", 6)
+    assert [picture.caption.split(";")[0] for picture in pictures] == ["train 0", "train 1"]
+    plain, coloured = (np.array(Image.open(io.BytesIO(jpeg))) for jpeg in pictures[0].jpegs)
+    np.testing.assert_allclose(plain.mean(axis=(0, 1)), [100, 100, 100], atol=2)
+    np.testing.assert_allclose(coloured.mean(axis=(0, 1)), [114, 50, 50], atol=2)  # VOC's 1: (128, 0, 0)
+    ignored = np.array(Image.open(io.BytesIO(pictures[1].jpegs[1])))
+    np.testing.assert_allclose(ignored.mean(axis=(0, 1)), [100, 100, 100], atol=2)
 
 
 def test_masks_of_the_unlabelled_are_examined_and_what_is_bad_in_them_is_a_warning() -> None:
