@@ -51,8 +51,7 @@ def build_sources(config: ConfigDict) -> Sources:
     check_data_sets(config)
     data = config.data
     train = open_split(config, data.train)
-    labelled, _ = _split_by_label(config, train)
-    human = subset(train, labelled, f"{train.name}, {data.label_percent:g} % labelled")
+    human = labelled_part(config, train)
     if config.task == "segmentation":
         require_labelled_pixels(human)
     unlabeled, truth = None, None
@@ -185,6 +184,12 @@ def require_dir(text: str, key: str, what: str) -> pathlib.Path:
     if not text.strip():
         raise InputError(f"{key} is empty; name the folder of {what}, as --{key}=FOLDER")
     return pathlib.Path(text)
+
+
+def labelled_part(config: ConfigDict, train: Source) -> Source:
+    """Return the images of train that keep their labels, config.data.label_percent of them."""
+    labelled, _ = _split_by_label(config, train)
+    return subset(train, labelled, f"{train.name}, {config.data.label_percent:g} % labelled")
 
 
 def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build_data import open_split, open_unlabeled, require_dir
+from selftrain_jax.build_data import labelled_part, open_split, open_unlabeled, require_dir
 from selftrain_jax.data import coco_json, voc_xml
 from selftrain_jax.data.doctor import TRAIN, examine
 from selftrain_jax.data.doctor_report import format_diagnosis, write_doctor_report
@@ -31,6 +31,9 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
         problems += find_problems(config, split)
         labelled[split] = _try_open(partial(open_split, tolerant, split), split, problems)
     unlabelled = _try_open(partial(_unlabelled, tolerant, labelled), "unlabeled", problems)
+    train = labelled[config.data.train]
+    if train is not None:
+        labelled[config.data.train] = labelled_part(config, train)
     # Whatever it is called, as train_aug: what is trained on is not to hold what is measured on.
     labelled = {TRAIN if name == config.data.train else name: source for name, source in labelled.items()}
     if config.task == "segmentation":

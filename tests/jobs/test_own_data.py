@@ -52,6 +52,18 @@ def test_doctor_passes_sound_data_and_writes_its_page(config, tmp_path: pathlib.
     assert "train" in capsys.readouterr().out
 
 
+def test_doctor_counts_as_labelled_what_keeps_its_labels(config, tmp_path: pathlib.Path) -> None:
+    config.data.label_percent, config.unlabeled.kind = 34.0, "remainder"  # one of three
+    run_job("doctor", config, tmp_path / "run")
+    splits = json.loads((tmp_path / "run" / "doctor.json").read_text())["splits"]
+    assert {split["split"]: split["num_images"] for split in splits} == {
+        "train": 1,
+        "val": 2,
+        "test": 2,
+        "unlabelled": 2,
+    }
+
+
 def test_doctor_finds_a_broken_box_and_a_truncated_image_and_fails(
     config, tmp_path: pathlib.Path, capsys
 ) -> None:
