@@ -83,8 +83,11 @@ def rotate(tensors: Tensors, degrees: Amount) -> Tensors:
 def _warp(tensors: Tensors, xy_map: list[Amount]) -> Tensors:
     """Let output (x, y) show input (a0 x + a1 y + a2, a3 x + a4 y + a5), in `image` and `mask` at once."""
     image = tensors["image"]
-    mask = tensors["mask"][..., None] if "mask" in tensors else tf.zeros_like(image[..., :1])
-    packed = tf.bitcast(tf.concat([image, mask], axis=-1), tf.int32)
+    if "mask" in tensors:
+        four = tf.concat([image, tensors["mask"][..., None]], axis=-1)
+    else:
+        four = tf.pad(image, [[0, 0], [0, 0], [0, 1]])
+    packed = tf.bitcast(four, tf.int32)
     warped = tf.raw_ops.ImageProjectiveTransformV3(
         images=packed[None, ..., None],
         transforms=[[*xy_map, 0.0, 0.0]],

@@ -22,7 +22,8 @@ def blend(start: tf.Tensor, end: tf.Tensor, factor: Number) -> tf.Tensor:
 
 def color(image: Image, factor: Number) -> Image:
     """Blend the grey image (factor 0) with the image (1); above 1 saturates its colours."""
-    return blend(tf.image.rgb_to_grayscale(image), image, factor)
+    grey = tf.repeat(tf.reshape(tf.image.rgb_to_grayscale(image), [-1]), 3)  # broadcasting 1 to 3 is slow
+    return tf.reshape(blend(grey, tf.reshape(image, [-1]), factor), tf.shape(image))
 
 
 def brightness(image: Image, factor: Number) -> Image:
@@ -45,11 +46,9 @@ def sharpness(image: Image, factor: Number) -> Image:
     """Blend the smoothed image with the image; 3x3 weights (1 1 1; 1 5 1; 1 1 1)/13, borders as they are."""
     height, width = image_size(image)
 
-    def smooth() -> tf.Tensor:
-        corner = [height - 1, width - 1]
-        return tf.raw_ops.TensorStridedSliceUpdate(
-            input=image, begin=[1, 1], end=corner, strides=[1, 1], value=_smooth_inner(image)
-        )
+    def smooth() -> tf.Tensor:  # put together: writing into a copy of the image takes 8 ms of 640 x 480
+        middle = tf.concat([image[1:-1, :1], _smooth_inner(image), image[1:-1, -1:]], axis=1)
+        return tf.concat([image[:1], middle, image[-1:]], axis=0)
 
     has_inner_pixels = (height > 2) & (width > 2)
     return blend(tf.cond(has_inner_pixels, smooth, lambda: image), image, factor)
@@ -78,8 +77,10 @@ def autocontrast(image: Image) -> Image:
     high = tf.cast(tf.reduce_max(image, (0, 1)), tf.float32)
     scale = tf.where(high > low, 255.0 / tf.maximum(high - low, 1.0), 1.0)
     shift = tf.where(high > low, -low * scale, 0.0)
-    stretched = tf.cast(image, tf.float32) * scale + shift
-    return tf.cast(tf.clip_by_value(stretched, 0.0, 255.0), tf.uint8)
+    height, width = image_size(image)
+    rows = tf.reshape(tf.cast(image, tf.float32), [height, width * 3])  # broadcasting 3 channels is slow
+    stretched = rows * tf.tile(scale, [width]) + tf.tile(shift, [width])
+    return tf.reshape(tf.cast(tf.clip_by_value(stretched, 0.0, 255.0), tf.uint8), [height, width, 3])
 
 
 def equalize(image: Image) -> Image:

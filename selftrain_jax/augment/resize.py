@@ -11,6 +11,7 @@ from selftrain_jax.augment.tensors import MASK_FILL, Number, Tensors, image_size
 
 MEAN_RGB = (0.485, 0.456, 0.406)
 STDDEV_RGB = (0.229, 0.224, 0.225)
+PART_FROM = 1.5  # resized area over the window's, from which resizing the part is faster
 
 
 def normalize(image: tf.Tensor) -> Float32[tf.Tensor, "_H _W 3"]:
@@ -59,10 +60,15 @@ def legacy_bilinear_window(
 ) -> Float32[tf.Tensor, "_h _w 3"]:
     """Resize to `scaled_yx`, cut to [offset, offset + size_px), as TensorFlow 1 does it, bit by bit.
 
-    Where the window cuts, only the rows under it are resized sideways, and only its columns up and down.
+    Where the window is a small part, only the rows under it are resized sideways, and only its columns up
+    and down; else the whole is resized and cut, which is faster. The values are the same.
     """
 
-    def cut() -> tf.Tensor:
+    def whole() -> tf.Tensor:
+        y, x = offset[0], offset[1]
+        return _legacy_bilinear(image, scaled_yx)[y : y + size_px, x : x + size_px]
+
+    def part() -> tf.Tensor:
         y = _window(offset[0], scaled_yx[0], size_px)
         position = tf.cast(y, tf.float32) * _ratio(tf.shape(image)[0], scaled_yx[0])
         above = tf.cast(tf.floor(position), tf.int32)
@@ -74,8 +80,8 @@ def legacy_bilinear_window(
         top, bottom = tf.gather(wide, above - above[0]), tf.gather(wide, below - above[0])
         return top + (bottom - top) * weight
 
-    is_whole = tf.reduce_all((offset == 0) & (scaled_yx <= size_px))
-    return tf.cond(is_whole, lambda: _legacy_bilinear(image, scaled_yx), cut)
+    is_small_part = tf.reduce_prod(tf.cast(scaled_yx, tf.float32)) > PART_FROM * size_px**2
+    return tf.cond(is_small_part, part, whole)
 
 
 def _legacy_bilinear(image: tf.Tensor, scaled_yx: tf.Tensor) -> tf.Tensor:
