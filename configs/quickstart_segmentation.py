@@ -5,9 +5,9 @@ bash launch/local.sh configs/quickstart_segmentation.py:seed=0
 Mosaics of six materials (brick, grass, gravel ...), to be told apart by their texture. The network is the
 paper's in small: a ResNet-18 of a quarter of the width under a separable NAS-FPN of 2 repeats. 2,400
 steps of batch 16 in all. A teacher of so few labels is right about 5 or 6 pixels in 10, and 6 to 8 in 10 of
-those of confidence 0.7 or more: these are what the student learns. It begins with the 40 scenes known by heart,
-its human loss less than half of its pseudo loss, so that loss normalization weighs the pseudo masks down;
-alpha 4 makes up for that.
+those of confidence 0.7 or more: these are what the student learns. It begins with the 40 scenes known by
+heart, its human loss less than half of its pseudo loss, so that loss normalization weighs the pseudo masks
+down; alpha 4 makes up for that.
 """
 
 from ml_collections import ConfigDict
