@@ -114,3 +114,12 @@ class Diagnosis:
     def problem_counts(self) -> dict[str, int]:
         """Problems by kind, the most frequent first."""
         return dict(Counter(problem.kind for problem in self.problems).most_common())
+
+
+class MaskDiagnosis(NamedTuple):
+    """All that the doctor found: of the images, and of the masks."""
+
+    images: Diagnosis  # its verdicts and problems include those of the masks
+    masks: tuple[MaskStatistics, ...]
+    examples: tuple[Picture, ...]  # masks beside their images
+    class_ids: Mapping[str, int]

@@ -12,40 +12,21 @@ from selftrain_jax.data.diagnosis import Diagnosis, Picture
 MAX_ROWS = 200  # of a table; doctor.json has all
 
 
-def page(has_errors: bool, sections_html: Iterable[str]) -> str:
-    """Put sections under a headline that says whether to go on."""
-    title = "This data has errors" if has_errors else "This data can be trained on"
+def page(diagnosis: Diagnosis, sections_html: Iterable[str]) -> str:
+    """Say whether to go on, list the verdicts, then the sections given, then what is wrong."""
+    title = "This data has errors" if diagnosis.has_errors else "This data can be trained on"
+    body = "".join([_verdicts(diagnosis), *sections_html, *_faults(diagnosis)])
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>Data doctor</title><style>{STYLE}</style></head>"
-        f"<body><p>Data doctor</p><h1>{title}</h1>{''.join(sections_html)}</body></html>\n"
+        f"<body><p>Data doctor</p><h1>{title}</h1>{body}</body></html>\n"
     )
 
 
 def section(title: str, body_html: str) -> str:
     """Give a part of the page its title; nothing without content."""
     return f"<section><h2>{title}</h2>{body_html}</section>" if body_html else ""
-
-
-def verdicts_section(diagnosis: Diagnosis) -> str:
-    """List the verdicts, each with what to do."""
-    rows = []
-    for level, finding, remedy in diagnosis.verdicts:
-        small = f"<small>{html.escape(remedy)}</small>" if remedy else ""
-        rows.append(f'<div class="{level}"><b>{level}</b><p>{html.escape(finding)}{small}</p></div>')
-    return section("Verdicts", "".join(rows))
-
-
-def fault_sections(diagnosis: Diagnosis) -> list[str]:
-    """List the problems, the images that do not decode, and the images that are there twice."""
-    problems = [(problem.kind, problem.where, problem.message) for problem in diagnosis.problems]
-    unreadable = [(split.split, message) for split in diagnosis.splits for message in split.unreadable]
-    return [
-        section("Problems", table(("kind", "where", "what"), [cells(row) for row in problems])),
-        section("Images that do not decode", table(("split", "what"), [cells(row) for row in unreadable])),
-        section("Duplicates", gallery(diagnosis.duplicate_pictures)),
-    ]
 
 
 def table(header: Iterable[str], rows_html: Sequence[str]) -> str:
@@ -76,6 +57,25 @@ def bar(count: int, most: int, text: str = "") -> str:
 def gallery(pictures: Sequence[Picture]) -> str:
     """Show pictures with their captions; nothing without pictures."""
     return f'<div class="gallery">{"".join(map(_figure, pictures))}</div>' if pictures else ""
+
+
+def _verdicts(diagnosis: Diagnosis) -> str:
+    rows = []
+    for level, finding, remedy in diagnosis.verdicts:
+        small = f"<small>{html.escape(remedy)}</small>" if remedy else ""
+        rows.append(f'<div class="{level}"><b>{level}</b><p>{html.escape(finding)}{small}</p></div>')
+    return section("Verdicts", "".join(rows))
+
+
+def _faults(diagnosis: Diagnosis) -> list[str]:
+    """List the problems, the images that do not decode, and the images that are there twice."""
+    problems = [(problem.kind, problem.where, problem.message) for problem in diagnosis.problems]
+    unreadable = [(split.split, message) for split in diagnosis.splits for message in split.unreadable]
+    return [
+        section("Problems", table(("kind", "where", "what"), [cells(row) for row in problems])),
+        section("Images that do not decode", table(("split", "what"), [cells(row) for row in unreadable])),
+        section("Duplicates", gallery(diagnosis.duplicate_pictures)),
+    ]
 
 
 def _figure(picture: Picture) -> str:

@@ -3,16 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from selftrain_jax.data.diagnosis import Diagnosis, SplitSummary
-from selftrain_jax.data.doctor_html import (
-    bar,
-    cells,
-    fault_sections,
-    gallery,
-    page,
-    section,
-    table,
-    verdicts_section,
-)
+from selftrain_jax.data.doctor_html import bar, cells, gallery, page, section, table
 
 LISTED = 5  # image sizes of a split
 
@@ -21,13 +12,11 @@ def doctor_page(diagnosis: Diagnosis) -> str:
     """Lay a diagnosis out, verdicts first; sections without content are left out."""
     labelled = [split for split in diagnosis.splits if split.is_labelled]
     return page(
-        diagnosis.has_errors,
+        diagnosis,
         [
-            verdicts_section(diagnosis),
             section("Splits", _splits_table(diagnosis.splits)),
             section("Boxes by class", _classes_table(labelled)),
             section("Problem boxes", gallery(diagnosis.problem_pictures)),
-            *fault_sections(diagnosis),
         ],
     )
 

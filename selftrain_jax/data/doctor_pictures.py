@@ -69,7 +69,7 @@ def picture_masks(source: Source, split: str, count: int) -> list[Picture]:
             continue  # listed among the problems
         overlay = image // 2 + voc_palette()[mask] // 2
         known = np.where((mask == IGNORED)[:, :, None], image, overlay)
-        jpegs = (thumbnail(image), thumbnail(known.astype(np.uint8)))
+        jpegs = (thumbnail(image), thumbnail(known))
         pictures.append(Picture(f"{split} {source.image_ids[index]}; not coloured: ignored", jpegs))
     return pictures
 

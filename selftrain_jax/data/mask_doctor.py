@@ -8,12 +8,11 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from selftrain_jax.data.diagnosis import Diagnosis, MaskStatistics, Picture, Verdict
+from selftrain_jax.data.diagnosis import MaskDiagnosis, MaskStatistics, Verdict
 from selftrain_jax.data.doctor import TRAIN, examine
 from selftrain_jax.data.doctor_pictures import picture_masks
 from selftrain_jax.data.doctor_report import LISTED, to_json, verdict_lines
@@ -25,15 +24,6 @@ from selftrain_jax.types import IGNORED
 
 EXAMPLES = 6  # masks shown of a split
 UNLABELLED_TRUTH = "unlabelled truth"  # masks that pseudo masks are held against; nobody trains on them
-
-
-class MaskDiagnosis(NamedTuple):
-    """All that the doctor found: of the images, and of the masks."""
-
-    images: Diagnosis  # its verdicts and problems include those of the masks
-    masks: tuple[MaskStatistics, ...]
-    examples: tuple[Picture, ...]  # masks beside their images
-    class_ids: Mapping[str, int]
 
 
 def examine_masks(
@@ -111,7 +101,7 @@ def write_mask_report(diagnosis: MaskDiagnosis, directory: str | os.PathLike) ->
     content = to_json(diagnosis.images) | {"masks": [split._asdict() for split in diagnosis.masks]}
     (directory / "doctor.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     path = directory / "doctor.html"
-    path.write_text(mask_doctor_page(*diagnosis), encoding="utf-8")
+    path.write_text(mask_doctor_page(diagnosis), encoding="utf-8")
     return path
 
 

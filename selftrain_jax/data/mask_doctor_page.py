@@ -3,35 +3,20 @@
 import html
 from collections.abc import Mapping, Sequence
 
-from selftrain_jax.data.diagnosis import Diagnosis, MaskStatistics, Picture
-from selftrain_jax.data.doctor_html import (
-    bar,
-    cells,
-    fault_sections,
-    gallery,
-    page,
-    section,
-    table,
-    verdicts_section,
-)
+from selftrain_jax.data.diagnosis import Diagnosis, MaskDiagnosis, MaskStatistics
+from selftrain_jax.data.doctor_html import bar, cells, gallery, page, section, table
 from selftrain_jax.data.voc_masks import voc_palette
 
 
-def mask_doctor_page(
-    images: Diagnosis,
-    masks: Sequence[MaskStatistics],
-    examples: Sequence[Picture],
-    class_ids: Mapping[str, int],
-) -> str:
+def mask_doctor_page(diagnosis: MaskDiagnosis) -> str:
     """Lay a diagnosis out, verdicts first; sections without content are left out."""
+    by_class = _classes_table(diagnosis.masks, diagnosis.class_ids)
     return page(
-        images.has_errors,
+        diagnosis.images,
         [
-            verdicts_section(images),
-            section("Splits", _splits_table(images, masks)),
-            section("Pixels by class, and images with the class", _classes_table(masks, class_ids)),
-            section("Masks on their images", gallery(examples)),
-            *fault_sections(images),
+            section("Splits", _splits_table(diagnosis.images, diagnosis.masks)),
+            section("Pixels by class, and images with the class", by_class),
+            section("Masks on their images", gallery(diagnosis.examples)),
         ],
     )
 

@@ -149,7 +149,9 @@ def main() -> None:
     if find_spec("torch") is None:
         raise SystemExit("torch is not installed; pip install torch (the build for CPU)")
     os.environ["JAX_PLATFORMS"] = "cpu"  # the workers inherit it, and the cores
-    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # as launch/environment.sh; both gain
+    os.environ.setdefault(
+        "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
+    )  # both gain; launch/environment.sh sets more
     cores = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, cores)
     report = machine() | {"cores": len(cores), "rounds": args.rounds}
