@@ -73,7 +73,7 @@ def test_quickstart_is_small_and_mirrors_its_materials() -> None:
     assert (config.data.kind, config.unlabeled.kind, config.seed) == ("builtin", "builtin", 1)
     assert config.augment.flip_frac == 0.5
     steps = config.teacher.steps + 2 * config.student.steps
-    assert f"{steps:,} steps of batch 16 in all" in " ".join(quickstart_segmentation.__doc__.split())
+    assert f"{steps:,} steps of batch 8 in all" in " ".join(quickstart_segmentation.__doc__.split())
     assert f"{config.data.builtin.train} labelled scenes" in quickstart_segmentation.__doc__
     assert (config.image.size_px, config.model.neck, config.model.separable) == (128, "nas_fpn", True)
 
