@@ -72,6 +72,9 @@ def quality_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
     mark_threshold(axes, threshold)
     caption = "Precision: kept pixels that are right. Recall: pixels that are kept and right. "
     caption += "mIoU is of kept pixels alone: it may fall where small classes are the unsure ones."
+    if bad := run.quality.get("bad_truth", 0):
+        images = "image" if bad == 1 else "images"
+        caption += f" Left out: {bad:,} {images} whose true mask is bad; --job=doctor names them."
     at = run.quality["at_threshold"]
     values = ", ".join(f"{name} {said(at[name])}" for name in ("precision", "recall", "miou", "coverage"))
     return [

@@ -136,6 +136,14 @@ def test_coverage_and_quality_equal_the_files_with_the_threshold_marked(run):
     np.testing.assert_allclose(trade[1].get_xydata(), [[0.35, 0.9]])
 
 
+@pytest.mark.parametrize(("bad", "said"), [(0, ""), (1, "1 image whose"), (1200, "1,200 images whose")])
+def test_images_whose_true_mask_is_bad_are_said_beside_the_quality(run, bad, said):
+    told = run._replace(quality={**run.quality, "bad_truth": bad})
+    caption = mask_quality.quality_by_threshold(told, 0.35)[0].caption
+    assert said in caption
+    assert ("Left out" in caption) == bool(bad)
+
+
 def test_confidence_histogram_is_in_shares_and_reliability_speaks_of_pixels(run):
     values = mask_quality.confidence_histogram(run, 0.5)[0].figure.axes[0].patches[0].get_data().values
     np.testing.assert_allclose(values, np.arange(20) / 190)
