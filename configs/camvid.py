@@ -46,7 +46,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.data.update(kind="folder", images="{split}/images", masks="{split}/masks")
     config.data.update(classes=",".join(CLASSES), ignore_value=11)
     config.data.update(label_percent=chosen["labels"], val="val", test="test")
-    config.image.size_px = 256
+    config.image.size_px = 192
     config.augment.policy = chosen["aug"]
     config.model.update(backbone=chosen["backbone"], neck="nas_fpn", fpn_channels=64)
     config.model.update(nas_fpn_repeats=3, separable=True, head_channels=64, head_convs=2)
@@ -56,10 +56,10 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     common.set_init(config, chosen)
     config.segmentation.max_side_px = 512
     config.optimizer.update(warmup_steps=50, clip_norm=10.0, ema_decay=0.99)
-    config.teacher.update(steps=400, batch_size=8, learning_rate=0.05)
-    config.student.update(steps=400, batch_size=8, learning_rate=0.05)
+    config.teacher.update(steps=600, batch_size=8, learning_rate=0.1)
+    config.student.update(steps=300, batch_size=8, learning_rate=0.03)
     config.pseudo.images_per_shard = 64
-    config.eval.update(batch_size=8, every_steps=100)
+    config.eval.update(batch_size=8, every_steps=300)
     config.log.every_steps = 20
-    config.checkpoint.every_steps = 100
+    config.checkpoint.every_steps = 300
     return config
