@@ -12,7 +12,7 @@ if ! cmp -s requirements.txt .venv/installed.txt; then
   python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   cp requirements.txt .venv/installed.txt
 fi
-# On CPU: large pages, and memory kept from step to step: 6.7 to 7.8 images/s a core with EfficientNet-Lite0 on BCCD;
-# the quickstart, of small tensors, runs as fast without.
-kept=glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=8589934592
+# On CPU: large pages, and memory kept from step to step. Two cores, images/s: the masks' quickstart 88 with large
+# pages alone, 94 so; 73 with arena_max=1 besides, which makes threads wait for each other (Lite0 at 192 px: 19, and 6 with it).
+kept=glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=8589934592
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:$kept:glibc.malloc.top_pad=268435456}
