@@ -4,7 +4,6 @@ Call `read_coco_json`. Original category ids are kept (COCO: 1 to 90 with gaps, 
 `coco_export.py` writes the same format.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 
 from selftrain_jax.data.coco_records import Images, read_boxes, read_categories, read_images
 from selftrain_jax.data.image_files import read_encoded_file, read_file, read_image_file, require_folder
+from selftrain_jax.data.json_text import parse_json
 from selftrain_jax.data.label_table import LabelTable, make_table, table_example
 from selftrain_jax.data.problems import BadBoxes, nearest_names, report_problems
 from selftrain_jax.data.source import Problem, Source
@@ -72,7 +72,7 @@ def find_problems(annotations_path: str | os.PathLike, images_dir: str | os.Path
 def _read(
     path: pathlib.Path, images_dir: pathlib.Path, category_names: Sequence[str] | None
 ) -> tuple[_Split, list[Problem]]:
-    document = _load_json(path)
+    document = parse_json(read_file(path), str(path))
     root = require_folder(images_dir, "the image folder")
     categories, problems = read_categories(_records(document, "categories", path), str(path))
     images, found = read_images(_records(document, "images", path), root, str(path))
@@ -83,18 +83,6 @@ def _read(
     sizes = np.array(images.sizes_px, np.float64).reshape(-1, 2)
     table, bad = make_table(boxes, tuple(images.rows), sizes, lambda box: f"{path}, annotations[{box.where}]")
     return _Split(kept, images, table), [*problems, *found, *more, *bad]
-
-
-def _load_json(path: pathlib.Path) -> Any:
-    try:
-        return json.loads(read_file(path))
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg}). The file may be cut off; "
-            "make it again."
-        ) from error
-    except (ValueError, RecursionError) as error:  # not text, or a number or nesting beyond Python's limits
-        raise InputError(f"{path}: not JSON ({error}). Make the file again.") from error
 
 
 def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from selftrain_jax.data.diagnosis import Diagnosis, SplitSummary
 from selftrain_jax.data.doctor_page import doctor_page
+from selftrain_jax.errors import printable
 
 LISTED = 5
 SIGNS = {"ok": "ok     ", "warning": "WARNING", "error": "ERROR  "}
@@ -16,7 +17,7 @@ SIGNS = {"ok": "ok     ", "warning": "WARNING", "error": "ERROR  "}
 def format_diagnosis(diagnosis: Diagnosis) -> str:
     """Write the splits, the verdicts with what to do, and the first problems, for a terminal."""
     splits = (f"  {_describe(split)}" for split in diagnosis.splits)
-    return "\n".join(["Splits", *splits, "", *verdict_lines(diagnosis)])
+    return printable("\n".join(["Splits", *splits, "", *verdict_lines(diagnosis)]))
 
 
 def verdict_lines(diagnosis: Diagnosis) -> list[str]:
@@ -40,7 +41,7 @@ def write_doctor_report(diagnosis: Diagnosis, directory: str | os.PathLike) -> p
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "doctor.json").write_text(json.dumps(to_json(diagnosis), indent=1), encoding="utf-8")
     page = directory / "doctor.html"
-    page.write_text(doctor_page(diagnosis), encoding="utf-8")
+    page.write_text(doctor_page(diagnosis), encoding="utf-8", errors="backslashreplace")
     return page
 
 

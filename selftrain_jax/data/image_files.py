@@ -1,7 +1,9 @@
 """Image files on disk, found only inside the folder that the user named."""
 
+import errno
 import os
 import pathlib
+import stat
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,18 +11,22 @@ from jaxtyping import UInt8
 from selftrain_jax.data.source import Problem, decode_image, encode_png, encoded_suffix, file_image_size
 from selftrain_jax.errors import InputError
 
+LONGEST_SHOWN = 1000  # letters of a name
+
 
 def read_file(path: pathlib.Path) -> bytes:
-    """Read a file's bytes. Raises: InputError when it cannot be read."""
+    """Read a file's bytes. Raises: InputError when it cannot be read, or is a pipe: they wait."""
     try:
+        _require_ordinary(path)
         return path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
 def read_image_size(path: pathlib.Path) -> tuple[int, int]:
     """Read (height, width) from a file's header, and no more of it. Raises: InputError as `image_size`."""
     try:
+        _require_ordinary(path)
         with open(path, "rb") as file:
             return file_image_size(file, str(path))
     except OSError as error:
@@ -64,32 +70,61 @@ def fill_template(template: str, split: str, key: str) -> str:
 
 def require_folder(path: pathlib.Path, what: str) -> pathlib.Path:
     """Return the folder with links resolved. Raises: InputError when it is no folder."""
-    if not path.is_dir():
+    try:
+        if path.is_dir():
+            return path.resolve()
         found = "is not a folder" if path.exists() else "does not exist"
-        raise InputError(f"{path}: {what} {found}. Check the path.")
-    return path.resolve()
+    except (OSError, ValueError):  # a name that no file can have
+        found = "cannot be looked for"
+    raise InputError(f"{str(path)[:LONGEST_SHOWN]}: {what} {found}. Check the path.")
 
 
 def find_image(root: pathlib.Path, file_name: str, where: str) -> pathlib.Path | Problem:
     """Find the file that an annotation names, strictly inside `root` (links resolved)."""
-    path = path_inside(root, file_name)
+    path, shown = path_inside(root, file_name), repr(file_name[:LONGEST_SHOWN])
     if path is None:
         return Problem(
-            "malformed", where, f"file name {file_name!r} leaves {root}; expected a path inside that folder"
+            "malformed", where, f"file name {shown} leaves {root}; expected a path inside that folder"
         )
-    if not path.is_file():
-        return Problem("missing_image", where, f"image {file_name!r} is not in {root}")
-    return path
+    return path if is_file(path) else Problem("missing_image", where, f"image {shown} is not in {root}")
+
+
+def is_file(path: pathlib.Path) -> bool:
+    """Tell whether a file is there; none is under a name that no file can have, as one too long."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def path_inside(root: pathlib.Path, file_name: str) -> pathlib.Path | None:
-    """Join, or None when the name is absolute or leads out of `root`, be it by a symbolic link."""
-    path = os.path.join(root, file_name)
-    if "\0" in file_name or os.path.isabs(file_name):
+    """Join, or None when the name is absolute or leads out of `root`, be it by `..` or by a symbolic link.
+
+    `root` itself has its links resolved: folders that the user names may be links to another disk, and what
+    is inside may link to each other. A link inside that leads out is refused, as an unpacked archive can
+    hold one that its owner never made.
+    """
+    if "\0" in file_name or os.path.isabs(file_name) or not is_text(file_name):
         return None
+    path = os.path.join(root, file_name)
     inside = os.path.realpath(path).startswith(os.path.join(root, ""))
     return pathlib.Path(path) if inside else None
 
 
-def _unreadable(path: pathlib.Path, error: OSError) -> InputError:
-    return InputError(f"{path}: cannot be read ({error.strerror}). Restore the file.")
+def is_text(name: str) -> bool:
+    """Tell whether a name can be written as UTF-8; JSON and file systems can hold halves of characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_ordinary(path: pathlib.Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device")
+
+
+def _unreadable(path: pathlib.Path, error: OSError | ValueError) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) else error  # a name that no file can have
+    return InputError(f"{str(path)[:LONGEST_SHOWN]}: cannot be read ({reason}). Restore the file.")

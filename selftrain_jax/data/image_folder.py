@@ -6,7 +6,13 @@ Call `read_image_folder`.
 import os
 import pathlib
 
-from selftrain_jax.data.image_files import path_inside, read_encoded_file, read_image_file, require_folder
+from selftrain_jax.data.image_files import (
+    is_text,
+    path_inside,
+    read_encoded_file,
+    read_image_file,
+    require_folder,
+)
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 
@@ -18,13 +24,20 @@ def read_image_folder(root: str | os.PathLike) -> Source:
 
     Hidden files and folders are left out, and linked folders are not entered.
 
-    Raises: InputError when the folder is missing or holds no image, or a link leads out of it.
+    Raises: InputError when the folder is missing or holds no image, a link leads out of it, or a
+    name is not UTF-8.
     """
     folder = require_folder(pathlib.Path(root), "the image folder")
     image_ids = tuple(sorted(_relative_paths(folder)))
     if not image_ids:
         raise InputError(
             f"{folder}: holds no images; expected files named {', '.join('*' + s for s in SUFFIXES)}."
+        )
+    odd = [repr(image_id) for image_id in image_ids if not is_text(image_id)]
+    if odd:
+        raise InputError(
+            f"{folder}: {len(odd)} images have names that are not UTF-8, the first {', '.join(odd[:5])}. "
+            "Rename them (convmv -f latin1 -t utf8 does, if they come from an older system)."
         )
     outside = [image_id for image_id in image_ids if path_inside(folder, image_id) is None]
     if outside:

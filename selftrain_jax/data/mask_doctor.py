@@ -19,7 +19,7 @@ from selftrain_jax.data.doctor_report import LISTED, to_json, verdict_lines
 from selftrain_jax.data.mask_doctor_page import mask_doctor_page
 from selftrain_jax.data.mask_pixels import Counts, count_each
 from selftrain_jax.data.source import Problem, Source, without_labels
-from selftrain_jax.errors import InputError
+from selftrain_jax.errors import InputError, printable
 from selftrain_jax.types import IGNORED
 
 EXAMPLES = 6  # masks shown of a split
@@ -91,7 +91,7 @@ def format_mask_diagnosis(diagnosis: MaskDiagnosis) -> str:
     images = diagnosis.images
     lines = ["Splits"]
     lines += [f"  {split.split}: {split.num_images:,} images ({split.source})" for split in images.splits]
-    return "\n".join([*lines, "", *_class_table(diagnosis.masks), "", *verdict_lines(images)])
+    return printable("\n".join([*lines, "", *_class_table(diagnosis.masks), "", *verdict_lines(images)]))
 
 
 def write_mask_report(diagnosis: MaskDiagnosis, directory: str | os.PathLike) -> pathlib.Path:
@@ -101,7 +101,7 @@ def write_mask_report(diagnosis: MaskDiagnosis, directory: str | os.PathLike) ->
     content = to_json(diagnosis.images) | {"masks": [split._asdict() for split in diagnosis.masks]}
     (directory / "doctor.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     path = directory / "doctor.html"
-    path.write_text(mask_doctor_page(diagnosis), encoding="utf-8")
+    path.write_text(mask_doctor_page(diagnosis), encoding="utf-8", errors="backslashreplace")
     return path
 
 

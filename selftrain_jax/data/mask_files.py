@@ -45,6 +45,8 @@ def decode_mask(encoded: bytes, where: str) -> DecodedMask:
     bits, colour_type = _read_header(encoded, where)
     try:
         with Image.open(io.BytesIO(encoded), formats=["PNG"]) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS or image.mode not in ("1", "L", "P"):
+                raise ValueError("it has two headers")  # Pillow takes the last
             values = np.array(image).astype(np.uint8)  # of 1 bit Pillow makes booleans
             colours = image.getpalette("RGB") if colour_type == PALETTE else None
     except Exception as error:  # Pillow's decoders raise many types on damaged bytes

@@ -143,10 +143,11 @@ def _parse_values(values: str) -> dict[int, int]:
     pairs: dict[int, int] = {}
     for item in values.split(","):
         value, _, class_id = (part.strip() for part in item.partition("="))
-        if not (value.isdecimal() and class_id.isdecimal() and int(value) <= 255 and int(value) not in pairs):
+        are_ids = all(part.isdecimal() and len(part) <= 3 for part in (value, class_id))
+        if not are_ids or int(value) > 255 or int(value) in pairs:
             raise InputError(
-                f"mask values {values!r}: cannot take {item.strip()!r}; expected the file's value (0 to 255, "
-                "each once) and its class, as 0=0,7=1,8=255. Mend config.data.mask_values."
+                f"mask values {values!r}: cannot take {item.strip()[:60]!r}; expected the file's value (0 to "
+                "255, each once) and its class, as 0=0,7=1,8=255. Mend config.data.mask_values."
             )
         pairs[int(value)] = int(class_id)
     return pairs

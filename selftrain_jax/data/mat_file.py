@@ -126,7 +126,10 @@ def _read_numbers(array: _Array, order: str) -> np.ndarray:
     values = _numbers(_next(array.content), order)
     if values.size != np.prod(array.shape, dtype=object):
         raise _MalformedError(f"{values.size} values for the shape {array.shape}")
-    return values.reshape(array.shape, order="F")
+    try:
+        return values.reshape(array.shape, order="F")
+    except ValueError as error:  # of no values, but of more or longer dimensions than NumPy takes
+        raise _MalformedError(f"the shape {array.shape[:5]}") from error
 
 
 def _numbers(element: _Element, order: str) -> np.ndarray:

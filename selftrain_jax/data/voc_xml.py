@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from selftrain_jax.data.image_files import (
+    LONGEST_SHOWN,
     find_image,
+    is_file,
     path_inside,
     read_encoded_file,
     read_file,
@@ -21,10 +23,12 @@ from selftrain_jax.data.image_files import (
 )
 from selftrain_jax.data.label_table import Box, LabelTable, make_table, table_example
 from selftrain_jax.data.problems import BadBoxes, nearest_names, report_problems
-from selftrain_jax.data.source import Problem, Source, image_size
+from selftrain_jax.data.source import MAX_IMAGE_PIXELS, Problem, Source, image_size
 from selftrain_jax.data.xml_tree import Element, parse_xml
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
+
+LONGEST_NUMBER = 20  # digits
 
 
 class _Image(NamedTuple):
@@ -116,14 +120,16 @@ def _parse_split(root: pathlib.Path, xml_root: pathlib.Path, split: str) -> tupl
     trees: _Trees = {}
     problems = []
     for line, image_id in image_ids:
-        where = f"{list_path}:{line}"
+        where, shown = f"{list_path}:{line}", image_id[:LONGEST_SHOWN]
         path = path_inside(xml_root, f"{image_id}.xml")
         if path is None:
-            problems.append(Problem("malformed", where, f"image id {image_id!r} leaves {xml_root}"))
+            problems.append(Problem("malformed", where, f"image id {shown!r} leaves {xml_root}"))
         elif image_id in trees:
-            problems.append(Problem("duplicate_id", where, f"image {image_id} is listed twice"))
-        elif not path.is_file():
-            problems.append(Problem("malformed", where, f"image {image_id} has no annotation file {path}"))
+            problems.append(Problem("duplicate_id", where, f"image {shown} is listed twice"))
+        elif not is_file(path):
+            problems.append(
+                Problem("malformed", where, f"image {shown} has no annotation file in {xml_root}")
+            )
         else:
             try:
                 trees[image_id] = (path, parse_xml(path))
@@ -136,7 +142,7 @@ def _read_image_ids(root: pathlib.Path, split: str) -> tuple[pathlib.Path, list[
     """Read the split's list, with line numbers. Raises: InputError naming the splits there are."""
     folder = root / "ImageSets" / "Main"
     path = folder / f"{split}.txt"
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))[:20]) or "none"
         raise InputError(f"{path}: there is no split {split!r}; splits found: {known}. Name one of them.")
     try:
@@ -185,11 +191,20 @@ def _read_image(
 
 
 def _stated_size(tree: Element) -> tuple[int, int] | None:
-    """Give (height, width), or None where the XML does not say, or says 0 as some tools do."""
+    """Give (height, width), or None where the XML does not say, or says 0 as some tools do.
+
+    Raises: InputError for more pixels than an image may have.
+    """
     height, width = (tree.find_text(f"size/{side}") or "" for side in ("height", "width"))
-    if height.isdecimal() and width.isdecimal() and int(height) > 0 and int(width) > 0:
-        return int(height), int(width)
-    return None
+    if not (height.isdecimal() and width.isdecimal()):
+        return None
+    sides = [int(text) if len(text) <= LONGEST_NUMBER else MAX_IMAGE_PIXELS + 1 for text in (height, width)]
+    if sides[0] * sides[1] > MAX_IMAGE_PIXELS:
+        raise InputError(
+            f"<size> is {width[:LONGEST_NUMBER]} x {height[:LONGEST_NUMBER]} pixels (width x height); "
+            f"expected at most {MAX_IMAGE_PIXELS}. Scale or tile the image."
+        )
+    return (sides[0], sides[1]) if min(sides) > 0 else None
 
 
 def _read_boxes(images: list[_Image], names: tuple[str, ...]) -> tuple[list[Box], list[Problem]]:

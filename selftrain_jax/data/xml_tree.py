@@ -39,13 +39,18 @@ def parse_xml(path: pathlib.Path) -> Element:
     with which a few lines can expand to gigabytes.
     """
     builder = _TreeBuilder(path)
+    content = read_file(path)
     try:
-        builder.parser.Parse(read_file(path), True)
+        builder.parser.Parse(content, True)
+    except InputError:
+        raise
     except expat.ExpatError as error:
         raise InputError(
             f"{path}:{error.lineno}: not XML ({expat.ErrorString(error.code)}). The file may be cut off; "
             "make it again."
         ) from error
+    except (ValueError, LookupError) as error:  # from Python's codecs
+        raise InputError(f"{path}: its encoding cannot be read ({error}). Save it as UTF-8.") from error
     return builder.top.children[0]
 
 
@@ -56,6 +61,7 @@ class _TreeBuilder:
         self.path = path
         self.top = Element("", 0)
         self.open_elements = [self.top]
+        self.texts: list[list[str]] = [[]]  # of the open elements, in pieces: adding up strings is slow
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self.start
@@ -67,12 +73,13 @@ class _TreeBuilder:
         element = Element(tag, self.parser.CurrentLineNumber)
         self.open_elements[-1].children.append(element)
         self.open_elements.append(element)
+        self.texts.append([])
 
     def end(self, _tag: str) -> None:
-        self.open_elements.pop()
+        self.open_elements.pop().text = "".join(self.texts.pop())
 
     def add_text(self, text: str) -> None:
-        self.open_elements[-1].text += text
+        self.texts[-1].append(text)
 
     def refuse_entity(self, name: str, *_rest: object) -> None:
         raise InputError(

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 
 from selftrain_jax.errors import InputError
 
+MAX_DIMENSIONS = 32
 FILE_NAME = re.compile(r".+_(?P<size_px>[1-9]\d*)(_gain(?P<gain>\d+(\.\d+)?))?\.json")
 
 
@@ -57,10 +59,10 @@ def read_golden(path: Path) -> dict[str, GoldenOutput]:
         InputError: the file cannot be read, is no JSON, or an output's description is not whole.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"The golden file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"The golden file {path} is no JSON: {error}.") from error
     if not isinstance(content, dict) or not content:
         raise InputError(f"The golden file {path} holds no outputs; expected an object of them by name.")
@@ -74,7 +76,7 @@ def parse_output(entry: object, where: str) -> GoldenOutput:
         InputError: a key is absent or its value is not what it should be.
     """
     if not isinstance(entry, dict):
-        raise InputError(f"The golden output {where} is {entry!r:.60}; expected an object.")
+        raise InputError(f"The golden output {where} is {reprlib.repr(entry)}; expected an object.")
     try:
         output = GoldenOutput(
             shape=tuple(int(n) for n in entry["shape"]),
@@ -84,16 +86,19 @@ def parse_output(entry: object, where: str) -> GoldenOutput:
             indices=tuple(int(n) for n in entry["idx"]),
             values=tuple(float(x) for x in entry["vals"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"The golden output {where} lacks one of the lists shape, idx, vals or of the numbers mean, std, "
             f"absmax, or it is malformed ({type(error).__name__}: {error})."
         ) from error
+    if len(output.shape) > MAX_DIMENSIONS or not all(0 <= side < 2**31 for side in output.shape):
+        raise InputError(f"The golden output {where} has the shape {output.shape[:10]}, which no array has.")
     size = math.prod(output.shape)
     if len(output.indices) != len(output.values) or not all(0 <= i < size for i in output.indices):
         raise InputError(
-            f"The golden output {where} has {len(output.values)} vals for the idx {list(output.indices)}; "
-            f"expected one for each, all from 0 to {size - 1}."
+            f"The golden output {where} has {len(output.values)} vals for the idx "
+            f"{list(output.indices[:5])} ({len(output.indices)}); expected one for each, all from 0 to "
+            f"{size - 1}."
         )
     if not (math.isfinite(output.std) and output.std > 0):
         raise InputError(f"The golden output {where} has std {output.std}; errors are relative to it.")

@@ -119,7 +119,13 @@ def _prefix_in(folder: Path) -> Path:
         r'^model_checkpoint_path:\s*"(.+)"', pointer.read_text(errors="replace"), re.MULTILINE
     )
     if named:  # often an absolute path of the machine that it was made on
-        return find_prefix(folder / Path(named[1]).name)
+        prefix = folder / Path(named[1]).name
+        if prefix in found:
+            return prefix
+        raise InputError(
+            f"{pointer} names {named[1][:300]!r}, which is not there; checkpoints in the folder: "
+            f"{', '.join(file.name for file in found[:5]) or 'none'}. Give the prefix of one"
+        )
     if len(found) != 1:
         names = f"{len(found)}: {', '.join(file.name for file in found[:5])}" if found else "none"
         raise InputError(

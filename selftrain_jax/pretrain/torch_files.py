@@ -5,7 +5,7 @@ Paper: none; timm and torchvision carry over the checkpoints that the paper star
 
 import json
 import math
-import pickle
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
 }
 MAX_HEADER_BYTES = 100_000_000
+MAX_DIMENSIONS = 32
+MAX_ELEMENTS = 2**48
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
 
 
@@ -108,17 +110,21 @@ def _parse_entry(name: str, row: Any) -> Entry:
     shape, (start, end) = row["shape"], row["data_offsets"]
     if row["dtype"] not in SAFETENSORS_DTYPES:
         raise ValueError(f"{name!r} is of type {row['dtype']!r}, not one of {', '.join(SAFETENSORS_DTYPES)}")
+    if len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"{name!r} has {len(shape)} dimensions; expected at most {MAX_DIMENSIONS}")
     for number in (*shape, start, end):
         if type(number) is not int or number < 0:
             raise ValueError(f"{name!r} has {number!r} among its shape {shape} and offsets {start}, {end}")
+    if max(start, end, math.prod(side or 1 for side in shape)) >= MAX_ELEMENTS:
+        raise ValueError(f"{name!r} is larger than any file; it has {MAX_ELEMENTS} numbers or more")
     return Entry(name, row["dtype"], tuple(shape), start, end)
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"{Counter(key for key, _ in pairs).most_common(1)[0][0]!r} occurs twice")
+    return found
 
 
 def _to_array(data: Shaped[np.ndarray, " N"], entry: Entry) -> Shaped[np.ndarray, "..."]:
@@ -140,14 +146,18 @@ def read_pickled(path: Path) -> Arrays:
         raise InputError(f"{path} needs PyTorch to be read: pip install torch (CPU will do)") from error
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} holds something else than tensors, which could run code on this machine, or is damaged; "
-            "it was not opened. Save its state_dict() alone, or as .safetensors"
-        ) from error
     except Exception as error:  # torch raises many kinds for a truncated or foreign file
+        if type(error).__name__ == "UnpicklingError":  # of a module that is imported nowhere here
+            raise InputError(
+                f"{path} holds something else than tensors, which could run code on this machine, or is "
+                "damaged; it was not opened. Save its state_dict() alone, or as .safetensors"
+            ) from error
         raise InputError(f"{path} is not a whole file of torch.save: {str(error)[:200]}") from error
-    return {name: _to_numpy(tensor) for name, tensor in _state_dict(found, path).items()}
+    tensors = _state_dict(found, path)
+    try:
+        return {name: _to_numpy(tensor) for name, tensor in tensors.items()}
+    except (TypeError, RuntimeError) as error:  # sparse, quantised, or without content
+        raise InputError(f"{path} has a tensor that is no plain array: {str(error)[:200]}") from error
 
 
 def _state_dict(found: Any, path: Path) -> dict[str, Any]:

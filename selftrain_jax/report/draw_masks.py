@@ -80,10 +80,17 @@ def fit_mask(
 
 
 def mask_path(folder: Path, image_id: str) -> Path:
-    """Name the file of an image's class map; ids with a slash go into sub-folders, so none meet."""
+    """Name the file of an image's class map; ids with a slash go into sub-folders, so none meet.
+
+    Raises: InputError for an id that would leave the folder, or that no file can be named by.
+    """
     parts = PurePosixPath(image_id).parts
-    assert "/".join(parts) == image_id, f"{image_id!r} is no plain relative path"
-    assert ".." not in parts, f"{image_id!r} would leave {folder}"
+    is_plain = "/".join(parts) == image_id != "" and not {"..", "/"} & set(parts) and "\0" not in image_id
+    if not is_plain or not all(len(os.fsencode(f"{part}.png.unfinished")) < 256 for part in parts):
+        raise InputError(
+            f"{folder}: the image id {image_id[:300]!r} cannot name a file there; expected a relative path "
+            "without '..' and of names of at most 240 bytes. Rename the image."
+        )
     return folder / f"{image_id}.png"
 
 

@@ -126,15 +126,15 @@ def thin(
 
 
 def shorten(name: str, limit: int = 26) -> str:
-    """Cut a class name that would not fit into a plot."""
-    flat = " ".join(name.split())
+    """Cut a class name that would not fit into a plot; what cannot be printed becomes a mark."""
+    flat = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(name.split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def figure_html(plot: Plot, key: str) -> str:
     """Embed a plot: as SVG in the page's colours, or as PNG if that is large. `key` is unique in the page."""
     drawing = figure_svg(plot.figure, key, plot.alt)
-    if len(drawing.encode()) <= MAX_SVG_BYTES:
+    if len(drawing.encode(errors="backslashreplace")) <= MAX_SVG_BYTES:
         return drawing
     encoded = base64.b64encode(figure_png(plot.figure)).decode()
     return f'<img class="sheet" alt="{html.escape(plot.alt)}" src="data:image/png;base64,{encoded}">'

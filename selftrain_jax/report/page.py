@@ -23,7 +23,7 @@ def write_report(workdir: Path, *, images: ReportImages | MaskReportImages | Non
     path = workdir / "report.html"
     page = render_page(read_run(workdir), images)
     unfinished = path.with_suffix(".html.unfinished")
-    unfinished.write_text(page, encoding="utf-8")
+    unfinished.write_text(page, encoding="utf-8", errors="backslashreplace")  # JSON can hold half characters
     os.replace(unfinished, path)
     return path
 

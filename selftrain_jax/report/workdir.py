@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from selftrain_jax.data.json_text import parse_shallow_json
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 
@@ -67,10 +68,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; None when there is none. Raises: InputError when it is not JSON."""
     if not path.exists():
         return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); delete the file and run its stage again") from error
+    return parse_shallow_json(path.read_bytes(), str(path), "Delete the file and run its stage again.")
 
 
 def read_metrics(path: Path) -> tuple[dict[str, Any], ...]:
@@ -82,14 +80,14 @@ def read_metrics(path: Path) -> tuple[dict[str, Any], ...]:
     if not path.exists():
         return ()
     by_step: dict[int, dict[str, Any]] = {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         if not line.strip() or (number == len(lines) and not line.endswith("\n")):
             continue
         try:
             values = json.loads(line)
             by_step.setdefault(int(values["step"]), {}).update(values)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(
                 f'{path}, line {number}: expected a JSON object with "step", found {line[:80]!r}'
             ) from error

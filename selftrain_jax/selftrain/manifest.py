@@ -14,19 +14,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from selftrain_jax.data.json_text import parse_shallow_json
 from selftrain_jax.data.records import decode_record
 from selftrain_jax.data.shards import index_shard, read_record
 from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.manifest_form import BOXES as BOXES
+from selftrain_jax.selftrain.manifest_form import MASKS as MASKS
+from selftrain_jax.selftrain.manifest_form import Manifest, check_manifest
 from selftrain_jax.types import Category, Example
 
 MANIFEST_FILE = "manifest.json"
 IMAGE_IDS_FILE = "image_ids.json"
 HISTOGRAM_EDGES = np.round(np.linspace(0, 1, 21), 2)
-
-BOXES, MASKS = "boxes", "masks"
-"""The kinds of pseudo labels that a folder holds."""
-
-Manifest = dict[str, Any]
 
 
 class ShardSummary(NamedTuple):
@@ -103,10 +102,14 @@ def make_manifest(
 
 
 def read_manifest(directory: Path, kind: str | None = None) -> Manifest:
-    """Raises: InputError when the folder holds no finished pseudo labels, or others than of `kind`."""
-    manifest = read_json(
-        directory / MANIFEST_FILE, "the pseudo labels are not finished; run --job=pseudo_label again"
-    )
+    """Read and check the manifest of a folder.
+
+    Raises:
+      InputError: the folder holds no finished pseudo labels, others than of `kind`, or a damaged manifest.
+    """
+    path = directory / MANIFEST_FILE
+    manifest = read_json(path, "the pseudo labels are not finished; run --job=pseudo_label again")
+    check_manifest(manifest, path)
     if kind is not None:
         require_kind(manifest, kind, str(directory))
     return manifest
@@ -132,7 +135,7 @@ def verify_shards(directory: Path, manifest: Manifest, *, digests: bool = True) 
     """
     offsets = []
     for shard in manifest["shards"]:
-        path = directory / shard["file"]
+        path = directory / shard["file"]  # a plain name, as `check_manifest` sees to
         if not path.is_file():
             raise _mismatch(path, "is missing")
         if path.stat().st_size != shard["bytes"]:
@@ -145,14 +148,20 @@ def verify_shards(directory: Path, manifest: Manifest, *, digests: bool = True) 
     return offsets
 
 
+def is_unchanged(path: Path, shard: Mapping[str, Any]) -> bool:
+    """Tell whether a shard's file has the size and the SHA-256 of the manifest's entry."""
+    return path.is_file() and path.stat().st_size == shard["bytes"] and _sha256(path) == shard["sha256"]
+
+
 def read_json(path: Path, hint: str) -> Any:
     """Raises: InputError with `hint` when the file is missing or no JSON."""
     try:
-        return json.loads(path.read_text())
+        text = path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: {hint}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}): {hint}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): {hint}") from error
+    return parse_shallow_json(text, str(path), f"Remedy: {hint}")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -93,7 +93,7 @@ BAD_RECORDS = [
     (with_annotation(1, 2, 3, 4, area=float("nan")), "malformed", "area is nan; expected"),
     (with_annotation(1, 2, 3, 4, area=1e39), "malformed", r"area is 1e\+39; expected"),  # none in float32
     (with_annotation(1, 2, 3, 4, area=10**400), "malformed", "area is 1000"),
-    (with_annotation(1, 2, 3, 4, area="12"), "malformed", "area is 12; expected a number"),
+    (with_annotation(1, 2, 3, 4, area="12"), "malformed", "area is '12'; expected a number"),
     (with_image(id=9, file_name="9.jpg"), "duplicate_id", r"images\[3\]: image id 9 is taken twice"),
     (with_image(id="9", file_name="9.jpg"), "duplicate_id", "image id 9 is taken twice"),
     (with_image(id=5, file_name="5.jpg"), "missing_image", r"image '5\.jpg' is not in .*images"),
@@ -101,7 +101,7 @@ BAD_RECORDS = [
     (with_image(id=5, file_name="/etc/hostname"), "malformed", "'/etc/hostname' leaves"),
     (with_image(id=5, file_name="link.jpg"), "malformed", r"'link\.jpg' leaves"),
     (with_image(id=5, file_name="9.jpg\0"), "malformed", "leaves"),
-    (with_image(id=5), "malformed", r"images\[3\]: expected an object with .*file_name; got keys id"),
+    (with_image(id=5), "malformed", r"images\[3\]: expected an object with .*file_name; got keys 'id'"),
     (with_image(id=5, file_name="text.jpg"), "malformed", r"text\.jpg: not an image"),
     (with_categories({"id": 13, "name": "cat"}), "duplicate_id", "class id 13 is taken twice"),
     (with_categories({"id": 14, "name": "person"}), "duplicate_id", "class name 'person' is taken twice"),

@@ -168,3 +168,12 @@ def test_without_torch_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InputError, match="pip install torch"):
         read_torch_file(tmp_path / "w.pth")
+
+
+def test_tensors_that_are_no_plain_arrays_are_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "a.pth"
+    for tensor in (torch.eye(3).to_sparse(), torch.empty(3, device="meta")):
+        torch.save({"a": tensor}, path)
+        with pytest.raises(InputError, match=r"a\.pth has a tensor that is no plain array"):
+            read_torch_file(path)
