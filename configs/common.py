@@ -41,6 +41,7 @@ def get_config() -> ConfigDict:
                 cache_mib=512,  # decoded images kept in memory, for human and for pseudo labels each
                 # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
                 # masks of unlabelled images, when the pseudo masks are held against them.
+                max_stall_secs=600.0,  # a batch that takes longer ends the run: a dead disk, above all
                 max_bad_images=0,
                 builtin=dict(train=0, val=0, test=0, unlabeled=0),  # images drawn for each split
             ),
@@ -106,7 +107,9 @@ def get_config() -> ConfigDict:
                 decay_bn=False,  # the paper's ResNet-101 runs decay BatchNorm's scale and bias too
                 clip_norm=0.0,  # 0: off
                 accumulation=1,  # microbatches a step
+                remat="none",  # none | convolutions: their outputs alone are kept for the backward pass
                 ema_decay=0.0,  # 0: no average of the weights is kept
+                max_rollbacks=0,  # how often to go back, at half the rate, when a loss is not finite
                 schedule="cosine",  # cosine | step, after the warm-up
                 drop_fracs=(0.94, 0.98),  # step: shares of a stage's steps where the rate falls to a tenth
                 warmup_steps=1000,
@@ -162,6 +165,8 @@ def get_config() -> ConfigDict:
             ),  # checkpoint: last | best
             log=dict(every_steps=100, tensorboard=True),
             checkpoint=dict(every_steps=1000, keep=2),
+            # Devices that share one example: its rows (space), the network's large tensors (model).
+            mesh=dict(space=1, model=1),
             evaluate=dict(scales=(1.0,), flip=False),  # --job=evaluate on masks, beside the one scale
             # score_threshold is of boxes; scales and flip are of masks.
             predict=dict(input="", output="", checkpoint="", score_threshold=0.3, scales=(1.0,), flip=False),

@@ -4,7 +4,7 @@ Start at `build_experiment` (and at `build_data.build_sources`); every job begin
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -19,7 +19,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.detector import make_retinanet
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
 from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_cosine
-from selftrain_jax.train.sharding import check_batch_size, make_mesh
+from selftrain_jax.train.sharding import check_batch_size, make_mesh, on_mesh
 from selftrain_jax.train.state import TrainState, create_state
 from selftrain_jax.train.step import TrainStep, jit_train_step, make_train_step
 from selftrain_jax.types import Category, Task
@@ -36,11 +36,15 @@ class Experiment:
 
 
 def build_experiment(
-    config: ConfigDict, categories: tuple[Category, ...], num_joint_classes: int = 0
+    config: ConfigDict,
+    categories: tuple[Category, ...],
+    num_joint_classes: int = 0,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Experiment:
     """Compose network, losses, optimizer and devices; nothing is computed yet.
 
-    With joint training (`num_joint_classes`) the backbone also classifies whole images.
+    With joint training (`num_joint_classes`) the backbone also classifies whole images. `devices` are
+    all of JAX's unless given.
 
     Raises:
       InputError: a value that does not exist or does not fit.
@@ -51,16 +55,22 @@ def build_experiment(
 
         task = build_joint_task(config, task, num_joint_classes)
     groups = ["teacher", "student", "eval", *(["joint"] if config.joint.weight else [])]
-    return compose(config, task, build_normalizer(config), groups)
+    return compose(config, task, build_normalizer(config), groups, devices)
 
 
-def compose(config: ConfigDict, task: Task, normalizer: LossNormalizer, groups: list[str]) -> Experiment:
+def compose(
+    config: ConfigDict,
+    task: Task,
+    normalizer: LossNormalizer,
+    groups: list[str],
+    devices: Sequence[jax.Device] | None = None,
+) -> Experiment:
     """Give a task the optimizer and all devices; `groups` of the config have a batch size to check.
 
     Raises:
       InputError: the devices do not divide a batch, or an optimizer setting does not fit.
     """
-    optimizer, mesh = config.optimizer, make_mesh()
+    optimizer, mesh = config.optimizer, make_mesh(devices=devices, **config.mesh.to_dict())
     for group in groups:
         try:
             check_batch_size(config[group].batch_size, mesh)
@@ -73,7 +83,12 @@ def compose(config: ConfigDict, task: Task, normalizer: LossNormalizer, groups: 
         decay_bn=optimizer.decay_bn,
     )
     step = make_train_step(
-        task, tx, normalizer, accumulation=optimizer.accumulation, ema_decay=optimizer.ema_decay
+        task._replace(loss=on_mesh(mesh, task.loss)),
+        tx,
+        normalizer,
+        accumulation=optimizer.accumulation,
+        ema_decay=optimizer.ema_decay,
+        remat=optimizer.remat,
     )
     rng = jax.random.key(config.seed)
     new_state = functools.partial(create_state, task, tx, normalizer, rng, optimizer.ema_decay > 0)
@@ -121,12 +136,13 @@ def _build_detection_task(config: ConfigDict, categories: tuple[Category, ...]) 
         model=model,
         image_size_px=config.image.size_px,
         anchor_size=anchor_size,
-        postprocess=_postprocess(config.postprocess),
+        postprocess=build_postprocess(config.postprocess),
         **config.loss.to_dict(),
     )
 
 
-def _postprocess(settings: ConfigDict) -> Postprocess:
+def build_postprocess(settings: ConfigDict) -> Postprocess:
+    """Return how config.postprocess selects boxes."""
     nms: HardNMS | SoftNMS = HardNMS(settings.iou_threshold)
     if settings.soft_nms_sigma > 0:
         nms = SoftNMS(settings.soft_nms_sigma, settings.soft_nms_convention)

@@ -183,4 +183,5 @@ def _build_class_batches(
         batch_size=settings.batch_size,
         seed=seed,
         max_bad_images=config.data.max_bad_images,
+        max_stall_secs=float(config.data.max_stall_secs),
     )

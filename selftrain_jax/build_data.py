@@ -237,6 +237,7 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
         _find_make_batches(config),
         augment=build_augment(config, stage_settings(config, stage).policy),
         max_bad_images=config.data.max_bad_images,
+        max_stall_secs=float(config.data.max_stall_secs),
     )
     human = cached(human, float(config.data.cache_mib))
     seed = 1000 * config.seed + STAGE_SEEDS[stage]

@@ -3,19 +3,17 @@
 Keys of the config are set by `--config.a.b=value`. The same command resumes where it stopped.
 """
 
-import difflib
 import errno
 import os
 import pathlib
-import re
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
-from selftrain_jax.errors import InputError
+from selftrain_jax.command_line import parse_flags
+from selftrain_jax.compile_cache import cache_folder
+from selftrain_jax.errors import INTERRUPTED, RUN_AGAIN, USER_MISTAKE, InputError, RunAgainError, printable
 
 JOBS = {
     "selftrain": "teacher, pseudo labels, control, student, evaluation, report (the default)",
@@ -33,24 +31,36 @@ STAGES = ("teacher", "control", "student")
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/quickstart.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made if absent, resumed if not.")
 _JOB = flags.DEFINE_enum("job", "selftrain", list(JOBS), "; ".join(f"{k}: {v}" for k, v in JOBS.items()))
+_HOSTS = flags.DEFINE_string(
+    "hosts", "none", "This process alone (none), the cluster it is on (auto), or host 0's ADDRESS:PORT."
+)
+_NUM_HOSTS = flags.DEFINE_integer("num_hosts", 0, "How many processes there are, with an address in --hosts.")
+_HOST = flags.DEFINE_integer("host", -1, "Which of them this is, from 0, with an address in --hosts.")
+_HOST_WAIT_SECS = flags.DEFINE_float("host_wait_secs", 300.0, "How long to wait for the other hosts.")
 _STAGE = flags.DEFINE_enum("stage", "teacher", STAGES, "Which model train and evaluate are about.")
 
 
 def run() -> None:
-    """Run the command; exit with 2 and one line for the user's mistakes, 130 when interrupted."""
+    """Run the command; exit with 2 and one line for the user's mistakes, 75 when it is to be run again.
+
+    Ctrl-C exits with 130.
+    """
     # Config files are read from anywhere and import `configs.common`, which stands beside the package.
     sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
     try:
-        app.run(_main, flags_parser=_parse_flags)
+        app.run(_main, flags_parser=parse_flags)
     except InputError as error:
         sys.exit(_complain(error))
+    except RunAgainError as error:
+        print(f"{error}; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(RUN_AGAIN)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         sys.exit(_complain(f"the disk is full ({error.filename}); make room and run the same command again"))
     except KeyboardInterrupt:
         print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _main(arguments: list[str]) -> None:
@@ -63,76 +73,21 @@ def _main(arguments: list[str]) -> None:
     if not any(argument.startswith(("-v=", "--v=", "--verbosity")) for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and the evaluators tell much at INFO
     from selftrain_jax import jobs
+    from selftrain_jax.hosts import joined
+    from selftrain_jax.train.stop_signal import end_on_sigterm
 
-    jobs.run_job(_JOB.value, _CONFIG.value, pathlib.Path(_WORKDIR.value), stage=_STAGE.value)
-
-
-def _parse_flags(argv: list[str]) -> list[str]:
-    """Parse the command line: the config file first, so that a mistyped key can name its nearest."""
-    try:
-        if not any(argument in ("-h", "--help", "--helpshort", "--helpfull") for argument in argv):
-            check_override_keys(argv, _read_config(argv))
-        return flags.FLAGS(argv)
-    except InputError:
-        raise
-    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError) as error:
-        raise InputError(_last_words(error)) from error
-
-
-def _read_config(argv: list[str]) -> ConfigDict:
-    """Return the config without its overrides, which config_flags looks up in `sys.argv` itself."""
-    sys.argv = [argument for argument in argv if not argument.startswith("--config.")]
-    flags.FLAGS(sys.argv)
-    config = _CONFIG.value or ConfigDict()
-    flags.FLAGS.unparse_flags()
-    sys.argv = argv
-    return config
-
-
-def check_override_keys(argv: list[str], config: ConfigDict) -> None:
-    """Refuse a `--config.a.b=value` whose key the config does not have.
-
-    Raises:
-      InputError: names the key and the nearest one of the config.
-    """
-    known = list(flatten(config.to_dict()))
-    for argument in argv:
-        if not argument.startswith("--config."):
-            continue
-        key = argument.removeprefix("--config.").partition("=")[0]
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"; did you mean --config.{near[0]}?" if near else ""
-            raise InputError(f"the config has no key {key!r}{hint}")
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of nested dicts by their dotted keys."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves |= flatten(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
-
-
-def _last_words(error: Exception) -> str:
-    """Return what went wrong without the loader's traceback, whose last line is `module.Type: message`."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip("^~ ") and "--help" not in line]
-    if not lines:
-        return type(error).__name__
-    if "Traceback" not in str(error):
-        return " ".join(lines[-2:])
-    return re.sub(r"^[\w.]*(Error|Exception): ", "", lines[-1])
+    end_on_sigterm()
+    with joined(_HOSTS.value, num_hosts=_NUM_HOSTS.value, index=_HOST.value, wait_secs=_HOST_WAIT_SECS.value):
+        jobs.run_job(_JOB.value, _CONFIG.value, pathlib.Path(_WORKDIR.value), stage=_STAGE.value)
 
 
 def _complain(error: object) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+    print(f"error: {printable(str(error))}", file=sys.stderr)
+    return USER_MISTAKE
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only reads images here; no chatter
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
     run()

@@ -10,8 +10,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selftrain_jax.data.pipeline import Augment, Reader, example_index, iterate, map_places, seed_of
+from selftrain_jax import hosts
+from selftrain_jax.data.pipeline import (
+    MAX_STALL_SECS,
+    Augment,
+    Reader,
+    example_index,
+    iterate,
+    map_places,
+    places_from,
+    seed_of,
+)
 from selftrain_jax.data.source import Source
+from selftrain_jax.data.stall import no_longer_than
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Batch, Batches, ClassTargets
 
@@ -19,7 +30,13 @@ NO_CLASS = -1
 
 
 def make_class_batches(
-    source: Source, *, augment: Augment, batch_size: int, seed: int, max_bad_images: int = 0
+    source: Source,
+    *,
+    augment: Augment,
+    batch_size: int,
+    seed: int,
+    max_bad_images: int = 0,
+    max_stall_secs: float = MAX_STALL_SECS,
 ) -> Batches:
     """Return the function that streams batches of `source`, with `ClassTargets`, from a given step on.
 
@@ -34,13 +51,12 @@ def make_class_batches(
 
     def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
         failures: list[InputError] = []
-        start = tf.constant(start_step * batch_size, tf.int64)
-        places = tf.data.Dataset.counter(start=start, step=1, dtype=tf.int64)
+        places = places_from(start_step, batch_size)
         dataset = _examples(
             places, read, lambda image, place: augment({"image": image}, seed_of(place, seed)), failures
         )
-        dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
-        for arrays in iterate(dataset, failures):
+        batches = iterate(dataset.batch(len(hosts.share(batch_size))).prefetch(2), failures)
+        for arrays in no_longer_than(max_stall_secs, batches, reader.reading.describe):
             yield _to_batch(arrays), [source.image_ids[index] for index in arrays["index"]]
 
     return stream

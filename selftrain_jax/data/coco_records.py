@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selftrain_jax.data.image_files import find_image, read_file
+from selftrain_jax.data.image_files import find_image, is_text, read_file
+from selftrain_jax.data.json_text import show
 from selftrain_jax.data.label_table import Box
-from selftrain_jax.data.source import Problem, image_size
+from selftrain_jax.data.source import MAX_IMAGE_PIXELS, Problem, image_size
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 
@@ -35,7 +36,7 @@ def read_categories(records: list[Any], path: str) -> tuple[tuple[Category, ...]
     for number, record in enumerate(records):
         where = f"{path}, categories[{number}]"
         match record:
-            case {"id": int(class_id), "name": str(name)}:
+            case {"id": int(class_id), "name": str(name)} if is_text(name):
                 if not 1 <= class_id <= MAX_CLASS_ID:
                     expected = f"expected 1 to {MAX_CLASS_ID}, as 0 is the background; renumber the classes"
                     problems.append(
@@ -48,7 +49,7 @@ def read_categories(records: list[Any], path: str) -> tuple[tuple[Category, ...]
                 else:
                     categories[class_id] = Category(class_id, name)
             case _:
-                problems.append(_malformed(where, record, "an integer id and a name"))
+                problems.append(_malformed(where, record, "an integer id and a name that is text"))
     return tuple(categories[class_id] for class_id in sorted(categories)), problems
 
 
@@ -61,7 +62,7 @@ def read_images(records: list[Any], root: pathlib.Path, path: str) -> tuple[Imag
         match record:
             case {"id": int() | str() as image_id, "file_name": str()} if str(image_id) in images.rows:
                 problems.append(Problem("duplicate_id", where, f"image id {image_id} is taken twice"))
-            case {"id": int() | str() as image_id, "file_name": str(file_name)}:
+            case {"id": int() | str() as image_id, "file_name": str(file_name)} if is_text(str(image_id)):
                 file, size, problem = _locate(root, file_name, record, where)
                 problems += [problem] if problem else []
                 images.rows[str(image_id)] = len(images.paths)
@@ -81,7 +82,11 @@ def _locate(
         return root, _UNKNOWN_SIZE, file
     match record:
         case {"height": int(height), "width": int(width)} if height > 0 and width > 0:
-            return file, (height, width), None
+            if height * width <= MAX_IMAGE_PIXELS:
+                return file, (height, width), None
+            found = f"{show(width)} x {show(height)} pixels are stated (width x height)"
+            message = f"{found}; expected at most {MAX_IMAGE_PIXELS}. Scale or tile the image."
+            return file, _UNKNOWN_SIZE, Problem("malformed", where, message)
     try:
         return file, image_size(read_file(file), str(file)), None
     except InputError as error:
@@ -131,10 +136,12 @@ def _read_box(
                 message = f"image {image_id}: category_id {class_id} is not among the categories ({known})"
                 return Problem("unknown_class", where, message)
             if not all(isinstance(value, int | float) for value in bbox):
-                return Problem("malformed", where, f"image {image_id}: bbox is {bbox}; expected four numbers")
+                return Problem(
+                    "malformed", where, f"image {image_id}: bbox is {show(bbox)}; expected four numbers"
+                )
             area = _read_area(record.get("area"))
             if area is None:
-                found = f"area is {str(record['area'])[:60]}; expected a number of px² from 0, or none at all"
+                found = f"area is {show(record['area'])}; expected a number of px² from 0, or none at all"
                 return Problem("malformed", where, f"image {image_id}: {found}")
             x, y, width, height = map(_to_float, bbox)
             yxyx = (y, x, y + height, x + width)
@@ -161,5 +168,9 @@ def _to_float(value: int | float) -> float:
 
 
 def _malformed(where: str, record: Any, expected: str) -> Problem:
-    found = f"keys {', '.join(map(str, record))}" if isinstance(record, dict) else repr(record)[:60]
+    found = (
+        f"keys {', '.join(show(key) for key in list(record)[:10])}"
+        if isinstance(record, dict)
+        else show(record)
+    )
     return Problem("malformed", where, f"expected an object with {expected}; got {found}")

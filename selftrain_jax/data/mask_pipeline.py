@@ -12,8 +12,19 @@ import numpy as np
 import tensorflow as tf
 from jaxtyping import UInt8
 
-from selftrain_jax.data.pipeline import Augment, Reader, example_index, iterate, map_places, seed_of
+from selftrain_jax import hosts
+from selftrain_jax.data.pipeline import (
+    MAX_STALL_SECS,
+    Augment,
+    Reader,
+    example_index,
+    iterate,
+    map_places,
+    places_from,
+    seed_of,
+)
 from selftrain_jax.data.source import Source
+from selftrain_jax.data.stall import no_longer_than
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Batch, Batches, Example, MaskTargets
 
@@ -27,6 +38,7 @@ def make_mask_batches(
     batch_size: int,
     seed: int,
     max_bad_images: int = 0,
+    max_stall_secs: float = MAX_STALL_SECS,
     is_pseudo: bool = False,
 ) -> Batches:
     """Return the function that streams batches of `source`, with `MaskTargets`, from a given step on.
@@ -47,9 +59,9 @@ def make_mask_batches(
 
     def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
         failures: list[InputError] = []
-        dataset = _examples(read, augment, seed, start_step * batch_size, failures)
-        dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
-        for arrays in iterate(dataset, failures):
+        dataset = _examples(read, augment, seed, places_from(start_step, batch_size), failures)
+        batches = iterate(dataset.batch(len(hosts.share(batch_size))).prefetch(2), failures)
+        for arrays in no_longer_than(max_stall_secs, batches, reader.reading.describe):
             yield _to_batch(arrays, is_pseudo), [source.image_ids[index] for index in arrays["index"]]
 
     return stream
@@ -82,9 +94,13 @@ def _size_text(pixels: np.ndarray) -> str:
 
 
 def _examples(
-    read: Callable[[int], MaskedImage], augment: Augment, seed: int, start: int, failures: list[InputError]
+    read: Callable[[int], MaskedImage],
+    augment: Augment,
+    seed: int,
+    places: tf.data.Dataset,
+    failures: list[InputError],
 ) -> tf.data.Dataset:
-    """Return the endless stream of augmented examples from place `start` on."""
+    """Return the stream of the augmented examples at some places."""
 
     def read_place(place: np.int64) -> tuple[Any, ...]:
         try:
@@ -109,7 +125,7 @@ def _examples(
             "index": tf.ensure_shape(index, []),
         }
 
-    return map_places(to_tensors, tf.data.Dataset.counter(start=start, step=1, dtype=tf.int64))
+    return map_places(to_tensors, places)
 
 
 def _to_batch(arrays: dict[str, Any], is_pseudo: bool) -> Batch:

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from selftrain_jax import hosts
 from selftrain_jax.data.source import Source
+from selftrain_jax.data.stall import Reading, no_longer_than
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Batch, Batches, BoxTargets, Example
 
+MAX_STALL_SECS = 600.0
 Augment = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
@@ -41,6 +44,7 @@ class Reader:
     """
 
     def __init__(self, source: Source, *, max_bad_images: int, max_boxes: int = 0):
+        self.reading = Reading()
         if not len(source):
             raise InputError(f"{source.name} has no example; a batch cannot be made from it")
         self._source, self._max_boxes, self._max_bad_images = source, max_boxes, max_bad_images
@@ -58,7 +62,8 @@ class Reader:
             if candidate in self._bad:
                 continue
             try:
-                example = self._source.read(candidate)
+                with self.reading.note(self._source.image_ids[candidate]):
+                    example = self._source.read(candidate)
                 return candidate, self._check(_without_crowd(example)) if "boxes" in example else example
             except _TooManyBoxesError as error:
                 raise InputError(str(error)) from None
@@ -103,20 +108,23 @@ def make_batches(
     max_boxes: int,
     seed: int,
     max_bad_images: int = 0,
+    max_stall_secs: float = MAX_STALL_SECS,
     is_pseudo: bool = False,
 ) -> Batches:
     """Return the function that streams batches of `source` from a given step on.
 
     Raises:
       InputError: from the stream: see `Reader`.
+      RunAgainError: from the stream: a batch took longer than `max_stall_secs`.
     """
     reader = Reader(source, max_bad_images=max_bad_images, max_boxes=max_boxes)
 
     def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
         failures: list[InputError] = []
-        dataset = _examples(reader, len(source), augment, max_boxes, seed, start_step * batch_size, failures)
-        dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
-        for arrays in iterate(dataset, failures):
+        places = places_from(start_step, batch_size)
+        dataset = _examples(reader, len(source), augment, max_boxes, seed, places, failures)
+        batches = iterate(dataset.batch(len(hosts.share(batch_size))).prefetch(2), failures)
+        for arrays in no_longer_than(max_stall_secs, batches, reader.reading.describe):
             yield _to_batch(arrays, is_pseudo), [source.image_ids[i] for i in arrays["index"]]
 
     return stream
@@ -142,10 +150,10 @@ def _examples(
     augment: Augment,
     max_boxes: int,
     seed: int,
-    start: int,
+    places: tf.data.Dataset,
     failures: list[InputError],
 ) -> tf.data.Dataset:
-    """Return the endless stream of augmented and padded examples from place `start` on."""
+    """Return the stream of the augmented and padded examples at some places."""
 
     def read(place: np.int64) -> tuple[Any, ...]:
         try:
@@ -169,7 +177,23 @@ def _examples(
         augmented = augment(tensors, seed_of(place, seed))
         return pad_boxes(augmented, max_boxes) | {"index": tf.ensure_shape(index, [])}
 
-    return map_places(to_tensors, tf.data.Dataset.counter(start=start, step=1, dtype=tf.int64))
+    return map_places(to_tensors, places)
+
+
+def places_from(start_step: int, batch_size: int) -> tf.data.Dataset:
+    """Count the places of this host's part of every batch, endlessly from the one of `start_step` on.
+
+    Raises:
+      InputError: the hosts do not divide the batch.
+    """
+    part = hosts.share(batch_size)
+    if batch_size % hosts.count():
+        raise InputError(
+            f"{batch_size} images cannot be shared evenly by {hosts.count()} hosts; use a multiple"
+        )
+    own = tf.data.Dataset.range(part.start, part.stop)
+    steps = tf.data.Dataset.counter(start=start_step, step=1, dtype=tf.int64)
+    return steps.flat_map(lambda step: own.map(lambda offset: step * batch_size + offset))
 
 
 def map_places(

@@ -12,12 +12,22 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from selftrain_jax.data.coco_records import MAX_CLASS_ID
+from selftrain_jax.data.source import MAX_IMAGE_PIXELS
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Example
 
 _IMAGE_KEYS = ("image/encoded", "image/source_id", "image/height", "image/width")
 _SIDE_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 _BOX_KEYS = ("image/object/class/label", *_SIDE_KEYS)
+_SCORE_KEY = "image/object/score"
+_COLUMN_KINDS = {
+    _BOX_KEYS[0]: "int64_list",
+    **dict.fromkeys(_SIDE_KEYS, "float_list"),
+    "image/object/is_crowd": "int64_list",
+    "image/object/area": "float_list",
+    _SCORE_KEY: "float_list",
+}
 _MASK_KEY = "image/segmentation/class/encoded"
 _CONFIDENCE_KEY = "image/segmentation/confidence/encoded"
 
@@ -64,8 +74,13 @@ def decode_record(record: bytes, where: str = "record") -> tuple[Example, bytes]
     """
     feature = _parse(record, where)
     size_px = _integer(feature, "image/height", where), _integer(feature, "image/width", where)
+    if min(size_px) < 1 or size_px[0] * size_px[1] > MAX_IMAGE_PIXELS:
+        raise InputError(
+            f"{where}: image/height and image/width are {size_px[0]} and {size_px[1]}; expected at least 1 "
+            f"and at most {MAX_IMAGE_PIXELS} pixels"
+        )
     labels: Example = {
-        "image_id": _bytes(feature, "image/source_id", where).decode(),
+        "image_id": _text(feature, "image/source_id", where),
         "is_pseudo": "image/is_pseudo" in feature and bool(_integer(feature, "image/is_pseudo", where)),
     }
     if _BOX_KEYS[0] in feature:
@@ -87,7 +102,7 @@ def _box_values(labels: Example, height: int, width: int) -> _Values:
     }
     values |= zip(_SIDE_KEYS, (boxes / (height, width, height, width)).T, strict=True)
     if "scores" in labels:
-        values["image/object/score"] = labels["scores"]
+        values[_SCORE_KEY] = labels["scores"]
     return values
 
 
@@ -124,23 +139,40 @@ def _parse(record: bytes, where: str) -> _Features:
 
 
 def _read_boxes(feature: _Features, size_px: tuple[int, int], where: str) -> Example:
-    sides = [feature[key].float_list.value for key in _SIDE_KEYS]
-    classes = np.array(feature["image/object/class/label"].int64_list.value, np.int32)
-    lengths = [len(classes), *map(len, sides)]
+    columns = _read_columns(feature, where)
+    sides = np.array([columns[key] for key in _SIDE_KEYS], np.float64)
+    classes = np.array(columns[_BOX_KEYS[0]], np.int64)
+    scores = np.array(columns.get(_SCORE_KEY, []), np.float32)
+    is_class = (classes >= 0) & (classes <= MAX_CLASS_ID)
+    if not (is_class.all() and np.isfinite(sides).all() and np.isfinite(scores).all()):
+        raise InputError(
+            f"{where}: a box without finite sides or score, or a label outside 0 to {MAX_CLASS_ID}; the "
+            "record is damaged or not of ours"
+        )
+    with np.errstate(over="ignore"):
+        boxes = (sides.T * (*size_px, *size_px)).astype(np.float32)
+    labels: Example = {
+        "boxes": boxes,
+        "classes": classes.astype(np.int32),
+        "is_crowd": np.array(columns.get("image/object/is_crowd", np.zeros(len(classes))), bool),
+    }
+    if "image/object/area" in columns:
+        labels["areas"] = np.array(columns["image/object/area"], np.float32)
+    return labels | ({"scores": scores} if _SCORE_KEY in columns else {})
+
+
+def _read_columns(feature: _Features, where: str) -> dict[str, list[Any]]:
+    """Read what there is of every box. Raises: InputError when the columns differ in length."""
+    columns = {
+        key: list(getattr(feature[key], kind).value) for key, kind in _COLUMN_KINDS.items() if key in feature
+    }
+    lengths = [len(values) for values in columns.values()]
     if len(set(lengths)) > 1:
         raise InputError(
-            f"{where}: {', '.join(_BOX_KEYS)} hold {lengths} values; expected as many of each, "
-            "labels as integers and sides as floats"
+            f"{where}: {', '.join(columns)} hold {lengths} values; expected as many of each, labels and "
+            "crowds as integers, the others as floats"
         )
-    labels: Example = {
-        "boxes": (np.array(sides, np.float64).T * (*size_px, *size_px)).astype(np.float32),
-        "classes": classes,
-        "is_crowd": np.array(feature["image/object/is_crowd"].int64_list.value, bool),
-        "areas": np.array(feature["image/object/area"].float_list.value, np.float32),
-    }
-    if "image/object/score" in feature:
-        labels["scores"] = np.array(feature["image/object/score"].float_list.value, np.float32)
-    return labels
+    return columns
 
 
 def _read_map(feature: _Features, key: str, size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "H W"]:
@@ -182,6 +214,13 @@ def _integer(feature: _Features, key: str, where: str) -> int:
     if len(values) != 1:
         raise _wrong_kind(feature, key, where, "one integer")
     return values[0]
+
+
+def _text(feature: _Features, key: str, where: str) -> str:
+    try:
+        return _bytes(feature, key, where).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: {key} is not UTF-8 ({error})") from error
 
 
 def _bytes(feature: _Features, key: str, where: str) -> bytes:

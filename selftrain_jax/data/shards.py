@@ -54,15 +54,30 @@ def index_shard(path: Path) -> np.ndarray:
     Raises:
       InputError: the file is missing, cut off or damaged; file, offset and sizes are named.
     """
+    offsets, damage = walk_shard(path)
+    if damage:
+        raise InputError(damage)
+    return offsets
+
+
+def walk_shard(path: Path) -> tuple[np.ndarray, str]:
+    """Return the offset of each record up to the first damaged length, and what is wrong there, or "".
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    offsets: list[int] = []
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size == 0:
-                return np.zeros(0, np.int64)
-            with contextlib.closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as content:
-                return np.fromiter(_walk(content, size, path), np.int64)
+            if size:
+                with contextlib.closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as content:
+                    offsets.extend(_walk(content, size, path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except InputError as error:
+        return np.array(offsets, np.int64), str(error)
+    return np.array(offsets, np.int64), ""
 
 
 def read_record(path: Path, offset: int) -> bytes:
@@ -73,9 +88,10 @@ def read_record(path: Path, offset: int) -> bytes:
     """
     try:
         with path.open("rb") as file:
+            left = os.fstat(file.fileno()).st_size - offset
             file.seek(offset)
             length = _length(file.read(_LENGTH.size), offset, path)
-            body = file.read(length + _CHECKSUM.size)
+            body = file.read(min(length + _CHECKSUM.size, left))  # of a length that lies no memory is taken
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if len(body) < length + _CHECKSUM.size:

@@ -65,10 +65,24 @@ def make_detection_task(
 
     def predict(variables: Variables, images: Float[Array, "B H W 3"]) -> Detections:
         logits, outputs = cast(tuple[Array, Array], model.apply(variables, images, train=False))
-        boxes = box_ops.clip(box_ops.decode(outputs, jnp.asarray(anchors)), image_size_px)
-        return select_detections(boxes, logits, postprocess)
+        return to_detections(
+            jnp.asarray(anchors), logits, outputs, image_size_px=image_size_px, postprocess=postprocess
+        )
 
     return Task(init=init, loss=loss, predict=predict)
+
+
+def to_detections(
+    anchors: Float[Array, "A 4"],
+    logits: Float[Array, "B A K"],
+    outputs: Float[Array, "B A 4"],
+    *,
+    image_size_px: int,
+    postprocess: Postprocess,
+) -> Detections:
+    """Decode the network's outputs into boxes, cut them at the image's edge, and select the detections."""
+    boxes = box_ops.clip(box_ops.decode(outputs, anchors), image_size_px)
+    return select_detections(boxes, logits, postprocess)
 
 
 def check_num_anchors(num_anchors: int, num_scales: int, aspect_ratios: Sequence[float]) -> None:

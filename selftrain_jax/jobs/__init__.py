@@ -3,17 +3,36 @@
 Modules are imported by the job that needs them, so that a small job starts fast.
 """
 
+import contextlib
 import pathlib
 
 from ml_collections import ConfigDict
+
+from selftrain_jax import hosts
+
+ALONE = ("doctor", "report", "import_weights", "predict")  # one host does them, the others wait
 
 
 def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str = "teacher") -> None:
     """Run one job of `main.JOBS`.
 
     Raises:
-      InputError: the user's data, config or work folder does not fit.
+      InputError: the user's data, config or work folder does not fit, or another run writes into it.
     """
+    if job in ALONE:
+        return hosts.first(lambda: _run_alone(job, config, workdir))
+    from selftrain_jax.build_data import check_data_sets
+    from selftrain_jax.jobs.workdir import claim_workdir, hold_workdir
+
+    check_data_sets(config)  # before the folder holds a config that is about to change
+    with hold_workdir(workdir) if hosts.index_of_this() == 0 else contextlib.nullcontext():
+        hosts.wait_for_all()  # the folder is there
+        hosts.check_shared(workdir)
+        hosts.first(lambda: claim_workdir(workdir, config))
+        return _run_together(job, config, workdir, stage)
+
+
+def _run_alone(job: str, config: ConfigDict, workdir: pathlib.Path) -> None:
     from selftrain_jax.jobs.workdir import claim_workdir
 
     if job == "doctor":
@@ -28,15 +47,13 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str =
         from selftrain_jax.jobs.import_weights import run_import_weights
 
         return run_import_weights(config, workdir)
-    if job != "predict":  # which needs no data set
-        from selftrain_jax.build_data import check_data_sets
+    from selftrain_jax.jobs.predict import run_predict
 
-        check_data_sets(config)  # before the folder holds a config that is about to change
     claim_workdir(workdir, config)
-    if job == "predict":
-        from selftrain_jax.jobs.predict import run_predict
+    return run_predict(config, workdir)
 
-        return run_predict(config, workdir)
+
+def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, stage: str) -> None:
     if job == "pretrain":
         from selftrain_jax.jobs.pretrain import run_pretrain
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from selftrain_jax import hosts
 from selftrain_jax.build import Experiment
 from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.data.source import Source
 from selftrain_jax.jobs.inference import Detector, bind_variables, build_detector, evaluate_source
 from selftrain_jax.jobs.task_jobs import TaskJobs, per_class_thresholds
 from selftrain_jax.selftrain.labeller import Labeller, box_labeller
-from selftrain_jax.selftrain.manifest import Manifest, read_json, write_json
+from selftrain_jax.selftrain.manifest import BOXES, Manifest, read_manifest, write_json
 from selftrain_jax.selftrain.pseudo_checks import check_pseudo_labels
 from selftrain_jax.selftrain.pseudo_quality import write_quality
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
@@ -50,7 +51,7 @@ def _write_truth(source: Source, workdir: Path) -> None:
 
 def _evaluate(detector: Detector, variables: Variables, source: Source, directory: Path) -> dict[str, Any]:
     result, detections = evaluate_source(detector, variables, source)
-    write_json(directory / "detections.json", detections)
+    hosts.first(lambda: write_json(directory / "detections.json", detections))
     return result
 
 
@@ -63,19 +64,20 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     """Open the pseudo labels for the student, after a look at whether they can teach anything."""
     settings = config.pseudo
     for warning in check_pseudo_labels(
-        read_json(directory / "manifest.json", "run --job=pseudo_label first"),
+        read_manifest(directory, BOXES),
         human_categories=human.categories,
         human_boxes_per_class=class_counts(human),
         min_boxes_per_image=settings.min_boxes_per_image,
         max_empty_frac=settings.max_empty_frac,
         max_boxes_per_image=config.image.max_boxes,
     ):
-        print(f"warning: {warning}")
+        hosts.say(f"warning: {warning}")
     return read_pseudo_labels(
         directory,
         threshold=settings.threshold,
         per_class_thresholds=per_class_thresholds(config),
         ignore_below=settings.ignore_below or None,
+        max_damaged=config.data.max_bad_images,
     )
 
 

@@ -1,4 +1,7 @@
-"""A trained network over a source of images, and its COCO evaluation; start at `build_detector`."""
+"""A trained network over a source of images, and its COCO evaluation; start at `build_detector`.
+
+Each host predicts on its own devices; an evaluation shares the images out and puts the results together.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,13 +12,14 @@ import tensorflow as tf
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
+from selftrain_jax import hosts
 from selftrain_jax.augment.policies import resize_for_inference
 from selftrain_jax.build import Experiment
 from selftrain_jax.data.coco_export import export_image_ids, to_coco_results
-from selftrain_jax.data.source import Source
+from selftrain_jax.data.source import Source, subset
 from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
 from selftrain_jax.selftrain.pseudo_inference import Load, Network, infer_images
-from selftrain_jax.train.sharding import jit_predict, replicate
+from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
 from selftrain_jax.types import Detections, Example, Variables
 
 
@@ -36,12 +40,13 @@ class Detector:
 
 
 def build_detector(config: ConfigDict, experiment: Experiment) -> Detector:
-    """Compile-once inference over all devices, by batch."""
+    """Compile-once inference over this host's devices, by its part of the batch."""
+    mesh = local_mesh(experiment.mesh)
     return Detector(
-        place=lambda variables: replicate(experiment.mesh, variables),
-        predict=jit_predict(experiment.mesh, experiment.task.predict),
+        place=lambda variables: place_state(mesh, variables),
+        predict=jit_predict(mesh, experiment.task.predict),
         load=make_load(config.image.size_px),
-        batch_size=config.eval.batch_size,
+        batch_size=config.eval.batch_size // hosts.count(),
         image_size_px=config.image.size_px,
         score_floor=config.postprocess.score_threshold,
         eval_backend=config.eval.backend,
@@ -100,7 +105,9 @@ def evaluate_source(
     detector: Detector, variables: Variables, source: Source
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the COCO numbers on a labelled source, and the detections as COCO results."""
-    found = list(detect(detector, variables, source))
+    found = _exchange(
+        list(detect(detector, variables, subset(source, hosts.share(len(source)), source.name)))
+    )
     truth = [source.read_labels(index) for index in range(len(source))]
     detections = [ImageDetections(x["image_id"], x["boxes"], x["scores"], x["classes"]) for x in found]
     result = evaluate_detections(truth, detections, source.categories, backend=detector.eval_backend)
@@ -110,3 +117,23 @@ def evaluate_source(
         for row in to_coco_results(image_id, image["boxes"], image["scores"], image["classes"])
     ]
     return result, rows
+
+
+def _exchange(found: list[Example]) -> list[Example]:
+    """Put the detections of all hosts together, in the source's order; JSON keeps every float32."""
+    if hosts.count() == 1:
+        return found
+    rows = [
+        [image["image_id"], image["boxes"].tolist(), image["scores"].tolist(), image["classes"].tolist()]
+        for image in found
+    ]
+    return [
+        {
+            "image_id": image_id,
+            "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+            "scores": np.array(scores, np.float32),
+            "classes": np.array(classes, np.int32),
+        }
+        for of_host in hosts.gather(rows)
+        for image_id, boxes, scores, classes in of_host
+    ]

@@ -13,16 +13,17 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
+from selftrain_jax import hosts
 from selftrain_jax.augment.resize import legacy_nearest_window
 from selftrain_jax.build import Experiment
-from selftrain_jax.data.source import Source
+from selftrain_jax.data.source import Source, subset
 from selftrain_jax.jobs.inference import make_load
 from selftrain_jax.report.draw_masks import mask_path, save_mask_png
 from selftrain_jax.segmentation.confusion import confusion_matrix, mean_iou, summarise_confusion
 from selftrain_jax.segmentation.multi_scale import label_pixels
 from selftrain_jax.selftrain.mask_inference import predict_masks
 from selftrain_jax.selftrain.mask_network import Label, Load, MaskNetwork, network_sizes
-from selftrain_jax.train.sharding import jit_predict, replicate, shard_batch
+from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state, shard_batch
 from selftrain_jax.types import PixelLogits, Variables
 
 MASKS_FOLDER = "masks"
@@ -42,12 +43,13 @@ class Segmenter:
 
 
 def build_segmenter(config: ConfigDict, experiment: Experiment) -> Segmenter:
-    """Inference over all devices, by batch."""
+    """Inference over this host's devices, by its part of the batch."""
+    mesh = local_mesh(experiment.mesh)
     return Segmenter(
-        place=lambda variables: replicate(experiment.mesh, variables),
-        predict=jit_predict(experiment.mesh, experiment.task.predict),
-        label=_jit_label(experiment.mesh),
-        batch_size=config.eval.batch_size,
+        place=lambda variables: place_state(mesh, variables),
+        predict=jit_predict(mesh, experiment.task.predict),
+        label=_jit_label(mesh),
+        batch_size=config.eval.batch_size // hosts.count(),
         image_size_px=config.image.size_px,
         max_side_px=config.segmentation.max_side_px,
     )
@@ -90,15 +92,19 @@ def evaluate_masks(
     num_classes = max(category.id for category in source.categories) + 1
     whole, resized = (np.zeros((num_classes, num_classes), np.int64) for _ in range(2))
     per_image: dict[str, float | None] = {}
-    predictions = predict_masks(source=source, network=network, frame_size_px=segmenter.image_size_px)
+    own = subset(source, hosts.share(len(source)), source.name)
+    predictions = predict_masks(source=own, network=network, frame_size_px=segmenter.image_size_px)
     for index, predicted in enumerate(predictions):
-        truth = source.read_labels(index)["mask"]
+        truth = own.read_labels(index)["mask"]
         confusion = confusion_matrix(truth, predicted.original, num_classes)
         whole += confusion
         resized += confusion_matrix(_fit(truth, predicted.resized.shape), predicted.resized, num_classes)
         per_image[predicted.image_id] = mean_iou(confusion) if confusion.any() else None
         if directory is not None:
             save_mask_png(mask_path(directory / MASKS_FOLDER, predicted.image_id), predicted.original)
+    of_hosts = hosts.gather([whole.tolist(), resized.tolist(), per_image])
+    whole, resized = (np.sum([found[kind] for found in of_hosts], axis=0) for kind in (0, 1))
+    per_image = {image_id: miou for found in of_hosts for image_id, miou in found[2].items()}
     return _summarise(source, whole, resized) | {"per_image": per_image, **_settings(segmenter, network)}
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from selftrain_jax import hosts
 from selftrain_jax.build import Experiment
 from selftrain_jax.data.mask_pixels import pixel_counts
 from selftrain_jax.data.source import Source
 from selftrain_jax.jobs.mask_inference import Segmenter, bind_variables, build_segmenter, evaluate_masks
 from selftrain_jax.jobs.task_jobs import TaskJobs, per_class_thresholds
 from selftrain_jax.selftrain.labeller import Labeller, mask_labeller
-from selftrain_jax.selftrain.manifest import Manifest, read_json
+from selftrain_jax.selftrain.manifest import MASKS, Manifest, read_manifest
 from selftrain_jax.selftrain.mask_checks import check_pseudo_masks
 from selftrain_jax.selftrain.mask_network import MaskNetwork, check_max_side, network_sizes
 from selftrain_jax.selftrain.mask_quality import write_mask_quality
@@ -61,7 +62,7 @@ def _say_shapes(labeller: Labeller, network: MaskNetwork) -> Labeller:
 
     def infer(chunks: Iterable[tuple[int, Sequence[int]]]) -> Iterator[InferredChunk]:
         yield from labeller.infer(chunks)
-        print(f"pseudo labels: compiled for {network.shapes_used}")
+        hosts.say(f"pseudo labels: compiled for {network.shapes_used}")
 
     return labeller._replace(infer=infer)
 
@@ -81,13 +82,16 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     """Open the pseudo masks for the student, after a look at whether they can teach anything."""
     settings = config.pseudo
     for warning in check_pseudo_masks(
-        read_json(directory / "manifest.json", "run --job=pseudo_label first"),
+        read_manifest(directory, MASKS),
         human_categories=human.categories,
         human_pixels_per_class=pixel_counts(human, max_bad_images=config.data.max_bad_images),
         min_coverage=settings.min_coverage,
         max_class_frac=settings.max_class_frac,
     ):
-        print(f"warning: {warning}")
+        hosts.say(f"warning: {warning}")
     return read_pseudo_masks(
-        directory, threshold=settings.threshold, per_class_thresholds=per_class_thresholds(config)
+        directory,
+        threshold=settings.threshold,
+        per_class_thresholds=per_class_thresholds(config),
+        max_damaged=config.data.max_bad_images,
     )

@@ -26,12 +26,12 @@ def predict_boxes(
     """Detect, write `predictions.json` and `drawn/`; return what was found in a phrase."""
     threshold = config.predict.score_threshold
     found = list(detect(build_detector(config, experiment), variables, source))
-    (output / "drawn").mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     write_json(output / "predictions.json", to_coco(source, found, categories))
     for index, example in enumerate(found):
-        draw_example(source.read_image(index), example, categories, threshold).save(
-            output / "drawn" / (example["image_id"].replace("/", "__") + ".png")
-        )
+        path = output / "drawn" / (example["image_id"] + ".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_example(source.read_image(index), example, categories, threshold).save(path)
     above = sum(int((example["scores"] >= threshold).sum()) for example in found)
     return f"{len(found)} images, {above} boxes of score {threshold} or more"
 

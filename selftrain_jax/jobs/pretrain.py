@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from selftrain_jax import hosts
 from selftrain_jax.build import Experiment
 from selftrain_jax.build_classification import (
     ClassSources,
@@ -26,7 +27,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import write_json
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
 from selftrain_jax.train.loop import train
-from selftrain_jax.train.sharding import jit_predict, replicate
+from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
 from selftrain_jax.types import ClassTargets, Variables
 
 STAGE = "pretrain"
@@ -44,13 +45,14 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
     if "pretrain" not in config:
         raise InputError("--job=pretrain needs the config group `pretrain`; use --config=configs/pretrain.py")
     directory = workdir / STAGE
-    if (directory / EVALUATION_FILE).exists():
+    if hosts.first((directory / EVALUATION_FILE).exists):
         return print(f"{STAGE}: finished before, in {directory}")
     sources = build_class_sources(config)
     categories = sources.train.categories
     experiment = build_pretraining(config, len(categories))
     measure = make_measure(config, experiment, sources.val)
-    write_json(workdir / "categories.json", [category._asdict() for category in categories])
+    names = [category._asdict() for category in categories]
+    hosts.first(lambda: write_json(workdir / "categories.json", names))
     _train(config, experiment, sources, measure, directory)
     return _evaluate(config, experiment, sources.val, measure, directory)
 
@@ -60,10 +62,11 @@ def make_measure(config: ConfigDict, experiment: Experiment, source: Source) -> 
     from selftrain_jax.augment.crop import centre_crop
     from selftrain_jax.data.class_pipeline import read_in_order
 
-    predict = jit_predict(experiment.mesh, experiment.task.predict)
+    mesh = local_mesh(experiment.mesh)  # each host measures all: the crops are few
+    predict = jit_predict(mesh, experiment.task.predict)
 
     def measure(variables: Variables) -> dict[str, float]:
-        placed, counts = replicate(experiment.mesh, variables), []
+        placed, counts = place_state(mesh, variables), []
         for batch in read_in_order(
             source,
             prepare=functools.partial(centre_crop, output_size_px=config.image.size_px),
@@ -104,6 +107,7 @@ def _train(
         log_every=config.log.every_steps,
         best_metric="eval/top1",
         keep=config.checkpoint.keep,
+        max_rollbacks=config.optimizer.max_rollbacks,
         tensorboard=config.log.tensorboard,
     )
 
@@ -122,7 +126,7 @@ def _evaluate(
         "checkpoint": f"{STAGE}/checkpoints/{step}",
         "training_secs": training_secs(directory),
     }
-    write_json(directory / EVALUATION_FILE, {**result, **facts})
+    hosts.first(lambda: write_json(directory / EVALUATION_FILE, {**result, **facts}))
     print(
         f"{STAGE}: top-1 {100 * result['top1']:.1f} %, top-5 {100 * result['top5']:.1f} % of "
         f"{result['num_images']} images at step {step}; start a detector from it by "

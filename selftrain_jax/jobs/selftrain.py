@@ -11,6 +11,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from selftrain_jax import hosts
 from selftrain_jax.build import Experiment, build_experiment, build_schedule
 from selftrain_jax.build_classification import build_joint_batches, open_joint_source
 from selftrain_jax.build_data import Sources, build_batches, build_sources, stage_settings
@@ -58,9 +59,13 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
         categories, config.pseudo.threshold, per_class_thresholds(config)
     )  # wrong ones are refused
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
-    write_json(workdir / "categories.json", [category._asdict() for category in categories])
     jobs = open_task_jobs(config, experiment)
-    jobs.write_truth(sources.test, workdir)
+
+    def write() -> None:
+        write_json(workdir / "categories.json", [category._asdict() for category in categories])
+        jobs.write_truth(sources.test, workdir)
+
+    hosts.first(write)
     return Run(config, workdir, sources, joint, experiment, jobs)
 
 
@@ -79,8 +84,12 @@ def run_all(run: Run) -> None:
         train_stage(run, "control")
     if run.sources.unlabeled is not None:
         train_stage(run, "student")
-    print(write_summary(run.workdir, run.config))
-    run_report(run.config, run.workdir)
+
+    def sum_up() -> None:
+        print(write_summary(run.workdir, run.config))
+        run_report(run.config, run.workdir)
+
+    hosts.first(sum_up)
 
 
 def train_stage(run: Run, stage: str) -> None:
@@ -90,8 +99,8 @@ def train_stage(run: Run, stage: str) -> None:
       InputError: a stage before it is missing, or its pseudo labels are no good to train on.
     """
     directory = run.workdir / stage
-    if (directory / EVALUATION_FILE).exists():
-        print(f"{stage}: finished before, in {directory}")
+    if hosts.first((directory / EVALUATION_FILE).exists):
+        hosts.say(f"{stage}: finished before, in {directory}")
         return evaluate_scales(run, stage)
     config, sources = run.config, run.sources
     pseudo = run.jobs.open_labels(run.workdir / PSEUDO_FOLDER, sources.human) if stage == "student" else None
@@ -112,6 +121,7 @@ def train_stage(run: Run, stage: str) -> None:
         checkpoint_every=config.checkpoint.every_steps,
         log_every=config.log.every_steps,
         keep=config.checkpoint.keep,
+        max_rollbacks=config.optimizer.max_rollbacks,
         tensorboard=config.log.tensorboard,
     )
     evaluate_stage(run, stage)
@@ -127,8 +137,8 @@ def evaluate_stage(run: Run, stage: str) -> None:
     directory = run.workdir / stage
     variables, step = restore_stage(run, stage)
     result = run.jobs.evaluate(variables, run.sources.test, directory)
-    write_json(directory / EVALUATION_FILE, {**result, **_facts(run, stage, step)})
-    print(f"{stage}: test {_headline(run.config.task, result)} at step {step}")
+    hosts.first(lambda: write_json(directory / EVALUATION_FILE, {**result, **_facts(run, stage, step)}))
+    hosts.say(f"{stage}: test {_headline(run.config.task, result)} at step {step}")
 
 
 def evaluate_scales(run: Run, stage: str) -> None:
@@ -138,11 +148,11 @@ def evaluate_scales(run: Run, stage: str) -> None:
     path, settings = run.workdir / stage / SCALES_FILE, run.config.evaluate
     variables, step = restore_stage(run, stage)
     asked = {"checkpoint_step": step, "scales": list(settings.scales), "flip": settings.flip}
-    if path.exists() and asked.items() <= read_json(path, "delete it").items():
+    if hosts.first(lambda: path.exists() and asked.items() <= read_json(path, "delete it").items()):
         return
     result = run.jobs.measure_scales(variables, run.sources.test)
-    write_json(path, {**result, **_facts(run, stage, step), **asked})
-    print(f"{stage}: test {_headline(run.config.task, result)} over inputs of {result['sizes_px']} px")
+    hosts.first(lambda: write_json(path, {**result, **_facts(run, stage, step), **asked}))
+    hosts.say(f"{stage}: test {_headline(run.config.task, result)} over inputs of {result['sizes_px']} px")
 
 
 def _facts(run: Run, stage: str, step: int) -> dict[str, Any]:
@@ -187,10 +197,15 @@ def label_stage(run: Run) -> None:
         images_per_shard=config.pseudo.images_per_shard,
         max_bad_images=config.data.max_bad_images,
     )
+    hosts.first(lambda: _measure_labels(run, directory))
+    hosts.say(f"pseudo labels: {run.jobs.describe_labels(manifest)}")
+
+
+def _measure_labels(run: Run, directory: pathlib.Path) -> None:
+    """Hold finished pseudo labels against the truth where it is known, once."""
     truth = run.sources.unlabeled_truth
     if truth is not None and not (directory / QUALITY_FILE).exists():
         run.jobs.write_quality(directory, truth)
-    print(f"pseudo labels: {run.jobs.describe_labels(manifest)}")
 
 
 def initial_state(run: Run, stage: str) -> TrainState:
@@ -212,7 +227,7 @@ def initial_state(run: Run, stage: str) -> TrainState:
         restore=functools.partial(restore_whole, which="last"),
     )
     variables, report = init_variables(init, state.variables, state.variables, load)
-    print(f"{stage}: {format_init(report)}")
+    hosts.say(f"{stage}: {format_init(report)}")
     return with_variables(state, variables)
 
 
@@ -222,7 +237,7 @@ def restore_teacher(run: Run) -> Variables:
     Raises:
       InputError: the teacher is not finished.
     """
-    if not (run.workdir / "teacher" / EVALUATION_FILE).exists():
+    if not hosts.first((run.workdir / "teacher" / EVALUATION_FILE).exists):
         raise InputError(
             f"{run.workdir}/teacher is not finished; run --job=train --stage=teacher first, or the "
             "default job, which does all in order"

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.jobs.task_jobs import SCORES, percent
 from selftrain_jax.jobs.workdir import device_name, versions
-from selftrain_jax.selftrain.manifest import read_json, write_json
+from selftrain_jax.selftrain.manifest import read_json, read_manifest, write_json
 
 STAGES = ("teacher", "control", "student")
 HEADS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "miou": "mIoU", "miou_resized": "resized"}
@@ -72,7 +72,7 @@ def _pseudo_labels(workdir: pathlib.Path) -> dict[str, Any]:
     directory = workdir / "pseudo_labels"
     if not (directory / "manifest.json").exists():
         return {}
-    manifest = read_json(directory / "manifest.json", "run --job=pseudo_label again")
+    manifest = read_manifest(directory)
     unit = "pixels" if manifest.get("kind") == "masks" else "boxes"
     counts = {name: count[f"{unit}_at_threshold"] for name, count in manifest["per_class"].items()}
     labels = {

@@ -1,10 +1,15 @@
 """A run's folder belongs to one config: `claim_workdir` writes it down or refuses another."""
 
+import datetime
+import fcntl
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -14,8 +19,17 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import read_json, write_json
 
 CONFIG_FILE = "config.json"
+LOCK_FILE = ".lock"
 # What training does not read may change between calls.
-FREE_KEYS = ("predict", "log", "import_weights", "evaluate", "data.max_bad_images")
+FREE_KEYS = (
+    "mesh",
+    "predict",
+    "log",
+    "import_weights",
+    "evaluate",
+    "data.max_bad_images",
+    "data.max_stall_secs",
+)
 PACKAGES = (
     "jax",
     "flax",
@@ -28,6 +42,29 @@ PACKAGES = (
 )
 
 
+@contextmanager
+def hold_workdir(workdir: pathlib.Path) -> Iterator[None]:
+    """Make the folder and keep other runs out of it; the system lets go of it however this process ends.
+
+    Raises:
+      InputError: it cannot be a folder, or another run writes into it.
+    """
+    _make_folder(workdir)
+    with (workdir / LOCK_FILE).open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise InputError(
+                f"{workdir} is in use by another run, {lock.read().strip() or 'which has just begun'}; "
+                "wait for it, end it, or choose another --workdir"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.datetime.now():%F %T}")
+        lock.flush()
+        yield
+
+
 def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Make the folder and write the config into it, or check that it is the one it was made with.
 
@@ -37,20 +74,26 @@ def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     wanted = json.loads(json.dumps(config.to_dict()))
     path = workdir / CONFIG_FILE
     if not path.exists():
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise InputError(f"--workdir={workdir} cannot be a folder: {error.strerror}") from None
+        _make_folder(workdir)
         return write_json(path, wanted)
     found = read_json(path, "the run's config is damaged; choose another --workdir")
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no config; choose another --workdir")
     differing = differing_keys(found, wanted)
     if differing:
         raise InputError(
             f"{workdir} holds a run with another config:\n"
-            + "\n".join(f"  {key}: {was!r} there, {now!r} now" for key, was, now in differing)
-            + "\nUse the same config, or another --workdir."
+            + "\n".join(f"  {key:.99}: {was!r:.99} there, {now!r:.99} now" for key, was, now in differing[:9])
+            + f"\n{len(differing)} in all. Use the same config, or another --workdir."
         )
     return None
+
+
+def _make_folder(workdir: pathlib.Path) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise InputError(f"--workdir={workdir} cannot be a folder: {error.strerror}") from None
 
 
 def differing_keys(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from selftrain_jax.models.depthwise import Pads
+from selftrain_jax.models.rows import place_rows
 
 CHUNK_PX = 1024  # output pixels whose part of a kernel's gradient is computed at once on CPU
 MAX_CHUNKS = 16
@@ -24,12 +25,13 @@ def convolve(
     """
     is_pointwise = kernel.shape[:2] == (1, 1) and pads == ((0, 0), (0, 0))
     fast = _pointwise if is_pointwise else _chunked
-    return lax.platform_dependent(
-        x,
+    y = lax.platform_dependent(
+        place_rows(x),
         kernel,
         cpu=partial(fast, stride=stride, pads=pads),
         default=partial(native, stride=stride, pads=pads),
     )
+    return place_rows(y)
 
 
 def native(

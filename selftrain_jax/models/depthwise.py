@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from selftrain_jax.models.rows import place_rows
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 BLOCK_ROWS = 16  # with 8 it is twice as slow
@@ -20,12 +22,13 @@ def depthwise_convolve(
     XLA's own depthwise convolution is tens of times slower on CPU than k·k shifted products, so the
     traced program holds both and each platform takes its own when it is lowered.
     """
-    return lax.platform_dependent(
-        x,
+    y = lax.platform_dependent(
+        place_rows(x),
         kernel,
         cpu=partial(shifted_products, stride=stride, pads=pads),
         default=partial(grouped_convolution, stride=stride, pads=pads),
     )
+    return place_rows(y)
 
 
 def grouped_convolution(

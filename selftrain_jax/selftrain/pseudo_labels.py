@@ -2,7 +2,7 @@
 
 Call `write_pseudo_labels` until it returns; a killed call is repeated with the same arguments and
 goes on at the first missing shard. `pseudo_source.read_pseudo_labels` reads boxes back,
-`mask_source.read_pseudo_masks` masks. One process a folder, local files.
+`mask_source.read_pseudo_masks` masks. Many hosts share the shards out; one run a folder.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selftrain_jax import hosts
 from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.shards import write_shard
 from selftrain_jax.data.source import Source
@@ -67,42 +68,56 @@ def write_pseudo_labels(
     started = time.monotonic()
     if not len(source):
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
-    claim_folder(directory, _identity(source, labeller, categories, provenance, images_per_shard))
+    identity = _identity(source, labeller, categories, provenance, images_per_shard)
+    hosts.first(lambda: claim_folder(directory, identity))
     counted_at = {"threshold": threshold, "per_class_thresholds": dict(per_class_thresholds or {})}
     thresholds = class_thresholds(categories, threshold, per_class_thresholds)
-    if (directory / MANIFEST_FILE).exists():
-        manifest = read_manifest(directory)
-        if all(manifest[key] == value for key, value in counted_at.items()):
-            return manifest
+    manifest = hosts.first(lambda: _finished_before(directory, counted_at))
+    if manifest is not None:
+        return manifest
 
     paths = shard_paths(directory, len(source), images_per_shard)
-    missing = [shard for shard, path in enumerate(paths) if not path.exists()]
-    labelled = labeller.infer(_plan(missing, len(source), images_per_shard, labeller.batch_size))
-    _write_shards(labelled, paths, len(missing), max_bad_images)
+    missing = hosts.first(lambda: [shard for shard, path in enumerate(paths) if not path.exists()])
+    own = [missing[place] for place in hosts.share(len(missing))]
+    labelled = labeller.infer(_plan(own, len(source), images_per_shard, labeller.batch_size))
+    _write_shards(labelled, paths, len(paths) - len(missing), len(own), max_bad_images)
+    hosts.wait_for_all()
 
-    shards = [
-        summarise_shard(path, lambda examples: labeller.summarise(examples, thresholds)) for path in paths
-    ]
-    image_ids = [image_id for shard in shards for image_id in shard.image_ids]
-    labelled_ids = set(image_ids)
+    def finish() -> Manifest:
+        facts = {**provenance, **labeller.identity, "source": source.name, **counted_at}
+        shards = [
+            summarise_shard(path, lambda examples: labeller.summarise(examples, thresholds)) for path in paths
+        ]
+        image_ids = [image_id for shard in shards for image_id in shard.image_ids]
+        bad_images = _left_out(source, image_ids, max_bad_images)
+        manifest = make_manifest(
+            shards,
+            categories=categories,
+            bad_images=bad_images,
+            facts={**facts, "seconds": round(time.monotonic() - started, 3)},
+            totals=labeller.tally([shard.counts for shard in shards], categories),
+        )
+        write_json(directory / IMAGE_IDS_FILE, image_ids)
+        write_json(directory / MANIFEST_FILE, manifest)
+        return manifest
+
+    return hosts.first(finish)
+
+
+def _finished_before(directory: Path, counted_at: Mapping[str, Any]) -> Manifest | None:
+    """Return the manifest of a finished folder, unless its counts are of other thresholds."""
+    if not (directory / MANIFEST_FILE).exists():
+        return None
+    manifest = read_manifest(directory)
+    return manifest if all(manifest.get(key) == value for key, value in counted_at.items()) else None
+
+
+def _left_out(source: Source, labelled: Sequence[str], max_bad_images: int) -> list[str]:
+    """Return the ids of images without labels, which are those that did not decode."""
+    labelled_ids = set(labelled)
     bad_images = [image_id for image_id in source.image_ids if image_id not in labelled_ids]
     _check_bad(bad_images, max_bad_images)
-    manifest = make_manifest(
-        shards,
-        categories=categories,
-        bad_images=bad_images,
-        facts={
-            **provenance,
-            **labeller.identity,
-            "source": source.name,
-            **counted_at,
-            "seconds": round(time.monotonic() - started, 3),
-        },
-        totals=labeller.tally([shard.counts for shard in shards], categories),
-    )
-    write_json(directory / IMAGE_IDS_FILE, image_ids)
-    write_json(directory / MANIFEST_FILE, manifest)
-    return manifest
+    return bad_images
 
 
 def shard_paths(directory: Path, num_images: int, images_per_shard: int) -> list[Path]:
@@ -164,16 +179,20 @@ def _plan(
 
 
 def _write_shards(
-    labelled: Iterable[InferredChunk], paths: Sequence[Path], num_missing: int, max_bad_images: int
+    labelled: Iterable[InferredChunk],
+    paths: Sequence[Path],
+    num_finished: int,
+    num_own: int,
+    max_bad_images: int,
 ) -> None:
     started, images, bad = time.monotonic(), 0, list[str]()
     for done, (shard, chunks) in enumerate(itertools.groupby(labelled, lambda chunk: chunk[0]), start=1):
         images += write_shard(paths[shard], _records(chunks, bad, max_bad_images))
         seconds = time.monotonic() - started
         print(
-            f"pseudo labels: {len(paths) - num_missing + done} of {len(paths)} shards, "
+            f"pseudo labels: {num_finished + done} of {num_finished + num_own} shards, "
             f"{images / seconds:.1f} images/s, {len(bad)} images do not decode, "
-            f"{seconds / done * (num_missing - done):.0f} s left",
+            f"{seconds / done * (num_own - done):.0f} s left",
             flush=True,
         )
 

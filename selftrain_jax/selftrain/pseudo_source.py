@@ -24,12 +24,14 @@ def read_pseudo_labels(
     ignore_below: float | None = None,
     keep_empty: bool = True,
     verify_digests: bool = True,
+    max_damaged: int = 0,
 ) -> Source:
     """Read pseudo labels of at least `threshold`; random access over all shards.
 
     With `ignore_below`, boxes of ignore_below <= score < threshold stay as `is_ignore`: neither
     object nor background. None is the paper's recipe: whatever is below the threshold is background.
     `keep_empty=False` drops images with no box left to learn from, which reads every record once.
+    Up to `max_damaged` records that the disk has lost are left out.
 
     Raises:
       InputError: the folder is unfinished, damaged or holds masks, or a threshold does not fit it.
@@ -38,7 +40,7 @@ def read_pseudo_labels(
     background, since the official loss takes images without boxes.
     """
     manifest = read_manifest(directory, BOXES)
-    raw = open_records(directory, manifest, verify_digests=verify_digests)
+    raw = open_records(directory, manifest, verify_digests=verify_digests, max_damaged=max_damaged)
     thresholds = class_thresholds(raw.categories, threshold, per_class_thresholds)
     lowest = thresholds if ignore_below is None else np.full_like(thresholds, ignore_below)
     _check_thresholds(manifest, thresholds, lowest)

@@ -5,12 +5,8 @@ Each checkpoint holds the variables, the rest of the train state, and a small JS
 Orbax stays behind this module.
 """
 
-import errno
 import functools
 import math
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +15,10 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
+from selftrain_jax.train import checksums
+from selftrain_jax.train.full_disk import check_room, explain_full_disk, is_full_disk, remove_unfinished
 from selftrain_jax.train.named_arrays import check_names, shapes_by_name
 from selftrain_jax.train.named_arrays import digest as digest  # which weights a checkpoint holds
 from selftrain_jax.train.state import TrainState, has_ema
@@ -40,7 +39,7 @@ class Checkpoints:
         self.directory = Path(directory).absolute() / FOLDER_NAME
         self._keep = keep
         self._size_mib = 0.0
-        _remove_unfinished(self.directory)
+        remove_unfinished(self.directory)
         self._manager = _open(self.directory, for_writing=True)
 
     def latest_step(self) -> int | None:
@@ -57,27 +56,35 @@ class Checkpoints:
         about = {"score": score, "training_secs": training_secs, "shapes": shapes_by_name(items)}
         arguments = {name: ocp.args.StandardSave(item) for name, item in items.items()}
         self._size_mib = _size_mib(items)
-        with _explain_full_disk(self.directory, self._size_mib):
+        with explain_full_disk(self.directory, self._size_mib):
             self._manager.wait_until_finished()
+            self._seal()
             self._remove_old()
+            check_room(self.directory, self._size_mib)
             self._manager.save(
                 int(state.step), args=ocp.args.Composite(about=ocp.args.JsonSave(about), **arguments)
             )
 
     def restore_latest(self, template: TrainState) -> tuple[TrainState, float] | None:
-        """Give the newest state, placed as the template is, and its training seconds; None if there is none.
+        """Give the newest whole state, placed as the template is, and its training seconds.
+
+        None when there is no checkpoint. A damaged one is renamed `STEP.damaged`, said, and passed over.
 
         Raises:
-            InputError: the checkpoint is of another model or optimizer.
+            InputError: the checkpoint is of another model or optimizer, or all of them are damaged.
         """
-        step = self.latest_step()
-        if step is None:
-            return None
-        items = _to_items(template)
-        about = _read_about(self._manager, step)
-        check_names(about["shapes"], shapes_by_name(items), self.directory / str(step))
-        restored = _restore_items(self._manager, step, items)
-        return _from_items(restored, template), about["training_secs"]
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            damage = hosts.first(functools.partial(checksums.find_damage, self.directory / str(step)))
+            if damage is None:
+                return self._restore(step, template)
+            self._set_aside(step, damage)
+        if steps:
+            raise InputError(
+                f"{self.directory}: every checkpoint is damaged ({damage}); look at the disk, then delete "
+                "the folder to train this stage anew"
+            )
+        return None
 
     def __enter__(self) -> "Checkpoints":
         """Give the checkpoints themselves."""
@@ -87,12 +94,34 @@ class Checkpoints:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Finish the save under way and remove old checkpoints."""
-        if error is not None and _is_full_disk(error):
+        if error is not None and is_full_disk(error):
             return  # already explained; orbax would raise it again
-        with _explain_full_disk(self.directory, self._size_mib):
+        with explain_full_disk(self.directory, self._size_mib):
             self._manager.wait_until_finished()
+            self._seal()
         self._remove_old()
         self._manager.close()
+        if error is None:
+            hosts.wait_for_all()  # a host may read what another has just written or removed
+
+    def _restore(self, step: int, template: TrainState) -> tuple[TrainState, float]:
+        items = _to_items(template)
+        about = _read_about(self._manager, step)
+        check_names(about["shapes"], shapes_by_name(items), self.directory / str(step))
+        restored = _restore_items(self._manager, step, items)
+        return _from_items(restored, template), about["training_secs"]
+
+    def _set_aside(self, step: int, damage: str) -> None:
+        if jax.process_index() == 0:
+            print(f"warning: checkpoint {step} is damaged and set aside: {damage}", flush=True)
+            (self.directory / str(step)).rename(self.directory / f"{step}.damaged")
+        hosts.wait_for_all()
+        self._manager.reload()
+
+    def _seal(self) -> None:
+        step = self._manager.latest_step()
+        if step is not None and jax.process_index() == 0:
+            checksums.seal(self.directory / str(step))
 
     def _remove_old(self) -> None:
         steps = sorted(self._manager.all_steps())
@@ -119,6 +148,13 @@ def restore_variables(
     directory, which = _locate(Path(path).absolute(), which)
     with _open(directory, for_writing=False) as manager:
         step = _choose_step(manager, directory, which)
+        damage = checksums.find_damage(directory / str(step))
+        if damage is not None:
+            raise InputError(
+                f"checkpoint {step} is damaged: {damage}. Ask for another one, or delete "
+                f"{directory / str(step)} and the evaluation.json beside `{FOLDER_NAME}`: the same command "
+                "then trains on from the one before"
+            )
         saved = _read_about(manager, step)["shapes"]
         has_average = use_ema and any(name.startswith("ema/") for name in saved)
         items = {"variables": template, **({"ema": template["params"]} if has_average else {})}
@@ -179,7 +215,24 @@ def _open(directory: Path, for_writing: bool) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         directory,
         item_handlers={**handlers, "about": ocp.JsonCheckpointHandler()},
-        options=ocp.CheckpointManagerOptions(create=for_writing),
+        options=ocp.CheckpointManagerOptions(
+            create=for_writing, multiprocessing_options=_all_hosts() if for_writing else _this_host()
+        ),
+    )
+
+
+def _all_hosts() -> ocp.options.MultiprocessingOptions:
+    """Let orbax wait for all hosts at what it does: they save and resume together."""
+    return ocp.options.MultiprocessingOptions()
+
+
+def _this_host() -> ocp.options.MultiprocessingOptions:
+    """Let a host read for itself, whatever the others do."""
+    if hosts.count() == 1:
+        return _all_hosts()
+    this = hosts.index_of_this()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"reader{this}"
     )
 
 
@@ -196,10 +249,12 @@ def _from_items(items: dict[str, Any], template: TrainState) -> TrainState:
 
 
 def _restore_items(manager: ocp.CheckpointManager, step: int, templates: dict[str, Any]) -> dict[str, Any]:
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None)),
-        templates,
-    )
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # for templates that are shapes alone
+
+    def placed(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here)
+
+    abstract = jax.tree.map(placed, templates)
     arguments = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
     restored = manager.restore(step, args=ocp.args.Composite(**arguments))
     return {name: restored[name] for name in templates}
@@ -233,35 +288,5 @@ def _choose_step(manager: ocp.CheckpointManager, directory: Path, which: int | s
     return int(step)
 
 
-@contextmanager
-def _explain_full_disk(directory: Path, size_mib: float) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if not _is_full_disk(error):
-            raise
-        _remove_unfinished(directory)
-        free_mib = shutil.disk_usage(directory).free / 2**20
-        raise InputError(
-            f"the disk is full: a checkpoint could not be saved in {directory}, where {free_mib:.0f} MiB are "
-            f"free and a checkpoint takes about {size_mib:.0f} MiB. Make room or choose another "
-            "workdir, then run the same command again; it goes on from the last whole checkpoint"
-        ) from error
-
-
-def _remove_unfinished(directory: Path) -> None:
-    """Remove what a crash or a full disk left half-written; orbax renames a checkpoint when it is whole."""
-    if jax.process_index() == 0:
-        for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(unfinished, ignore_errors=True)
-
-
 def _size_mib(items: dict[str, Any]) -> float:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(items)) / 2**20
-
-
-def _is_full_disk(error: BaseException) -> bool:
-    """Look for ENOSPC along the chain of causes; tensorstore keeps only its text."""
-    is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    cause = error.__cause__ or error.__context__
-    return is_full or "No space left on device" in str(error) or (cause is not None and _is_full_disk(cause))

@@ -15,21 +15,28 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from selftrain_jax.errors import InputError
+from selftrain_jax import hosts
+from selftrain_jax.errors import InputError, RunAgainError
 from selftrain_jax.train.checkpoint import Checkpoints
 from selftrain_jax.train.metric_log import MetricLog, progress_line
 from selftrain_jax.train.optimizer import Schedule
-from selftrain_jax.train.sharding import replicate, shard_batch
+from selftrain_jax.train.rollback import Rollback, lowered, note_rollback, read_rollbacks
+from selftrain_jax.train.sharding import place_state, shard_batch
 from selftrain_jax.train.speed import Speed
 from selftrain_jax.train.state import TrainState, eval_variables
 from selftrain_jax.train.step import TrainStep
+from selftrain_jax.train.stop_signal import IsStopping, deferred_stop
 from selftrain_jax.types import Batch, Batches, Metrics, Variables
 
 Evaluate = Callable[[Variables], Mapping[str, float]]
 
 
 class NonFiniteLossError(InputError):
-    """The loss or its gradient became NaN or infinite; no such state is ever saved."""
+    """The loss or its gradient of a `step` became NaN or infinite; no such state is ever saved."""
+
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class _Run:
     checkpoints: Checkpoints
     log: MetricLog
     speed: Speed
+    is_stopping: IsStopping
 
 
 class _Unread(NamedTuple):
@@ -77,51 +85,78 @@ def train(
     best_metric: str = "eval/ap",
     keep: int = 2,
     tensorboard: bool = False,
+    max_rollbacks: int = 0,
 ) -> TrainState:
     """Train up to `num_steps` updates, from the newest checkpoint in `directory` or from `state`.
 
     `train_step` is compiled (`jit_train_step`). Every evaluation is followed by a checkpoint, and both
     come at the end whatever the intervals, where 0 means at the end only. The log has a line every
     `log_every` updates and for the last. Resuming is exact: the same command gives the same
-    weights, bit for bit, whether it was interrupted or not.
+    weights, bit for bit, whether it was interrupted or not. When a loss is not finite, training goes back
+    to the newest checkpoint with half the learning rate, up to `max_rollbacks` times.
 
     Raises:
         NonFiniteLossError: the loss or its gradient is NaN or infinite.
         InputError: the checkpoint is of another model or past `num_steps`, or the disk is full.
+        RunAgainError: SIGTERM came; the step under way was finished and saved.
     """
     directory = Path(directory)
-    with Checkpoints(directory, keep=keep) as checkpoints:
-        state, earlier_secs = _resume(checkpoints, replicate(mesh, state), num_steps)
-        start_step = int(state.step)
-        with MetricLog(directory, resume_step=start_step, tensorboard=tensorboard) as log:
-            run = _Run(
-                name=name,
-                train_step=train_step,
-                schedule=schedule,
-                start_step=start_step,
-                num_steps=num_steps,
-                mesh=mesh,
-                evaluate=evaluate,
-                evaluate_every=evaluate_every,
-                checkpoint_every=checkpoint_every,
-                log_every=log_every,
-                best_metric=best_metric,
-                checkpoints=checkpoints,
-                log=log,
-                speed=Speed(earlier_secs),
+
+    def attempt(rollbacks: list[Rollback]) -> TrainState:
+        with Checkpoints(directory, keep=keep) as checkpoints:
+            begin, earlier_secs = _resume(checkpoints, place_state(mesh, state), num_steps)
+            start_step = int(begin.step)
+            with (
+                MetricLog(directory, resume_step=start_step, tensorboard=tensorboard) as log,
+                deferred_stop() as is_stopping,
+            ):
+                run = _Run(
+                    name=name,
+                    train_step=train_step,
+                    schedule=lowered(schedule, rollbacks),
+                    start_step=start_step,
+                    num_steps=num_steps,
+                    mesh=mesh,
+                    evaluate=evaluate,
+                    evaluate_every=evaluate_every,
+                    checkpoint_every=checkpoint_every,
+                    log_every=log_every,
+                    best_metric=best_metric,
+                    checkpoints=checkpoints,
+                    log=log,
+                    speed=Speed(earlier_secs),
+                    is_stopping=is_stopping,
+                )
+                return _train_to_end(run, begin, batches(start_step))
+
+    while True:
+        rollbacks = hosts.first(lambda: read_rollbacks(directory))
+        try:
+            return attempt([Rollback(*values) for values in rollbacks])
+        except NonFiniteLossError as error:
+            if len(rollbacks) >= max_rollbacks:
+                raise
+            latest = hosts.first(functools.partial(note_rollback, directory, error.step))
+            hosts.say(
+                f"{error}\n{name}: goes back, learning rate times {Rollback(*latest).learning_rate_factor:g}"
             )
-            return _train_to_end(run, state, batches(start_step))
 
 
 def _train_to_end(run: _Run, state: TrainState, stream: Iterator[tuple[Batch, list[str]]]) -> TrainState:
-    """Evaluate, save, fetch, dispatch, read the update before; at the last step only the first two."""
+    """Evaluate, save, fetch, dispatch, read the update before; at the last step only the first two.
+
+    An evaluation that is due is made even when the run is told to stop: resumed, it would be left out.
+    """
     unread: _Unread | None = None
     for step in range(run.start_step, run.num_steps + 1):
         is_evaluation = run.evaluate is not None and _is_due(run, step, run.evaluate_every)
-        if is_evaluation or _is_due(run, step, run.checkpoint_every):
+        is_stop = run.is_stopping(step)
+        if is_evaluation or _is_due(run, step, run.checkpoint_every) or (is_stop and step > run.start_step):
             _read(run, unread)  # a state whose loss was not finite must not be saved
             unread = None
             _save(run, state, run.evaluate if is_evaluation else None)
+        if is_stop:
+            raise RunAgainError(f"{run.name}: stopped by SIGTERM at step {step} of {run.num_steps}, saved")
         if step == run.num_steps:
             break
         batch, image_ids = run.speed.fetch(stream, functools.partial(_is_done, unread))
@@ -166,9 +201,9 @@ def _read(run: _Run, unread: _Unread | None) -> None:
     if step % run.log_every == 0 or step == run.num_steps:
         metrics |= run.speed.metrics(run.num_steps - step)
         run.log.write(step, metrics)
-        _say(progress_line(run.name, run.num_steps, step, metrics))
+        hosts.say(progress_line(run.name, run.num_steps, step, metrics))
     elif step == run.start_step + 1:
-        _say(
+        hosts.say(
             f"{run.name} step {step}/{run.num_steps}  loss {metrics['train/loss']:.4g}  compiled and running"
         )
         run.speed.restart()  # compiling took most of it
@@ -181,7 +216,7 @@ def _save(run: _Run, state: TrainState, evaluate: Evaluate | None) -> None:
         if evaluate is not None:
             scores = evaluate(eval_variables(state))
             run.log.write(int(state.step), scores)
-            _say(
+            hosts.say(
                 f"{run.name} step {int(state.step)}  " + "  ".join(f"{k} {v:.4g}" for k, v in scores.items())
             )
             if run.best_metric not in scores:
@@ -198,15 +233,11 @@ def _check_finite(run: _Run, unread: _Unread, metrics: Mapping[str, float]) -> N
     last = run.checkpoints.latest_step()
     more = f" and {len(unread.image_ids) - 8} more" if len(unread.image_ids) > 8 else ""
     raise NonFiniteLossError(
+        unread.step,
         f"{run.name}: not finite at step {unread.step}: "
         + ", ".join(f"{key} {value:g}" for key, value in losses.items())
         + f"\n  images of that batch: {', '.join(unread.image_ids[:8])}{more}"
         + f"\n  last good checkpoint: {f'step {last} in {run.checkpoints.directory}' if last else 'none yet'}"
         + "\n  try a lower learning rate, clip_norm 10, or a smaller alpha with the loss normalisation on; "
-        "if it comes back at the same step, look at the boxes of these images"
+        "if it comes back at the same step, look at the boxes of these images",
     )
-
-
-def _say(line: str) -> None:
-    if jax.process_index() == 0:
-        print(line, flush=True)

@@ -10,16 +10,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, LossNormState
+from selftrain_jax.train.sharding import keep_placed
 from selftrain_jax.train.state import TrainState, has_ema
 from selftrain_jax.types import Batch, Metrics, Task, Variables
 
 TrainStep = Callable[[TrainState, Batch, ArrayLike], tuple[TrainState, Metrics]]
+
+
+Save = Callable[..., bool] | None
 
 
 class _Pass(NamedTuple):
@@ -36,17 +40,23 @@ def make_train_step(
     *,
     accumulation: int = 1,
     ema_decay: float = 0.0,
+    remat: str = "none",
 ) -> TrainStep:
     """Make `(state, batch, learning_rate) -> (state, metrics)`: w = w - learning_rate * tx(gradient).
 
     With `accumulation` > 1 the batch is worked off in so many slices whose gradients are averaged.
-    An average that the state keeps follows: ema = ema_decay * ema + (1 - ema_decay) * w.
+    An average that the state keeps follows: ema = ema_decay * ema + (1 - ema_decay) * w. With `remat`
+    "convolutions" the backward pass finds the outputs of convolutions and matrix products in memory and
+    computes all between them (normalisation, activations) once more; with "none" it finds everything.
+
+    Raises:
+        InputError: `remat` is neither.
 
     Paper: section 3.2.
     Differs: with accumulation, BatchNorm and the averages of the loss normalisation see the slices
     one after the other, as if each were a batch. The paper's detectors keep no average of weights.
     """
-    gradient = partial(_gradient, task, normalizer)
+    gradient = partial(_gradient, task, normalizer, _saved(remat))
 
     def train_step(state: TrainState, batch: Batch, learning_rate: ArrayLike) -> tuple[TrainState, Metrics]:
         rng = jax.random.fold_in(state.rng, state.step)
@@ -75,20 +85,17 @@ def make_train_step(
     return train_step
 
 
-def jit_train_step(train_step: TrainStep, mesh: Mesh) -> TrainStep:
-    """Compile a step: state on every device, batch split over axis `data`, old state given away."""
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    split = NamedSharding(mesh, PartitionSpec("data"))
-    return jax.jit(
-        train_step,
-        in_shardings=(everywhere, split, everywhere),
-        out_shardings=(everywhere, everywhere),
-        donate_argnums=0,
-    )
+def jit_train_step(step: TrainStep, mesh: Mesh) -> TrainStep:
+    """Compile a step for a state and batches that `sharding` placed; the old state is given away."""
+
+    def train_step(state: TrainState, batch: Batch, learning_rate: ArrayLike) -> tuple[TrainState, Metrics]:
+        return keep_placed(mesh, step(state, batch, learning_rate))
+
+    return jax.jit(train_step, donate_argnums=0)
 
 
 def _gradient(
-    task: Task, normalizer: LossNormalizer, begin: _Pass, batch: Batch, rng: PRNGKeyArray
+    task: Task, normalizer: LossNormalizer, save: Save, begin: _Pass, batch: Batch, rng: PRNGKeyArray
 ) -> tuple[Any, _Pass, Metrics]:
     """Differentiate normalised loss + auxiliary loss; `task.loss` returns the collections that it changed."""
 
@@ -99,8 +106,20 @@ def _gradient(
         total = loss + terms.auxiliary
         return total, (_Pass(variables, loss_norm), {**terms.metrics, **metrics, "train/loss": total})
 
-    grads, (end, metrics) = jax.grad(loss_of, has_aux=True)(begin.variables["params"])
+    kept = jax.checkpoint(loss_of, policy=save) if save else loss_of
+    grads, (end, metrics) = jax.grad(kept, has_aux=True)(begin.variables["params"])
     return grads, end, metrics
+
+
+def _saved(remat: str) -> Save:
+    """Return which results a backward pass finds in memory; None for all."""
+    if remat == "none":
+        return None
+    if remat == "convolutions":
+        # A choice by platform is a `cond` to JAX; here both its branches are convolutions.
+        kept = {"conv_general_dilated", "dot_general", "cond"}
+        return lambda primitive, *_, **__: primitive.name in kept
+    raise InputError(f"config.optimizer.remat={remat!r} is not one of none, convolutions")
 
 
 def _accumulate(

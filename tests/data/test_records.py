@@ -190,5 +190,49 @@ def test_wrong_and_missing_keys_of_a_mask_record_are_named(features, message):
 def test_boxes_whose_columns_differ_in_length_are_refused():
     labels = make_labels(np.random.default_rng(0), 2, 10, 10)
     record = replace_features(records.encode_record(labels, b"x", 10, 10), object__bbox__ymin=0.5)
-    with pytest.raises(InputError, match=r"hold \[2, 1, 2, 2, 2\] values"):
+    with pytest.raises(InputError, match=r"hold \[2, 1, 2, 2, 2, 2, 2, 2\] values"):
         records.decode_record(record, "f@0")
+
+
+def set_feature(record, key, kind, *values):
+    example = tf.train.Example.FromString(record)
+    example.features.feature.pop(key)
+    getattr(example.features.feature[key], kind).value.extend(values)
+    return example.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "values", "message"),
+    [
+        (
+            "image/height",
+            "int64_list",
+            [0],
+            r"f@0: image/height and image/width are 0 and 10; expected at least 1",
+        ),
+        ("image/width", "int64_list", [-10], "expected at least 1"),
+        ("image/width", "int64_list", [2**62], "at most 67108864 pixels"),
+        ("image/source_id", "bytes_list", [b"k\xf6ln"], "f@0: image/source_id is not UTF-8"),
+        ("image/object/class/label", "int64_list", [1, 2**40], "a label outside 0 to 9999"),
+        ("image/object/class/label", "int64_list", [1, -1], "a label outside 0 to 9999"),
+        ("image/object/bbox/ymin", "float_list", [0.5, np.nan], "a box without finite sides or score"),
+        ("image/object/score", "float_list", [0.5, np.inf], "a box without finite sides or score"),
+        ("image/object/score", "float_list", [0.5], r"hold \[2, 2, 2, 2, 2, 2, 2, 1\] values"),
+        ("image/object/is_crowd", "int64_list", [0] * 3, r"hold \[2, 2, 2, 2, 2, 3, 2, 2\] values"),
+        ("image/object/area", "int64_list", [4, 4], r"hold \[2, 2, 2, 2, 2, 2, 0, 2\] values"),
+    ],
+)
+def test_values_that_no_image_has_are_refused(key, kind, values, message):
+    record = records.encode_record(make_labels(np.random.default_rng(0), 2, 10, 10), b"x", 10, 10)
+    with pytest.raises(InputError, match=message):
+        records.decode_record(set_feature(record, key, kind, *values), "f@0")
+
+
+def test_a_foreign_record_without_crowds_and_areas_has_no_crowds_and_no_areas():
+    record = records.encode_record(make_labels(np.random.default_rng(0), 2, 10, 10), b"x", 10, 10)
+    example = tf.train.Example.FromString(record)
+    for name in ("is_crowd", "area"):
+        example.features.feature.pop(f"image/object/{name}")
+    decoded, _ = records.decode_record(example.SerializeToString())
+    assert decoded["is_crowd"].tolist() == [False, False]
+    assert "areas" not in decoded

@@ -1,58 +1,14 @@
-"""The whole command, as a user runs it: end to end, resumed after kill -9, refused when changed."""
+"""The whole command, as a user runs it: end to end, resumed after kill -9 and SIGTERM, refused if changed."""
 
 import json
-import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 
 import pytest
+from tiny_run import STAGES, end_when, results, run
 
-ROOT = pathlib.Path(__file__).parents[2]
-STAGES = ("teacher", "control", "student")
-TIMES = ("training_secs", "seconds", "seconds_total")
-LIMIT_SECS = 900
-
-
-def start(workdir: pathlib.Path, log: pathlib.Path, *arguments: str) -> subprocess.Popen:
-    """Start the command; its output goes to a file, for a full pipe would stop it."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": ""}
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(workdir.parent / "compiled")
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    environment["JAX_LOG_COMPILES"] = "1"
-    module = [sys.executable, "-m", "selftrain_jax.main", "--config=tests/tiny.py", f"--workdir={workdir}"]
-    with log.open("w") as file:
-        return subprocess.Popen(
-            [*module, *arguments], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
-        )
-
-
-def run(workdir: pathlib.Path, *arguments: str) -> tuple[int, str]:
-    log = workdir.parent / f"{workdir.name}.log"
-    status = start(workdir, log, *arguments).wait(timeout=LIMIT_SECS)
-    return status, log.read_text()
-
-
-def results(workdir: pathlib.Path) -> dict[str, object]:
-    """Everything that a run measured, without the clock."""
-    found = {}
-    for stage in STAGES:
-        evaluation = json.loads((workdir / stage / "evaluation.json").read_text())
-        found[stage] = {key: value for key, value in evaluation.items() if key not in TIMES}
-        found[f"{stage} detections"] = json.loads((workdir / stage / "detections.json").read_text())
-        lines = (workdir / stage / "metrics.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        found[f"{stage} metrics"] = [
-            {key: value for key, value in row.items() if not key.startswith("speed/")} for row in rows
-        ]
-    for shard in sorted((workdir / "pseudo_labels").glob("*.tfrecord")):
-        found[shard.name] = shard.read_bytes()
-    manifest = json.loads((workdir / "pseudo_labels" / "manifest.json").read_text())
-    return found | {"digest": manifest["teacher"]["digest"], "boxes": manifest["num_boxes"]}
+from selftrain_jax.errors import RUN_AGAIN
 
 
 @pytest.fixture(scope="module")
@@ -130,19 +86,6 @@ def test_predict_writes_coco_json_and_pictures(uninterrupted: pathlib.Path, tmp_
     assert len(list((output / "drawn").glob("*.png"))) == 2
 
 
-def kill_when(workdir: pathlib.Path, is_time: Callable[[], bool]) -> bool:
-    """Run the command and kill -9 it as soon as `is_time`; tell whether it was still running."""
-    process = start(workdir, workdir.parent / "killed.log")
-    deadline = time.monotonic() + LIMIT_SECS
-    while process.poll() is None and not is_time():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    was_running = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    return was_running
-
-
 def test_killed_at_any_point_the_same_command_gives_the_same_numbers_bit_for_bit(
     uninterrupted: pathlib.Path,
 ) -> None:
@@ -155,8 +98,11 @@ def test_killed_at_any_point_the_same_command_gives_the_same_numbers_bit_for_bit
         workdir / "student" / "checkpoints" / "2",
         workdir / "student" / "detections.json",
     ]
-    kills = [kill_when(workdir, point.exists) for point in points]
-    assert sum(kills) >= 5, kills
+    signals = [signal.SIGKILL, signal.SIGTERM] * 3
+    codes = [end_when(workdir, point.exists, number) for point, number in zip(points, signals, strict=True)]
+    assert set(codes) <= {-signal.SIGKILL, RUN_AGAIN, 0}, codes
+    assert len([code for code in codes if code]) >= 5, codes
+    assert codes.count(RUN_AGAIN) >= 2, codes
     status, output = run(workdir)
     assert status == 0, output
     assert results(workdir) == results(uninterrupted)

@@ -9,10 +9,11 @@ from toy import assert_same, make_task
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import plain_loss
+from selftrain_jax.train import checksums
 from selftrain_jax.train.checkpoint import Checkpoints, find_step, restore_variables, training_secs
 from selftrain_jax.train.named_arrays import digest
 from selftrain_jax.train.optimizer import momentum_sgd
-from selftrain_jax.train.sharding import make_mesh, replicate
+from selftrain_jax.train.sharding import make_mesh, place_state
 from selftrain_jax.train.state import create_state
 
 TASK = make_task()
@@ -24,7 +25,7 @@ def state_at(step, *, task=TASK, with_ema=False, clip_norm=0.0):
     state = state._replace(step=jnp.int32(step))
     if with_ema:
         state = state._replace(ema=jax.tree.map(lambda w: w + 1, state.ema))
-    return replicate(make_mesh(), state)
+    return place_state(make_mesh(), state)
 
 
 def save(directory, scores, keep=2, **options):
@@ -132,6 +133,18 @@ def test_a_full_disk_is_explained_and_leaves_nothing_half_written(tmp_path, monk
     assert steps_in(tmp_path) == [1]
 
 
+def test_a_save_that_does_not_fit_is_not_begun(tmp_path, monkeypatch):
+    save(tmp_path, {1: None})
+    usage = shutil.disk_usage(tmp_path)._replace(free=2**20)  # a state of this size and a MiB do not fit
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with (
+        pytest.raises(InputError, match=r"disk is full.*1 MiB are free"),
+        Checkpoints(tmp_path) as checkpoints,
+    ):
+        checkpoints.save(state_at(2), score=None, training_secs=0.0)
+    assert steps_in(tmp_path) == [1]
+
+
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
     monkeypatch.setattr(checkpoints._manager, "save", lambda *args, **kwargs: 1 / 0)
@@ -160,3 +173,52 @@ def test_digest_depends_on_every_weight_and_name_but_not_on_order():
     renamed = {"params": {"a": variables["params"]["a"], "c": variables["params"]["b"]}}
     reshaped = {"params": {"a": {"kernel": np.ones((3, 2), np.float32)}, "b": variables["params"]["b"]}}
     assert len({digest(tree) for tree in (variables, changed, renamed, reshaped)}) == 4
+
+
+def largest_file(folder):
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != checksums.FILE_NAME]
+    return max(files, key=lambda path: path.stat().st_size)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "flipped": (flip_a_bit, "does not match its checksum"),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "were written"),
+    "gone": (lambda path: path.unlink(), "is missing"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_said_set_aside_and_the_one_before_is_taken(tmp_path, damage, capsys):
+    save(tmp_path, {3: None, 7: None})
+    change, words = DAMAGES[damage]
+    change(largest_file(tmp_path / "checkpoints/7"))
+    with pytest.raises(InputError, match=f"checkpoint 7 is damaged: .*{words}.*from the one before"):
+        restore_variables(tmp_path, "last", TASK.init(jax.random.key(0)))
+    with Checkpoints(tmp_path) as checkpoints:
+        state, secs = checkpoints.restore_latest(state_at(0))
+        assert_same(state, state_at(3))
+        assert secs == 30.0
+        checkpoints.save(state_at(7), score=None, training_secs=1.0)
+    assert "warning: checkpoint 7 is damaged and set aside" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["3", "7", "7.damaged"]
+    assert_same(restore_variables(tmp_path, "last", TASK.init(jax.random.key(0))), state_at(7).variables)
+
+
+def test_when_all_are_damaged_the_run_stops(tmp_path):
+    save(tmp_path, {3: None})
+    flip_a_bit(largest_file(tmp_path / "checkpoints/3"))
+    with pytest.raises(InputError, match="every checkpoint is damaged"), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.restore_latest(state_at(0))
+
+
+def test_a_checkpoint_that_a_crash_left_without_checksums_is_taken(tmp_path):
+    save(tmp_path, {3: None, 7: None})
+    (tmp_path / "checkpoints/7" / checksums.FILE_NAME).unlink()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_same(checkpoints.restore_latest(state_at(0))[0], state_at(7))

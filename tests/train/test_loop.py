@@ -1,17 +1,20 @@
 import itertools
+import os
 import re
+import signal
 
 import jax
 import numpy as np
 import pytest
 from toy import assert_same, make_stream, make_task
 
-from selftrain_jax.errors import InputError
+from selftrain_jax.errors import InputError, RunAgainError
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
 from selftrain_jax.train.checkpoint import find_step
 from selftrain_jax.train.loop import NonFiniteLossError, train
 from selftrain_jax.train.metric_log import read_metrics
 from selftrain_jax.train.optimizer import momentum_sgd, warmup_cosine
+from selftrain_jax.train.rollback import FILE_NAME, read_rollbacks
 from selftrain_jax.train.sharding import make_mesh
 from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import jit_train_step, make_train_step
@@ -147,3 +150,80 @@ def test_training_secs_add_up_over_sessions(tmp_path, monkeypatch):
     first = checkpoint.training_secs(tmp_path)
     run(tmp_path, num_steps=4)
     assert checkpoint.training_secs(tmp_path) == 2 * first
+
+
+@pytest.mark.parametrize("stop_step", [0, 3, 4, 5])
+def test_sigterm_ends_a_run_after_a_save_and_it_goes_on_bit_for_bit(tmp_path, stop_step):
+    scores = itertools.count()
+
+    def evaluate(variables):
+        return {"eval/ap": 0.1 * next(scores)}
+
+    def batches(start_step):
+        for step, item in enumerate(make_stream(start_step), start_step):
+            if step == stop_step:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield item
+
+    settings = {"checkpoint_every": 5, "evaluate": evaluate, "evaluate_every": 4}
+    whole = run(tmp_path / "whole", **settings)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(
+        RunAgainError, match=f"student: stopped by SIGTERM at step {stop_step + 1} of 6, saved"
+    ):
+        run(tmp_path / "cut", batches=batches, **settings)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert find_step(tmp_path / "cut", "last") == stop_step + 1
+    assert_same(whole, run(tmp_path / "cut", **settings))
+    rows = [without_speed(read_metrics(tmp_path / name)) for name in ("whole", "cut")]
+    assert [[row["step"] for row in of_run] for of_run in rows] == [[row["step"] for row in rows[0]]] * 2
+    trained = [[row for row in of_run if "train/loss" in row] for of_run in rows]
+    assert trained[0] == trained[1]
+
+
+def test_sigterm_in_the_last_evaluation_ends_the_run_with_all_saved(tmp_path):
+    def evaluate(variables):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"eval/ap": 0.1}
+
+    with pytest.raises(RunAgainError, match="stopped by SIGTERM after the last step, saved"):
+        run(tmp_path, evaluate=evaluate, evaluate_every=6)
+    assert find_step(tmp_path, "last") == 6
+    assert int(run(tmp_path).step) == 6
+
+
+def with_nan_until(times):
+    """Make batches of which the fourth is bad at the first so many visits."""
+    visits = itertools.count()
+
+    def batches(start_step):
+        for step, (batch, image_ids) in enumerate(make_stream(start_step), start_step):
+            is_bad = step == 3 and next(visits) < times
+            yield batch._replace(images=np.full_like(batch.images, np.nan)) if is_bad else batch, image_ids
+
+    return batches
+
+
+def test_after_a_nan_training_goes_back_and_on_at_half_the_rate(tmp_path, capsys):
+    run(tmp_path / "good")
+    run(tmp_path / "bad", batches=with_nan_until(2), max_rollbacks=2)
+    assert "student: goes back, learning rate times 0.25" in capsys.readouterr().out
+    assert [tuple(entry) for entry in read_rollbacks(tmp_path / "bad")] == [(4, 0.5), (4, 0.25)]
+    good, bad = (
+        {row["step"]: row["train/learning_rate"] for row in read_metrics(tmp_path / name)}
+        for name in ("good", "bad")
+    )
+    factors = [bad[step] / good[step] for step in (1, 2, 3, 4, 5)]
+    assert factors == pytest.approx([1, 1, 0.25, 0.25, 0.25])  # it went back to the checkpoint of step 2
+
+
+def test_the_lower_rate_outlives_a_restart_and_too_many_rollbacks_end_the_run(tmp_path):
+    with pytest.raises(NonFiniteLossError, match="image-3-0"):
+        run(tmp_path, batches=with_nan_until(9), max_rollbacks=1)
+    resumed = run(tmp_path, max_rollbacks=1)
+    rows = {row["step"]: row["train/learning_rate"] for row in read_metrics(tmp_path)}
+    assert rows[3] == pytest.approx(0.5 * warmup_cosine(0.05, 0.01, 2, 6)(2))
+    assert int(resumed.step) == 6
+    (tmp_path / FILE_NAME).write_text('[["x"]]')
+    with pytest.raises(InputError, match=r"rollback.json is damaged .*expected \[\[step, factor\], ...\]"):
+        run(tmp_path)

@@ -7,7 +7,7 @@ from toy import assert_same, make_batch, make_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer, plain_loss
 from selftrain_jax.train.optimizer import momentum_sgd
-from selftrain_jax.train.sharding import make_mesh, replicate, shard_batch
+from selftrain_jax.train.sharding import make_mesh, place_state, shard_batch
 from selftrain_jax.train.state import create_state, eval_variables, with_variables
 from selftrain_jax.train.step import jit_train_step, make_train_step
 
@@ -21,9 +21,9 @@ def start(task, normalizer, tx=TX, **options):
 def run(
     num_steps, task, normalizer, *, num_devices=1, learning_rate=0.05, tx=TX, options=None, **step_options
 ):
-    mesh = make_mesh(num_devices)
+    mesh = make_mesh(devices=jax.devices()[:num_devices])
     train_step = jit_train_step(make_train_step(task, tx, normalizer, **step_options), mesh)
-    state = replicate(mesh, start(task, normalizer, tx, with_ema="ema_decay" in step_options))
+    state = place_state(mesh, start(task, normalizer, tx, with_ema="ema_decay" in step_options))
     rows = []
     for step in range(num_steps):
         batch = shard_batch(mesh, make_batch(step, **(options or {})))
@@ -133,7 +133,7 @@ def test_starting_from_given_weights_keeps_them_alive():
     state = with_variables(start(task, normalizer, with_ema=True), teacher)
     assert_same(state.variables, teacher)
     assert_same(state.ema, teacher["params"])
-    mesh = make_mesh(1)
+    mesh = make_mesh(devices=jax.devices()[:1])
     jit_train_step(make_train_step(task, TX, normalizer), mesh)(
         state, shard_batch(mesh, make_batch(0)), np.float32(0.1)
     )

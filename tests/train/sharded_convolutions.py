@@ -1,0 +1,63 @@
+"""XLA's own convolutions with rows on eight fake devices against one: arguments are rows of a device.
+
+Gradients on TPU and GPU are XLA's; the networks' on CPU are not quite, so that they are looked at here.
+"""
+
+import sys
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from selftrain_jax.models.convolution import native
+from selftrain_jax.models.depthwise import grouped_convolution
+from selftrain_jax.models.layers import padding_px
+from selftrain_jax.models.rows import place_rows
+from selftrain_jax.train.sharding import make_mesh, on_mesh, place_state, shard_batch
+
+KERNELS = [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 2), (7, 2)]  # size, stride
+BATCH_SIZE, CHANNELS = 8, 4
+
+
+def cases() -> Iterator[tuple]:
+    for kernel_px, stride in KERNELS:
+        for padding in ("same", "fixed"):
+            for is_depthwise in (False, True):
+                yield kernel_px, stride, padding, is_depthwise
+
+
+def outputs_and_gradients(mesh, size_px: int, case: tuple) -> list[np.ndarray]:
+    kernel_px, stride, padding, is_depthwise = case
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(BATCH_SIZE, size_px, size_px, CHANNELS)).astype(np.float32)
+    shape = (kernel_px, kernel_px, 1 if is_depthwise else CHANNELS, CHANNELS)
+    kernel = rng.normal(size=shape).astype(np.float32)
+    pads = (padding_px(size_px, kernel_px, stride, padding),) * 2
+    convolve = grouped_convolution if is_depthwise else native
+
+    def loss(variables, x):
+        y = place_rows(convolve(place_rows(x), variables["kernel"], stride, pads))
+        return jnp.sum(jnp.sin(y)), y
+
+    graded = jax.jit(jax.value_and_grad(on_mesh(mesh, loss), argnums=(0, 1), has_aux=True))
+    return [
+        np.asarray(leaf)
+        for leaf in jax.tree.leaves(graded(place_state(mesh, {"kernel": kernel}), shard_batch(mesh, x)))
+    ]
+
+
+def main() -> None:
+    for space in (2, 4):
+        mesh, one = make_mesh(space=space), make_mesh(devices=jax.devices()[:1])
+        for rows in map(int, sys.argv[1:]):  # of a device
+            for case in cases():
+                expected, found = (outputs_and_gradients(of, rows * space, case) for of in (one, mesh))
+                error = max(
+                    np.abs(a - b).max() / np.abs(a).max() for a, b in zip(expected, found, strict=True)
+                )
+                assert error < 1e-4, f"space {space}, {rows} rows a device, {case}: {error:.1e}"
+    print("equal")
+
+
+main()
