@@ -1,0 +1,223 @@
+"""Readers of weights, of a run's own files and of the command line under fuzzing, as `fuzz_data` has them."""
+
+import io
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from selftrain_jax.errors import InputError
+from tests.faults import mutations
+from tests.faults.fuzz_data import CATEGORIES, Parser
+
+CONFIG = pathlib.Path(__file__).parents[2] / "configs/quickstart.py"
+
+
+def safetensors(folder: pathlib.Path) -> Parser:
+    from selftrain_jax.pretrain.torch_files import read_torch_file
+
+    entries = {
+        "conv.weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+        "bn.bias": {"dtype": "BF16", "shape": [2], "data_offsets": [24, 28]},
+        "empty": {"dtype": "I64", "shape": [0, 4], "data_offsets": [28, 28]},
+        "__metadata__": {"format": "pt"},
+    }
+    header = json.dumps(entries).encode()
+    path = folder / "a.safetensors"
+
+    def parse(data: bytes) -> None:
+        path.unlink(missing_ok=True)  # the arrays of the input before may still be mapped
+        path.write_bytes(data)
+        read_torch_file(path)
+
+    seed = len(header).to_bytes(8, "little") + header + bytes(range(28))
+    return Parser([seed], mutations.header_changed, parse)
+
+
+def torch_file(folder: pathlib.Path) -> Parser:
+    import torch
+
+    from selftrain_jax.pretrain.torch_files import read_torch_file
+
+    seeds, path = [], folder / "a.pth"
+    for is_zip in (True, False):
+        file = io.BytesIO()
+        torch.save({"a": torch.ones(2, 3)}, file, _use_new_zipfile_serialization=is_zip)
+        seeds.append(file.getvalue())
+
+    def parse(data: bytes) -> None:
+        path.write_bytes(data)
+        read_torch_file(path)
+
+    return Parser(seeds, mutations.bytes_changed, parse)
+
+
+def tf_pointer(folder: pathlib.Path) -> Parser:
+    from selftrain_jax.pretrain.tf_checkpoint import find_prefix
+
+    for name in ("model.ckpt-1.index", "model.ckpt-1.data-00000-of-00001", "other.index"):
+        (folder / name).write_bytes(b"")
+    seeds = [b'model_checkpoint_path: "/home/them/model.ckpt-1"\n', b'model_checkpoint_path: "model.ckpt-1"']
+
+    def parse(data: bytes) -> None:
+        (folder / "checkpoint").write_bytes(data)
+        assert find_prefix(folder).parent == folder
+
+    return Parser(seeds, mutations.text_changed, parse)
+
+
+def golden_file(folder: pathlib.Path) -> Parser:
+    from selftrain_jax.pretrain.golden_file import check_shapes, read_golden
+
+    output = {"shape": [1, 4], "mean": 0.5, "std": 1.5, "absmax": 2, "idx": [0, 3], "vals": [1, -2]}
+    path = folder / "net_64.json"
+
+    def parse(data: bytes) -> None:
+        path.write_bytes(data)
+        check_shapes({"logits": (1, 4)}, read_golden(path), str(path))
+
+    return Parser([json.dumps({"logits": output}).encode()], mutations.json_changed, parse)
+
+
+def checkpoint_seal(folder: pathlib.Path) -> Parser:
+    from selftrain_jax.train.checksums import FILE_NAME, find_damage, seal
+
+    (folder / "variables").mkdir()
+    (folder / "variables/0").write_bytes(bytes(1000))
+    (folder / "about").write_text("{}")
+    seal(folder)
+
+    def parse(data: bytes) -> None:
+        (folder / FILE_NAME).write_bytes(data)
+        damage = find_damage(folder)
+        if damage is not None:
+            raise InputError(damage)  # as its callers do
+
+    return Parser([(folder / FILE_NAME).read_bytes()], mutations.json_changed, parse)
+
+
+def manifest(folder: pathlib.Path) -> Parser:
+    from selftrain_jax.data.shards import write_shard
+    from selftrain_jax.selftrain.box_manifest import count_boxes, tally_boxes
+    from selftrain_jax.selftrain.manifest import ShardSummary, make_manifest, read_manifest, verify_shards
+    from selftrain_jax.selftrain.mask_checks import check_pseudo_masks
+    from selftrain_jax.selftrain.mask_manifest import count_masks, tally_masks
+    from selftrain_jax.selftrain.pseudo_checks import check_pseudo_labels
+
+    count = write_shard(folder / "pseudo-00000-of-00001.tfrecord", [b"a", b"b"])
+    size, digest = (folder / "pseudo-00000-of-00001.tfrecord").stat().st_size, "0" * 64
+    boxes = {"scores": np.array([0.9, 0.4]), "classes": np.array([1, 3])}
+    maps = {"mask": np.array([[1, 3]], np.uint8), "confidence": np.array([[200, 20]], np.uint8)}
+    thresholds = np.full(4, 0.5, np.float32)
+    totals = {
+        "boxes": tally_boxes([count_boxes([boxes], thresholds)], CATEGORIES),
+        "masks": tally_masks([count_masks([maps], thresholds)], CATEGORIES),
+    }
+    shard = ShardSummary("pseudo-00000-of-00001.tfrecord", size, digest, ("a", "b")[:count], None)
+    facts = {"threshold": 0.5, "score_floor": 0.05, "per_class_thresholds": {}, "seconds": 1.5}
+    seeds = [
+        make_manifest(
+            [shard], categories=CATEGORIES, bad_images=["c"], facts={**facts, "kind": kind}, totals=total
+        )
+        for kind, total in totals.items()
+    ]
+
+    def parse(data: bytes) -> None:
+        (folder / "manifest.json").write_bytes(data)
+        found = read_manifest(folder)
+        verify_shards(folder, found, digests=False)
+        check = check_pseudo_masks if found.get("kind") == "masks" else check_pseudo_labels
+        check(found, human_categories=CATEGORIES)
+
+    return Parser([json.dumps(seed).encode() for seed in seeds], mutations.json_changed, parse)
+
+
+def run_config(folder: pathlib.Path) -> Parser:
+    from configs.quickstart import get_config
+    from selftrain_jax.jobs.workdir import claim_workdir
+
+    config, path = get_config(), folder / "config.json"
+    claim_workdir(folder, config)
+
+    def parse(data: bytes) -> None:
+        path.write_bytes(data)
+        claim_workdir(folder, config)
+
+    return Parser([path.read_bytes()], mutations.json_changed, parse)
+
+
+def metrics_log(folder: pathlib.Path) -> Parser:
+    from selftrain_jax.report.workdir import read_metrics
+
+    rows = [{"step": step, "train/loss": 0.5, "eval/ap": None} for step in (1, 2)]
+    seed = "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+    def parse(data: bytes) -> None:
+        (folder / "metrics.jsonl").write_bytes(data)
+        read_metrics(folder / "metrics.jsonl")
+
+    def change(rng: np.random.Generator, seeds: Sequence[bytes]) -> bytes:
+        lines = [mutations.json_changed(rng, line.splitlines()) for line in seeds]
+        return b"\n".join([*lines, lines[0]]) + b"\n"
+
+    return Parser([seed], change, parse)
+
+
+def overrides(folder: pathlib.Path) -> Parser:
+    import sys
+
+    from absl import flags
+
+    import selftrain_jax.main  # noqa: F401, it defines the options
+    from selftrain_jax.command_line import parse_flags
+
+    seeds = (
+        "--config.optimizer.momentum=0.5", "--config.teacher.steps=12", "--config.image.size_px=64",
+        "--config.data.dir=here", "--config.log.every_steps=1", "--config.predict.flip=True", "--host=1",
+        "--config.evaluate.scales=(0.5, 1.0)", "--job=train", f"--config={CONFIG}:seed=1",
+    )  # fmt: skip
+
+    def parse(data: bytes) -> None:
+        before, argument = sys.argv, data.decode("utf-8", "surrogateescape")
+        try:
+            sys.argv = ["main", f"--config={CONFIG}", "--workdir=x", argument]
+            parse_flags(sys.argv)
+        finally:
+            sys.argv = before
+            flags.FLAGS.unparse_flags()
+            for name in [name for name in flags.FLAGS if name.startswith("config.")]:
+                delattr(flags.FLAGS, name)
+
+    return Parser([seed.encode() for seed in seeds], mutations.text_changed, parse)
+
+
+def mask_values(folder: pathlib.Path) -> Parser:
+    from selftrain_jax.data.mask_folder import make_value_table
+
+    seeds = [b"0=0,7=1,8=255", b"255=0, 128=1", b""]
+    return Parser(seeds, mutations.text_changed, lambda data: make_value_table(_text(data), 254, 2))
+
+
+def class_thresholds(folder: pathlib.Path) -> Parser:
+    from ml_collections import ConfigDict
+
+    from selftrain_jax.jobs.task_jobs import per_class_thresholds
+    from selftrain_jax.selftrain import manifest
+
+    def parse(data: bytes) -> None:
+        config = ConfigDict({"pseudo": {"per_class_thresholds": _text(data)}})
+        manifest.class_thresholds(CATEGORIES, 0.5, per_class_thresholds(config))
+
+    return Parser([b"cat=0.4,stop sign=0.6", b"cat=1"], mutations.text_changed, parse)
+
+
+def topology(folder: pathlib.Path) -> Parser:
+    from launch.compile_for_tpu.slices import find_slice
+
+    seeds = [b"v5e:16x16", b"v4:4x4x8", b"v6e:1x1"]
+    return Parser(seeds, mutations.text_changed, lambda data: find_slice(_text(data)))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")  # as Python reads its command line
