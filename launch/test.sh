@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
 
-exec python -m pytest "$@"
+exec python -m pytest -n 2 --dist loadfile "$@"
