@@ -1,0 +1,129 @@
+"""A run's training step and pseudo-label step with shapes in place of arrays. Call `training_step`."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from selftrain_jax.build import build_experiment, build_postprocess
+from selftrain_jax.build_data import stage_settings
+from selftrain_jax.data.coco_categories import COCO_CATEGORIES
+from selftrain_jax.detection.anchors import make_anchors
+from selftrain_jax.detection.task import to_detections
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.cost import count_multiply_adds
+from selftrain_jax.train.sharding import batch_sharding, local_mesh, make_mesh, state_sharding
+from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
+
+NUM_VOC_CLASSES = 21  # with the background
+
+
+class AbstractStep(NamedTuple):
+    """A jitted function and what it would be called with."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    multiply_adds: int  # of a forward pass over the whole batch
+    batch_size: int  # of all devices together
+    mesh: Mesh
+
+
+def training_step(config: ConfigDict, stage: str, devices: Sequence[jax.Device]) -> AbstractStep:
+    """Return a stage's training step on these devices.
+
+    Raises:
+        InputError: the config does not fit, or the devices do not divide its batch.
+    """
+    experiment = build_experiment(config, categories_of(config), devices=devices)
+    batch_size, mesh = stage_settings(config, stage).batch_size, experiment.mesh
+    state = jax.eval_shape(experiment.new_state)
+    batch = make_batch(config, batch_size)
+    rate = jax.ShapeDtypeStruct((), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec()))
+    arguments = (_placed_state(mesh, state), _placed_batch(mesh, batch), rate)
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape[1:]), leaf.dtype), batch)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    forward = count_multiply_adds(experiment.task.loss, state.variables, one, key) * batch_size // 2
+    return AbstractStep(experiment.train_step, arguments, forward, batch_size, mesh)
+
+
+def label_step(config: ConfigDict, devices: Sequence[jax.Device]) -> AbstractStep:
+    """Return the teacher's step over unlabelled images: host 0's part of the batch on its own devices."""
+    experiment = build_experiment(config, categories_of(config), devices=devices)
+    mesh, batch_size = _of_one_host(experiment.mesh, config)
+    size_px = config.image.size_px
+    variables = jax.eval_shape(experiment.task.init, jax.eval_shape(lambda: jax.random.key(0)))
+    images = jax.ShapeDtypeStruct((batch_size, size_px, size_px, 3), jnp.float32)
+    predict = experiment.task.predict
+    two = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
+    forward = count_multiply_adds(predict, variables, two) * batch_size // 2
+    arguments = (_placed_state(mesh, variables), _placed_batch(mesh, images))
+    return AbstractStep(jax.jit(predict), arguments, forward, batch_size, mesh)
+
+
+def selection_step(config: ConfigDict, devices: Sequence[jax.Device]) -> AbstractStep:
+    """Return the part of a detector's label step that turns the network's outputs into boxes."""
+    mesh, batch_size = _of_one_host(make_mesh(devices=devices), config)
+    size_px = config.image.size_px
+    levels = {"min_level": config.model.min_level, "max_level": config.model.max_level}
+    anchors = make_anchors(image_size_px=size_px, anchor_size=config.model.anchor_size, **levels)
+    num_classes = max(category.id for category in categories_of(config)) + 1
+    shape = (batch_size, len(anchors))
+    outputs = [jax.ShapeDtypeStruct((*shape, size), jnp.float32) for size in (num_classes, 4)]
+    select = functools.partial(
+        to_detections, anchors, image_size_px=size_px, postprocess=build_postprocess(config.postprocess)
+    )
+    return AbstractStep(jax.jit(select), tuple(_placed_batch(mesh, outputs)), 0, batch_size, mesh)
+
+
+def _of_one_host(mesh: Mesh, config: ConfigDict) -> tuple[Mesh, int]:
+    """Return the part of the devices and of config.eval.batch_size that each host has."""
+    own = local_mesh(mesh)
+    return own, config.eval.batch_size * own.size // mesh.size
+
+
+def categories_of(config: ConfigDict) -> tuple[Category, ...]:
+    """Return the classes of the data sets that the paper trains on; no file is opened.
+
+    Raises:
+        InputError: the config's data are the user's own, whose classes only they know.
+    """
+    if config.task == "segmentation" and config.data.kind == "voc":
+        return tuple(Category(number, f"class {number}") for number in range(NUM_VOC_CLASSES))
+    if config.task == "detection" and config.data.kind in ("tfds", "coco"):
+        return tuple(COCO_CATEGORIES)
+    raise InputError(
+        f"config.data.kind={config.data.kind} for {config.task}: only runs on COCO or VOC are compiled ahead"
+    )
+
+
+def make_batch(config: ConfigDict, batch_size: int) -> Batch:
+    """Return the shapes of a batch of config.task."""
+    size_px, slots = config.image.size_px, config.image.max_boxes
+
+    def array(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((batch_size, *shape), dtype)
+
+    targets: Any = MaskTargets(array(jnp.uint8, size_px, size_px))
+    if config.task == "detection":
+        flags = array(jnp.bool_, slots)
+        targets = BoxTargets(array(jnp.float32, slots, 4), array(jnp.int32, slots), flags, flags)
+    return Batch(array(jnp.float32, size_px, size_px, 3), targets, array(jnp.bool_))
+
+
+def _placed_state(mesh: Mesh, tree: Any) -> Any:
+    def placed(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=state_sharding(mesh, leaf.shape))
+
+    return jax.tree.map(placed, tree)
+
+
+def _placed_batch(mesh: Mesh, tree: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
+        batch_sharding(mesh, tree),
+    )
