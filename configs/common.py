@@ -39,9 +39,10 @@ def get_config() -> ConfigDict:
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
                 cache_mib=512,  # decoded images kept in memory, for human and for pseudo labels each
-                # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
-                # masks of unlabelled images, when the pseudo masks are held against them.
                 max_stall_secs=600.0,  # a batch that takes longer ends the run: a dead disk, above all
+                # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
+                # masks of unlabelled images, when the pseudo masks are held against them, and records of
+                # pseudo labels whose checksum is wrong.
                 max_bad_images=0,
                 builtin=dict(train=0, val=0, test=0, unlabeled=0),  # images drawn for each split
             ),

@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+from selftrain_jax import hosts
 from selftrain_jax.data.shards import read_record, walk_shard
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import MANIFEST_FILE, Manifest, is_unchanged
@@ -38,7 +39,9 @@ def find_whole_records(directory: Path, manifest: Manifest, max_damaged: int) ->
             f"{directory / MANIFEST_FILE}, and run --job=pseudo_label again; the other shards are kept."
         )
     if lost:
-        print(f"warning: {len(lost)} of {first} pseudo-labelled images are lost: {'; '.join(lost[:LISTED])}")
+        hosts.say(
+            f"warning: {len(lost)} of {first} pseudo-labelled images are lost: {'; '.join(lost[:LISTED])}"
+        )
     return whole
 
 
