@@ -98,11 +98,20 @@ def test_hosts_give_the_numbers_of_one_process(alone: pathlib.Path, hosts: int) 
     assert_same_run(alone, workdir)
 
 
-def test_a_killed_host_ends_all_and_another_number_of_hosts_goes_on(alone: pathlib.Path) -> None:
-    workdir, address = alone.parent / "killed", free_address()
+@pytest.mark.parametrize(
+    ("said", "hosts"),
+    [
+        pytest.param((0, "teacher step 2/6"), 1, id="training"),
+        pytest.param((1, "pseudo labels: 1 of 2 shards"), 4, id="labelling", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_host_ends_all_and_another_number_of_hosts_goes_on(
+    alone: pathlib.Path, said: tuple[int, str], hosts: int
+) -> None:
+    workdir, address = alone.parent / f"killed{hosts}", free_address()
     first, second = (start(workdir, 2, index, address) for index in (0, 1))
     deadline = time.monotonic() + LIMIT_SECS
-    while "teacher step 2/6" not in log_of(workdir, 2, 0).read_text():
+    while said[1] not in log_of(workdir, 2, said[0]).read_text():
         assert time.monotonic() < deadline
         assert first.poll() is None, log_of(workdir, 2, 0).read_text()
         time.sleep(0.05)
@@ -110,7 +119,7 @@ def test_a_killed_host_ends_all_and_another_number_of_hosts_goes_on(alone: pathl
     assert first.wait(timeout=30) == RUN_AGAIN
     assert "host 1 is gone; the same command goes on" in log_of(workdir, 2, 0).read_text()
     second.wait()
-    run(workdir, 1)
+    run(workdir, hosts)
     assert_same_run(alone, workdir)
 
 

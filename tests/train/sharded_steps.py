@@ -1,7 +1,7 @@
 """Five student's steps on eight fake devices against one: `python sharded_steps.py TASK MESH ...`.
 
 Run by test_sharding.py. The whole train state is compared: weights, momentum, batch statistics, the loss
-normalisation's average.
+normalisation's average; and then what the network predicts.
 """
 
 import sys
@@ -13,7 +13,7 @@ import tiny_masks
 
 from selftrain_jax.build import build_experiment
 from selftrain_jax.train import sharding
-from selftrain_jax.train.sharding import place_state, shard_batch
+from selftrain_jax.train.sharding import jit_predict, place_state, shard_batch
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
 
 CATEGORIES = (Category(1, "one"), Category(2, "two"))
@@ -57,6 +57,9 @@ def train(config, axes: dict[str, int], devices) -> dict[str, np.ndarray]:
         batch = shard_batch(mesh, make_batch(number, is_boxes))
         state, metrics = experiment.train_step(state, batch, np.float32(0.02))
         assert number == 0 or len(COMPILES) == compiles_at_start, f"compiled anew: {COMPILES[-1]}"
+    predicted = jit_predict(mesh, experiment.task.predict)(state.variables, make_batch(0, is_boxes).images)
+    metrics["predicted"] = getattr(predicted, "scores", predicted)  # of boxes the order may change
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(metrics["predicted"]))
     leaves = jax.tree.leaves_with_path({**state._replace(rng=())._asdict(), **metrics})
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
