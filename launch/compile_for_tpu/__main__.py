@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     os.environ["JAX_PLATFORMS"] = "cpu"  # the compiler is libtpu's, the process needs no TPU
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # no questions to a cloud's metadata server
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # it would let one process in at a time
     try:
         app.run(main, flags_parser=parse_flags)
     except InputError as error:

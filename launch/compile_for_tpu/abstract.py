@@ -16,7 +16,7 @@ from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.task import to_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.cost import count_multiply_adds
-from selftrain_jax.train.sharding import batch_sharding, local_mesh, make_mesh, state_sharding
+from selftrain_jax.train.sharding import batch_sharding, make_mesh, on_mesh, state_sharding
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
 
 NUM_VOC_CLASSES = 21  # with the background
@@ -51,23 +51,21 @@ def training_step(config: ConfigDict, stage: str, devices: Sequence[jax.Device])
 
 
 def label_step(config: ConfigDict, devices: Sequence[jax.Device]) -> AbstractStep:
-    """Return the teacher's step over unlabelled images: host 0's part of the batch on its own devices."""
+    """Return the teacher's step over config.eval.batch_size unlabelled images, on the devices of one host."""
     experiment = build_experiment(config, categories_of(config), devices=devices)
-    mesh, batch_size = _of_one_host(experiment.mesh, config)
-    size_px = config.image.size_px
+    mesh, batch_size, size_px = experiment.mesh, config.eval.batch_size, config.image.size_px
     variables = jax.eval_shape(experiment.task.init, jax.eval_shape(lambda: jax.random.key(0)))
     images = jax.ShapeDtypeStruct((batch_size, size_px, size_px, 3), jnp.float32)
     predict = experiment.task.predict
     two = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
     forward = count_multiply_adds(predict, variables, two) * batch_size // 2
     arguments = (_placed_state(mesh, variables), _placed_batch(mesh, images))
-    return AbstractStep(jax.jit(predict), arguments, forward, batch_size, mesh)
+    return AbstractStep(jax.jit(on_mesh(mesh, predict)), arguments, forward, batch_size, mesh)
 
 
 def selection_step(config: ConfigDict, devices: Sequence[jax.Device]) -> AbstractStep:
     """Return the part of a detector's label step that turns the network's outputs into boxes."""
-    mesh, batch_size = _of_one_host(make_mesh(devices=devices), config)
-    size_px = config.image.size_px
+    mesh, batch_size, size_px = make_mesh(devices=devices), config.eval.batch_size, config.image.size_px
     levels = {"min_level": config.model.min_level, "max_level": config.model.max_level}
     anchors = make_anchors(image_size_px=size_px, anchor_size=config.model.anchor_size, **levels)
     num_classes = max(category.id for category in categories_of(config)) + 1
@@ -77,12 +75,6 @@ def selection_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Abstrac
         to_detections, anchors, image_size_px=size_px, postprocess=build_postprocess(config.postprocess)
     )
     return AbstractStep(jax.jit(select), tuple(_placed_batch(mesh, outputs)), 0, batch_size, mesh)
-
-
-def _of_one_host(mesh: Mesh, config: ConfigDict) -> tuple[Mesh, int]:
-    """Return the part of the devices and of config.eval.batch_size that each host has."""
-    own = local_mesh(mesh)
-    return own, config.eval.batch_size * own.size // mesh.size
 
 
 def categories_of(config: ConfigDict) -> tuple[Category, ...]:

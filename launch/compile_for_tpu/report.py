@@ -24,8 +24,7 @@ def compile_row(config: ConfigDict, name: str, slice_: Slice) -> dict[str, Any]:
     Raises:
         InputError: libtpu is not installed, it does not know the slice, or the config does not fit it.
     """
-    devices = find_devices(slice_)
-    step = make_step(config, name, devices)
+    step = make_step(config, name, slice_)
     facts = {
         "config": f"{config.name} {config.model.backbone}",
         "step": name,
@@ -71,10 +70,17 @@ def find_devices(slice_: Slice) -> list[jax.Device]:
         ) from error
 
 
-def make_step(config: ConfigDict, name: str, devices: list[jax.Device]) -> AbstractStep:
-    """Return the step of this name."""
+def make_step(config: ConfigDict, name: str, slice_: Slice) -> AbstractStep:
+    """Return the step of this name; labels are made by each host for itself, on its part of the batch.
+
+    Raises:
+        InputError: as `compile_row`.
+    """
     if name in ("teacher", "student"):
-        return training_step(config, name, devices)
+        return training_step(config, name, find_devices(slice_))
+    host, config = slice_.of_a_host(), config.copy_and_resolve_references()
+    config.eval.batch_size = config.eval.batch_size * host.num_chips // slice_.num_chips
+    devices = find_devices(host)
     return label_step(config, devices) if name == "label" else selection_step(config, devices)
 
 

@@ -28,12 +28,22 @@ CHIPS = {
 }
 
 
+CHIPS_OF_A_HOST = 4  # of every slice of more than 8 chips
+
+
 class Slice(NamedTuple):
     """Chips that are rented together."""
 
     name: str
     chip: Chip
     num_chips: int
+
+    def of_a_host(self) -> "Slice":
+        """Give the part that one host of many has; a slice of a single host is that host's."""
+        if self.num_chips <= CHIPS_OF_A_HOST:
+            return self
+        sides = "2x2" if self.chip.num_dimensions == 2 else "2x2x1"
+        return self._replace(name=f"{self.name.partition(':')[0]}:{sides}", num_chips=CHIPS_OF_A_HOST)
 
 
 def find_slice(name: str) -> Slice:

@@ -10,7 +10,7 @@ import sys
 import pytest
 from launch_fakes import PROGRAMS, ROOT, copy_repository, runs_of, write_programs
 
-SCRIPTS = [*sorted((ROOT / "launch").glob("*.sh")), ROOT / "launch/slurm.sbatch", ROOT / ".ci/run"]
+SCRIPTS = [*sorted((ROOT / "launch").rglob("*.sh")), ROOT / "launch/slurm.sbatch", ROOT / ".ci/run"]
 
 
 def test_shellcheck_finds_nothing():
