@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from selftrain_jax.detection.nms import HardNMS, SoftNMS, suppress
 from selftrain_jax.types import Detections
@@ -33,13 +33,19 @@ def select_detections(
     """
     scores = jax.nn.sigmoid(logits[..., 1:]).swapaxes(1, 2)  # [B, K-1, A]
     scores, anchor = lax.top_k(scores, min(settings.pre_nms_top_k, scores.shape[-1]))  # [B, K-1, D]
-    candidates = jnp.take_along_axis(boxes[:, None], anchor[..., None], axis=2)  # [B, K-1, D, 4]
+    candidates = jax.vmap(_look_up)(boxes, anchor)  # [B, K-1, D, 4]
     num_kept = min(settings.max_detections, scores.shape[-1])
     index, scores = suppress(
         candidates, scores, method=settings.nms, score_threshold=settings.score_threshold, num_kept=num_kept
     )  # [B, K-1, E]
-    kept = jnp.take_along_axis(candidates, index[..., None], axis=2)  # [B, K-1, E, 4]
+    kept = jax.vmap(jax.vmap(_look_up))(candidates, index)  # [B, K-1, E, 4]
     return _best_of_all_classes(kept, scores, settings.max_detections)
+
+
+def _look_up(boxes: Float[Array, "A 4"], index: Int[Array, "..."]) -> Float[Array, "... 4"]:
+    """Take boxes by number, as columns: for rows of four XLA moves 23 times the bytes on a TPU."""
+    columns = jnp.take(boxes.T, index.reshape(-1), axis=1)
+    return jnp.moveaxis(columns.reshape(4, *index.shape), 0, -1)
 
 
 def _best_of_all_classes(
