@@ -16,18 +16,23 @@ few=--config.optimizer.remat=convolutions # of what the forward pass computes is
 evaluate=--config.eval.batch_size=        # of all hosts together; divisible by the chips
 
 compile ${retinanet}resnet50 v5e:4x4 student ${evaluate}128
-compile ${retinanet}resnet50 v5e:4x8 student ${evaluate}128
 compile ${retinanet}resnet101 v5e:4x8 student ${evaluate}128 --config.model.dtype=bfloat16
 compile ${retinanet}efficientnet_b7 v5e:8x8 student ${evaluate}512 $few
 compile ${spinenet}143 v5e:8x8 student ${evaluate}128
 compile ${spinenet}143 v5e:8x8 student ${evaluate}128 $few
 compile ${spinenet}190 v5e:16x16 student ${evaluate}256 --config.teacher.batch_size=256
+compile ${spinenet}190 v5e:8x16 student ${evaluate}128 $few
 compile ${nasfpn}b7 v5e:8x8 student ${evaluate}512 $few
 compile ${nasfpn}l2 v5e:16x16 student ${evaluate}256 $few
 
-compile ${retinanet}resnet50 v5e:4x4 label ${evaluate}128
-compile ${spinenet}143 v5e:4x8 label ${evaluate}128
-compile ${spinenet}143 v5e:4x8 selection ${evaluate}128
+for backbone in resnet50 resnet101 efficientnet_b7; do
+  compile $retinanet$backbone v5e:2x2 label ${evaluate}32 --config.model.dtype=bfloat16
+done
+compile ${nasfpn}b7 v5e:2x2 label ${evaluate}32
+compile ${nasfpn}l2 v5e:2x2 label ${evaluate}16
+compile ${spinenet}190 v5e:2x2 label ${evaluate}16
+compile ${spinenet}143 v5e:2x2 label ${evaluate}16
+compile ${spinenet}143 v5e:2x2 selection ${evaluate}16
 
 # Weak scaling: 8 images a chip at 256 px.
 for chips in 2x4=64 8x8=512 16x16=2048; do
