@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from selftrain_jax import hosts
 from selftrain_jax.data.pipeline import (
     MAX_STALL_SECS,
     Augment,
     Reader,
+    batches_of,
     example_index,
     iterate,
     map_places,
@@ -22,7 +22,6 @@ from selftrain_jax.data.pipeline import (
     seed_of,
 )
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.stall import no_longer_than
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Batch, Batches, ClassTargets
 
@@ -55,8 +54,7 @@ def make_class_batches(
         dataset = _examples(
             places, read, lambda image, place: augment({"image": image}, seed_of(place, seed)), failures
         )
-        batches = iterate(dataset.batch(len(hosts.share(batch_size))).prefetch(2), failures)
-        for arrays in no_longer_than(max_stall_secs, batches, reader.reading.describe):
+        for arrays in batches_of(dataset, batch_size, failures, reader, max_stall_secs):
             yield _to_batch(arrays), [source.image_ids[index] for index in arrays["index"]]
 
     return stream

@@ -12,19 +12,17 @@ import numpy as np
 import tensorflow as tf
 from jaxtyping import UInt8
 
-from selftrain_jax import hosts
 from selftrain_jax.data.pipeline import (
     MAX_STALL_SECS,
     Augment,
     Reader,
+    batches_of,
     example_index,
-    iterate,
     map_places,
     places_from,
     seed_of,
 )
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.stall import no_longer_than
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Batch, Batches, Example, MaskTargets
 
@@ -60,8 +58,7 @@ def make_mask_batches(
     def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
         failures: list[InputError] = []
         dataset = _examples(read, augment, seed, places_from(start_step, batch_size), failures)
-        batches = iterate(dataset.batch(len(hosts.share(batch_size))).prefetch(2), failures)
-        for arrays in no_longer_than(max_stall_secs, batches, reader.reading.describe):
+        for arrays in batches_of(dataset, batch_size, failures, reader, max_stall_secs):
             yield _to_batch(arrays, is_pseudo), [source.image_ids[index] for index in arrays["index"]]
 
     return stream

@@ -123,8 +123,7 @@ def make_batches(
         failures: list[InputError] = []
         places = places_from(start_step, batch_size)
         dataset = _examples(reader, len(source), augment, max_boxes, seed, places, failures)
-        batches = iterate(dataset.batch(len(hosts.share(batch_size))).prefetch(2), failures)
-        for arrays in no_longer_than(max_stall_secs, batches, reader.reading.describe):
+        for arrays in batches_of(dataset, batch_size, failures, reader, max_stall_secs):
             yield _to_batch(arrays, is_pseudo), [source.image_ids[i] for i in arrays["index"]]
 
     return stream
@@ -194,6 +193,23 @@ def places_from(start_step: int, batch_size: int) -> tf.data.Dataset:
     own = tf.data.Dataset.range(part.start, part.stop)
     steps = tf.data.Dataset.counter(start=start_step, step=1, dtype=tf.int64)
     return steps.flat_map(lambda step: own.map(lambda offset: step * batch_size + offset))
+
+
+def batches_of(
+    examples: tf.data.Dataset,
+    batch_size: int,
+    failures: list[InputError],
+    reader: Reader,
+    max_stall_secs: float,
+) -> Iterator[dict[str, Any]]:
+    """Put examples together to this host's part of each batch, made ahead of when it is asked for.
+
+    Raises:
+      InputError: the first of `failures`.
+      RunAgainError: a batch took longer than `max_stall_secs`.
+    """
+    batches = iterate(examples.batch(len(hosts.share(batch_size))).prefetch(2), failures)
+    return no_longer_than(max_stall_secs, batches, reader.reading.describe)
 
 
 def map_places(

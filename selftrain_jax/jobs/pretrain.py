@@ -46,7 +46,7 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
         raise InputError("--job=pretrain needs the config group `pretrain`; use --config=configs/pretrain.py")
     directory = workdir / STAGE
     if hosts.first((directory / EVALUATION_FILE).exists):
-        return print(f"{STAGE}: finished before, in {directory}")
+        return hosts.say(f"{STAGE}: finished before, in {directory}")
     sources = build_class_sources(config)
     categories = sources.train.categories
     experiment = build_pretraining(config, len(categories))

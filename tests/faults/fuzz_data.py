@@ -28,6 +28,16 @@ class Parser(NamedTuple):
     parse: Callable[[bytes], Any]
 
 
+def of_file(path: pathlib.Path, read: Callable[[pathlib.Path], Any]) -> Callable[[bytes], None]:
+    """Make a reader of a file a parser of its bytes."""
+
+    def parse(data: bytes) -> None:
+        path.write_bytes(data)
+        read(path)
+
+    return parse
+
+
 def coco_json(folder: pathlib.Path) -> Parser:
     from selftrain_jax.data.coco_export import write_coco_json
     from selftrain_jax.data.coco_json import find_problems, read_coco_json
@@ -175,11 +185,7 @@ def sbd_mat(folder: pathlib.Path) -> Parser:
         savemat(file, {"GTcls": {"Segmentation": np.eye(6, 8, dtype=np.uint8)}}, do_compression=compress)
         seeds.append(file.getvalue())
 
-    def parse(data: bytes) -> None:
-        path.write_bytes(data)
-        read_sbd_mask(path)
-
-    return Parser(seeds, mutations.packed_changed, parse)
+    return Parser(seeds, mutations.packed_changed, of_file(path, read_sbd_mask))
 
 
 def label_table(folder: pathlib.Path) -> Parser:

@@ -9,7 +9,7 @@ import numpy as np
 
 from selftrain_jax.errors import InputError
 from tests.faults import mutations
-from tests.faults.fuzz_data import CATEGORIES, Parser
+from tests.faults.fuzz_data import CATEGORIES, Parser, of_file
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/quickstart.py"
 
@@ -46,11 +46,7 @@ def torch_file(folder: pathlib.Path) -> Parser:
         torch.save({"a": torch.ones(2, 3)}, file, _use_new_zipfile_serialization=is_zip)
         seeds.append(file.getvalue())
 
-    def parse(data: bytes) -> None:
-        path.write_bytes(data)
-        read_torch_file(path)
-
-    return Parser(seeds, mutations.bytes_changed, parse)
+    return Parser(seeds, mutations.bytes_changed, of_file(path, read_torch_file))
 
 
 def tf_pointer(folder: pathlib.Path) -> Parser:
