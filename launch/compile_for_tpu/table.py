@@ -11,8 +11,8 @@ import sys
 from typing import Any
 
 COLUMNS = (
-    "run", "step", "px", "batch", "slice", "images a device", "saved for backward", "peak GiB of",
-    "temporaries GiB", "TFLOP (analytic)", "collectives MB", "bound by", "images/s at best",
+    "run", "step", "px", "batch", "slice", "images a device", "dtype", "saved for backward",
+    "peak GiB of", "temporaries GiB", "TFLOP (analytic)", "collectives MB", "bound by", "images/s at best",
     "images that fit", "compile s",
 )  # fmt: skip
 SAVED = {"none": "all", "convolutions": "convolutions"}  # by config.optimizer.remat
@@ -41,7 +41,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     known = (
         row["config"], row["step"], str(row["image_size_px"]), str(row["batch_size"]),
         row["topology"] + mesh, f"{row['batch_size'] / math.prod(row['mesh'].values()):g}",
-        SAVED[row["remat"]] if is_training else "",
+        row["dtype"], SAVED[row["remat"]] if is_training else "",
     )  # fmt: skip
     if "peak_gib" not in row:
         needed = f"{row['temporaries_gib']:.1f}" if "temporaries_gib" in row else ""

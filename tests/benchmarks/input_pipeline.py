@@ -24,24 +24,24 @@ POLICIES = ("s1", "s2", "s3", "s4")
 ROUNDS, BATCHES, BATCH_SIZE, NUM_BOXES = 5, 6, 16, 12
 
 
-def photographs() -> Source:
-    """Eight JPEGs of 640 x 480 with a dozen boxes each."""
+def photographs(num_images: int = 8) -> Source:
+    """JPEGs of 640 x 480, the same four again and again, with a dozen boxes each."""
     encoded = []
-    for pixels in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket()) * 2:
+    for pixels in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket()):
         buffer = io.BytesIO()
         Image.fromarray(pixels).resize((640, 480)).save(buffer, "JPEG", quality=90)
         encoded.append(buffer.getvalue())
     corners = np.random.default_rng(0).uniform(0, 400, (NUM_BOXES, 2)).astype(np.float32)
     boxes = np.concatenate([corners, corners + 60], axis=1)
     labels = {"boxes": boxes, "classes": np.ones(NUM_BOXES, np.int32)}
-    ids = tuple(map(str, range(len(encoded))))
+    ids = tuple(map(str, range(num_images)))
     return Source(
         name="photographs",
         categories=(),
         image_ids=ids,
         read_labels=lambda index: {"image_id": ids[index], **labels},
-        read_encoded=lambda index: encoded[index],
-        read_image=lambda index: decode_image(encoded[index], ids[index]),
+        read_encoded=lambda index: encoded[index % len(encoded)],
+        read_image=lambda index: decode_image(encoded[index % len(encoded)], ids[index]),
     )
 
 

@@ -101,15 +101,17 @@ def test_the_table_says_what_fits_and_what_does_not() -> None:
     facts = row(arguments_gib=1.0, outputs_gib=0.5, temporaries_gib=6.0, program_gib=0.1, peak_gib=7.6)
     facts |= dict(tflops=2.0, analytic_tflops=1.5, collective_mb={"all-reduce": 90.0, "all-gather": 10.0})
     facts |= dict(bound_secs={"computing": 0.01, "memory": 0.04}, images_per_sec_at_best=400.0)
-    facts |= dict(largest_batch_a_device=2, compile_secs=60.4, fits=True, remat="convolutions")
-    spread = row(temporaries_gib=24.78, mesh={"data": 8, "space": 2})
+    facts |= dict(
+        largest_batch_a_device=2, compile_secs=60.4, fits=True, remat="convolutions", dtype="bfloat16"
+    )
+    spread = row(temporaries_gib=24.78, mesh={"data": 8, "space": 2}, dtype="float32")
     *_, fitting, failing = format_table([facts, spread]).splitlines()
     assert [cell.strip() for cell in fitting.split("|")[1:-1]] == [
-        "c", "student", "64", "16", "v5e:4x4", "1", "convolutions", "7.6 of 16", "6.0", "2.00 (1.50)",
-        "100.0", "memory 40 ms", "400", "2", "60",
+        "c", "student", "64", "16", "v5e:4x4", "1", "bfloat16", "convolutions", "7.6 of 16", "6.0",
+        "2.00 (1.50)", "100.0", "memory 40 ms", "400", "2", "60",
     ]  # fmt: skip
-    assert [cell.strip() for cell in failing.split("|")[5:10]] == [
-        "v5e:4x4, space 2", "1", "all", "does not fit 16", "24.8"
+    assert [cell.strip() for cell in failing.split("|")[5:11]] == [
+        "v5e:4x4, space 2", "1", "float32", "all", "does not fit 16", "24.8"
     ]  # fmt: skip
     assert failing.count("|") == fitting.count("|")
 
