@@ -1,12 +1,21 @@
-"""RetinaNet's losses, reduced for human and pseudo labels apart; call `source_losses`."""
+"""RetinaNet's losses, reduced for human and pseudo labels apart: `image_losses`, then `source_losses`."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from selftrain_jax.detection.matching import IGNORED
+from selftrain_jax.detection.matching import IGNORED, AnchorTargets
+
+
+class ImageLosses(NamedTuple):
+    """Each image's losses, summed over its anchors."""
+
+    classes: Float[Array, " B"]
+    boxes: Float[Array, " B"]
 
 
 class SourceLoss(NamedTuple):
@@ -49,11 +58,40 @@ def box_loss(
     return jnp.where(targets != 0, huber, 0).sum(axis=-1)
 
 
+def image_losses(
+    logits: Mapping[int, Float[Array, "B _ K"]],
+    outputs: Mapping[int, Float[Array, "B _ 4"]],
+    targets: AnchorTargets,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 1.5,
+    delta: float = 0.1,
+) -> ImageLosses:
+    """Sum focal and box loss over each image's anchors, level after level, finest first as the targets are.
+
+    Memory: the logits of all levels never lie in one array, and the backward pass finds a level's logits
+    alone and computes its loss once more from them.
+    """
+
+    @jax.checkpoint
+    def of_level(
+        logits: Float[Array, "B n K"],
+        outputs: Float[Array, "B n 4"],
+        classes: Int[Array, "B n"],
+        boxes: Float[Array, "B n 4"],
+    ) -> ImageLosses:
+        class_losses = focal_loss(logits, classes, alpha=alpha, gamma=gamma)
+        return ImageLosses(class_losses.sum(axis=1), box_loss(outputs, boxes, delta=delta).sum(axis=1))
+
+    ends = np.cumsum([logits[level].shape[1] for level in logits])
+    level_targets = (jnp.split(each, ends[:-1], axis=1) for each in (targets.classes, targets.boxes))
+    levels = zip(logits.values(), outputs.values(), *level_targets, strict=True)
+    classes, boxes = zip(*(of_level(*level) for level in levels), strict=True)
+    return ImageLosses(sum(classes), sum(boxes))
+
+
 def source_losses(
-    class_losses: Float[Array, "B A"],
-    box_losses: Float[Array, "B A"],
-    num_positives: Float[Array, " B"],
-    in_source: Bool[Array, " B"],
+    losses: ImageLosses, num_positives: Float[Array, " B"], in_source: Bool[Array, " B"]
 ) -> SourceLoss:
     """Divide the sums over one source's images by its own N = positive anchors + 1 (boxes: 4·N).
 
@@ -61,14 +99,14 @@ def source_losses(
     Differs: N counts the whole batch, where the authors' TPU code counted each core's share.
     """
 
-    def total(x: Float[Array, "B ..."]) -> Float[Array, ""]:
-        return jnp.where(in_source, x.reshape(len(x), -1).sum(axis=1), 0).sum()
+    def total(x: Float[Array, " B"]) -> Float[Array, ""]:
+        return jnp.where(in_source, x, 0).sum()
 
     num_images = in_source.sum().astype(jnp.float32)
     normaliser = total(num_positives) + 1
     return SourceLoss(
-        classes=total(class_losses) / normaliser,
-        boxes=total(box_losses) / (4 * normaliser),
+        classes=total(losses.classes) / normaliser,
+        boxes=total(losses.boxes) / (4 * normaliser),
         num_positives=total(num_positives) / jnp.maximum(num_images, 1),
         num_images=num_images,
     )

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from selftrain_jax.detection import boxes as box_ops
 from selftrain_jax.detection.anchors import make_anchors
-from selftrain_jax.detection.losses import SourceLoss, box_loss, focal_loss, source_losses
+from selftrain_jax.detection.losses import SourceLoss, image_losses, source_losses
 from selftrain_jax.detection.matching import match_anchors
 from selftrain_jax.detection.postprocess import DEFAULT_POSTPROCESS, Postprocess, select_detections
 from selftrain_jax.errors import InputError
@@ -52,14 +52,19 @@ def make_detection_task(
 
     def loss(variables: Variables, batch: Batch, rng: PRNGKeyArray) -> tuple[LossTerms, Variables]:
         (logits, outputs), updates = model.apply(
-            variables, batch.images, train=True, mutable=["batch_stats"], rngs={"drop": rng}
+            variables,
+            batch.images,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"drop": rng},
+            method="per_level",
         )
         targets = match_anchors(jnp.asarray(anchors), cast(BoxTargets, batch.targets))
-        class_losses = focal_loss(logits, targets.classes, alpha=focal_alpha, gamma=focal_gamma)
-        box_losses = box_loss(outputs, targets.boxes, delta=huber_delta)
+        losses = image_losses(
+            logits, outputs, targets, alpha=focal_alpha, gamma=focal_gamma, delta=huber_delta
+        )
         human, pseudo = (
-            source_losses(class_losses, box_losses, targets.num_positives, mask)
-            for mask in (~batch.is_pseudo, batch.is_pseudo)
+            source_losses(losses, targets.num_positives, mask) for mask in (~batch.is_pseudo, batch.is_pseudo)
         )
         return loss_terms(human, pseudo, box_weight), dict(updates)
 

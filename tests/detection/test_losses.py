@@ -5,8 +5,8 @@ import pytest
 from detection_golden import GOLDEN, network_outputs
 
 from selftrain_jax.detection.anchors import make_anchors
-from selftrain_jax.detection.losses import box_loss, focal_loss, source_losses
-from selftrain_jax.detection.matching import IGNORED, NEGATIVE
+from selftrain_jax.detection.losses import ImageLosses, box_loss, focal_loss, image_losses, source_losses
+from selftrain_jax.detection.matching import IGNORED, NEGATIVE, AnchorTargets
 
 
 def golden_targets():
@@ -18,15 +18,18 @@ def golden_targets():
     return classes, boxes
 
 
+def by_level(x, image_size_px=128):
+    """Cut [B, A, ...] where the pyramid's levels 3 to 7 meet, 9 anchors at each location."""
+    ends = np.cumsum([9 * (image_size_px // 2**level) ** 2 for level in range(3, 8)])
+    return dict(zip(range(3, 8), jnp.split(x, ends[:-1], axis=1), strict=True))
+
+
 def test_losses_equal_the_authors():
-    logits, outputs = map(jnp.asarray, network_outputs())
-    classes, boxes = map(jnp.asarray, golden_targets())
-    found = source_losses(
-        focal_loss(logits, classes)[None],
-        box_loss(outputs, boxes)[None],
-        jnp.array([52.0]),
-        jnp.array([True]),
-    )
+    logits, outputs = (by_level(jnp.asarray(x)[None]) for x in network_outputs())
+    classes, boxes = (jnp.asarray(x)[None] for x in golden_targets())
+    num_positives = jnp.array([52.0])
+    losses = image_losses(logits, outputs, AnchorTargets(classes, boxes, num_positives))
+    found = source_losses(losses, num_positives, jnp.array([True]))
     golden = GOLDEN["retina_loss"]
     np.testing.assert_allclose(found.classes, golden["cls"], rtol=1e-5)
     np.testing.assert_allclose(found.boxes, golden["box"], rtol=1e-5)
@@ -91,15 +94,58 @@ def test_coordinate_whose_target_is_0_has_no_gradient():
     np.testing.assert_array_equal(gradient != 0, targets != 0)
 
 
-CLASS_LOSSES = jnp.array([[1.0, 2.0], [4.0, 0.0], [10.0, 6.0]])
-BOX_LOSSES = jnp.array([[0.4, 0.0], [0.8, 0.4], [2.0, 0.0]])
+def pyramid_of_two(num_classes=5):
+    """Outputs and targets of two images on levels of 12 and 4 anchors; a few are positive or ignored."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    logits = jax.random.normal(keys[0], (2, 16, num_classes)) * 3
+    outputs = jax.random.normal(keys[1], (2, 16, 4)) * 0.2
+    classes = jax.random.randint(keys[2], (2, 16), IGNORED, num_classes)
+    boxes = jnp.where((classes >= 0)[..., None], jax.random.normal(keys[3], (2, 16, 4)) * 0.2, 0)
+    levels = [{3: x[:, :12], 4: x[:, 12:]} for x in (logits, outputs)]
+    return (logits, outputs), levels, AnchorTargets(classes, boxes, jnp.zeros(2))
+
+
+def test_losses_level_by_level_are_those_of_all_anchors_with_their_gradients():
+    whole, levels, targets = pyramid_of_two()
+    weights = ImageLosses(jnp.array([1.0, -2.0]), jnp.array([3.0, 0.5]))  # tells images and losses apart
+
+    def weigh(losses):
+        return (weights.classes * losses.classes + weights.boxes * losses.boxes).sum()
+
+    def at_once(whole):
+        classes = focal_loss(whole[0], targets.classes, alpha=0.3, gamma=2.0).sum(axis=1)
+        return weigh(ImageLosses(classes, box_loss(whole[1], targets.boxes, delta=0.2).sum(axis=1)))
+
+    def level_by_level(levels):
+        return weigh(image_losses(*levels, targets, alpha=0.3, gamma=2.0, delta=0.2))
+
+    expected, gradients = jax.value_and_grad(at_once)(whole)
+    found, level_gradients = jax.value_and_grad(level_by_level)(levels)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    for gradient, by_level in zip(gradients, level_gradients, strict=True):
+        together = np.concatenate([by_level[3], by_level[4]], axis=1)
+        np.testing.assert_allclose(together, gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_the_backward_pass_finds_the_outputs_and_targets_alone():
+    _, levels, targets = pyramid_of_two(num_classes=500)
+    _, backward = jax.vjp(lambda levels: image_losses(*levels, targets), levels)
+    kept_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(backward))
+    assert kept_bytes < 1.1 * sum(leaf.nbytes for leaf in jax.tree.leaves((levels, targets)))
+
+
+CLASS_LOSSES = jnp.array([3.0, 4.0, 16.0])
+BOX_LOSSES = jnp.array([0.4, 1.2, 2.0])
 NUM_POSITIVES = jnp.array([1.0, 2.0, 7.0])
 IS_PSEUDO = jnp.array([False, True, False])
 
 
+LOSSES = ImageLosses(CLASS_LOSSES, BOX_LOSSES)
+
+
 def test_source_losses_by_hand():
-    human = source_losses(CLASS_LOSSES, BOX_LOSSES, NUM_POSITIVES, ~IS_PSEUDO)
-    np.testing.assert_allclose(human.classes, (1 + 2 + 10 + 6) / (1 + 7 + 1))
+    human = source_losses(LOSSES, NUM_POSITIVES, ~IS_PSEUDO)
+    np.testing.assert_allclose(human.classes, (3 + 16) / (1 + 7 + 1))
     np.testing.assert_allclose(human.boxes, (0.4 + 2.0) / (4 * 9))
     np.testing.assert_allclose(human.num_positives, 4)
     assert human.num_images == 2
@@ -107,10 +153,11 @@ def test_source_losses_by_hand():
 
 def test_mixed_batch_gives_each_source_what_it_has_alone():
     for mask in (IS_PSEUDO, ~IS_PSEUDO):
-        mixed = source_losses(CLASS_LOSSES, BOX_LOSSES, NUM_POSITIVES, mask)
+        mixed = source_losses(LOSSES, NUM_POSITIVES, mask)
         keep = np.flatnonzero(mask)
         everyone = jnp.ones(len(keep), bool)
-        alone = source_losses(CLASS_LOSSES[keep], BOX_LOSSES[keep], NUM_POSITIVES[keep], everyone)
+        kept = ImageLosses(CLASS_LOSSES[keep], BOX_LOSSES[keep])
+        alone = source_losses(kept, NUM_POSITIVES[keep], everyone)
         np.testing.assert_allclose(mixed, alone, rtol=1e-6)
 
 
@@ -119,9 +166,9 @@ def test_absent_source_is_0_with_zero_gradient_whatever_the_other_holds(bad):
     nobody = jnp.zeros(3, bool)
 
     def total(losses):
-        found = source_losses(losses, BOX_LOSSES, NUM_POSITIVES, nobody)
+        found = source_losses(ImageLosses(losses, BOX_LOSSES), NUM_POSITIVES, nobody)
         return found.classes + found.boxes
 
-    value, gradient = jax.value_and_grad(total)(CLASS_LOSSES.at[0, 0].set(bad))
+    value, gradient = jax.value_and_grad(total)(CLASS_LOSSES.at[0].set(bad))
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)
