@@ -28,27 +28,33 @@ class SourceLoss(NamedTuple):
 
 
 def focal_loss(
-    logits: Float[Array, "*n K"], classes: Int[Array, "*n"], *, alpha: float = 0.25, gamma: float = 1.5
+    logits: Float[Array, "*n AK"], classes: Int[Array, "*n A"], *, alpha: float = 0.25, gamma: float = 1.5
 ) -> Float[Array, "*n"]:
-    """Sum α_t (1 - p_t)^γ cross-entropy over the K sigmoids; 0, with zero gradient, where IGNORED.
+    """Sum α_t (1 - p_t)^γ cross-entropy over K sigmoids of each of a location's A anchors.
 
-    α_t is alpha at an anchor's class and 1 - alpha elsewhere. (1 - p_t)^γ is taken through logarithms,
-    since p_t reaches 1 in float32.
+    α_t is alpha at an anchor's class and 1 - alpha elsewhere; an anchor that is IGNORED counts nothing and
+    has no gradient. (1 - p_t)^γ is taken through logarithms, since p_t reaches 1 in float32.
+    Channels go anchor after anchor, and stay so: [.., A, K] would be copied, and padded, on a TPU.
 
     Paper: detection follows RetinaNet; γ = 1.5 is from the authors' configuration.
     """
-    is_target = classes[..., None] == jnp.arange(logits.shape[-1])
+    num_anchors = classes.shape[-1]
+    anchor, class_ = np.divmod(np.arange(logits.shape[-1]), logits.shape[-1] // num_anchors)
+    of_channel = jnp.select(
+        [anchor == index for index in range(num_anchors)], jnp.split(classes, num_anchors, axis=-1)
+    )
+    is_target = of_channel == class_
     margin = jnp.where(is_target, logits, -logits)  # p_t = sigmoid(margin)
     cross_entropy = jax.nn.softplus(-margin)
     modulator = jnp.exp(-gamma * jax.nn.softplus(margin))
     weighted = jnp.where(is_target, alpha, 1 - alpha) * modulator * cross_entropy
-    return jnp.where(classes == IGNORED, 0, weighted.sum(axis=-1))
+    return jnp.where(of_channel == IGNORED, 0, weighted).sum(axis=-1)
 
 
 def box_loss(
-    outputs: Float[Array, "*n 4"], targets: Float[Array, "*n 4"], *, delta: float = 0.1
+    outputs: Float[Array, "*n C"], targets: Float[Array, "*n C"], *, delta: float = 0.1
 ) -> Float[Array, "*n"]:
-    """Sum Huber(output - target) over the coordinates whose target is not exactly 0.
+    """Sum Huber(output - target) over a location's coordinates whose target is not exactly 0.
 
     Huber(e) = e²/2 up to |e| = delta, then delta·|e| - delta²/2. Targets are 0 where an anchor is not
     positive; a positive anchor's coordinate that happens to be 0 is dropped too, as in the authors' code.
@@ -59,31 +65,35 @@ def box_loss(
 
 
 def image_losses(
-    logits: Mapping[int, Float[Array, "B _ K"]],
-    outputs: Mapping[int, Float[Array, "B _ 4"]],
+    logits: Mapping[int, Float[Array, "B _ _ AK"]],
+    outputs: Mapping[int, Float[Array, "B _ _ A4"]],
     targets: AnchorTargets,
     *,
     alpha: float = 0.25,
     gamma: float = 1.5,
     delta: float = 0.1,
 ) -> ImageLosses:
-    """Sum focal and box loss over each image's anchors, level after level, finest first as the targets are.
+    """Sum focal and box loss in float32 over each image, map after map, finest first as the targets are.
 
-    Memory: the logits of all levels never lie in one array, and the backward pass finds a level's logits
-    alone and computes its loss once more from them.
+    Memory: the logits of all levels never lie in one array, and the backward pass finds the network's
+    outputs alone and computes the loss once more from them.
     """
 
     @jax.checkpoint
     def of_level(
-        logits: Float[Array, "B n K"],
-        outputs: Float[Array, "B n 4"],
+        logits: Float[Array, "B h w AK"],
+        outputs: Float[Array, "B h w A4"],
         classes: Int[Array, "B n"],
         boxes: Float[Array, "B n 4"],
     ) -> ImageLosses:
-        class_losses = focal_loss(logits, classes, alpha=alpha, gamma=gamma)
-        return ImageLosses(class_losses.sum(axis=1), box_loss(outputs, boxes, delta=delta).sum(axis=1))
+        where = logits.shape[:3]
+        class_losses = focal_loss(
+            logits.astype(jnp.float32), classes.reshape(*where, -1), alpha=alpha, gamma=gamma
+        )
+        box_losses = box_loss(outputs.astype(jnp.float32), boxes.reshape(*where, -1), delta=delta)
+        return ImageLosses(class_losses.sum(axis=(1, 2)), box_losses.sum(axis=(1, 2)))
 
-    ends = np.cumsum([logits[level].shape[1] for level in logits])
+    ends = np.cumsum([x[0].size // 4 for x in outputs.values()])
     level_targets = (jnp.split(each, ends[:-1], axis=1) for each in (targets.classes, targets.boxes))
     levels = zip(logits.values(), outputs.values(), *level_targets, strict=True)
     classes, boxes = zip(*(of_level(*level) for level in levels), strict=True)

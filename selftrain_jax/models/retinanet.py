@@ -23,15 +23,15 @@ class Head(nn.Module):
     style: LayerStyle
 
     @nn.compact
-    def __call__(self, pyramid: Features, *, train: bool) -> dict[int, Float[Array, "B _ _"]]:
-        """Return each level's outputs, its anchors row by row."""
+    def __call__(self, pyramid: Features, *, train: bool) -> dict[int, Float[Array, "B _ _ AK"]]:
+        """Return each level's outputs in the style's dtype; a location's channels go anchor after anchor."""
         convs = [self._conv(f"conv{i}", self.num_channels, 0.01) for i in range(self.num_convs)]
         predict = self._conv("predictor", self.num_anchors * self.num_outputs, 1e-5, self.predictor_bias)
         outputs = {}
         for level, x in pyramid.items():
             for i, conv in enumerate(convs):
                 x = self.style.activate(norm(self.style, train=train, name=f"bn{i}_{level}")(conv(x)))
-            outputs[level] = predict(x).reshape(x.shape[0], -1, self.num_outputs).astype(jnp.float32)
+            outputs[level] = predict(x)
         return outputs
 
     def _conv(self, name: str, features: int, deviation: float, bias: float = 0.0) -> Conv:
@@ -66,8 +66,8 @@ class RetinaNet(nn.Module):
     @nn.compact
     def per_level(
         self, images: Float[Array, "B H W 3"], *, train: bool
-    ) -> tuple[dict[int, Float[Array, "B _ K"]], dict[int, Float[Array, "B _ 4"]]]:
-        """Return class logits and box outputs of each level."""
+    ) -> tuple[dict[int, Float[Array, "B _ _ AK"]], dict[int, Float[Array, "B _ _ A4"]]]:
+        """Return maps of class logits and of box outputs of each level, in the style's dtype."""
         features = self.backbone(images, train=train)
         if self.fpn is not None:
             features = self.fpn(features, train=train)
@@ -82,10 +82,13 @@ class RetinaNet(nn.Module):
     ) -> tuple[Float[Array, "B A K"], Float[Array, "B A 4"]]:
         """Return float32 class logits and box outputs (ty, tx, th, tw) of all anchors, finest level first."""
         logits, boxes = self.per_level(images, train=train)
-        return (
-            jnp.concatenate([logits[level] for level in self.levels], axis=1),
-            jnp.concatenate([boxes[level] for level in self.levels], axis=1),
-        )
+        return self._of_anchors(logits, self.num_classes), self._of_anchors(boxes, 4)
+
+    def _of_anchors(
+        self, maps: dict[int, Float[Array, "B _ _ _"]], num_outputs: int
+    ) -> Float[Array, "B A _"]:
+        flat = [maps[level].reshape(len(maps[level]), -1, num_outputs) for level in self.levels]
+        return jnp.concatenate(flat, axis=1).astype(jnp.float32)
 
     @property
     def levels(self) -> range:

@@ -63,7 +63,7 @@ def named_outputs(
     """Run in inference and return what official networks are compared by.
 
     A classifier gives `reduction_1`.., `logits`, a detector `feat3`, `cls3`, `box3`, .., a segmenter
-    `feat3`.., `fused`, `logits`. A level's outputs come as maps, as the official network's heads give them.
+    `feat3`.., `fused`, `logits`. A level's outputs are maps.
     """
     if isinstance(network, Classifier):
         logits, features = apply_and_keep(network, variables, images, "backbone", "__call__")
@@ -76,8 +76,8 @@ def named_outputs(
     if isinstance(network, Segmenter):
         return {**outputs, "fused": fuse(pyramid, *result.shape[1:3]), "logits": result}
     logits, boxes = result
-    outputs |= {f"cls{level}": as_map(logits[level], x) for level, x in pyramid.items()}
-    return outputs | {f"box{level}": as_map(boxes[level], x) for level, x in pyramid.items()}
+    outputs |= {f"cls{level}": x for level, x in logits.items()}
+    return outputs | {f"box{level}": x for level, x in boxes.items()}
 
 
 def apply_and_keep(
@@ -93,8 +93,3 @@ def apply_and_keep(
         mutable=["intermediates"],
     )
     return result, state["intermediates"][module]["__call__"][0]
-
-
-def as_map(x: Float[Array, "B A K"], features: Float[Array, "B h w C"]) -> Float[Array, "B h w AK"]:
-    """Put a level's anchors back at their locations."""
-    return x.reshape(*features.shape[:3], -1)

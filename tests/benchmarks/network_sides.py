@@ -122,7 +122,7 @@ def our_loss(name: str, outputs: Any, inputs: Any) -> Any:
     if name != DETECTOR:
         return cross_entropy(outputs, inputs["classes"], 0.0).mean()
     logits, boxes = outputs
-    return (focal_loss(logits, inputs["classes"]) + 50.0 * box_loss(boxes, inputs["boxes"])).mean()
+    return (focal_loss(logits, inputs["classes"][..., None]) + 50.0 * box_loss(boxes, inputs["boxes"])).mean()
 
 
 def draw_variables(shapes: Any) -> Any:

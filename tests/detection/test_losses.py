@@ -18,14 +18,19 @@ def golden_targets():
     return classes, boxes
 
 
-def by_level(x, image_size_px=128):
-    """Cut [B, A, ...] where the pyramid's levels 3 to 7 meet, 9 anchors at each location."""
-    ends = np.cumsum([9 * (image_size_px // 2**level) ** 2 for level in range(3, 8)])
-    return dict(zip(range(3, 8), jnp.split(x, ends[:-1], axis=1), strict=True))
+def as_maps(x, image_size_px=128):
+    """Cut [A, C] where the pyramid's levels 3 to 7 meet, and put 9 anchors at each location of a map."""
+    sides = {level: image_size_px // 2**level for level in range(3, 8)}
+    ends = np.cumsum([9 * side**2 for side in sides.values()])
+    parts = jnp.split(x, ends[:-1])
+    return {
+        level: part.reshape(1, side, side, -1)
+        for (level, side), part in zip(sides.items(), parts, strict=True)
+    }
 
 
 def test_losses_equal_the_authors():
-    logits, outputs = (by_level(jnp.asarray(x)[None]) for x in network_outputs())
+    logits, outputs = (as_maps(jnp.asarray(x)) for x in network_outputs())
     classes, boxes = (jnp.asarray(x)[None] for x in golden_targets())
     num_positives = jnp.array([52.0])
     losses = image_losses(logits, outputs, AnchorTargets(classes, boxes, num_positives))
@@ -37,7 +42,7 @@ def test_losses_equal_the_authors():
 
 
 LOGITS = jnp.array([[0.3, -2.0, 5.0], [-1.0, 0.0, 1.0], [40.0, -40.0, 120.0]])
-CLASSES = jnp.array([2, NEGATIVE, 0])
+CLASSES = jnp.array([[2], [NEGATIVE], [0]])
 IS_TARGET = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]])
 
 
@@ -57,13 +62,13 @@ def test_focal_loss_is_its_formula_in_float64():
 
 def test_focal_loss_and_its_gradient_are_finite_for_certain_answers():
     logits = jnp.array([[-1e4, 1e4], [1e4, -1e4]])
-    gradient = jax.grad(lambda x: focal_loss(x, jnp.array([1, 1])).sum())(logits)
-    assert np.isfinite(focal_loss(logits, jnp.array([1, 1]))).all()
+    gradient = jax.grad(lambda x: focal_loss(x, jnp.array([[1], [1]])).sum())(logits)
+    assert np.isfinite(focal_loss(logits, jnp.array([[1], [1]]))).all()
     assert np.isfinite(gradient).all()
 
 
 def test_ignored_anchor_has_no_loss_and_no_gradient():
-    classes = jnp.array([IGNORED, NEGATIVE, IGNORED])
+    classes = jnp.array([[IGNORED], [NEGATIVE], [IGNORED]])
     loss, gradient = jax.value_and_grad(lambda x: focal_loss(x, classes).sum())(LOGITS)
     np.testing.assert_array_equal(gradient[jnp.array([0, 2])], 0)
     assert gradient[1].all()
@@ -95,43 +100,47 @@ def test_coordinate_whose_target_is_0_has_no_gradient():
 
 
 def pyramid_of_two(num_classes=5):
-    """Outputs and targets of two images on levels of 12 and 4 anchors; a few are positive or ignored."""
+    """Outputs and targets of two images: maps of 2 x 2 and 1 x 1, 3 anchors at a location."""
     keys = jax.random.split(jax.random.key(0), 4)
-    logits = jax.random.normal(keys[0], (2, 16, num_classes)) * 3
-    outputs = jax.random.normal(keys[1], (2, 16, 4)) * 0.2
-    classes = jax.random.randint(keys[2], (2, 16), IGNORED, num_classes)
-    boxes = jnp.where((classes >= 0)[..., None], jax.random.normal(keys[3], (2, 16, 4)) * 0.2, 0)
-    levels = [{3: x[:, :12], 4: x[:, 12:]} for x in (logits, outputs)]
-    return (logits, outputs), levels, AnchorTargets(classes, boxes, jnp.zeros(2))
+    logits = jax.random.normal(keys[0], (2, 15, num_classes)) * 3
+    outputs = jax.random.normal(keys[1], (2, 15, 4)) * 0.2
+    classes = jax.random.randint(keys[2], (2, 15), IGNORED, num_classes)
+    boxes = jnp.where((classes >= 0)[..., None], jax.random.normal(keys[3], (2, 15, 4)) * 0.2, 0)
+    return (logits, outputs), AnchorTargets(classes, boxes, jnp.zeros(2))
 
 
-def test_losses_level_by_level_are_those_of_all_anchors_with_their_gradients():
-    whole, levels, targets = pyramid_of_two()
+def maps_of_two(x):
+    return {3: x[:, :12].reshape(2, 2, 2, -1), 4: x[:, 12:].reshape(2, 1, 1, -1)}
+
+
+def test_losses_of_maps_are_those_of_all_anchors_one_by_one_with_their_gradients():
+    whole, targets = pyramid_of_two()
     weights = ImageLosses(jnp.array([1.0, -2.0]), jnp.array([3.0, 0.5]))  # tells images and losses apart
 
     def weigh(losses):
         return (weights.classes * losses.classes + weights.boxes * losses.boxes).sum()
 
-    def at_once(whole):
-        classes = focal_loss(whole[0], targets.classes, alpha=0.3, gamma=2.0).sum(axis=1)
-        return weigh(ImageLosses(classes, box_loss(whole[1], targets.boxes, delta=0.2).sum(axis=1)))
+    def one_by_one(logits, outputs):
+        classes = focal_loss(logits, targets.classes[..., None], alpha=0.3, gamma=2.0).sum(axis=1)
+        return weigh(ImageLosses(classes, box_loss(outputs, targets.boxes, delta=0.2).sum(axis=1)))
 
-    def level_by_level(levels):
-        return weigh(image_losses(*levels, targets, alpha=0.3, gamma=2.0, delta=0.2))
+    def of_maps(logits, outputs):
+        maps = maps_of_two(logits), maps_of_two(outputs)
+        return weigh(image_losses(*maps, targets, alpha=0.3, gamma=2.0, delta=0.2))
 
-    expected, gradients = jax.value_and_grad(at_once)(whole)
-    found, level_gradients = jax.value_and_grad(level_by_level)(levels)
+    expected, gradients = jax.value_and_grad(one_by_one, argnums=(0, 1))(*whole)
+    found, found_gradients = jax.value_and_grad(of_maps, argnums=(0, 1))(*whole)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    for gradient, by_level in zip(gradients, level_gradients, strict=True):
-        together = np.concatenate([by_level[3], by_level[4]], axis=1)
-        np.testing.assert_allclose(together, gradient, rtol=1e-5, atol=1e-7)
+    for gradient, found_gradient in zip(gradients, found_gradients, strict=True):
+        np.testing.assert_allclose(found_gradient, gradient, rtol=1e-5, atol=1e-7)
 
 
-def test_the_backward_pass_finds_the_outputs_and_targets_alone():
-    _, levels, targets = pyramid_of_two(num_classes=500)
-    _, backward = jax.vjp(lambda levels: image_losses(*levels, targets), levels)
-    kept_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(backward))
-    assert kept_bytes < 1.1 * sum(leaf.nbytes for leaf in jax.tree.leaves((levels, targets)))
+def test_the_backward_pass_finds_the_networks_outputs_and_the_targets_alone():
+    whole, targets = pyramid_of_two(num_classes=500)
+    maps = [{level: x.astype(jnp.bfloat16) for level, x in maps_of_two(each).items()} for each in whole]
+    _, backward = jax.vjp(lambda maps: image_losses(*maps, targets), maps)
+    kept_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(backward) if leaf.ndim > 1)  # no constants
+    assert kept_bytes <= sum(leaf.nbytes for leaf in jax.tree.leaves((maps, targets)))
 
 
 CLASS_LOSSES = jnp.array([3.0, 4.0, 16.0])

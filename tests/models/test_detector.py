@@ -60,9 +60,9 @@ def test_detectors_have_the_papers_parameters(name, total):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_has_a_detector_of_five_levels(name):
     (logits, boxes), variables = shapes_of(name)
-    expected = {level: 9 * (256 // 2**level) ** 2 for level in range(3, 8)}
-    assert {level: x.shape for level, x in logits.items()} == {k: (1, n, 91) for k, n in expected.items()}
-    assert {level: x.shape for level, x in boxes.items()} == {k: (1, n, 4) for k, n in expected.items()}
+    expected = {level: (1, 256 // 2**level, 256 // 2**level) for level in range(3, 8)}
+    assert {level: x.shape for level, x in logits.items()} == {k: (*n, 9 * 91) for k, n in expected.items()}
+    assert {level: x.shape for level, x in boxes.items()} == {k: (*n, 9 * 4) for k, n in expected.items()}
     own_neck = name.startswith("spinenet")
     assert set(variables["params"]) == {"backbone", "class_net", "box_net"} | (set() if own_neck else {"fpn"})
 

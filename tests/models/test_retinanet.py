@@ -40,7 +40,7 @@ def test_outputs_stand_in_the_order_of_the_anchors():
     kernel[1, 1, 0] = np.arange(1, 37)
     lit = jnp.zeros((1, 8, 8, 1)).at[0, 2, 5].set(1)
     variables = {"params": {"predictor": {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(36)}}}
-    outputs = head.apply(variables, {3: lit}, train=False)[3][0]
+    outputs = head.apply(variables, {3: lit}, train=False)[3].reshape(-1, 4)
     anchors = make_anchors(image_size_px=64, min_level=3, max_level=3)
     centres = (anchors[:, :2] + anchors[:, 2:]) / 2
     at_cell = np.isclose(centres, [2 * 8 + 4, 5 * 8 + 4], atol=1e-3).all(axis=1)
@@ -64,12 +64,14 @@ def test_network_starts_by_calling_everything_background():
 def test_levels_are_given_apart_too():
     (logits, boxes), _ = shapes_of(tiny(max_level=6), method="per_level")
     assert {level: x.shape for level, x in logits.items()} == {
-        3: (2, 9 * 64, 3),
-        4: (2, 9 * 16, 3),
-        5: (2, 9 * 4, 3),
-        6: (2, 9, 3),
+        3: (2, 8, 8, 9 * 3),
+        4: (2, 4, 4, 9 * 3),
+        5: (2, 2, 2, 9 * 3),
+        6: (2, 1, 1, 9 * 3),
     }
-    assert {level: x.shape[1] for level, x in boxes.items()} == {n: x.shape[1] for n, x in logits.items()}
+    assert {level: x.shape for level, x in boxes.items()} == {
+        level: (*x.shape[:3], 9 * 4) for level, x in logits.items()
+    }
 
 
 def test_bfloat16_keeps_variables_and_outputs_in_float32():
@@ -93,5 +95,5 @@ class Pyramid(nn.Module):
 
 def test_without_a_neck_the_backbones_own_levels_are_the_pyramid():
     (logits, _), variables = shapes_of(RetinaNet(backbone=Pyramid(), fpn=None, num_classes=3), "per_level")
-    assert {level: x.shape[1] for level, x in logits.items()} == {3: 576, 4: 144, 5: 36, 6: 9, 7: 9}
+    assert {level: x.shape[1] for level, x in logits.items()} == {3: 8, 4: 4, 5: 2, 6: 1, 7: 1}
     assert set(variables["params"]) == {"class_net", "box_net"}
