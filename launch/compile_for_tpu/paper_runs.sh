@@ -15,14 +15,25 @@ spinenet=coco_spinenet.py:size= retinanet=coco_retinanet.py:backbone= nasfpn=voc
 few=--config.optimizer.remat=convolutions # of what the forward pass computes is kept
 evaluate=--config.eval.batch_size=        # of all hosts together; divisible by the chips
 
+# Each run on slices around the smallest on which it fits, with and without $few.
+compile ${retinanet}resnet50 v5e:2x4 student ${evaluate}64 $few
 compile ${retinanet}resnet50 v5e:4x4 student ${evaluate}128
+compile ${retinanet}resnet50 v5e:4x4 student ${evaluate}128 --config.model.dtype=float32
+compile ${retinanet}resnet101 v5e:4x4 student ${evaluate}128 --config.model.dtype=bfloat16 $few
 compile ${retinanet}resnet101 v5e:4x8 student ${evaluate}128 --config.model.dtype=bfloat16
+compile ${retinanet}efficientnet_b7 v5e:4x8 student ${evaluate}512 $few
+compile ${retinanet}efficientnet_b7 v5e:8x8 student ${evaluate}512
 compile ${retinanet}efficientnet_b7 v5e:8x8 student ${evaluate}512 $few
+compile ${spinenet}143 v5e:4x8 student ${evaluate}128 $few
 compile ${spinenet}143 v5e:8x8 student ${evaluate}128
 compile ${spinenet}143 v5e:8x8 student ${evaluate}128 $few
-compile ${spinenet}190 v5e:16x16 student ${evaluate}256 --config.teacher.batch_size=256
+compile ${spinenet}190 v5e:8x8 student ${evaluate}128 $few
 compile ${spinenet}190 v5e:8x16 student ${evaluate}128 $few
+compile ${spinenet}190 v5e:16x16 student ${evaluate}256 --config.teacher.batch_size=256
+compile ${nasfpn}b7 v5e:4x8 student ${evaluate}512 $few
+compile ${nasfpn}b7 v5e:8x8 student ${evaluate}512
 compile ${nasfpn}b7 v5e:8x8 student ${evaluate}512 $few
+compile ${nasfpn}l2 v5e:8x8 student ${evaluate}256 $few
 compile ${nasfpn}l2 v5e:16x16 student ${evaluate}256 $few
 
 for backbone in resnet50 resnet101 efficientnet_b7; do
