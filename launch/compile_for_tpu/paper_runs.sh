@@ -30,6 +30,7 @@ compile ${spinenet}143 v5e:8x8 student ${evaluate}128 $few
 compile ${spinenet}190 v5e:8x8 student ${evaluate}128 $few
 compile ${spinenet}190 v5e:8x16 student ${evaluate}128 $few
 compile ${spinenet}190 v5e:16x16 student ${evaluate}256 --config.teacher.batch_size=256
+compile ${nasfpn}b7 v5e:4x8 student ${evaluate}512
 compile ${nasfpn}b7 v5e:4x8 student ${evaluate}512 $few
 compile ${nasfpn}b7 v5e:8x8 student ${evaluate}512
 compile ${nasfpn}b7 v5e:8x8 student ${evaluate}512 $few
