@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from selftrain_jax.models.depthwise import Pads
+from selftrain_jax.models.mixed_precision import Pads, convolve_mixed
 from selftrain_jax.models.rows import place_rows
 
 CHUNK_PX = 1024  # output pixels whose part of a kernel's gradient is computed at once on CPU
@@ -22,14 +22,15 @@ def convolve(
     On CPU a 1×1 kernel is a matrix product, a larger one's gradient is summed over parts of the batch,
     and on maps smaller than the kernel the input's gradient is a convolution too: on large and tiny
     maps gradients take 1.6 to 7 times less than XLA's own, else the same (tests/benchmarks/cpu_layers.py).
+    Elsewhere the gradient of a float32 kernel is float32 whatever x is, see `mixed_precision`.
     """
     is_pointwise = kernel.shape[:2] == (1, 1) and pads == ((0, 0), (0, 0))
     fast = _pointwise if is_pointwise else _chunked
     y = lax.platform_dependent(
         place_rows(x),
         kernel,
-        cpu=partial(fast, stride=stride, pads=pads),
-        default=partial(native, stride=stride, pads=pads),
+        cpu=lambda x, kernel: fast(x, kernel.astype(x.dtype), stride, pads),
+        default=partial(native if x.dtype == kernel.dtype else convolve_mixed, stride=stride, pads=pads),
     )
     return place_rows(y)
 

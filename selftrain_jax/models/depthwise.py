@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from selftrain_jax.models.mixed_precision import Pads, convolve_mixed
 from selftrain_jax.models.rows import place_rows
-
-Pads = tuple[tuple[int, int], tuple[int, int]]
 
 BLOCK_ROWS = 16  # with 8 it is twice as slow
 
@@ -20,13 +19,16 @@ def depthwise_convolve(
     """Convolve each channel with its own k×k kernel; `pads` are the zeros around rows and columns.
 
     XLA's own depthwise convolution is tens of times slower on CPU than k·k shifted products, so the
-    traced program holds both and each platform takes its own when it is lowered.
+    traced program holds both and each platform takes its own when it is lowered. Elsewhere than on CPU the
+    gradient of a float32 kernel is float32 whatever x is, see `mixed_precision`.
     """
     y = lax.platform_dependent(
         place_rows(x),
         kernel,
-        cpu=partial(shifted_products, stride=stride, pads=pads),
-        default=partial(grouped_convolution, stride=stride, pads=pads),
+        cpu=lambda x, kernel: shifted_products(x, kernel.astype(x.dtype), stride, pads),
+        default=partial(
+            grouped_convolution if x.dtype == kernel.dtype else convolve_mixed, stride=stride, pads=pads
+        ),
     )
     return place_rows(y)
 

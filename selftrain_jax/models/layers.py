@@ -76,11 +76,11 @@ class Conv(nn.Module):
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 C2"]:
         """Convolve in the style's dtype."""
         shape = (self.kernel_px, self.kernel_px, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape).astype(self.style.dtype)
+        kernel = self.param("kernel", self.kernel_init, shape)
         pads = pads_of(x, self.kernel_px, self.stride, self.padding)
         y = convolve(x.astype(self.style.dtype), kernel, self.stride, pads)
-        if self.use_bias:
-            y += self.param("bias", self.bias_init, (self.features,)).astype(self.style.dtype)
+        if self.use_bias:  # in float32, and so is its gradient
+            y = (y + self.param("bias", self.bias_init, (self.features,))).astype(self.style.dtype)
         return y
 
 
@@ -97,7 +97,7 @@ class DepthwiseConv(nn.Module):
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 C"]:
         """Convolve in the style's dtype."""
         shape = (self.kernel_px, self.kernel_px, 1, x.shape[-1])
-        kernel = self.param("kernel", self.kernel_init, shape).astype(self.style.dtype)
+        kernel = self.param("kernel", self.kernel_init, shape)
         pads = pads_of(x, self.kernel_px, self.stride, self.padding)
         return depthwise_convolve(x.astype(self.style.dtype), kernel, self.stride, pads)
 
