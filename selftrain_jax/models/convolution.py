@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from selftrain_jax.models.mixed_precision import Pads, convolve_mixed
+from selftrain_jax.models.mixed_precision import Pads, convolve_mixed, native
 from selftrain_jax.models.rows import place_rows
 
 CHUNK_PX = 1024  # output pixels whose part of a kernel's gradient is computed at once on CPU
@@ -33,15 +33,6 @@ def convolve(
         default=partial(native if x.dtype == kernel.dtype else convolve_mixed, stride=stride, pads=pads),
     )
     return place_rows(y)
-
-
-def native(
-    x: Float[Array, "B h w C"], kernel: Float[Array, "k k C C2"], stride: int, pads: Pads
-) -> Float[Array, "B h2 w2 C2"]:
-    """Convolve by XLA alone."""
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
 
 
 def _pointwise(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from selftrain_jax.models.mixed_precision import Pads, convolve_mixed
+from selftrain_jax.models.mixed_precision import Pads, convolve_mixed, native
 from selftrain_jax.models.rows import place_rows
 
 BLOCK_ROWS = 16  # with 8 it is twice as slow
@@ -26,25 +26,9 @@ def depthwise_convolve(
         place_rows(x),
         kernel,
         cpu=lambda x, kernel: shifted_products(x, kernel.astype(x.dtype), stride, pads),
-        default=partial(
-            grouped_convolution if x.dtype == kernel.dtype else convolve_mixed, stride=stride, pads=pads
-        ),
+        default=partial(native if x.dtype == kernel.dtype else convolve_mixed, stride=stride, pads=pads),
     )
     return place_rows(y)
-
-
-def grouped_convolution(
-    x: Float[Array, "B h w C"], kernel: Float[Array, "k k 1 C"], stride: int, pads: Pads
-) -> Float[Array, "B h2 w2 C"]:
-    """Convolve by XLA, a group for each channel."""
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        pads,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1],
-    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

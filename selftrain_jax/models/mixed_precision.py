@@ -19,10 +19,13 @@ def convolve_mixed(
     x: Float[Array, "B h w C"], kernel: Float[Array, "k k C1 C2"], stride: int, pads: Pads
 ) -> Float[Array, "B h2 w2 C2"]:
     """Convolve NHWC with HWIO in x's dtype; C1 is C, or 1 where each channel has a kernel of its own."""
-    return _of_cast_kernel(x, kernel.astype(x.dtype), stride, pads)
+    return native(x, kernel.astype(x.dtype), stride, pads)
 
 
-def _of_cast_kernel(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
+def native(
+    x: Float[Array, "B h w C"], kernel: Float[Array, "k k C1 C2"], stride: int, pads: Pads
+) -> Float[Array, "B h2 w2 C2"]:
+    """Convolve by XLA alone, x and kernel of one dtype; C1 as in `convolve_mixed`."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -40,7 +43,7 @@ def _forward(x: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, t
 def _backward(stride: int, pads: Pads, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = saved
     cast = kernel.astype(x.dtype)
-    (of_x,) = jax.vjp(lambda x: _of_cast_kernel(x, cast, stride, pads), x)[1](gradient)
+    (of_x,) = jax.vjp(lambda x: native(x, cast, stride, pads), x)[1](gradient)
     return of_x, kernel_gradient(x, gradient, kernel.shape, stride, pads)
 
 

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from selftrain_jax.models.convolution import convolve, native
-from selftrain_jax.models.depthwise import depthwise_convolve, grouped_convolution
+from selftrain_jax.models.convolution import convolve
+from selftrain_jax.models.depthwise import depthwise_convolve
 from selftrain_jax.models.layers import padding_px
+from selftrain_jax.models.mixed_precision import native
 
 ROUNDS, BATCH_SIZE = 7, 8
 # size_px, channels in, channels out, kernel_px, stride
@@ -102,7 +103,7 @@ def main() -> None:
     for size, channels, kernel_px, stride in DEPTHWISE:
         label = f"depthwise {kernel_px}x{kernel_px} /{stride} {size}x{size}x{channels}"
         shapes = (BATCH_SIZE, size, size, channels), (kernel_px, kernel_px, 1, channels)
-        print_rows(grouped_convolution, depthwise_convolve, label, shapes, stride)
+        print_rows(native, depthwise_convolve, label, shapes, stride)
 
 
 if __name__ == "__main__":

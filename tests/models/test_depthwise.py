@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.models.depthwise import depthwise_convolve, grouped_convolution
+from selftrain_jax.models.depthwise import depthwise_convolve
 from selftrain_jax.models.layers import padding_px
+from selftrain_jax.models.mixed_precision import native
 
 
 def example(shape, kernel_px, stride, dtype=jnp.float32):
@@ -37,17 +38,17 @@ def test_cpu_form_equals_the_native_one_gradients_included(size, kernel_px, stri
     @jax.jit
     def both(x, kernel):
         results = []
-        for function in (depthwise_convolve, grouped_convolution):
+        for function in (depthwise_convolve, native):
             y, pull = jax.vjp(partial(function, **geometry), x, kernel)
             results.append((y, *pull(jnp.cos(jnp.arange(float(y.size))).reshape(y.shape))))
         return results
 
-    fast, native = both(x, kernel)
-    for found, expected in zip(fast, native, strict=True):
+    fast, plain = both(x, kernel)
+    for found, expected in zip(fast, plain, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("function", [depthwise_convolve, grouped_convolution])
+@pytest.mark.parametrize("function", [depthwise_convolve, native])
 def test_each_channel_is_convolved_by_its_own_kernel(function):
     x, kernel, geometry = example((1, 4, 4, 2), 3, 2)
     padded = np.pad(x[0], ((0, 1), (0, 1), (0, 0)))  # TensorFlow's "same" pads even sizes after
@@ -82,6 +83,6 @@ def test_vmap_is_the_loop():
 def test_bfloat16_is_summed_in_float32():
     x, kernel, geometry = example((1, 8, 8, 2), 5, 1, jnp.bfloat16)
     found, pull = jax.vjp(partial(depthwise_convolve, **geometry), x, kernel)
-    exact = grouped_convolution(x.astype(jnp.float32), kernel.astype(jnp.float32), **geometry)
+    exact = native(x.astype(jnp.float32), kernel.astype(jnp.float32), **geometry)
     assert {v.dtype for v in (found, *pull(found))} == {jnp.dtype(jnp.bfloat16)}
     np.testing.assert_array_equal(found, exact.astype(jnp.bfloat16))

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from selftrain_jax.models.convolution import native
-from selftrain_jax.models.depthwise import grouped_convolution
 from selftrain_jax.models.layers import padding_px
+from selftrain_jax.models.mixed_precision import convolve_mixed, native
 from selftrain_jax.models.rows import place_rows
 from selftrain_jax.train.sharding import make_mesh, on_mesh, place_state, shard_batch
 
@@ -34,17 +33,17 @@ def outputs_and_gradients(mesh, size_px: int, case: tuple) -> list[np.ndarray]:
     shape = (kernel_px, kernel_px, 1 if is_depthwise else CHANNELS, CHANNELS)
     kernel = rng.normal(size=shape).astype(np.float32)
     pads = (padding_px(size_px, kernel_px, stride, padding),) * 2
-    convolve = grouped_convolution if is_depthwise else native
 
     def loss(variables, x):
-        y = place_rows(convolve(place_rows(x), variables["kernel"], stride, pads))
-        return jnp.sum(jnp.sin(y)), y
+        y, z = (
+            place_rows(convolve(place_rows(x), variables[name], stride, pads))
+            for name, convolve in (("native", native), ("mixed", convolve_mixed))
+        )
+        return jnp.sum(jnp.sin(y) + jnp.cos(z)), (y, z)
 
     graded = jax.jit(jax.value_and_grad(on_mesh(mesh, loss), argnums=(0, 1), has_aux=True))
-    return [
-        np.asarray(leaf)
-        for leaf in jax.tree.leaves(graded(place_state(mesh, {"kernel": kernel}), shard_batch(mesh, x)))
-    ]
+    kernels = place_state(mesh, {"native": kernel, "mixed": kernel})
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(graded(kernels, shard_batch(mesh, x)))]
 
 
 def main() -> None:
