@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_networks import NUM_CLASSES, ToyBackbone, class_batch
 
 from selftrain_jax.classification.losses import cross_entropy
 from selftrain_jax.classification.task import loss_terms, make_classification_task
@@ -14,6 +13,7 @@ from selftrain_jax.selftrain.loss_norm import plain_loss
 from selftrain_jax.train.optimizer import momentum_sgd
 from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import make_train_step
+from tests.classification.toy_networks import NUM_CLASSES, ToyBackbone, class_batch
 
 MODEL = Classifier(backbone=ToyBackbone(), num_classes=NUM_CLASSES)
 

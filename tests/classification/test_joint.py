@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_networks import NUM_CLASSES, ToyBackbone, class_batch, detection_batch, make_toy_detection
 
 from selftrain_jax.classification.joint import (
     HEAD,
@@ -24,6 +23,13 @@ from selftrain_jax.train.optimizer import momentum_sgd
 from selftrain_jax.train.sharding import make_mesh, place_state, shard_batch
 from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import jit_train_step, make_train_step
+from tests.classification.toy_networks import (
+    NUM_CLASSES,
+    ToyBackbone,
+    class_batch,
+    detection_batch,
+    make_toy_detection,
+)
 
 DETECTION = make_toy_detection()
 CLASSIFICATION = make_classification_task(

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coco_files import HEIGHT, WIDTH, annotation, document, make_folder, read, with_annotation
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -13,6 +12,7 @@ from selftrain_jax.data.coco_json import read_coco_json
 from selftrain_jax.data.source import without_labels
 from selftrain_jax.detection.coco_eval import STATS, ImageDetections, evaluate_detections
 from selftrain_jax.errors import InputError
+from tests.data.coco_files import HEIGHT, WIDTH, annotation, document, make_folder, read, with_annotation
 
 
 @pytest.fixture

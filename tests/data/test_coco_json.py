@@ -5,12 +5,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coco_files import HEIGHT, WIDTH, annotation, document, make_folder, read, with_annotation, write
 
 from selftrain_jax.data.coco_categories import COCO_CATEGORIES, COCO_IDS
 from selftrain_jax.data.coco_json import find_problems, read_coco_json
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
+from tests.data.coco_files import (
+    HEIGHT,
+    WIDTH,
+    annotation,
+    document,
+    make_folder,
+    read,
+    with_annotation,
+    write,
+)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import pathlib
 
 import numpy as np
 import pytest
-from mask_sources import filled, make_source
 from PIL import Image
 
 from selftrain_jax.data.doctor_pictures import picture_masks
@@ -15,6 +14,7 @@ from selftrain_jax.data.mask_doctor import (
     write_mask_report,
 )
 from selftrain_jax.data.source import Source, subset, without_labels
+from tests.data.mask_sources import filled, make_source
 
 NOISE = np.random.default_rng(9).integers(0, 256, (3, 4, 4, 3)).astype(np.uint8)
 

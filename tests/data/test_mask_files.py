@@ -4,7 +4,6 @@ import pathlib
 import numpy as np
 import pytest
 from PIL import Image
-from voc_mask_images import palette_image
 
 from selftrain_jax.data import mask_files
 from selftrain_jax.data.mask_files import (
@@ -15,6 +14,7 @@ from selftrain_jax.data.mask_files import (
     first_palette,
 )
 from selftrain_jax.errors import InputError
+from tests.data.voc_mask_images import palette_image
 
 IDS = np.array([[0, 1, 20], [255, 7, 0]], np.uint8)
 

@@ -3,11 +3,11 @@ import pathlib
 import numpy as np
 import pytest
 from PIL import Image
-from voc_mask_images import palette_image
 
 from selftrain_jax.data.mask_folder import make_value_table, read_mask_folder, translate
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
+from tests.data.voc_mask_images import palette_image
 
 CAMVID = pathlib.Path(__file__).parents[3] / "shared/data/camvid"
 SIZE_PX = (4, 6)

@@ -1,8 +1,8 @@
 import pytest
-from mask_sources import filled, make_source
 
 from selftrain_jax.data.mask_pixels import check_masks, count_each, pixel_counts, require_labelled_pixels
 from selftrain_jax.errors import InputError
+from tests.data.mask_sources import filled, make_source
 
 
 def test_pixels_are_counted_by_class_without_the_ignored() -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
-from voc_mask_images import write_sbd_mat
 
 from selftrain_jax.data.sbd import PLACES, find_sbd_masks, read_sbd_mask
 from selftrain_jax.errors import InputError
+from tests.data.voc_mask_images import write_sbd_mat
 
 IDS = np.array([[0, 5, 20], [0, 0, 1]], np.uint8)
 

@@ -3,7 +3,11 @@ import pathlib
 import numpy as np
 import pytest
 from PIL import Image
-from voc_mask_images import (
+
+from selftrain_jax.data.source import without_labels
+from selftrain_jax.data.voc_masks import CATEGORIES, read_voc_masks, refuse_tfds_masks, voc_palette
+from selftrain_jax.errors import InputError
+from tests.data.voc_mask_images import (
     AUG,
     SIZE_PX,
     TRAIN,
@@ -16,10 +20,6 @@ from voc_mask_images import (
     write_sbd_png,
     write_voc,
 )
-
-from selftrain_jax.data.source import without_labels
-from selftrain_jax.data.voc_masks import CATEGORIES, read_voc_masks, refuse_tfds_masks, voc_palette
-from selftrain_jax.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from detection_golden import GOLDEN
 
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.errors import InputError
+from tests.detection.detection_golden import GOLDEN
 
 
 def test_anchors_equal_the_authors_at_128_px():

@@ -1,9 +1,9 @@
 import jax.numpy as jnp
 import numpy as np
-from detection_golden import GOLDEN
 
 from selftrain_jax.detection import boxes as box_ops
 from selftrain_jax.detection.anchors import make_anchors
+from tests.detection.detection_golden import GOLDEN
 
 
 def test_iou_by_hand():

@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from detection_golden import GOLDEN, network_outputs
 
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.losses import ImageLosses, box_loss, focal_loss, image_losses, source_losses
 from selftrain_jax.detection.matching import IGNORED, NEGATIVE, AnchorTargets
+from tests.detection.detection_golden import GOLDEN, network_outputs
 
 
 def golden_targets():

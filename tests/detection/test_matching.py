@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from detection_golden import GOLDEN
 
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.matching import IGNORED, NEGATIVE, match_anchors
 from selftrain_jax.types import BoxTargets
+from tests.detection.detection_golden import GOLDEN
 
 ANCHORS = make_anchors(image_size_px=128)
 SLOTS = 6

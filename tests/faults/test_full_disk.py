@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from tiny_run import results, run
+
+from tests.tiny_run import results, run
 
 SHARES = (0.15, 0.4, 0.7)  # of what a whole run takes
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tiny_run import end_when, results, run
+
+from tests.tiny_run import end_when, results, run
 
 NUM_RUNS = 6  # each is killed in every stage, and while it saves
 # What there is when a stage begins, and when it has ended; training includes evaluation.

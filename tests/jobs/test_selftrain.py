@@ -6,9 +6,9 @@ import shutil
 import signal
 
 import pytest
-from tiny_run import STAGES, end_when, results, run
 
 from selftrain_jax.errors import RUN_AGAIN
+from tests.tiny_run import STAGES, end_when, results, run
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from launch_fakes import PROGRAMS, ROOT, copy_repository, runs_of, write_programs
+
+from tests.launch.launch_fakes import PROGRAMS, ROOT, copy_repository, runs_of, write_programs
 
 SCRIPTS = [*sorted((ROOT / "launch").rglob("*.sh")), ROOT / "launch/slurm.sbatch", ROOT / ".ci/run"]
 

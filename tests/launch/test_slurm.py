@@ -3,7 +3,8 @@ import re
 import subprocess
 
 import pytest
-from launch_fakes import PROGRAMS, ROOT, copy_repository, runs_of, write_programs
+
+from tests.launch.launch_fakes import PROGRAMS, ROOT, copy_repository, runs_of, write_programs
 
 # What SLURM does, as far as scripts see it: sbatch runs a copy of the script from its own folder, and again
 # when the job was requeued; srun starts a task on each node and gives their highest exit code.

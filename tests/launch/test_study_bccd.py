@@ -1,11 +1,8 @@
 import json
 import pathlib
 import subprocess
-import sys
 
 import pytest
-
-sys.path.append(str(pathlib.Path(__file__).parents[2]))
 
 from launch.study_bccd import __main__ as study
 from launch.study_bccd import results

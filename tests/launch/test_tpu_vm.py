@@ -2,8 +2,9 @@ import re
 import shlex
 
 import pytest
-from launch_fakes import runs_of
-from tpu_cloud import AWKWARD, OPTIONS, Cloud
+
+from tests.launch.launch_fakes import runs_of
+from tests.launch.tpu_cloud import AWKWARD, OPTIONS, Cloud
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@ import signal
 import time
 
 import pytest
-from launch_fakes import runs_of
-from tpu_cloud import AWKWARD, OPTIONS, Cloud
+
+from tests.launch.launch_fakes import runs_of
+from tests.launch.tpu_cloud import AWKWARD, OPTIONS, Cloud
 
 
 @pytest.fixture

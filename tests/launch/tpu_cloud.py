@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from launch_fakes import copy_repository, write_programs
+from tests.launch.launch_fakes import copy_repository, write_programs
 
 FAKE = pathlib.Path(__file__).with_name("fake_gcloud.py")
 OPTIONS = ("--zone=us-west4-a", "--type=v5litepod-16", "--bucket=gs://my-bucket", "--poll_secs=0.02")

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import random_variables
 
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.detector import BACKBONES, make_backbone, make_retinanet
 from selftrain_jax.types import Batch, BoxTargets
+from tests.models.random_variables import random_variables
 
 # Weights and biases by hand, for 91 classes (background included), 9 anchors, 256 channels:
 CONV = 3 * 3 * 256 * 256 + 256

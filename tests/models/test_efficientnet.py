@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import random_variables
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.batch_norm import BatchNorm
@@ -18,6 +17,7 @@ from selftrain_jax.models.efficientnet import (
     Stage,
     blocks_of,
 )
+from tests.models.random_variables import random_variables
 
 STYLE = EfficientNet().style
 

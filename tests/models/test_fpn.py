@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import random_variables
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.fpn import FPN, upsample2
+from tests.models.random_variables import random_variables
 
 FEATURES = {n: jax.random.normal(jax.random.key(n), (1, 64 >> n, 64 >> n, 4)) for n in (2, 3, 4, 5)}
 

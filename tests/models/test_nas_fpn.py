@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import random_variables
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.models.nas_fpn import NASFPN, NODES, attend, fit, unused_nodes
+from tests.models.random_variables import random_variables
 
 SEPARABLE_CELL = 7 * (3 * 3 * 256 + 256 * 256 + 256 + 2 * 256)
 PLAIN_CELL = 7 * (3 * 3 * 256 * 256 + 256 + 2 * 256)

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import random_variables
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models import spinenet
@@ -13,6 +12,7 @@ from selftrain_jax.models.detector import make_retinanet
 from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.models.spine_blocks import Resample, SpineBlock
 from selftrain_jax.models.spinenet import NODES, SIZES, SpineNet, unused_nodes
+from tests.models.random_variables import random_variables
 
 # Of the authors' trainable variables: those that begin with "spinenet/", and all of the detector
 NUM_PARAMS = {

@@ -11,9 +11,9 @@ import sys
 import timm
 import torch
 import torchvision
-from torch_golden import names_digest, torch_golden_array
 
 from selftrain_jax.pretrain.golden import golden_image
+from tests.pretrain.torch_golden import names_digest, torch_golden_array
 
 SIZE_PX = 64
 TIMM = [*(f"tf_efficientnet_{v}" for v in ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "l2")),

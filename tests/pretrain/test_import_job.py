@@ -6,8 +6,6 @@ import json
 import jax
 import numpy as np
 import pytest
-from torch_golden import torch_golden_array
-from weight_files import write_safetensors
 
 from configs import common
 from selftrain_jax.errors import InputError
@@ -21,6 +19,8 @@ from selftrain_jax.pretrain.lite_names import find_lite_package
 from selftrain_jax.pretrain.parity import variable_shapes
 from selftrain_jax.pretrain.timm_names import timm_efficientnet_names
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
+from tests.pretrain.torch_golden import torch_golden_array
+from tests.pretrain.weight_files import write_safetensors
 
 NETWORK = "efficientnet_lite0"
 

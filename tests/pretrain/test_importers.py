@@ -5,8 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from torch_golden import torch_golden_array
-from weight_files import write_safetensors
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
@@ -18,6 +16,8 @@ from selftrain_jax.pretrain.input_rule import RULES, fold_input_rule, normalize
 from selftrain_jax.pretrain.parity import variable_shapes
 from selftrain_jax.pretrain.timm_names import timm_efficientnet_names
 from selftrain_jax.pretrain.torchvision_names import torchvision_resnet_names
+from tests.pretrain.torch_golden import torch_golden_array
+from tests.pretrain.weight_files import write_safetensors
 
 TORCH_GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden/torch_networks.json").read_text())
 

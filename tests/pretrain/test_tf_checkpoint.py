@@ -2,10 +2,10 @@ import shutil
 
 import numpy as np
 import pytest
-from weight_files import write_tf_checkpoint
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.tf_checkpoint import find_prefix, open_tf_checkpoint, tf_checkpoint_files
+from tests.pretrain.weight_files import write_tf_checkpoint
 
 pytestmark = pytest.mark.tf
 

@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from weight_files import write_tf_checkpoint
 
 from configs import common
 from selftrain_jax.errors import InputError
@@ -21,6 +20,7 @@ from selftrain_jax.pretrain.tf_names import tf_names, unused_tf_names
 from selftrain_jax.pretrain.tf_names_backbones import resnet_tf_names
 from selftrain_jax.pretrain.tf_names_layers import conv_names
 from selftrain_jax.train.checkpoint import restore_whole
+from tests.pretrain.weight_files import write_tf_checkpoint
 
 pytestmark = pytest.mark.tf
 

@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from weight_files import write_safetensors
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.torch_files import read_torch_file
+from tests.pretrain.weight_files import write_safetensors
 
 ARRAYS = {
     "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),

@@ -8,11 +8,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from html_page import Page
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.report.page import write_report
 from selftrain_jax.types import Category
+from tests.report.html_page import Page
 
 NAMES = (
     "</svg></style></title><script>alert(1)</script>",

@@ -4,8 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-from html_page import Page
-from mask_run import make_mask_source, stripes
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.report import mask_sections
@@ -15,6 +13,8 @@ from selftrain_jax.report.mask_galleries import Brush, draw_mask
 from selftrain_jax.report.mask_page import CONTENTS, read_predicted
 from selftrain_jax.report.page import write_report
 from selftrain_jax.report.workdir import read_run
+from tests.report.html_page import Page
+from tests.report.mask_run import make_mask_source, stripes
 
 
 def render(workdir, images):

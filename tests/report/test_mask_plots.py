@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from mask_run import CONFUSION, EVIL, MIOU, NAMES, THRESHOLDS
 
 from selftrain_jax.report import (
     class_results,
@@ -16,6 +15,7 @@ from selftrain_jax.report import (
 from selftrain_jax.report.figures import ROLE_COLORS
 from selftrain_jax.report.mask_quality import percent
 from selftrain_jax.report.workdir import read_run
+from tests.report.mask_run import CONFUSION, EVIL, MIOU, NAMES, THRESHOLDS
 
 
 def lines(plot):

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from mask_run import make_mask_source, ramp, stripes
 
 from selftrain_jax.report import mask_test_images
 from selftrain_jax.report.mask_ranking import (
@@ -11,6 +10,7 @@ from selftrain_jax.report.mask_ranking import (
     right_share,
     summarise_pseudo_masks,
 )
+from tests.report.mask_run import make_mask_source, ramp, stripes
 
 HALF = np.full(256, 128)  # levels of the threshold 0.5
 

@@ -3,7 +3,6 @@ import shutil
 
 import numpy as np
 import pytest
-from html_page import Page
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.report import markup
@@ -11,6 +10,7 @@ from selftrain_jax.report.box_page import human_statistics, pseudo_statistics
 from selftrain_jax.report.page import write_report
 from selftrain_jax.report.ranking import read_spread
 from selftrain_jax.report.workdir import read_metrics, read_run
+from tests.report.html_page import Page
 
 
 def test_page_nests_and_says_the_headline(page):

@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-from pseudo_toy import label
 
 from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.shards import write_shard
@@ -13,6 +12,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.mask_source import read_raw_masks
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
+from tests.selftrain.pseudo_toy import label
 
 pytestmark = pytest.mark.tf
 

@@ -3,8 +3,6 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mask_toy import CATEGORIES, label_masks, make_maps, make_source
-from pseudo_toy import label
 
 from selftrain_jax.data.records import decode_record
 from selftrain_jax.data.shards import index_shard, read_record
@@ -14,6 +12,8 @@ from selftrain_jax.selftrain.mask_network import MaskNetwork
 from selftrain_jax.selftrain.mask_source import read_raw_masks
 from selftrain_jax.selftrain.pseudo_labels import write_pseudo_labels
 from selftrain_jax.types import PixelLogits
+from tests.selftrain.mask_toy import CATEGORIES, label_masks, make_maps, make_source
+from tests.selftrain.pseudo_toy import label
 
 pytestmark = pytest.mark.tf
 

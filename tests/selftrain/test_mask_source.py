@@ -2,8 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from mask_toy import CATEGORIES, label_masks, make_maps, make_source
-from pseudo_toy import label
 
 from selftrain_jax.data import shards
 from selftrain_jax.data.records import encode_record
@@ -13,6 +11,8 @@ from selftrain_jax.selftrain.mask_quality import write_mask_quality
 from selftrain_jax.selftrain.mask_source import read_pseudo_masks, read_raw_masks
 from selftrain_jax.selftrain.pseudo_quality import write_quality
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
+from tests.selftrain.mask_toy import CATEGORIES, label_masks, make_maps, make_source
+from tests.selftrain.pseudo_toy import label
 
 pytestmark = pytest.mark.tf
 

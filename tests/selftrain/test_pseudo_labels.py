@@ -5,13 +5,13 @@ import os
 import jax
 import numpy as np
 import pytest
-from pseudo_toy import Teacher, label, make_source
 
 from selftrain_jax.data import shards
 from selftrain_jax.data.records import decode_record
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.pseudo_inference import to_original_pixels
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
+from tests.selftrain.pseudo_toy import Teacher, label, make_source
 
 pytestmark = pytest.mark.tf
 

@@ -2,13 +2,13 @@ import json
 
 import numpy as np
 import pytest
-from mask_toy import CATEGORIES, IDS, label_masks, make_maps, make_source
 
 from selftrain_jax.data.source import subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.mask_quality import count_agreement, describe_agreement, write_mask_quality
 from selftrain_jax.selftrain.pseudo_quality import suggest_thresholds
 from selftrain_jax.types import Category
+from tests.selftrain.mask_toy import CATEGORIES, IDS, label_masks, make_maps, make_source
 
 pytestmark = pytest.mark.tf  # the toy folder is made of records
 

@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from pseudo_toy import CATEGORIES, label, make_source
 
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
@@ -13,6 +12,7 @@ from selftrain_jax.selftrain.pseudo_quality import (
     write_quality,
 )
 from selftrain_jax.types import Category
+from tests.selftrain.pseudo_toy import CATEGORIES, label, make_source
 
 pytestmark = pytest.mark.tf  # the toy folder is made of records
 

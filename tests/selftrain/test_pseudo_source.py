@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from pseudo_toy import CATEGORIES, label
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
+from tests.selftrain.pseudo_toy import CATEGORIES, label
 
 pytestmark = pytest.mark.tf
 

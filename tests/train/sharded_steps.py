@@ -1,4 +1,4 @@
-"""Five student's steps on eight fake devices against one: `python sharded_steps.py TASK MESH ...`.
+"""Five student steps on eight fake devices against one: `python -m tests.train.sharded_steps TASK MESH ...`.
 
 Run by test_sharding.py. The whole train state is compared: weights, momentum, batch statistics, the loss
 normalisation's average; and then what the network predicts.
@@ -8,13 +8,12 @@ import sys
 
 import jax
 import numpy as np
-import tiny
-import tiny_masks
 
 from selftrain_jax.build import build_experiment
 from selftrain_jax.train import sharding
 from selftrain_jax.train.sharding import jit_predict, place_state, shard_batch
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
+from tests import tiny, tiny_masks
 
 CATEGORIES = (Category(1, "one"), Category(2, "two"))
 BATCH_SIZE, SIZE_PX, SLOTS, NUM_STEPS = 8, 64, 4, 5

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import assert_same, make_task
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import plain_loss
@@ -15,6 +14,7 @@ from selftrain_jax.train.named_arrays import digest
 from selftrain_jax.train.optimizer import momentum_sgd
 from selftrain_jax.train.sharding import make_mesh, place_state
 from selftrain_jax.train.state import create_state
+from tests.train.toy import assert_same, make_task
 
 TASK = make_task()
 

@@ -6,7 +6,6 @@ import signal
 import jax
 import numpy as np
 import pytest
-from toy import assert_same, make_stream, make_task
 
 from selftrain_jax.errors import InputError, RunAgainError
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
@@ -18,6 +17,7 @@ from selftrain_jax.train.rollback import FILE_NAME, read_rollbacks
 from selftrain_jax.train.sharding import make_mesh
 from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import jit_train_step, make_train_step
+from tests.train.toy import assert_same, make_stream, make_task
 
 TASK = make_task(noise=0.1)
 TX = momentum_sgd(weight_decay=1e-4, clip_norm=10.0)

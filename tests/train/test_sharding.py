@@ -97,13 +97,13 @@ def test_giving_a_placed_state_away_leaves_the_original(axes):
     assert jax.random.key_data(first["rng"]).tolist() == jax.random.key_data(original["rng"]).tolist()
 
 
-def on_eight_devices(script: str, *arguments: str) -> str:
+def on_eight_devices(module: str, *arguments: str) -> str:
     """Run in a process of its own: the number of fake devices is fixed when JAX starts."""
-    root = Path(__file__).parents[2]
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name(script), *arguments],
-        env={**os.environ, **flags, "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])},
+        [sys.executable, "-m", f"tests.train.{module}", *arguments],
+        env={**os.environ, **flags},
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
     )
@@ -126,7 +126,7 @@ EACH_AXIS = ["data 8", "data 4 x space 2", "data 4 x model 2"]
     ],
 )
 def test_five_steps_on_eight_devices_equal_one_device(task, meshes):
-    printed = on_eight_devices("sharded_steps.py", task, *meshes)
+    printed = on_eight_devices("sharded_steps", task, *meshes)
     assert printed.count(" equal") == len(meshes), printed
 
 
@@ -134,7 +134,7 @@ def test_five_steps_on_eight_devices_equal_one_device(task, meshes):
 def test_convolutions_with_split_rows_equal_whole_ones(rows):
     """Of XLA's partitioner: with fewer rows a device it gives false gradients, or aborts."""
     assert rows_module.MIN_ROWS == 4
-    assert on_eight_devices("sharded_convolutions.py", *rows) == "equal\n"
+    assert on_eight_devices("sharded_convolutions", *rows) == "equal\n"
 
 
 @pytest.mark.parametrize(("num_rows", "spec"), [(8, (("data", "model"), "space")), (6, (("data", "model"),))])

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import assert_same, make_batch, make_task
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer, plain_loss
@@ -10,6 +9,7 @@ from selftrain_jax.train.optimizer import momentum_sgd
 from selftrain_jax.train.sharding import make_mesh, place_state, shard_batch
 from selftrain_jax.train.state import create_state, eval_variables, with_variables
 from selftrain_jax.train.step import jit_train_step, make_train_step
+from tests.train.toy import assert_same, make_batch, make_task
 
 TX = momentum_sgd(weight_decay=1e-3)
 
