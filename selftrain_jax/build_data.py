@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from selftrain_jax.data.builtin import read_builtin
-from selftrain_jax.data.coco_json import read_coco_json
 from selftrain_jax.data.image_files import fill_template
-from selftrain_jax.data.image_folder import read_image_folder
 from selftrain_jax.data.label_fraction import label_fraction
 from selftrain_jax.data.mask_pixels import check_masks, require_labelled_pixels
 from selftrain_jax.data.source import Source, cached, subset, without_labels
-from selftrain_jax.data.voc_masks import refuse_tfds_masks
-from selftrain_jax.data.voc_xml import read_voc
+from selftrain_jax.data.sources.coco import read_coco_json
+from selftrain_jax.data.sources.image_folder import read_image_folder
+from selftrain_jax.data.sources.voc_boxes import read_voc
+from selftrain_jax.data.sources.voc_masks import refuse_tfds_masks
+from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 
@@ -102,7 +102,7 @@ def check_data_sets(config: ConfigDict) -> None:
             kind = "" if where.kind == "tfds" else f"--config.{group}.kind=tfds "
             wanted.setdefault((where.tfds, where.dir), f"{kind}--config.{group}.dir")
     if wanted:
-        from selftrain_jax.data.tfds_source import check_prepared
+        from selftrain_jax.data.sources.tfds import check_prepared
 
         check_prepared(wanted)
 
@@ -136,7 +136,7 @@ def _open(config: ConfigDict, group: str, split: str) -> Source:
         names = tuple(filter(None, config.data.classes.split(","))) or None
         return read_voc(root, split, names, bad_boxes=bad_boxes)
     if kind == "tfds":
-        from selftrain_jax.data.tfds_source import read_tfds
+        from selftrain_jax.data.sources.tfds import read_tfds
 
         split = {"val": "validation"}.get(split, split)  # as TFDS calls it
         return read_tfds(where.tfds, split, data_dir=where.dir or None, bad_boxes=bad_boxes)
@@ -173,7 +173,7 @@ def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
         num_images, size_px = config.data.builtin.unlabeled, config.image.size_px
         return read_builtin("unlabeled", num_images=num_images, seed=config.seed, image_size_px=size_px)
     if where.kind == "tfds":
-        from selftrain_jax.data.tfds_source import read_tfds
+        from selftrain_jax.data.sources.tfds import read_tfds
 
         return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
     return _open(config, "unlabeled", where.split)

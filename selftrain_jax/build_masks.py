@@ -3,10 +3,10 @@
 from ml_collections import ConfigDict
 
 from selftrain_jax.build_data import MASK_KINDS, require_dir
-from selftrain_jax.data.builtin import read_builtin_masks
-from selftrain_jax.data.mask_folder import read_mask_folder
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.voc_masks import read_voc_masks, refuse_tfds_masks
+from selftrain_jax.data.sources.paired_folders import read_mask_folder
+from selftrain_jax.data.sources.voc_masks import read_voc_masks, refuse_tfds_masks
+from selftrain_jax.demo.builtin import read_builtin_masks
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.segmentation.task import make_segmentation_task

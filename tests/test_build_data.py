@@ -10,8 +10,8 @@ from PIL import Image
 from configs import common
 from selftrain_jax import build_data
 from selftrain_jax.build_data import build_sources, check_task, open_split, open_unlabeled
-from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.source import Source
+from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from tests import tiny_masks
 

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from jaxtyping import Int
 
-from selftrain_jax.data.mask_files import value_counts
 from selftrain_jax.data.source import Source
+from selftrain_jax.data.sources.png_masks import value_counts
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import IGNORED
 

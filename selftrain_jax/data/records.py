@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from selftrain_jax.data.coco_records import MAX_CLASS_ID
 from selftrain_jax.data.source import MAX_IMAGE_PIXELS
+from selftrain_jax.data.sources.coco_records import MAX_CLASS_ID
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Example
 

@@ -7,11 +7,12 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from selftrain_jax.build_data import labelled_part, open_split, open_unlabeled, require_dir
-from selftrain_jax.data import coco_json, voc_xml
-from selftrain_jax.data.doctor import TRAIN, examine
-from selftrain_jax.data.doctor_report import format_diagnosis, write_doctor_report
 from selftrain_jax.data.image_files import fill_template
 from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.data.sources import coco as coco_json
+from selftrain_jax.data.sources import voc_boxes as voc_xml
+from selftrain_jax.doctor.examine import TRAIN, examine
+from selftrain_jax.doctor.report import format_diagnosis, write_doctor_report
 from selftrain_jax.errors import InputError
 
 Splits = dict[str, Source | None]
@@ -63,7 +64,11 @@ def _examine_boxes(
 def _examine_masks(
     labelled: Splits, unlabelled: Source | None, problems: list[Problem], workdir: pathlib.Path
 ) -> bool:
-    from selftrain_jax.data.mask_doctor import examine_masks, format_mask_diagnosis, write_mask_report
+    from selftrain_jax.tasks.segmentation.doctor import (
+        examine_masks,
+        format_mask_diagnosis,
+        write_mask_report,
+    )
 
     diagnosis = examine_masks(labelled=labelled, unlabelled=unlabelled, problems=problems)
     print(format_mask_diagnosis(diagnosis))

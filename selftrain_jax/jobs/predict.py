@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build import build_experiment
 from selftrain_jax.classification.joint import detector_part
-from selftrain_jax.data.image_folder import read_image_folder
+from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import read_json
 from selftrain_jax.train.checkpoint import restore_whole

@@ -10,7 +10,7 @@ from PIL import Image
 from selftrain_jax.build import Experiment
 from selftrain_jax.data.mask_confidence import confidence_levels, ignore_unsure
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.voc_masks import voc_palette
+from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.mask_inference import MASKS_FOLDER, bind_variables, build_segmenter
 from selftrain_jax.jobs.task_jobs import per_class_thresholds

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from selftrain_jax.data.voc_masks import voc_palette
+from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.report.mask_names import write_names
 from selftrain_jax.types import IGNORED

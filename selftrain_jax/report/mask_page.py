@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from selftrain_jax.data.mask_confidence import confidence_levels
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.voc_masks import voc_palette
+from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.report import markup, mask_galleries, mask_training, sections
 from selftrain_jax.report import mask_sections as parts
 from selftrain_jax.report.class_results import evaluations

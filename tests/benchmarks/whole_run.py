@@ -30,8 +30,8 @@ from ml_collections import ConfigDict
 from configs import coco_retinanet
 from selftrain_jax.build import build_experiment
 from selftrain_jax.build_data import Sources
-from selftrain_jax.data.coco_categories import COCO_CATEGORIES
 from selftrain_jax.data.source import Source, decode_image, without_labels
+from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.jobs.inference import build_detector
 from selftrain_jax.jobs.selftrain import Run, train_stage
 from selftrain_jax.jobs.task_jobs import open_task_jobs

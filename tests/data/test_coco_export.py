@@ -8,11 +8,19 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from selftrain_jax.data.coco_export import export_image_ids, to_coco_results, write_coco_json
-from selftrain_jax.data.coco_json import read_coco_json
 from selftrain_jax.data.source import without_labels
+from selftrain_jax.data.sources.coco import read_coco_json
 from selftrain_jax.detection.coco_eval import STATS, ImageDetections, evaluate_detections
 from selftrain_jax.errors import InputError
-from tests.data.coco_files import HEIGHT, WIDTH, annotation, document, make_folder, read, with_annotation
+from tests.data.sources.coco_files import (
+    HEIGHT,
+    WIDTH,
+    annotation,
+    document,
+    make_folder,
+    read,
+    with_annotation,
+)
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from selftrain_jax.augment.policies import POLICIES, augment_policy
-from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.mask_pipeline import make_mask_batches
 from selftrain_jax.data.pipeline import example_index, make_batches, take_steps
 from selftrain_jax.data.source import Source, without_labels
+from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.mixing import mix_batches
 

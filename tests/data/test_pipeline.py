@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from selftrain_jax.augment.policies import augment_policy
-from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.pipeline import Reader, example_index, make_batches, take_steps
 from selftrain_jax.data.source import Source
+from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 
 pytestmark = pytest.mark.tf

@@ -40,7 +40,7 @@ def of_file(path: pathlib.Path, read: Callable[[pathlib.Path], Any]) -> Callable
 
 def coco_json(folder: pathlib.Path) -> Parser:
     from selftrain_jax.data.coco_export import write_coco_json
-    from selftrain_jax.data.coco_json import find_problems, read_coco_json
+    from selftrain_jax.data.sources.coco import find_problems, read_coco_json
 
     path = folder / "labels.json"
     write_coco_json(_boxes_source(folder / "images"), path)
@@ -55,7 +55,7 @@ def coco_json(folder: pathlib.Path) -> Parser:
 
 
 def voc_xml(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.data.voc_xml import find_problems, read_voc
+    from selftrain_jax.data.sources.voc_boxes import find_problems, read_voc
 
     _boxes_source(folder / "JPEGImages")
     path = _voc_list(folder, b"0\n")
@@ -74,7 +74,7 @@ def voc_xml(folder: pathlib.Path) -> Parser:
 
 
 def voc_list(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.data.voc_xml import read_voc
+    from selftrain_jax.data.sources.voc_boxes import read_voc
 
     _boxes_source(folder / "JPEGImages")
     path = _voc_list(folder, b"0\n1\n")
@@ -157,8 +157,8 @@ def image(folder: pathlib.Path) -> Parser:
 
 
 def mask_png(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.data.mask_files import check_mask, check_palette, decode_mask
-    from selftrain_jax.data.voc_masks import voc_palette
+    from selftrain_jax.data.sources.png_masks import check_mask, check_palette, decode_mask
+    from selftrain_jax.data.sources.voc_masks import voc_palette
     from selftrain_jax.report.draw_masks import save_mask_png
 
     mask = (np.arange(600).reshape(20, 30) % 3).astype(np.uint8)
@@ -177,7 +177,7 @@ def mask_png(folder: pathlib.Path) -> Parser:
 def sbd_mat(folder: pathlib.Path) -> Parser:
     from scipy.io import savemat
 
-    from selftrain_jax.data.sbd import read_sbd_mask
+    from selftrain_jax.data.sources.sbd import read_sbd_mask
 
     seeds, path = [], folder / "a.mat"
     for compress in (True, False):
@@ -189,7 +189,7 @@ def sbd_mat(folder: pathlib.Path) -> Parser:
 
 
 def label_table(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.data.label_table import Box, make_table, table_example
+    from selftrain_jax.data.sources.label_table import Box, make_table, table_example
 
     rows = np.array([[2, 1, 9, 8, 1, 56, 20, 30], [0, 0, 20, 30, 3, np.nan, 20, 30]])
 

@@ -189,7 +189,7 @@ def overrides(folder: pathlib.Path) -> Parser:
 
 
 def mask_values(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.data.mask_folder import make_value_table
+    from selftrain_jax.data.sources.paired_folders import make_value_table
 
     seeds = [b"0=0,7=1,8=255", b"255=0, 128=1", b""]
     return Parser(seeds, mutations.text_changed, lambda data: make_value_table(_text(data), 254, 2))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from configs import coco_retinanet, coco_spinenet
 from selftrain_jax.build_data import check_data_sets
-from selftrain_jax.data.tfds_source import prepare_command
+from selftrain_jax.data.sources.tfds import prepare_command
 from selftrain_jax.errors import InputError
 
 pytestmark = pytest.mark.tf

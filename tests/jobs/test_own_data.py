@@ -8,8 +8,8 @@ import pytest
 from configs import own_data
 from selftrain_jax.build import build_experiment
 from selftrain_jax.build_data import build_augment, build_sources
-from selftrain_jax.data.builtin import read_builtin
 from selftrain_jax.data.coco_export import write_coco_json
+from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
 from selftrain_jax.jobs.task_jobs import per_class_thresholds

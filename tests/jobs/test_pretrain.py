@@ -169,7 +169,7 @@ def test_classifier_has_the_detectors_backbone(config, name: str) -> None:
 def test_joint_stream_and_task_come_from_the_config(config, digits: pathlib.Path) -> None:
     """What build.py calls for joint training, on the real detector and the real class folder."""
     from selftrain_jax.build import build_task
-    from selftrain_jax.data.builtin import read_builtin
+    from selftrain_jax.demo.builtin import read_builtin
 
     config.update(JOINT | {"image": {"size_px": 64}})
     config.joint.dir = str(digits)

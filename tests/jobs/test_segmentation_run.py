@@ -14,7 +14,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from selftrain_jax.data.builtin import MASK_CATEGORIES, read_builtin_masks
+from selftrain_jax.demo.builtin import MASK_CATEGORIES, read_builtin_masks
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job, selftrain
 from selftrain_jax.types import PixelLogits

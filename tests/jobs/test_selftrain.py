@@ -65,7 +65,7 @@ def test_changed_config_is_refused_with_the_differing_key(uninterrupted: pathlib
 
 
 def test_predict_writes_coco_json_and_pictures(uninterrupted: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    from selftrain_jax.data.builtin import read_builtin
+    from selftrain_jax.demo.builtin import read_builtin
 
     source = read_builtin("test", num_images=2, image_size_px=64)
     for index in range(2):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selftrain_jax.data.voc_masks import voc_palette
+from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.report.draw_masks import (
     HATCH_PERIOD_PX,

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selftrain_jax.data import mat_file
-from selftrain_jax.data.coco_json import find_problems
 from selftrain_jax.data.json_text import MAX_DEPTH, parse_json, parse_shallow_json
-from selftrain_jax.data.mask_files import decode_mask
-from selftrain_jax.data.mat_file import read_struct_field
 from selftrain_jax.data.shards import index_shard, read_record
 from selftrain_jax.data.source import decode_image, image_size
-from selftrain_jax.data.voc_xml import read_voc
-from selftrain_jax.data.xml_tree import parse_xml
+from selftrain_jax.data.sources import mat_file
+from selftrain_jax.data.sources.coco import find_problems
+from selftrain_jax.data.sources.mat_file import read_struct_field
+from selftrain_jax.data.sources.png_masks import decode_mask
+from selftrain_jax.data.sources.voc_boxes import read_voc
+from selftrain_jax.data.sources.xml_tree import parse_xml
 from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.golden_file import read_golden
 from selftrain_jax.pretrain.torch_files import read_safetensors

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selftrain_jax.data.class_folder import read_class_folder
-from selftrain_jax.data.coco_json import find_problems, read_coco_json
 from selftrain_jax.data.image_files import require_folder
-from selftrain_jax.data.image_folder import read_image_folder
-from selftrain_jax.data.mask_folder import read_mask_folder
-from selftrain_jax.data.sbd import find_sbd_masks
 from selftrain_jax.data.shards import write_shard
-from selftrain_jax.data.voc_xml import read_voc
+from selftrain_jax.data.sources.class_folder import read_class_folder
+from selftrain_jax.data.sources.coco import find_problems, read_coco_json
+from selftrain_jax.data.sources.image_folder import read_image_folder
+from selftrain_jax.data.sources.paired_folders import read_mask_folder
+from selftrain_jax.data.sources.sbd import find_sbd_masks
+from selftrain_jax.data.sources.voc_boxes import read_voc
 from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.tf_checkpoint import find_prefix
 from selftrain_jax.report.draw_masks import mask_path

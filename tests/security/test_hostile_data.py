@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selftrain_jax.data.coco_json import find_problems, read_coco_json
-from selftrain_jax.data.doctor import examine
-from selftrain_jax.data.doctor_report import format_diagnosis, write_doctor_report
+from selftrain_jax.data.sources.coco import find_problems, read_coco_json
+from selftrain_jax.doctor.examine import examine
+from selftrain_jax.doctor.report import format_diagnosis, write_doctor_report
 from selftrain_jax.errors import InputError, printable
 
 HOSTILE = (

@@ -1,0 +1,1 @@
+"""One reader a data set's form, each giving a `Source`."""

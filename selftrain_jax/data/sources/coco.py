@@ -1,0 +1,117 @@
+"""COCO annotation files: the paper's labelled data (section 3.2).
+
+Call `read_coco_json`. Original category ids are kept (COCO: 1 to 90 with gaps, so 91 channels).
+`coco_export.py` writes the same format.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from selftrain_jax.data.image_files import read_encoded_file, read_file, read_image_file, require_folder
+from selftrain_jax.data.json_text import parse_json
+from selftrain_jax.data.problems import BadBoxes, nearest_names, report_problems
+from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.data.sources.coco_records import Images, read_boxes, read_categories, read_images
+from selftrain_jax.data.sources.label_table import LabelTable, make_table, table_example
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Category
+
+
+class _Split(NamedTuple):
+    categories: tuple[Category, ...]
+    images: Images
+    table: LabelTable
+
+
+def read_coco_json(
+    annotations_path: str | os.PathLike,
+    images_dir: str | os.PathLike,
+    *,
+    category_names: Sequence[str] | None = None,
+    bad_boxes: BadBoxes = "error",
+) -> Source:
+    """Read boxes as yxyx pixels, clipped to the image size that the file states.
+
+    With `category_names`, keep these classes only; ids do not change. With `bad_boxes="drop"`,
+    leave out boxes that are not finite, have no area or lie outside the image, with one warning.
+
+    `areas` are the annotations' `area`, COCO's measure of small, medium and large (of the outline,
+    so below the box's; clipping the box does not change it). Where an annotation states none its
+    box counts, and an image where none does has no `areas`, to the same effect.
+
+    Raises: InputError for anything that `find_problems` finds and for unknown `category_names`.
+    """
+    path, images_dir = pathlib.Path(annotations_path), pathlib.Path(images_dir)
+    split, problems = _read(path, images_dir, category_names)
+    report_problems(problems, str(path), bad_boxes)
+    paths, sizes = split.images.paths, split.images.sizes_px
+    return Source(
+        name=f"coco:{path.stem}",
+        categories=split.categories,
+        image_ids=split.table.image_ids,
+        read_labels=lambda index: table_example(split.table, index),
+        read_encoded=lambda index: read_encoded_file(paths[index]),
+        read_image=lambda index: read_image_file(paths[index], sizes[index]),
+    )
+
+
+def find_problems(annotations_path: str | os.PathLike, images_dir: str | os.PathLike) -> Iterator[Problem]:
+    """Yield all that is wrong with the file, its boxes and its images' places; decodes no image."""
+    path = pathlib.Path(annotations_path)
+    try:
+        _, problems = _read(path, pathlib.Path(images_dir), None)
+    except InputError as error:
+        problems = [Problem("malformed", str(path), str(error))]
+    yield from problems
+
+
+def _read(
+    path: pathlib.Path, images_dir: pathlib.Path, category_names: Sequence[str] | None
+) -> tuple[_Split, list[Problem]]:
+    document = parse_json(read_file(path), str(path))
+    root = require_folder(images_dir, "the image folder")
+    categories, problems = read_categories(_records(document, "categories", path), str(path))
+    images, found = read_images(_records(document, "images", path), root, str(path))
+    boxes, more = read_boxes(_records(document, "annotations", path), images.rows, categories, str(path))
+    kept = _select(categories, category_names, str(path))
+    ids = {category.id for category in kept}
+    boxes = [box for box in boxes if box.class_id in ids]
+    sizes = np.array(images.sizes_px, np.float64).reshape(-1, 2)
+    table, bad = make_table(boxes, tuple(images.rows), sizes, lambda box: f"{path}, annotations[{box.where}]")
+    return _Split(kept, images, table), [*problems, *found, *more, *bad]
+
+
+def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:
+    """Take a list of the document. Raises: InputError naming the key."""
+    found = document.get(key) if isinstance(document, dict) else None
+    if isinstance(found, list) and (found or key == "annotations"):
+        return found
+    if not isinstance(document, dict):
+        what = f"the document is a {type(document).__name__}"
+    elif key not in document:
+        what = f'key "{key}" is missing (keys: {", ".join(list(document)[:10])})'
+    elif found == []:
+        what = f'the list "{key}" is empty'
+    else:
+        what = f'key "{key}" holds a {type(document[key]).__name__}'
+    raise InputError(
+        f'{path}: {what}; expected COCO\'s object with the lists "images", "annotations" and "categories".'
+    )
+
+
+def _select(categories: tuple[Category, ...], names: Sequence[str] | None, path: str) -> tuple[Category, ...]:
+    """Keep the named classes. Raises: InputError for a name that the file does not know."""
+    if names is None:
+        return categories
+    known = [category.name for category in categories]
+    wrong = [f"{name!r} ({nearest_names(name, known)})" for name in names if name not in known]
+    if wrong:
+        raise InputError(
+            f"{path}: {len(wrong)} of the class names asked for are not in the file: {'; '.join(wrong[:5])}. "
+            "Use the file's names."
+        )
+    return tuple(category for category in categories if category.name in names)

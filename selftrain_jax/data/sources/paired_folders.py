@@ -1,0 +1,193 @@
+"""Pairs of images and PNG masks in two folders: anyone's own segmentation data.
+
+Call `read_mask_folder`. Paper: not in it; what PASCAL VOC is to the paper, this is to other data.
+"""
+
+import functools
+import os
+import pathlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from selftrain_jax.data.image_files import (
+    fill_template,
+    read_encoded_file,
+    read_file,
+    read_image_file,
+    read_image_size,
+)
+from selftrain_jax.data.source import Source
+from selftrain_jax.data.sources.image_folder import read_image_folder
+from selftrain_jax.data.sources.png_masks import (
+    check_mask,
+    check_palette,
+    decode_mask,
+    first_palette,
+    list_values,
+    value_counts,
+)
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import IGNORED, Category, Example
+
+
+class ValueTable(NamedTuple):
+    """What each value of a mask file means."""
+
+    classes: UInt8[np.ndarray, "256"]  # Category.id, 255 = ignore
+    is_known: Bool[np.ndarray, "256"]
+
+
+class _Pair(NamedTuple):
+    image: pathlib.Path
+    mask: pathlib.Path
+
+
+def read_mask_folder(
+    root: str | os.PathLike,
+    split: str,
+    *,
+    images: str = "{split}/images",
+    masks: str = "{split}/masks",
+    class_names: Sequence[str],
+    values: str = "",
+    ignore_value: int = 255,
+) -> Source:
+    """Read a split whose masks have the names of their images, but for the suffix.
+
+    `images` and `masks` are folders below `root`; sub-folders are entered. `image_id` is the path below
+    `images` without its suffix. `class_names` are the classes from 0. `values` maps the masks' values to
+    classes, as "0=0,7=1,8=255" (255 ignores); empty means that they are the classes. `ignore_value` is a
+    further value that counts for nothing, -1 for none.
+
+    Raises: InputError for missing folders, images without mask and masks without image, bad class names,
+    values and templates; when an image is read, for whatever is wrong with its mask.
+    """
+    categories = _make_categories(class_names)
+    table = make_value_table(values, ignore_value, len(categories))
+    folder = pathlib.Path(root)
+    pairs = _pair_up(
+        folder / fill_template(images, split, "config.data.images"),
+        folder / fill_template(masks, split, "config.data.masks"),
+    )
+    image_ids, files = tuple(pairs), tuple(pairs.values())
+
+    @functools.cache
+    def palette() -> tuple[pathlib.Path, UInt8[np.ndarray, "P 3"]] | None:
+        return first_palette(pair.mask for pair in files)
+
+    def read_labels(index: int) -> Example:
+        pair, reference = files[index], palette()
+        where = str(pair.mask)
+        decoded = decode_mask(read_file(pair.mask), where)
+        if reference is not None:
+            check_palette(decoded, reference[1], str(reference[0]), where)
+        mask = translate(decoded.mask, table, where)
+        check_mask(mask, read_image_size(pair.image), len(categories), where)
+        return {"image_id": image_ids[index], "mask": mask}
+
+    return Source(
+        name=f"masks:{folder.resolve().name}/{split}",
+        categories=categories,
+        image_ids=image_ids,
+        read_labels=read_labels,
+        read_encoded=lambda index: read_encoded_file(files[index].image),
+        read_image=lambda index: read_image_file(files[index].image),
+    )
+
+
+def make_value_table(values: str, ignore_value: int, num_classes: int) -> ValueTable:
+    """Parse "7=1,8=2" into a table. Raises: InputError for what is no such list, or contradicts itself."""
+    pairs = _parse_values(values) if values.strip() else {number: number for number in range(num_classes)}
+    wrong = [
+        class_id for class_id in pairs.values() if not (0 <= class_id < num_classes or class_id == IGNORED)
+    ]
+    if wrong:
+        raise InputError(
+            f"mask values {values!r} name the classes {sorted(set(wrong))[:5]}; expected 0 to "
+            f"{num_classes - 1}, or {IGNORED} to ignore. Name more classes (config.data.classes) or mend "
+            "config.data.mask_values."
+        )
+    if not -1 <= ignore_value <= 255:
+        raise InputError(f"config.data.ignore_value is {ignore_value}; expected 0 to 255, or -1 for none.")
+    if pairs.setdefault(ignore_value, IGNORED) != IGNORED:
+        raise InputError(
+            f"the mask value {ignore_value} is both class {pairs[ignore_value]} and "
+            "config.data.ignore_value. Choose one of them; ignore_value=-1 ignores nothing."
+        )
+    pairs.pop(-1, None)
+    table = ValueTable(np.full(256, IGNORED, np.uint8), np.zeros(256, bool))
+    table.classes[list(pairs)] = list(pairs.values())
+    table.is_known[list(pairs)] = True
+    return table
+
+
+def translate(mask: UInt8[np.ndarray, "H W"], table: ValueTable, where: str) -> UInt8[np.ndarray, "H W"]:
+    """Turn a file's values into classes. Raises: InputError for values that have no meaning."""
+    counts = value_counts(mask)
+    unknown = np.flatnonzero((counts > 0) & ~table.is_known).tolist()
+    if unknown:
+        known = np.flatnonzero(table.is_known).tolist()
+        raise InputError(
+            f"{where}: ids outside the classes: {list_values(unknown, counts)}; expected one of "
+            f"{', '.join(map(str, known[:25]))}{' ...' if len(known) > 25 else ''}. Name all classes "
+            "(config.data.classes), map the values (config.data.mask_values) or set config.data.ignore_value."
+        )
+    return table.classes[mask]
+
+
+def _parse_values(values: str) -> dict[int, int]:
+    pairs: dict[int, int] = {}
+    for item in values.split(","):
+        value, _, class_id = (part.strip() for part in item.partition("="))
+        are_ids = all(part.isdecimal() and len(part) <= 3 for part in (value, class_id))
+        if not are_ids or int(value) > 255 or int(value) in pairs:
+            raise InputError(
+                f"mask values {values!r}: cannot take {item.strip()[:60]!r}; expected the file's value (0 to "
+                "255, each once) and its class, as 0=0,7=1,8=255. Mend config.data.mask_values."
+            )
+        pairs[int(value)] = int(class_id)
+    return pairs
+
+
+def _make_categories(class_names: Sequence[str]) -> tuple[Category, ...]:
+    repeated = [name for name, count in Counter(class_names).items() if count > 1]
+    if not 2 <= len(class_names) <= IGNORED or repeated or not all(class_names):
+        raise InputError(
+            f"class names: {len(class_names)}, repeated: {repeated[:5]}; expected 2 to {IGNORED} names, each "
+            "once, for the classes from 0. Set --config.data.classes=background,..."
+        )
+    return tuple(Category(number, name) for number, name in enumerate(class_names))
+
+
+def _pair_up(image_folder: pathlib.Path, mask_folder: pathlib.Path) -> dict[str, _Pair]:
+    images, masks = _files_by_stem(image_folder), _files_by_stem(mask_folder)
+    faults = [
+        f"{len(names)} {what}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        for what, names in (
+            ("images have no mask", [name for name in images if name not in masks]),
+            ("masks have no image", [name for name in masks if name not in images]),
+        )
+        if names
+    ]
+    if faults:
+        raise InputError(
+            f"{image_folder} and {mask_folder}: {'; '.join(faults)}. Expected masks with the names of "
+            "their images, as a.jpg and a.png; add what is missing or remove what is alone."
+        )
+    return {name: _Pair(images[name], masks[name]) for name in images}
+
+
+def _files_by_stem(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    names = read_image_folder(folder).image_ids
+    found = {pathlib.PurePosixPath(name).with_suffix("").as_posix(): folder / name for name in names}
+    if len(found) < len(names):
+        repeated = [name for name in names if folder / name not in found.values()]
+        raise InputError(
+            f"{folder}: {len(repeated)} files have the name of another but for the suffix, the first "
+            f"{repeated[:5]}; expected each name once, as masks are found by it. Rename or remove them."
+        )
+    return found

@@ -1,0 +1,231 @@
+"""Data sets prepared by TensorFlow Datasets: COCO, Pascal VOC, BCCD, Open Images, ImageNet.
+
+Call `read_tfds`. The paper trains on COCO with ImageNet or Open Images as unlabelled images
+(section 3.2). Images are read still encoded, at random, from array_record files.
+"""
+
+import functools
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from selftrain_jax.data.problems import BadBoxes, check_boxes, describe_fault, nearest_names, report_problems
+from selftrain_jax.data.source import Problem, Source, decode_image, encode_png, encoded_suffix, image_size
+from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Category, Example
+
+
+class _Layout(NamedTuple):
+    """Where a TFDS data set keeps its boxes."""
+
+    objects: str  # feature with the boxes; "" where there are none
+    crowd: str  # field of an object that makes it a crowd or is to be ignored; "" for none
+    area: str  # field of an object with its own area in px², not its box's; "" for none
+    is_one_based: bool  # VOC's inclusive corners, counted from 1
+
+
+_LAYOUTS = {
+    "coco": _Layout("objects", "is_crowd", "area", False),
+    "voc": _Layout("objects", "is_difficult", "", True),
+    "bccd": _Layout("objects", "", "", True),
+    "open_images_v4": _Layout("bobjects", "is_group_of", "", False),
+    "imagenet2012": _Layout("", "", "", False),
+}
+_SIZES = {  # on disk once prepared, about
+    "coco/2017": "27 GB, and twice as much again while it is prepared",
+    "coco/2014": "40 GB, and twice as much again while it is prepared",
+    "voc/2007": "0.9 GB",
+    "voc/2012": "4 GB",
+    "bccd": "8 MB",
+    "open_images_v4": "600 GB, and as much again while it is prepared",
+    "imagenet2012": "155 GB, and as much again while it is prepared",
+}
+_NOT_READY = (NotImplementedError, AssertionError, FileNotFoundError)  # what TFDS raises then
+_IMAGENET_NOTE = (
+    " First put ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from image-net.org, which asks for an "
+    "account, into <data_dir>/downloads/manual."
+)
+
+
+def read_tfds(
+    name: str,
+    split: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    labelled: bool = True,
+    bad_boxes: BadBoxes = "drop",
+) -> Source:
+    """Read a prepared data set, for example ("coco/2017", "train[:10%]").
+
+    COCO's labels get their original ids back, 1 to 90; others count from 1. Boxes become yxyx
+    pixels by the size in the image's header. `image_id` is the position in the split, as reading
+    the stored ids would mean reading every image. Open Images' groups and VOC's difficult objects
+    get `is_crowd`. COCO's objects keep their `areas`, which TFDS cuts to whole px². Bad boxes are
+    met only when an image is read: then "drop" warns, once.
+
+    Raises: InputError for an unknown name or split, for data not on disk as array_record (with the
+    command that prepares it), and for labels asked of ImageNet. Reading raises it for bad boxes
+    with "error" and for images that do not decode.
+    """
+    layout = _find_layout(name, labelled)
+    builder, records = open_records(name, split, data_dir)
+    # The boxes and the image of one example are asked for one after the other: read them once.
+    read_record = functools.lru_cache(maxsize=32)(records.__getitem__)
+    image_ids = tuple(f"{index:07d}" for index in range(len(records)))
+    full_name = f"tfds:{name}/{split}"
+    categories = _categories(name, builder, layout) if labelled else ()
+    warn_once = functools.lru_cache(maxsize=1)(logging.getLogger(__name__).warning)
+
+    def read_labels(index: int) -> Example:
+        if not labelled:
+            return {"image_id": image_ids[index]}
+        where = f"{full_name}, image {image_ids[index]}"
+        example, problems = _read_boxes(read_record(index), layout, categories, image_ids[index], where)
+        if problems and bad_boxes == "drop":
+            warn_once("%s: images with bad boxes, which are dropped", full_name)
+        else:
+            report_problems(problems, full_name, bad_boxes)
+        return example
+
+    def read_encoded(index: int) -> bytes:
+        encoded = read_record(index)["image"]
+        return encoded if encoded_suffix(encoded) else encode_png(read_image(index))
+
+    def read_image(index: int) -> np.ndarray:
+        return decode_image(read_record(index)["image"], f"{full_name}, image {image_ids[index]}")
+
+    return Source(full_name, categories, image_ids, read_labels, read_encoded, read_image)
+
+
+def prepare_command(name: str, data_dir: str | os.PathLike | None = None) -> str:
+    """Write the shell command that prepares a data set as array_record.
+
+    Differs: not `tfds build`, which needs Apache Beam merely to start.
+    """
+    where = f", data_dir={str(data_dir)!r}" if data_dir else ""
+    code = f"tfds.builder({name!r}{where}).download_and_prepare(file_format='array_record')"
+    return f'python -c "import tensorflow_datasets as tfds; {code}"'
+
+
+def size_on_disk(name: str) -> str:
+    """Say how large a prepared data set is, as far as it is known here."""
+    sizes = (size for known, size in _SIZES.items() if name.startswith(known))
+    return next(sizes, "as much as the TFDS catalogue says")
+
+
+def check_prepared(wanted: Mapping[tuple[str, str], str]) -> None:
+    """Refuse, all at once, the data sets (name, data_dir) of a run that are not on disk as array_record.
+
+    The values of `wanted` are the flags that say where a data set is; data_dir "" is TFDS's own.
+
+    Raises: InputError with the size of each one that is missing and the command that prepares it.
+    """
+    missing = {}
+    for name, data_dir in wanted:
+        builder = _find_builder(name, data_dir or None)
+        try:
+            builder.as_data_source()
+        except _NOT_READY:
+            missing[name, data_dir] = _not_ready(name, data_dir or None, str(builder.data_path))
+    if missing:
+        count = f"{len(missing)} data sets of this run are not ready.\n\n" if len(missing) > 1 else ""
+        flags = ", ".join(f"{wanted[key]}=DATA_DIR" for key in missing)
+        where = f"\n\nWhat is prepared elsewhere is found by {flags}."
+        raise InputError(count + "\n\n".join(missing.values()) + where)
+
+
+def _find_layout(name: str, labelled: bool) -> _Layout:
+    layout = _LAYOUTS.get(name.split("/")[0].split(":")[0])
+    if layout is None or "panoptic" in name:
+        raise InputError(
+            f"the TFDS data set {name!r} is not supported ({nearest_names(name, _LAYOUTS)}); expected one of "
+            f"{', '.join(_LAYOUTS)}. Others can be read as COCO JSON, VOC XML or an image folder."
+        )
+    if labelled and not layout.objects:
+        raise InputError(f"{name} has no boxes: use it as unlabelled images (--config.unlabeled.kind=tfds).")
+    return layout
+
+
+def open_records(
+    name: str, split: str, data_dir: str | os.PathLike | None
+) -> tuple[Any, Sequence[dict[str, Any]]]:
+    """Open a TFDS builder and a split's records with their images left encoded.
+
+    Raises: InputError for an unknown name or split, and for data not on disk as array_record, with its
+    size and the command that prepares it.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = _find_builder(name, data_dir)
+    try:
+        records = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        len(records)
+    except _NOT_READY as error:
+        raise InputError(_not_ready(name, data_dir, str(builder.data_path))) from error
+    except ValueError as error:
+        raise InputError(f"{name}: cannot read the split {split!r}: {error}") from error
+    return builder, records
+
+
+def _find_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        raise InputError(f"TFDS has no {name!r}: {error}. Check version and config name.") from error
+
+
+def _not_ready(name: str, data_dir: str | os.PathLike | None, expected: str) -> str:
+    """Say what is at the path where TFDS expects a data set, its size and how to prepare it."""
+    note = _IMAGENET_NOTE if name.startswith("imagenet2012") else ""
+    if os.path.isdir(expected):
+        found = f"{expected} is prepared in another format than array_record, which random access needs"
+        note = f" Move that folder away first, or prepare into another data_dir.{note}"
+    else:
+        found = f"{expected} does not exist"
+    return (
+        f"the data set {name} is not ready: {found}. Prepare it (on disk about {size_on_disk(name)}) with\n"
+        f"  {prepare_command(name, data_dir)}\n{note.strip()}"
+    ).rstrip()
+
+
+def _categories(name: str, builder: Any, layout: _Layout) -> tuple[Category, ...]:
+    if name.startswith("coco"):
+        return COCO_CATEGORIES  # in the order of TFDS's labels 0 to 79
+    names = builder.info.features[layout.objects]["label"].names
+    return tuple(Category(number, name) for number, name in enumerate(names, 1))
+
+
+def _read_boxes(
+    record: dict[str, Any], layout: _Layout, categories: tuple[Category, ...], image_id: str, where: str
+) -> tuple[Example, list[Problem]]:
+    """Bring boxes (fractions of the image in TFDS) to pixels, without the bad ones."""
+    objects = record[layout.objects]
+    height, width = image_size(record["image"], where)
+    size = np.array([height, width], np.float64)
+    raw = np.asarray(objects["bbox"], np.float64).reshape(-1, 4) * np.tile(size, 2)
+    if layout.is_one_based:
+        raw[:, :2] -= raw[:, 2:] > raw[:, :2]  # corners that coincide stay so, as in voc_xml
+    boxes, faults = check_boxes(raw, np.tile(size, (len(raw), 1)))
+    good = np.array([not fault for fault in faults], bool)
+    crowd = np.asarray(objects[layout.crowd]) == 1 if layout.crowd else np.zeros(len(raw), bool)
+    ids = np.array([category.id for category in categories], np.int32)
+    example: Example = {
+        "image_id": image_id,
+        "boxes": boxes[good],
+        "classes": ids[np.asarray(objects["label"], np.int64)][good],
+        "is_crowd": crowd[good],
+    }
+    if layout.area:
+        example["areas"] = np.asarray(objects[layout.area], np.float32)[good]
+    problems = [
+        Problem(fault, where, describe_fault(fault, box, image_id))
+        for fault, box in zip(faults, raw, strict=True)
+        if fault
+    ]
+    return example, problems

@@ -1,0 +1,169 @@
+"""PASCAL VOC 2012's masks, alone or with SBD's: the paper's segmentation data (section 3.1, Table 6).
+
+Call `read_voc_masks`.
+"""
+
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from selftrain_jax.data.image_files import (
+    read_encoded_file,
+    read_file,
+    read_image_file,
+    read_image_size,
+    require_folder,
+)
+from selftrain_jax.data.source import Source
+from selftrain_jax.data.sources.png_masks import DecodedMask, check_mask, check_palette, decode_mask
+from selftrain_jax.data.sources.sbd import find_sbd_masks, read_sbd_mask
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Category, Example
+
+# fmt: off
+CLASS_NAMES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)
+# fmt: on
+CATEGORIES = tuple(Category(number, name) for number, name in enumerate(CLASS_NAMES))
+SPLIT_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582, "aug": 9118}
+PLACES = ("", "VOC2012", "VOCdevkit/VOC2012")
+
+
+class _File(NamedTuple):
+    path: pathlib.Path
+    read: Callable[[pathlib.Path], DecodedMask]
+
+
+def read_voc_masks(root: str | os.PathLike, split: str, *, sbd: str | os.PathLike = "") -> Source:
+    """Read train, val or trainval of VOC 2012; with SBD's masks also train_aug and aug.
+
+    `root` is the folder VOC2012 or one above it. `aug` is every image with a mask in SBD that is in neither
+    of VOC's train and val: the paper's unlabelled images, whose masks here measure pseudo labels.
+    `train_aug` is train, with VOC's own masks, and aug. `sbd` is SBD's folder or one of PNGs; empty stands
+    for VOC2012/SegmentationClassAug.
+
+    Raises: InputError for an unknown split, a split of another size than VOC 2012's (for other data there
+    is `read_mask_folder`), and missing files; when an image is read, for what is wrong with its mask.
+    Paper: 1,464 train, 1,449 val, 9,118 aug ("9k"). Differs: SBD has no list of the 10,582; they follow
+    from its files and VOC's lists.
+    """
+    if split not in SPLIT_SIZES:
+        raise InputError(f"VOC has no split {split!r} of masks; choose one of {', '.join(SPLIT_SIZES)}.")
+    folder = _find_voc(pathlib.Path(root))
+    files = _find_masks(folder, split, sbd)
+    images = folder / "JPEGImages"
+    _require_files(images, ".jpg", list(files))
+    image_ids, masks = tuple(files), tuple(files.values())
+
+    def image_path(index: int) -> pathlib.Path:
+        return images / f"{image_ids[index]}.jpg"
+
+    def read_labels(index: int) -> Example:
+        where = str(masks[index].path)
+        decoded = masks[index].read(masks[index].path)
+        check_palette(decoded, voc_palette(), "VOC's colours", where)
+        check_mask(decoded.mask, read_image_size(image_path(index)), len(CATEGORIES), where)
+        return {"image_id": image_ids[index], "mask": decoded.mask}
+
+    return Source(
+        name=f"voc masks:{folder.name}/{split}",
+        categories=CATEGORIES,
+        image_ids=image_ids,
+        read_labels=read_labels,
+        read_encoded=lambda index: read_encoded_file(image_path(index)),
+        read_image=lambda index: read_image_file(image_path(index)),
+    )
+
+
+@functools.cache
+def voc_palette() -> UInt8[np.ndarray, "256 3"]:
+    """Return the colour of every id: its bits dealt to red, green and blue in turn, highest place first."""
+    ids = np.arange(256)[:, None]
+    bits = [((ids >> (3 * place + np.arange(3))) & 1) << (7 - place) for place in range(3)]
+    return np.sum(bits, axis=0).astype(np.uint8)
+
+
+def refuse_tfds_masks(name: str) -> None:
+    """Say where masks come from. Raises: InputError always, for a labelled segmentation set from TFDS."""
+    raise InputError(
+        f"{name} was asked for masks, but TFDS's voc has boxes and no masks, and its other sets are not read "
+        "as masks here. Point --config.data.dir at a VOCdevkit folder with "
+        "--config.data.kind=voc, or at images and PNG masks with --config.data.kind=folder."
+    )
+
+
+def _find_voc(root: pathlib.Path) -> pathlib.Path:
+    top = require_folder(root, "the VOC folder (config.data.dir)")
+    for folder in (top / place for place in PLACES):
+        if (folder / "ImageSets" / "Segmentation").is_dir():
+            return folder
+    raise InputError(
+        f"{top}: no ImageSets/Segmentation in it, nor in {' or '.join(PLACES[1:])}; expected VOC 2012's "
+        "folder as VOCtrainval_11-May-2012.tar unpacks. For other data: --config.data.kind=folder."
+    )
+
+
+def _find_masks(folder: pathlib.Path, split: str, sbd: str | os.PathLike) -> dict[str, _File]:
+    """Find the mask files of a split by image id, VOC's own before SBD's."""
+    own_ids = _read_list(folder, {"train_aug": "train", "aug": ""}.get(split, split))
+    own = folder / "SegmentationClass"
+    _require_files(own, ".png", own_ids)
+    files = {image_id: _File(own / f"{image_id}.png", _read_png) for image_id in own_ids}
+    if split in ("train_aug", "aug"):
+        found = find_sbd_masks(sbd or folder / "SegmentationClassAug")
+        taken = {*_read_list(folder, "train"), *_read_list(folder, "val")}
+        files |= {
+            image_id: _File(found[image_id], read_sbd_mask) for image_id in sorted(found.keys() - taken)
+        }
+        where = (
+            f"{next(iter(found.values())).parent}: its masks outside VOC's train and val, for {split}, give"
+        )
+        _require_size(len(files), split, where)
+    return files
+
+
+def _read_png(path: pathlib.Path) -> DecodedMask:
+    return decode_mask(read_file(path), str(path))
+
+
+def _read_list(folder: pathlib.Path, name: str) -> list[str]:
+    """Read the image ids of one of VOC's own lists; no name stands for no image."""
+    if not name:
+        return []
+    path = folder / "ImageSets" / "Segmentation" / f"{name}.txt"
+    image_ids = read_file(path).decode("utf-8-sig", "replace").split()
+    if len(set(image_ids)) < len(image_ids):
+        raise InputError(
+            f"{path}: {len(image_ids) - len(set(image_ids))} ids stand there twice. Unpack VOC again."
+        )
+    _require_size(len(image_ids), name, f"{path}:")
+    return image_ids
+
+
+def _require_size(found: int, split: str, where: str) -> None:
+    if found != SPLIT_SIZES[split]:
+        raise InputError(
+            f"{where} {found} images; expected {SPLIT_SIZES[split]}, the size of {split} in VOC 2012. Unpack "
+            "the archive again; for other data use --config.data.kind=folder."
+        )
+
+
+def _require_files(folder: pathlib.Path, suffix: str, image_ids: list[str]) -> None:
+    """Hold a list against the folder, reading the folder once and opening no file."""
+    if not image_ids:
+        return
+    there = set(os.listdir(require_folder(folder, "a folder of VOC 2012")))
+    missing = [f"{image_id}{suffix}" for image_id in image_ids if f"{image_id}{suffix}" not in there]
+    if missing:
+        raise InputError(
+            f"{folder}: {len(missing)} of {len(image_ids)} files are missing, the first {missing[:5]}. "
+            "Unpack the archive again."
+        )
