@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from selftrain_jax.build import build_experiment, build_postprocess
-from selftrain_jax.build_data import stage_settings
+from selftrain_jax.build.data import stage_settings
+from selftrain_jax.build.experiment import build_experiment, build_postprocess
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.task import to_detections

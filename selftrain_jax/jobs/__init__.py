@@ -21,7 +21,7 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str =
     """
     if job in ALONE:
         return hosts.first(lambda: _run_alone(job, config, workdir))
-    from selftrain_jax.build_data import check_data_sets
+    from selftrain_jax.build.data import check_data_sets
     from selftrain_jax.jobs.workdir import claim_workdir, hold_workdir
 
     check_data_sets(config)  # before the folder holds a config that is about to change

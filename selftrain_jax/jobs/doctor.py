@@ -6,7 +6,7 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build_data import labelled_part, open_split, open_unlabeled, require_dir
+from selftrain_jax.build.data import labelled_part, open_split, open_unlabeled, require_dir
 from selftrain_jax.data.image_files import fill_template
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources import coco as coco_json

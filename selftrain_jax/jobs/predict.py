@@ -5,7 +5,7 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
-from selftrain_jax.build import build_experiment
+from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.classification.joint import detector_part
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
@@ -37,11 +37,11 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     variables = detector_part(restore_whole(checkpoint, config.eval.checkpoint))
     check_names(shapes_by_name(variables), shapes_by_name(template), checkpoint)
     if config.task == "segmentation":
-        from selftrain_jax.jobs.predict_masks import predict_masks
+        from selftrain_jax.tasks.segmentation.predict import predict_masks
 
         said = predict_masks(config, experiment, variables, source, categories, output)
     else:
-        from selftrain_jax.jobs.predict_boxes import predict_boxes
+        from selftrain_jax.tasks.detection.predict import predict_boxes
 
         said = predict_boxes(config, experiment, variables, source, categories, output)
     print(f"{said}, by {checkpoint}; written to {output}")

@@ -13,14 +13,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build import Experiment
-from selftrain_jax.build_classification import (
+from selftrain_jax.build.classification import (
     ClassSources,
     build_class_sources,
     build_pretrain_batches,
     build_pretrain_schedule,
     build_pretraining,
 )
+from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.classification.accuracy import accuracy, count_hits
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
@@ -60,7 +60,7 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
 def make_measure(config: ConfigDict, experiment: Experiment, source: Source) -> Measure:
     """Return the function from variables to top1, top5 and num_images on centre crops of a source."""
     from selftrain_jax.augment.crop import centre_crop
-    from selftrain_jax.data.class_pipeline import read_in_order
+    from selftrain_jax.tasks.classification.pipeline import read_in_order
 
     mesh = local_mesh(experiment.mesh)  # each host measures all: the crops are few
     predict = jit_predict(mesh, experiment.task.predict)

@@ -9,14 +9,14 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from selftrain_jax.augment.resize import MEAN_RGB, STDDEV_RGB
-from selftrain_jax.build_data import Sources, build_augment, build_sources
+from selftrain_jax.build.data import Sources, build_augment, build_sources
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs.task_jobs import per_class_thresholds
-from selftrain_jax.report.mask_page import MaskReportImages, read_predicted
 from selftrain_jax.report.page import ReportImages, write_report
-from selftrain_jax.selftrain.mask_source import read_raw_masks
-from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
+from selftrain_jax.tasks.segmentation.report.page import MaskReportImages, read_predicted
+from selftrain_jax.tasks.spec import per_class_thresholds
 from selftrain_jax.types import Example
 
 POLICIES = ("s1", "s2", "s3", "s4")

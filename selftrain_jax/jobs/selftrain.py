@@ -12,17 +12,17 @@ import jax
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build import Experiment, build_experiment, build_schedule
-from selftrain_jax.build_classification import build_joint_batches, open_joint_source
-from selftrain_jax.build_data import Sources, build_batches, build_sources, stage_settings
+from selftrain_jax.build.classification import build_joint_batches, open_joint_source
+from selftrain_jax.build.data import Sources, build_batches, build_sources, stage_settings
+from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs.task_jobs import SCORES, TaskJobs, open_task_jobs, per_class_thresholds, percent
 from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
+from selftrain_jax.selftrain.label_job import write_pseudo_labels
 from selftrain_jax.selftrain.manifest import class_thresholds, read_json, write_json
-from selftrain_jax.selftrain.pseudo_labels import write_pseudo_labels
-from selftrain_jax.selftrain.pseudo_quality import QUALITY_FILE
+from selftrain_jax.tasks.detection.pseudo.quality import QUALITY_FILE
+from selftrain_jax.tasks.spec import SCORES, TaskJobs, open_task_jobs, per_class_thresholds, percent
 from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, restore_whole, training_secs
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.state import TrainState, with_variables

@@ -8,9 +8,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.jobs.task_jobs import SCORES, percent
 from selftrain_jax.jobs.workdir import device_name, versions
 from selftrain_jax.selftrain.manifest import read_json, read_manifest, write_json
+from selftrain_jax.tasks.spec import SCORES, percent
 
 STAGES = ("teacher", "control", "student")
 HEADS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "miou": "mIoU", "miou_resized": "resized"}

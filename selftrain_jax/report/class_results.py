@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
+from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
 from selftrain_jax.report.measure import measure_of
 from selftrain_jax.report.workdir import Run, as_floats
 

@@ -6,8 +6,8 @@ Each function gives the plots for which the run has logged values, perhaps none.
 import numpy as np
 from matplotlib.axes import Axes
 
-from selftrain_jax.report import markup
-from selftrain_jax.report.figures import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
+from selftrain_jax.html import markup
+from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
 from selftrain_jax.report.workdir import Run, Stage, series
 
 METRIC_NAMES = {

@@ -3,7 +3,7 @@
 import datetime
 import html
 
-from selftrain_jax.report import markup
+from selftrain_jax.html import markup
 from selftrain_jax.report.class_results import evaluations, points
 from selftrain_jax.report.measure import measure_of
 from selftrain_jax.report.workdir import STAGES, Run

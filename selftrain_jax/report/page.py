@@ -5,12 +5,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from selftrain_jax.report import box_page, mask_page
-from selftrain_jax.report.box_page import ReportImages
-from selftrain_jax.report.css import style_sheet
+from selftrain_jax.html.css import style_sheet
 from selftrain_jax.report.header import header, headline
-from selftrain_jax.report.mask_page import MaskReportImages
 from selftrain_jax.report.workdir import Run, read_run
+from selftrain_jax.tasks.detection.report import page as box_page
+from selftrain_jax.tasks.detection.report.page import ReportImages
+from selftrain_jax.tasks.segmentation.report import page as mask_page
+from selftrain_jax.tasks.segmentation.report.page import MaskReportImages
 
 
 def write_report(workdir: Path, *, images: ReportImages | MaskReportImages | None) -> Path:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.selftrain.box_manifest import count_boxes, tally_boxes
 from selftrain_jax.selftrain.manifest import BOXES, MASKS
-from selftrain_jax.selftrain.mask_inference import infer_masks
-from selftrain_jax.selftrain.mask_manifest import count_masks, tally_masks
-from selftrain_jax.selftrain.mask_network import MaskNetwork
-from selftrain_jax.selftrain.pseudo_inference import InferredChunk, Network, infer_images
+from selftrain_jax.tasks.detection.pseudo.counts import count_boxes, tally_boxes
+from selftrain_jax.tasks.detection.pseudo.inference import InferredChunk, Network, infer_images
+from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, tally_masks
+from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks
+from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork
 from selftrain_jax.types import Category, Example
 
 

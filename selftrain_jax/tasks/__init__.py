@@ -1,1 +1,1 @@
-"""tasks."""
+"""What differs between boxes, masks and whole images on the host."""

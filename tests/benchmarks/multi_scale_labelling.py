@@ -24,11 +24,11 @@ from PIL import Image
 from skimage import data
 
 from selftrain_jax.data.source import Source, decode_image
-from selftrain_jax.jobs.mask_inference import Segmenter, bind_variables
 from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.segmentation.multi_scale import label_pixels
-from selftrain_jax.selftrain.mask_inference import infer_masks
-from selftrain_jax.selftrain.mask_network import MaskNetwork
+from selftrain_jax.tasks.segmentation.inference import Segmenter, bind_variables
+from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks
+from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork
 from selftrain_jax.types import PixelLogits
 
 GOAL, SCALES, NUM_CLASSES = 1.3, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75), 21

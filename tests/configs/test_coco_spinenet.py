@@ -4,7 +4,7 @@ import pathlib
 import pytest
 
 from configs import coco_spinenet
-from selftrain_jax.build import build_schedule
+from selftrain_jax.build.experiment import build_schedule
 from selftrain_jax.models.spinenet import SIZES
 
 SCHEDULES = json.loads((pathlib.Path(__file__).parents[1] / "golden/schedules.json").read_text())

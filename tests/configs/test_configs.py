@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from selftrain_jax.build import build_schedule, build_task
-from selftrain_jax.build_data import build_augment, stage_settings
+from selftrain_jax.build.data import build_augment, stage_settings
+from selftrain_jax.build.experiment import build_schedule, build_task
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.types import Batch, BoxTargets, Category
 

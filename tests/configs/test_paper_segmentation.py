@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import paper, voc_nasfpn
-from selftrain_jax.build import build_normalizer, build_schedule, build_task
+from selftrain_jax.build.experiment import build_normalizer, build_schedule, build_task
 from selftrain_jax.paper.recipe import find_recipe, find_teacher
 from selftrain_jax.paper.row import Row
 from selftrain_jax.paper.rows import ROWS, find_row

@@ -4,7 +4,7 @@ import pathlib
 import pytest
 
 from configs import voc_nasfpn
-from selftrain_jax.build import build_schedule
+from selftrain_jax.build.experiment import build_schedule
 from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.pretrain.official_networks import NUM_VOC_CLASSES, make_network
 

@@ -39,8 +39,8 @@ def of_file(path: pathlib.Path, read: Callable[[pathlib.Path], Any]) -> Callable
 
 
 def coco_json(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.data.coco_export import write_coco_json
     from selftrain_jax.data.sources.coco import find_problems, read_coco_json
+    from selftrain_jax.tasks.detection.coco_export import write_coco_json
 
     path = folder / "labels.json"
     write_coco_json(_boxes_source(folder / "images"), path)
@@ -159,7 +159,7 @@ def image(folder: pathlib.Path) -> Parser:
 def mask_png(folder: pathlib.Path) -> Parser:
     from selftrain_jax.data.sources.png_masks import check_mask, check_palette, decode_mask
     from selftrain_jax.data.sources.voc_masks import voc_palette
-    from selftrain_jax.report.draw_masks import save_mask_png
+    from selftrain_jax.tasks.segmentation.draw import save_mask_png
 
     mask = (np.arange(600).reshape(20, 30) % 3).astype(np.uint8)
     save_mask_png(folder / "a.png", mask)

@@ -95,11 +95,11 @@ def checkpoint_seal(folder: pathlib.Path) -> Parser:
 
 def manifest(folder: pathlib.Path) -> Parser:
     from selftrain_jax.data.shards import write_shard
-    from selftrain_jax.selftrain.box_manifest import count_boxes, tally_boxes
     from selftrain_jax.selftrain.manifest import ShardSummary, make_manifest, read_manifest, verify_shards
-    from selftrain_jax.selftrain.mask_checks import check_pseudo_masks
-    from selftrain_jax.selftrain.mask_manifest import count_masks, tally_masks
-    from selftrain_jax.selftrain.pseudo_checks import check_pseudo_labels
+    from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_labels
+    from selftrain_jax.tasks.detection.pseudo.counts import count_boxes, tally_boxes
+    from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
+    from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, tally_masks
 
     count = write_shard(folder / "pseudo-00000-of-00001.tfrecord", [b"a", b"b"])
     size, digest = (folder / "pseudo-00000-of-00001.tfrecord").stat().st_size, "0" * 64
@@ -198,8 +198,8 @@ def mask_values(folder: pathlib.Path) -> Parser:
 def class_thresholds(folder: pathlib.Path) -> Parser:
     from ml_collections import ConfigDict
 
-    from selftrain_jax.jobs.task_jobs import per_class_thresholds
     from selftrain_jax.selftrain import manifest
+    from selftrain_jax.tasks.spec import per_class_thresholds
 
     def parse(data: bytes) -> None:
         config = ConfigDict({"pseudo": {"per_class_thresholds": _text(data)}})

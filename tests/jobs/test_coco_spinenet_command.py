@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from configs import coco_retinanet, coco_spinenet
-from selftrain_jax.build_data import check_data_sets
+from selftrain_jax.build.data import check_data_sets
 from selftrain_jax.data.sources.tfds import prepare_command
 from selftrain_jax.errors import InputError
 

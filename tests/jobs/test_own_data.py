@@ -6,14 +6,14 @@ import pathlib
 import pytest
 
 from configs import own_data
-from selftrain_jax.build import build_experiment
-from selftrain_jax.build_data import build_augment, build_sources
-from selftrain_jax.data.coco_export import write_coco_json
+from selftrain_jax.build.data import build_augment, build_sources
+from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
-from selftrain_jax.jobs.task_jobs import per_class_thresholds
 from selftrain_jax.jobs.workdir import claim_workdir, differing_keys
+from selftrain_jax.tasks.detection.coco_export import write_coco_json
+from selftrain_jax.tasks.spec import per_class_thresholds
 from selftrain_jax.types import Category
 
 pytestmark = pytest.mark.tf

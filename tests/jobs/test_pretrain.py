@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import pretrain
-from selftrain_jax.build_classification import (
+from selftrain_jax.build.classification import (
     build_class_sources,
     build_classifier,
     build_joint_batches,
@@ -168,7 +168,7 @@ def test_classifier_has_the_detectors_backbone(config, name: str) -> None:
 @pytest.mark.tf
 def test_joint_stream_and_task_come_from_the_config(config, digits: pathlib.Path) -> None:
     """What build.py calls for joint training, on the real detector and the real class folder."""
-    from selftrain_jax.build import build_task
+    from selftrain_jax.build.experiment import build_task
     from selftrain_jax.demo.builtin import read_builtin
 
     config.update(JOINT | {"image": {"size_px": 64}})

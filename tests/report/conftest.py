@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.report.mask_page import MaskReportImages
 from selftrain_jax.report.page import ReportImages, write_report
+from selftrain_jax.tasks.segmentation.report.page import MaskReportImages
 from selftrain_jax.types import Category
-from tests.report.mask_run import make_mask_images, write_mask_workdir
+from tests.tasks.segmentation.report.mask_run import make_mask_images, write_mask_workdir
 
 EVIL = "<script>alert('x')</script>"
 NAMES = ("cat", EVIL, "$a_b$ & co")

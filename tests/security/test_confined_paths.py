@@ -22,8 +22,8 @@ from selftrain_jax.data.sources.sbd import find_sbd_masks
 from selftrain_jax.data.sources.voc_boxes import read_voc
 from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.tf_checkpoint import find_prefix
-from selftrain_jax.report.draw_masks import mask_path
 from selftrain_jax.selftrain.manifest import read_manifest, verify_shards
+from selftrain_jax.tasks.segmentation.draw import mask_path
 
 OPENED: list[str] = []
 

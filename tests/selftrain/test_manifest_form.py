@@ -10,9 +10,9 @@ from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.shards import write_shard
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.selftrain.mask_source import read_raw_masks
-from selftrain_jax.selftrain.pseudo_source import read_pseudo_labels
-from tests.selftrain.pseudo_toy import label
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
+from tests.tasks.detection.pseudo.pseudo_toy import label
 
 pytestmark = pytest.mark.tf
 

@@ -9,7 +9,7 @@ import sys
 import jax
 import numpy as np
 
-from selftrain_jax.build import build_experiment
+from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.train import sharding
 from selftrain_jax.train.sharding import jit_predict, place_state, shard_batch
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets

@@ -1,1 +1,1 @@
-"""segmentation."""
+"""Masks."""

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from jaxtyping import Bool, Int
 
-from selftrain_jax.data.mask_pixels import Counts, count_each
 from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.doctor.diagnosis import MaskDiagnosis, MaskStatistics, Verdict
 from selftrain_jax.doctor.examine import TRAIN, examine
@@ -20,6 +19,7 @@ from selftrain_jax.doctor.pictures import picture_masks
 from selftrain_jax.doctor.report import LISTED, to_json, verdict_lines
 from selftrain_jax.errors import InputError, printable
 from selftrain_jax.tasks.segmentation.doctor_page import mask_doctor_page
+from selftrain_jax.tasks.segmentation.pixels import Counts, count_each
 from selftrain_jax.types import IGNORED
 
 EXAMPLES = 6  # masks shown of a split

@@ -7,7 +7,7 @@ import pytest
 from selftrain_jax.data.sources.class_folder import check_same_classes, read_class_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
-from tests.data.class_images import write_class_folder
+from tests.tasks.classification.class_images import write_class_folder
 
 
 def test_subfolders_are_the_classes_in_the_order_of_their_names(tmp_path: pathlib.Path) -> None:

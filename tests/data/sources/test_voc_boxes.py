@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selftrain_jax.data.coco_export import write_coco_json
 from selftrain_jax.data.sources.voc_boxes import find_problems, read_voc
 from selftrain_jax.data.sources.xml_tree import parse_xml
 from selftrain_jax.errors import InputError
+from selftrain_jax.tasks.detection.coco_export import write_coco_json
 from selftrain_jax.types import Category
 
 BCCD = pathlib.Path(__file__).parents[3] / "shared/data/bccd"

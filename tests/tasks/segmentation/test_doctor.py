@@ -14,7 +14,7 @@ from selftrain_jax.tasks.segmentation.doctor import (
     format_mask_diagnosis,
     write_mask_report,
 )
-from tests.data.mask_sources import filled, make_source
+from tests.tasks.segmentation.mask_sources import filled, make_source
 
 NOISE = np.random.default_rng(9).integers(0, 256, (3, 4, 4, 3)).astype(np.uint8)
 

@@ -1,0 +1,1 @@
+"""The composition root: the only readers of the whole config."""

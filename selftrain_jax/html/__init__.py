@@ -1,0 +1,1 @@
+"""How pages are written and pictures drawn, for report.html and doctor.html."""

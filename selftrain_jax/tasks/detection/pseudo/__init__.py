@@ -1,0 +1,1 @@
+"""Pseudo boxes: inference, counts, quality, checks, the source for the student."""

@@ -1,0 +1,186 @@
+"""How good the pseudo boxes are, where the truth is known after all (Paper: Section 3.1, the 0.5 threshold).
+
+Call `write_quality` on a finished folder and the labels that were withheld from the teacher;
+`suggest_thresholds` reads the best threshold of each class off the result.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from selftrain_jax.data.source import Source
+from selftrain_jax.selftrain.manifest import BOXES, class_thresholds, read_manifest, write_json
+from selftrain_jax.selftrain.quality import (
+    CALIBRATION_EDGES,
+    QUALITY_FILE,
+    describe_calibration,
+    pair_with_truth,
+    ratio,
+)
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.types import Category, Example
+
+THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
+
+TRUE, FALSE, IGNORED = 1, 0, -1
+
+
+class _Judged(NamedTuple):
+    """All pseudo boxes of all images, less the ignored ones, and how much truth there was."""
+
+    scores: np.ndarray
+    classes: np.ndarray
+    is_true: np.ndarray
+    num_truth: np.ndarray  # by Category.id
+
+
+def write_quality(
+    directory: Path,
+    truth: Source,
+    *,
+    threshold: float = 0.5,
+    per_class_thresholds: Mapping[str, float] | None = None,
+    iou: float = 0.5,
+) -> dict[str, Any]:
+    """Hold the boxes of a finished folder, from the score floor on, against `truth`; write quality.json.
+
+    Raises:
+      InputError: the folder is unfinished or holds masks, `truth` has other categories or lacks one of
+        its images.
+    """
+    floor = read_manifest(directory, BOXES)["score_floor"]
+    pseudo = read_pseudo_labels(directory, threshold=floor, verify_digests=False)
+    pairs = pair_with_truth(pseudo, truth)
+    thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
+    quality = measure_quality(pairs, pseudo.categories, thresholds=thresholds, threshold=threshold, iou=iou)
+    write_json(directory / QUALITY_FILE, quality)
+    return quality
+
+
+def measure_quality(
+    pairs: Iterable[tuple[Example, Example]],
+    categories: Sequence[Category],
+    *,
+    threshold: float = 0.5,
+    thresholds: np.ndarray | None = None,
+    iou: float = 0.5,
+) -> dict[str, Any]:
+    """Precision and recall against the score threshold, and calibration, of (truth, pseudo) pairs.
+
+    precision(t) = true boxes of score >= t / boxes of score >= t; recall(t) = the same over all
+    truth. None where there is nothing to divide by. `thresholds` by Category.id replaces
+    `threshold` under "at_threshold".
+    """
+    judged = _judge_all(pairs, 1 + max(category.id for category in categories), iou)
+    if thresholds is None:
+        thresholds = class_thresholds(categories, threshold, None)
+    kept = judged.scores >= thresholds[judged.classes]
+    num_true, num_truth = int(judged.is_true[kept].sum()), int(judged.num_truth.sum())
+    return {
+        "iou": iou,
+        "thresholds": THRESHOLDS.tolist(),
+        "overall": _curves(judged.scores, judged.is_true, num_truth),
+        "per_class": {
+            name: _curves(
+                judged.scores[judged.classes == id],
+                judged.is_true[judged.classes == id],
+                int(judged.num_truth[id]),
+            )
+            for id, name in categories
+        },
+        "calibration": _calibration(judged.scores, judged.is_true),
+        "at_threshold": {
+            "threshold": threshold,
+            "precision": ratio(num_true, int(kept.sum())),
+            "recall": ratio(num_true, num_truth),
+        },
+    }
+
+
+def suggest_thresholds(quality: Mapping[str, Any]) -> dict[str, float]:
+    """Return the threshold of each class with the best F1 = 2 P R / (P + R), the lowest of equals.
+
+    Classes that are never true are left out. Not used by default: the paper has one threshold.
+    """
+    best = {}
+    for name, curves in quality["per_class"].items():
+        precision, recall = (np.array(curves[key], float) for key in ("precision", "recall"))  # None -> nan
+        with np.errstate(invalid="ignore"):
+            f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
+        if f1.any():
+            best[name] = quality["thresholds"][int(f1.argmax())]
+    return best
+
+
+def judge_boxes(truth: Example, pseudo: Example, iou: float = 0.5) -> Int[np.ndarray, " N"]:
+    """Judge each pseudo box TRUE, FALSE or IGNORED.
+
+    By descending score, a box takes the free truth of its class that it overlaps most, at IoU >= `iou`.
+    A box that takes none is IGNORED where so much of its own area lies in a crowd or ignored truth.
+    """
+    is_region = _is_region(truth)
+    overlap = _overlaps(pseudo["boxes"], truth["boxes"], is_region)
+    overlap[pseudo["classes"][:, None] != truth["classes"][None]] = 0
+    verdict = np.where((overlap[:, is_region] >= iou).any(axis=1), IGNORED, FALSE)
+    free = overlap[:, ~is_region]
+    for box in np.argsort(-pseudo["scores"], kind="stable"):
+        if (free[box] >= iou).any():
+            verdict[box] = TRUE
+            free[:, free[box].argmax()] = 0
+    return verdict
+
+
+def _judge_all(pairs: Iterable[tuple[Example, Example]], num_classes: int, iou: float) -> _Judged:
+    scores, classes, verdicts = [np.zeros(0, np.float32)], [np.zeros(0, np.int32)], [np.zeros(0, int)]
+    num_truth = np.zeros(num_classes, int)
+    for truth, pseudo in pairs:
+        num_truth += np.bincount(truth["classes"][~_is_region(truth)], minlength=num_classes)
+        scores.append(pseudo["scores"])
+        classes.append(pseudo["classes"])
+        verdicts.append(judge_boxes(truth, pseudo, iou))
+    verdict = np.concatenate(verdicts)
+    kept = verdict != IGNORED
+    return _Judged(
+        np.concatenate(scores)[kept], np.concatenate(classes)[kept], (verdict == TRUE)[kept], num_truth
+    )
+
+
+def _is_region(truth: Example) -> Bool[np.ndarray, " T"]:
+    none = np.zeros(len(truth["boxes"]), bool)
+    return truth.get("is_crowd", none) | truth.get("is_ignore", none)
+
+
+def _overlaps(
+    boxes: Float[np.ndarray, "N 4"], truth: Float[np.ndarray, "T 4"], is_region: Bool[np.ndarray, " T"]
+) -> Float[np.ndarray, "N T"]:
+    """IoU; for regions the intersection over the box's own area, as COCO measures crowds."""
+    corner_min = np.maximum(boxes[:, None, :2], truth[None, :, :2])
+    corner_max = np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
+    intersection = np.maximum(corner_max - corner_min, 0).prod(axis=-1)
+    area, truth_area = ((a[:, 2:] - a[:, :2]).prod(axis=-1) for a in (boxes, truth))
+    union = np.where(is_region, area[:, None], area[:, None] + truth_area - intersection)
+    return intersection / np.maximum(union, 1e-9)
+
+
+def _curves(scores: np.ndarray, is_true: np.ndarray, num_truth: int) -> dict[str, list[float | None]]:
+    """Precision and recall of the boxes from each of THRESHOLDS on."""
+    order = np.argsort(scores)
+    below = np.searchsorted(scores[order], THRESHOLDS.astype(np.float32))
+    true_below = np.concatenate([[0], np.cumsum(is_true[order])])[below]
+    num_true = int(is_true.sum()) - true_below
+    return {
+        "precision": [ratio(*pair) for pair in zip(num_true, len(scores) - below, strict=True)],
+        "recall": [ratio(count, num_truth) for count in num_true],
+    }
+
+
+def _calibration(scores: np.ndarray, is_true: np.ndarray) -> dict[str, Any]:
+    bins = np.searchsorted(CALIBRATION_EDGES.astype(np.float32)[1:-1], scores, side="right")
+    count, score_sum, num_true = (
+        np.bincount(bins, weights=weights, minlength=len(CALIBRATION_EDGES) - 1)
+        for weights in (np.ones(len(scores)), scores, is_true)
+    )
+    return describe_calibration(count.astype(int), score_sum, num_true)

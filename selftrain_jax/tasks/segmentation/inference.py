@@ -1,0 +1,169 @@
+"""A trained segmenter over a source of images, and its mIoU; start at `build_segmenter`."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tensorflow as tf
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, UInt8
+from ml_collections import ConfigDict
+
+from selftrain_jax import hosts
+from selftrain_jax.augment.resize import legacy_nearest_window
+from selftrain_jax.build.experiment import Experiment
+from selftrain_jax.data.source import Source, subset
+from selftrain_jax.segmentation.confusion import confusion_matrix, mean_iou, summarise_confusion
+from selftrain_jax.segmentation.multi_scale import label_pixels
+from selftrain_jax.tasks.detection.inference import make_load
+from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
+from selftrain_jax.tasks.segmentation.pseudo.inference import predict_masks
+from selftrain_jax.tasks.segmentation.pseudo.network import Label, Load, MaskNetwork, network_sizes
+from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state, shard_batch
+from selftrain_jax.types import PixelLogits, Variables
+
+MASKS_FOLDER = "masks"
+_make_load = cache(make_load)  # one graph a size
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Inference as a job uses it, apart from the weights; each function is compiled once a shape."""
+
+    place: Callable[[Variables], Variables]
+    predict: Callable[[Variables, Float[np.ndarray, "B S S 3"]], PixelLogits]
+    label: Label
+    batch_size: int
+    image_size_px: int
+    max_side_px: int
+
+
+def build_segmenter(config: ConfigDict, experiment: Experiment) -> Segmenter:
+    """Inference over this host's devices, by its part of the batch."""
+    mesh = local_mesh(experiment.mesh)
+    return Segmenter(
+        place=lambda variables: place_state(mesh, variables),
+        predict=jit_predict(mesh, experiment.task.predict),
+        label=_jit_label(mesh),
+        batch_size=config.eval.batch_size // hosts.count(),
+        image_size_px=config.image.size_px,
+        max_side_px=config.segmentation.max_side_px,
+    )
+
+
+def bind_variables(
+    segmenter: Segmenter, variables: Variables, *, scales: Sequence[float] = (1.0,), flip: bool = False
+) -> MaskNetwork:
+    """Put the weights on the devices; class maps will be averaged over the scales.
+
+    Raises:
+      InputError: there is no scale or one is not a number above 0, or the largest side is too small.
+    """
+    placed, sizes_px = segmenter.place(variables), network_sizes(segmenter.image_size_px, scales)
+    return MaskNetwork(
+        load=_bind_load({*sizes_px, segmenter.image_size_px}),
+        predict=lambda images: segmenter.predict(placed, images),
+        label=segmenter.label,
+        batch_size=segmenter.batch_size,
+        sizes_px=sizes_px,
+        flip=flip,
+        max_side_px=segmenter.max_side_px,
+    )
+
+
+def evaluate_masks(
+    segmenter: Segmenter, network: MaskNetwork, source: Source, directory: Path | None = None
+) -> dict[str, Any]:
+    """Return mIoU and what belongs to it; write the class maps as `<directory>/masks/*.png`.
+
+    `miou` counts pixels of the images as they are. `miou_resized` is the official code's: images and
+    masks fitted into the network's input. Both are over all pixels of the set, averaged over the classes
+    that occur; `per_image` is each image's own, None where all of it is ignored.
+
+    Raises:
+      InputError: an image or a mask is bad, or the network's output is not finite.
+
+    Paper: section 4.3, mIoU on VOC's val split.
+    """
+    num_classes = max(category.id for category in source.categories) + 1
+    whole, resized = (np.zeros((num_classes, num_classes), np.int64) for _ in range(2))
+    per_image: dict[str, float | None] = {}
+    own = subset(source, hosts.share(len(source)), source.name)
+    predictions = predict_masks(source=own, network=network, frame_size_px=segmenter.image_size_px)
+    for index, predicted in enumerate(predictions):
+        truth = own.read_labels(index)["mask"]
+        confusion = confusion_matrix(truth, predicted.original, num_classes)
+        whole += confusion
+        resized += confusion_matrix(_fit(truth, predicted.resized.shape), predicted.resized, num_classes)
+        per_image[predicted.image_id] = mean_iou(confusion) if confusion.any() else None
+        if directory is not None:
+            save_mask_png(mask_path(directory / MASKS_FOLDER, predicted.image_id), predicted.original)
+    of_hosts = hosts.gather([whole.tolist(), resized.tolist(), per_image])
+    whole, resized = (np.sum([found[kind] for found in of_hosts], axis=0) for kind in (0, 1))
+    per_image = {image_id: miou for found in of_hosts for image_id, miou in found[2].items()}
+    return _summarise(source, whole, resized) | {"per_image": per_image, **_settings(segmenter, network)}
+
+
+def _summarise(
+    source: Source, whole: Int[np.ndarray, "K K"], resized: Int[np.ndarray, "K K"]
+) -> dict[str, Any]:
+    result, official = (summarise_confusion(counts, source.categories) for counts in (whole, resized))
+    for name, of_class in result["per_class"].items():
+        of_class["iou_resized"] = official["per_class"][name]["iou"]
+    return result | {"miou_resized": official["miou"]}
+
+
+def _settings(segmenter: Segmenter, network: MaskNetwork) -> dict[str, Any]:
+    """Say how the class maps were made."""
+    return {
+        "image_size_px": segmenter.image_size_px,
+        "sizes_px": list(network.sizes_px),
+        "flip": network.flip,
+    }
+
+
+def _fit(mask: UInt8[np.ndarray, "H W"], size_px: tuple[int, ...]) -> UInt8[np.ndarray, "h w"]:
+    """Resize a mask as the official evaluation does, nearest from the corner, to the image's own size.
+
+    Differs: the official size is truncated and may be a pixel less (`augment.resize.resize_and_crop`).
+    """
+    resized = legacy_nearest_window(
+        tf.constant(mask), tf.constant(size_px, tf.int32), tf.zeros([2], tf.int32), max(size_px)
+    )
+    return resized.numpy()
+
+
+def _bind_load(sizes_px: Iterable[int]) -> Load:
+    """Return the function that fits an image into a square input and says which part of it is covered."""
+    loads = {size_px: _make_load(size_px) for size_px in sizes_px}
+
+    def load(image: UInt8[np.ndarray, "H W 3"], size_px: int) -> tuple[np.ndarray, tuple[int, int]]:
+        resized, scale = loads[size_px](image)
+        height, width = np.round(scale * image.shape[:2]).astype(int).tolist()
+        return resized, (height, width)
+
+    return load
+
+
+def _jit_label(mesh: Mesh) -> Label:
+    """Compile `label_pixels` for logits that lie on the devices and this host's part of the sizes."""
+    split = NamedSharding(mesh, PartitionSpec("data"))
+
+    @partial(jax.jit, static_argnums=(3, 4), in_shardings=split)
+    def label(
+        logits: Sequence[Array],
+        scaled_px: Array,
+        target_px: Array,
+        canvas_px: int,
+        is_mirrored: tuple[bool, ...],
+    ) -> tuple[Array, Array, Array]:
+        labels = label_pixels(logits, scaled_px, target_px, canvas_px, is_mirrored)
+        return labels.classes, labels.confidence, labels.is_finite
+
+    return lambda logits, scaled_px, target_px, canvas_px, is_mirrored: label(
+        logits, *shard_batch(mesh, (scaled_px, target_px)), canvas_px, is_mirrored
+    )

@@ -1,0 +1,1 @@
+"""Pseudo masks: inference, counts, quality, checks, the source for the student."""

@@ -1,0 +1,178 @@
+"""How good the pseudo masks are, where the truth is known after all (Paper: Section 3.1, the 0.5 threshold).
+
+Call `write_mask_quality` on a finished folder and the masks that were withheld from the teacher.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from selftrain_jax.data.source import Source
+from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.manifest import class_thresholds, write_json
+from selftrain_jax.selftrain.quality import (
+    CALIBRATION_EDGES,
+    QUALITY_FILE,
+    describe_calibration,
+    find_truth,
+    ratio,
+)
+from selftrain_jax.tasks.segmentation.pseudo.confidence import NUM_LEVELS, confidence_levels
+from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
+from selftrain_jax.types import IGNORED, Category, Example
+
+THRESHOLDS = np.round(np.arange(0, 0.96, 0.05), 2)
+
+
+def write_mask_quality(
+    directory: Path,
+    truth: Source,
+    *,
+    threshold: float = 0.5,
+    per_class_thresholds: Mapping[str, float] | None = None,
+    max_bad_images: int = 0,
+) -> dict[str, Any]:
+    """Hold every pixel of a finished folder against `truth`; write quality.json.
+
+    Up to `max_bad_images` true masks may be bad: such images are passed over, "bad_truth" counts them.
+
+    Raises:
+      InputError: the folder is unfinished or holds boxes, `truth` has other categories or lacks one of its
+        images, or more of its masks are bad: missing, not to be read, of another size than the image's, or
+        with ids outside the classes.
+    """
+    pseudo = read_raw_masks(directory, verify_digests=False)
+    thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
+    bad: list[InputError] = []
+    agreement = count_agreement(_pairs_of_good_truth(pseudo, truth, len(thresholds), bad), len(thresholds))
+    if len(bad) > max_bad_images:
+        raise InputError(
+            f"{truth.name}: {len(bad)} true masks are bad, allowed are {max_bad_images} "
+            f"(config.data.max_bad_images): {'; '.join(map(str, bad[:5]))}"
+        )
+    quality = describe_agreement(agreement, pseudo.categories, thresholds=thresholds, threshold=threshold)
+    quality["bad_truth"] = len(bad)
+    write_json(directory / QUALITY_FILE, quality)
+    return quality
+
+
+def _pairs_of_good_truth(
+    pseudo: Source, truth: Source, num_classes: int, bad: list[InputError]
+) -> Iterator[tuple[Example, Example]]:
+    """Give the (truth, pseudo) labels of each image whose true mask is good; say in `bad` why others are not.
+
+    Raises:
+      InputError: as `find_truth`, and for pseudo masks that cannot be read.
+    """
+    for index, place in enumerate(find_truth(pseudo, truth)):
+        found = pseudo.read_labels(index)
+        try:
+            true = truth.read_labels(place)
+            _check_truth(true, found, num_classes)
+        except InputError as error:
+            bad.append(error)
+        else:
+            yield true, found
+
+
+def count_agreement(pairs: Iterable[tuple[Example, Example]], num_classes: int) -> Int[np.ndarray, "256 K K"]:
+    """Count the pixels of (truth, pseudo) pairs of one size by confidence level, true and pseudo class.
+
+    Pixels whose truth is IGNORED are left out. Memory does not grow with the number of images.
+    """
+    agreement = np.zeros((NUM_LEVELS, num_classes, num_classes), np.int64)
+    for truth, pseudo in pairs:
+        known = truth["mask"] != IGNORED
+        levels, true, found = (
+            pixels[known].astype(np.int64) for pixels in (pseudo["confidence"], truth["mask"], pseudo["mask"])
+        )
+        np.add.at(agreement.reshape(-1), (levels * num_classes + true) * num_classes + found, 1)
+    return agreement
+
+
+def describe_agreement(
+    agreement: Int[np.ndarray, "256 K K"],
+    categories: Sequence[Category],
+    *,
+    thresholds: Float[np.ndarray, " K"],
+    threshold: float,
+) -> dict[str, Any]:
+    """Precision, recall, mIoU and coverage against the threshold, and calibration.
+
+    Over the pixels of known truth: precision(t) = right and kept / kept, recall(t) = right and kept / all,
+    coverage(t) = kept / all; miou(t) is that of the kept pixels alone, over the classes that occur in
+    them. A class's precision is over the pixels labelled as it, its recall over its true pixels. None
+    where there is nothing to divide by. `thresholds` by Category.id replaces `threshold` under
+    "at_threshold".
+    """
+    from_level = agreement[::-1].cumsum(axis=0)[::-1]  # all pixels of at least this level
+    num_true = from_level[0].sum(axis=1)
+    curves = from_level[confidence_levels(THRESHOLDS)]
+    is_kept = np.arange(NUM_LEVELS)[:, None] >= confidence_levels(thresholds)
+    chosen = (agreement * is_kept[:, None, :]).sum(axis=0)
+    overall = [_figures(confusion, num_true) for confusion in curves]
+    return {
+        "thresholds": THRESHOLDS.tolist(),
+        "overall": {key: [figures[key] for figures in overall] for key in overall[0]},
+        "per_class": {
+            name: {
+                "precision": [ratio(confusion[id, id], confusion[:, id].sum()) for confusion in curves],
+                "recall": [ratio(confusion[id, id], num_true[id]) for confusion in curves],
+            }
+            for id, name in categories
+        },
+        "calibration": _calibration(agreement),
+        "at_threshold": {"threshold": threshold, **_figures(chosen, num_true)},
+    }
+
+
+def _figures(confusion: Int[np.ndarray, "K K"], num_true: Int[np.ndarray, " K"]) -> dict[str, float | None]:
+    """Sum up kept pixels, rows by true and columns by pseudo class."""
+    right, kept, known = np.trace(confusion), confusion.sum(), num_true.sum()
+    return {
+        "precision": ratio(right, kept),
+        "recall": ratio(right, known),
+        "miou": _mean_iou(confusion),
+        "coverage": ratio(kept, known),
+    }
+
+
+def _mean_iou(confusion: Int[np.ndarray, "K K"]) -> float | None:
+    """Average right / (true + pseudo - right) over the classes where there is something to divide by."""
+    right = np.diagonal(confusion)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - right
+    occurs = union > 0
+    return float((right[occurs] / union[occurs]).mean()) if occurs.any() else None
+
+
+def _calibration(agreement: Int[np.ndarray, "256 K K"]) -> dict[str, Any]:
+    """Hold the confidence, the middle (q + 0.5) / 256 of its level, against the precision."""
+    first = confidence_levels(CALIBRATION_EDGES[:-1])
+    count = agreement.sum(axis=(1, 2))
+    score_sum = count * (np.arange(NUM_LEVELS) + 0.5) / NUM_LEVELS
+    num_right = np.trace(agreement, axis1=1, axis2=2)
+    return describe_calibration(*(np.add.reduceat(values, first) for values in (count, score_sum, num_right)))
+
+
+def _check_truth(truth: Example, pseudo: Example, num_classes: int) -> None:
+    image_id = pseudo["image_id"]
+    if "mask" not in truth:
+        raise InputError(
+            f"image {image_id}: its labels {sorted(truth)} hold no mask; the quality of pseudo masks can "
+            "only be measured against masks"
+        )
+    mask, size_px = truth["mask"], pseudo["mask"].shape
+    if mask.shape != size_px:
+        raise InputError(
+            f"image {image_id}: the true mask has {mask.shape[0]} x {mask.shape[1]} pixels, the pseudo mask "
+            f"{size_px[0]} x {size_px[1]} (height x width), as the image has. Repair the true mask."
+        )
+    outside = np.unique(mask[(mask >= num_classes) & (mask != IGNORED)]).tolist()
+    if outside:
+        raise InputError(
+            f"image {image_id}: the true mask holds the classes {outside[:5]} ({len(outside)}); expected "
+            f"0 to {num_classes - 1}, or {IGNORED} where nothing counts"
+        )

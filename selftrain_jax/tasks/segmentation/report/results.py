@@ -1,0 +1,129 @@
+"""Test results of masks beyond one number: what is taken for what, and how the gain spreads over images.
+
+Numbers come from each stage's `evaluation.json`; IoU is in points of 100.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
+
+from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
+from selftrain_jax.report.class_results import evaluations, points
+from selftrain_jax.report.workdir import Run, class_names
+
+MAX_CLASSES = 30  # of a confusion matrix
+MIN_SHARE = 0.01  # cells below stay empty
+STRONGEST = 0.6  # opacity of a full cell, so that its number can be read
+GAIN_BINS = 24
+
+
+class Confusions(NamedTuple):
+    """A stage's confusion matrix over the classes that occur, rows (truth) divided by their sum."""
+
+    names: list[str]
+    shares: Float[np.ndarray, "K K"]  # NaN in the rows of classes without a true pixel
+
+
+def confusions(run: Run, stage: str) -> Confusions | None:
+    """Divide a stage's confusion matrix by rows; of many classes only those with most true pixels."""
+    if stage not in evaluations(run):
+        return None
+    counts = np.array(evaluations(run)[stage]["confusion"], dtype=np.float64)
+    names = {class_id: name for class_id, name in class_names(run).items() if class_id < len(counts)}
+    occurs = [class_id for class_id in names if counts[class_id].sum() + counts[:, class_id].sum() > 0]
+    most = sorted(sorted(occurs, key=lambda class_id: -counts[class_id].sum())[:MAX_CLASSES])
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.where(totals > 0, totals, np.nan)
+    return Confusions([names[class_id] for class_id in most], shares[np.ix_(most, most)])
+
+
+@styled()
+def confusion_plot(run: Run, stage: str) -> list[Plot]:
+    """Draw where the true pixels of each class went, in percent; the diagonal is what was right."""
+    found = confusions(run, stage)
+    if found is None or not found.names:
+        return []
+    side = max(4.0, 1.4 + 0.31 * len(found.names))
+    axes = new_axes("taken for", "true class", (side, side))
+    _fill_cells(axes, found.shares)
+    labels = [shorten(name, 18) for name in found.names]
+    axes.set_xticks(range(len(labels)), labels, rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+    caption = "Percent of the true pixels of a row. Off the diagonal: what the class is mistaken for. "
+    caption += f"Cells below {100 * MIN_SHARE:g} % are empty."
+    caption += (
+        f" The {MAX_CLASSES} classes with most pixels."
+        if len(class_names(run)) > len(labels) == MAX_CLASSES
+        else ""
+    )
+    right = ", ".join(
+        f"{name} {100 * share:.0f}" for name, share in zip(labels, np.diag(found.shares), strict=True)
+    )
+    alt = f"Confusion matrix of the {stage}; percent right: {right}."
+    return [finish(axes, f"Confusion matrix of the {stage}", caption, alt, legend=False)]
+
+
+def worst_confusions(found: Confusions, count: int) -> list[tuple[int, int]]:
+    """Pick the (row, column) pairs with the largest shares off the diagonal, largest first."""
+    wrong = np.nan_to_num(np.where(np.eye(len(found.names), dtype=bool), 0.0, found.shares))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    pairs = [divmod(int(place), len(found.names)) for place in order]
+    return [pair for pair in pairs if wrong[pair] >= MIN_SHARE]
+
+
+def image_gains(run: Run, over: str) -> dict[str, float]:
+    """Subtract the mIoU of each image by stage `over` from the student's, in points."""
+    found = evaluations(run)
+    if "student" not in found or over not in found:
+        return {}
+    other = found[over].get("per_image", {})
+    gains = {
+        image_id: points(value) - points(other.get(image_id))
+        for image_id, value in found["student"].get("per_image", {}).items()
+    }
+    return {image_id: gain for image_id, gain in gains.items() if np.isfinite(gain)}
+
+
+@styled()
+def image_gain_histogram(run: Run) -> list[Plot]:
+    """Draw how many test images the student improves and worsens, and by how much."""
+    gains = {over: np.array(list(image_gains(run, over).values())) for over in ("control", "teacher")}
+    gains = {over: values for over, values in gains.items() if len(values)}
+    if not gains:
+        return []
+    axes = new_axes("points of mIoU of the image gained by the student", "test images")
+    reach = max(1.0, *(float(np.abs(values).max()) for values in gains.values()))
+    for over, values in gains.items():
+        counts, edges = np.histogram(values, np.linspace(-reach, reach, GAIN_BINS + 1))
+        color, style = ROLE_COLORS[over], LINE_STYLES[over]
+        axes.stairs(counts, edges, color=color, linestyle=style, linewidth=1.6, label=f"over {over}")
+    axes.axvline(0, color=ROLE_COLORS["muted"], linewidth=0.8)
+    said = "; ".join(
+        f"over {over} on {100 * (values > 0).mean():.0f} % of the images, median {np.median(values):+.1f}"
+        for over, values in gains.items()
+    )
+    caption = f"Right of the line the student is better: {said}. An image's mIoU is over the classes in it."
+    return [finish(axes, "Gain by image", caption, f"Gain in mIoU by image: {said}.")]
+
+
+def _fill_cells(axes: Axes, shares: Float[np.ndarray, "K K"]) -> None:
+    cells = [(row, column) for row, column in np.argwhere(shares >= MIN_SHARE)]
+    corners = [
+        [(x - 0.47, y - 0.47), (x + 0.47, y - 0.47), (x + 0.47, y + 0.47), (x - 0.47, y + 0.47)]
+        for y, x in cells
+    ]
+    colors = [
+        to_rgba(ROLE_COLORS["student" if y == x else "pseudo"], STRONGEST * np.sqrt(shares[y, x]))
+        for y, x in cells
+    ]
+    axes.add_collection(PolyCollection(corners, facecolors=colors, edgecolors="none", clip_on=False))
+    for y, x in cells:
+        axes.text(x, y, f"{100 * shares[y, x]:.0f}", ha="center", va="center_baseline", fontsize=7)

@@ -1,0 +1,135 @@
+"""Test images on which the student gained and lost most against another stage, and the typical ones.
+
+Call `test_galleries`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from selftrain_jax.data.source import Source
+from selftrain_jax.errors import InputError
+from selftrain_jax.html import markup
+from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture
+from selftrain_jax.report.class_results import evaluations, points
+from selftrain_jax.report.ranking import spread
+from selftrain_jax.report.workdir import Run
+from selftrain_jax.tasks.segmentation.draw import fit_mask, hatched
+from selftrain_jax.tasks.segmentation.report.galleries import IMAGES_A_GALLERY, Brush, draw_mask, draw_plain
+from selftrain_jax.tasks.segmentation.report.label_quality import percent
+from selftrain_jax.tasks.segmentation.report.ranking import nearest_to_median
+from selftrain_jax.tasks.segmentation.report.results import image_gains
+from selftrain_jax.types import IGNORED
+
+Predicted = Callable[[str, str], UInt8[np.ndarray, "H W"] | None]
+"""From a stage and an image id to the class map it predicted, None where there is none."""
+
+GAINED = (0, 158, 115)  # the student's colour
+LOST = (213, 94, 0)
+BOTH_WRONG = (96, 96, 96)  # about; the image shows through
+FONT_PX = 20  # five pictures side by side are small
+
+
+def test_galleries(run: Run, source: Source, predicted: Predicted, brush: Brush) -> list[Gallery]:
+    """Show truth beside what the other stage and the student predict: typical, most gained, most lost.
+
+    The other stage is the teacher, or the control where the teacher is not evaluated. Until the student is,
+    images are spread evenly through the split.
+
+    Raises: InputError when a prediction has another size than its image.
+    """
+    places = {image_id: index for index, image_id in enumerate(source.image_ids)}
+    other = next((name for name in ("teacher", "control") if image_gains(run, name)), None)
+    if other is None:
+        chosen = [source.image_ids[index] for index in spread(len(source), IMAGES_A_GALLERY)]
+        choices = [("Truth beside predictions", "Evenly spread, not chosen by result.", chosen)]
+        stages = list(evaluations(run))
+    else:
+        known = {name: gain for name, gain in image_gains(run, other).items() if name in places}
+        choices, stages = choose(known, other), [other, "student"]
+
+    def draw(image_id: str) -> list[Picture]:
+        return _row(run, source, places[image_id], stages, predicted, brush)
+
+    return [
+        Gallery(title, caption, "rows wide", [draw(image_id) for image_id in chosen])
+        for title, caption, chosen in choices
+        if chosen
+    ]
+
+
+def choose(gains: Mapping[str, float], other: str) -> list[tuple[str, str, list[str]]]:
+    """Pick the typical images, those with the highest and those with the lowest gain (below 0)."""
+    ranked = sorted(gains, key=lambda image_id: -gains[image_id])
+    best = [image_id for image_id in ranked if gains[image_id] > 0][:IMAGES_A_GALLERY]
+    worst = [image_id for image_id in ranked[::-1] if gains[image_id] < 0][:IMAGES_A_GALLERY]
+    median = markup.number(float(np.median(list(gains.values()))) if gains else None, signed=True)
+    typical = f"Nearest to the median gain, {median} points of the image's mIoU over the {other}."
+    gained = f"Highest gain over the {other}: what the pseudo labels taught."
+    lost = f"Lowest gain over the {other}. Look for errors that the pseudo labels have too."
+    nearest = nearest_to_median(gains, IMAGES_A_GALLERY)
+    return [("Typical", typical, nearest), ("Gained most", gained, best), ("Lost most", lost, worst)]
+
+
+def draw_change(
+    image: UInt8[np.ndarray, "H W 3"],
+    truth: UInt8[np.ndarray, "H W"],
+    before: UInt8[np.ndarray, "H W"],
+    after: UInt8[np.ndarray, "H W"],
+) -> Picture:
+    """Paint what became right, and what became wrong, on a pale grey image; ignored truth is hatched."""
+    small, codes = fit_mask(image, change_codes(truth, before, after), LONGEST_PX)
+    grey = small.mean(axis=-1, keepdims=True) * 0.5 + 127
+    drawn = np.repeat(np.floor(grey), 3, axis=-1).astype(np.uint8)
+    drawn = np.where((codes == IGNORED)[..., None], hatched(drawn), drawn)
+    drawn[codes == 1], drawn[codes == 2] = GAINED, LOST
+    drawn[codes == 3] //= 2
+    counted = codes != IGNORED
+    shares = [percent(float((codes == code)[counted].mean()) if counted.any() else 0.0) for code in (1, 2, 3)]
+    said = f"became right {shares[0]}, wrong {shares[1]}; wrong in both {shares[2]}"
+    return Picture(drawn, said, f"What changed: {said}")
+
+
+def change_codes(
+    truth: UInt8[np.ndarray, "H W"], before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"]
+) -> UInt8[np.ndarray, "H W"]:
+    """Code each pixel: 0 right in both, 1 became right, 2 became wrong, 3 wrong in both, or IGNORED."""
+    was, now = before == truth, after == truth
+    codes = np.select([was & now, ~was & now, was & ~now], [0, 1, 2], 3)
+    return np.where(truth == IGNORED, IGNORED, codes).astype(np.uint8)
+
+
+def _row(
+    run: Run, source: Source, index: int, stages: list[str], predicted: Predicted, brush: Brush
+) -> list[Picture]:
+    example, image_id = source.read(index), source.image_ids[index]
+    image, truth = example["image"], example["mask"]
+    brush = brush._replace(font_px=FONT_PX)
+    found = {stage: mask for stage in stages if (mask := predicted(stage, image_id)) is not None}
+    for stage, mask in found.items():
+        _require_size(mask, truth, stage, image_id)
+    pictures = [draw_plain(image, image_id), draw_mask(image, truth, brush, "truth")]
+    pictures += [
+        draw_mask(image, mask, brush, _stage_caption(run, stage, image_id)) for stage, mask in found.items()
+    ]
+    if len(found) == 2 and "student" in found:
+        pictures.append(draw_change(image, truth, found[stages[0]], found["student"]))
+    return pictures
+
+
+def _stage_caption(run: Run, stage: str, image_id: str) -> str:
+    evaluation: dict[str, Any] = evaluations(run).get(stage, {})
+    value = points(evaluation.get("per_image", {}).get(image_id))
+    return f"{stage}, mIoU {markup.number(value)}" if np.isfinite(value) else stage
+
+
+def _require_size(
+    mask: UInt8[np.ndarray, "h w"], truth: UInt8[np.ndarray, "H W"], stage: str, image_id: str
+) -> None:
+    if mask.shape != truth.shape:
+        raise InputError(
+            f"{stage}/masks: the class map of image {image_id} has {mask.shape[0]} x {mask.shape[1]} pixels, "
+            f"its truth {truth.shape[0]} x {truth.shape[1]} (height x width); evaluate the {stage} again"
+        )

@@ -1,0 +1,151 @@
+"""From the config to data sets: what is refused before a run, and told by its key."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from configs import common
+from selftrain_jax.build import data as build_data
+from selftrain_jax.build.data import build_sources, check_task, open_split, open_unlabeled
+from selftrain_jax.data.source import Source
+from selftrain_jax.demo.builtin import read_builtin
+from selftrain_jax.errors import InputError
+from tests import tiny_masks
+
+SPLITS = ("train", "val", "test")
+
+
+def write_masks(root: pathlib.Path) -> ConfigDict:
+    """Two images with masks a split; return the config that reads them."""
+    for split in SPLITS:
+        for name in "ab":
+            _save(root / split / "images" / f"{name}.png", np.full((4, 6, 3), 60, np.uint8))
+            _save(root / split / "masks" / f"{name}.png", np.resize(np.array([0, 1, 255], np.uint8), (4, 6)))
+    config = common.get_config()
+    config.task, config.unlabeled.kind = "segmentation", "none"
+    config.data.update(kind="folder", dir=str(root), classes="sky,road")
+    config.data.update(images="{split}/images", masks="{split}/masks")
+    return config
+
+
+def _save(path: pathlib.Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the sources whose masks are checked, as they come."""
+    names: list[str] = []
+    monkeypatch.setattr(build_data, "check_masks", lambda source: names.append(source.name))
+    return names
+
+
+def test_masks_of_val_and_test_are_checked_each_once(tmp_path: pathlib.Path, checked: list[str]) -> None:
+    config = write_masks(tmp_path)
+    build_sources(config)
+    assert [name.rpartition("/")[2] for name in checked] == ["val", "test"]
+    checked.clear()
+    config.data.val = "test"
+    build_sources(config)
+    assert [name.rpartition("/")[2] for name in checked] == ["test"]
+
+
+def test_drawn_masks_are_not_checked(checked: list[str]) -> None:
+    build_sources(tiny_masks.get_config())
+    assert checked == []
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_bad_or_empty_masks_of_evaluation_are_told_before_training(
+    split: str, tmp_path: pathlib.Path
+) -> None:
+    config = write_masks(tmp_path)
+    config.data.max_bad_images = 5  # of training; evaluation needs every mask
+    build_sources(config)
+    _save(tmp_path / split / "masks" / "b.png", np.full((4, 6), 7, np.uint8))
+    with pytest.raises(InputError, match=rf"1 masks of masks:.*/{split} are bad, .*b\.png: ids outside"):
+        build_sources(config)
+    for name in "ab":
+        _save(tmp_path / split / "masks" / f"{name}.png", np.full((4, 6), 255, np.uint8))
+    with pytest.raises(InputError, match=rf"/{split}: not one pixel of its 2 masks has a class"):
+        build_sources(config)
+
+
+@pytest.fixture
+def train(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """Boxes; and the current folder holds an image, which an empty path would find."""
+    _save(tmp_path / "a.png", np.zeros((4, 6, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    return read_builtin("train", num_images=1, image_size_px=64)
+
+
+@pytest.mark.parametrize("folder", ["", " "])
+@pytest.mark.parametrize(
+    ("task", "group", "kind"),
+    [
+        ("detection", "unlabeled", "folder"),
+        ("segmentation", "unlabeled", "folder"),
+        ("detection", "unlabeled", "coco"),
+        ("detection", "unlabeled", "voc"),
+        ("segmentation", "unlabeled", "voc"),  # and no config.data.dir that it could stand for
+        ("detection", "data", "coco"),
+        ("detection", "data", "voc"),
+        ("segmentation", "data", "voc"),
+        ("segmentation", "data", "folder"),
+    ],
+)
+def test_empty_folder_is_not_taken_for_the_current_one(
+    task: str, group: str, kind: str, folder: str, train: Source
+) -> None:
+    config = common.get_config()
+    config.task, config.data.classes = task, "sky,road"
+    config[group].update(kind=kind, dir=folder)
+    with pytest.raises(InputError, match=rf"^config\.{group}\.dir is empty; name the folder of ") as error:
+        open_unlabeled(config, train) if group == "unlabeled" else open_split(config, "train")
+    assert f"--config.{group}.dir=FOLDER" in str(error.value)
+
+
+def test_current_folder_may_be_named(train: Source) -> None:
+    config = common.get_config()
+    config.unlabeled.update(kind="folder", dir=".")
+    assert open_unlabeled(config, train).image_ids == ("a.png",)
+
+
+def test_without_a_folder_unlabelled_voc_masks_come_from_that_of_the_labelled(
+    train: Source, tmp_path: pathlib.Path
+) -> None:
+    config = common.get_config()
+    config.task = "segmentation"
+    config.data.dir, config.unlabeled.kind = str(tmp_path), "voc"
+    with pytest.raises(InputError, match=f"^{tmp_path}: no ImageSets/Segmentation"):
+        open_unlabeled(config, train)
+
+
+@pytest.mark.parametrize("template", ["{splt}.json", "{split.json"])
+@pytest.mark.parametrize("group", ["data", "unlabeled"])
+@pytest.mark.parametrize("name", ["images", "annotations"])
+def test_template_of_coco_with_other_braces_is_refused_with_its_key(
+    name: str, group: str, template: str, train: Source
+) -> None:
+    config = common.get_config()
+    config[group].update({"kind": "coco", "dir": "data", name: template})
+    with pytest.raises(InputError) as error:
+        open_unlabeled(config, train) if group == "unlabeled" else open_split(config, "train")
+    assert str(error.value).startswith(f"config.{group}.{name}={template!r} has braces")
+
+
+def test_kinds_of_boxes_are_refused_for_masks_each_with_its_reason() -> None:
+    config = common.get_config()
+    config.task, config.data.kind = "segmentation", "auto"
+    with pytest.raises(InputError) as error:
+        check_task(config)
+    assert "config.data.kind=auto is for boxes" in str(error.value)
+    assert "builtin, voc, folder" in str(error.value)
+    assert "TFDS" not in str(error.value)
+    config.data.kind, config.data.tfds = "tfds", "voc/2012"
+    with pytest.raises(InputError, match="TFDS"):
+        check_task(config)

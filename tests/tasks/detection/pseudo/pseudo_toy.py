@@ -1,0 +1,92 @@
+"""A teacher that reads its answer off the picture, and a source whose pictures hold it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from selftrain_jax.data.source import Source, decode_image, encode_png
+from selftrain_jax.selftrain.label_job import write_pseudo_labels
+from selftrain_jax.selftrain.labeller import box_labeller
+from selftrain_jax.tasks.detection.pseudo.inference import Network
+from selftrain_jax.types import Category, Detections
+
+CATEGORIES = (Category(1, "cat"), Category(7, "dog"))
+SIZE_PX = 16
+HEIGHT, WIDTH = 20, 30
+
+
+def make_source(num_images, bad=(), name="toy"):
+    """Image i is grey of value i; those in `bad` do not decode."""
+
+    def read_encoded(index):
+        if index in bad:
+            return b"no image"
+        return encode_png(np.full((HEIGHT, WIDTH, 3), index, np.uint8))
+
+    return Source(
+        name=name,
+        categories=(),
+        image_ids=tuple(f"image-{i}" for i in range(num_images)),
+        read_labels=lambda index: {"image_id": f"image-{index}"},
+        read_encoded=read_encoded,
+        read_image=lambda index: decode_image(read_encoded(index), f"image-{index}"),
+    )
+
+
+def load(image):
+    """Halve the height and take a quarter of the width."""
+    network = np.zeros((SIZE_PX, SIZE_PX, 3), np.float32)
+    small = image[::2, ::4] / 255
+    network[: small.shape[0], : small.shape[1]] = small
+    return network, np.array([0.5, 0.25], np.float32)
+
+
+class Teacher:
+    """Finds in image i a cat of score i/100, a dog of 0.3, one of 0.04, and leaves an unused slot."""
+
+    def __init__(self, fail_at_call=None):
+        self.shapes, self.batches, self.fail_at_call = [], [], fail_at_call
+        self._answer = jax.jit(self._detect)
+
+    def __call__(self, images):
+        if len(self.batches) == self.fail_at_call:
+            raise RuntimeError("killed")
+        self.batches.append(images)
+        mesh = jax.make_mesh((2,), ("data",))
+        sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+        return self._answer(jax.device_put(images, sharding))
+
+    @staticmethod
+    def _detect(images):
+        value = images[:, 0, 0, 0] * 255
+        ones = jnp.ones_like(value)
+        cat = jnp.stack([value * 0 + 1, ones, ones * 5, ones * 6], axis=1)
+        dog = jnp.stack([-ones, ones * 2, ones * 99, ones * 4], axis=1)
+        return Detections(
+            boxes=jnp.stack([cat, dog, dog, dog], axis=1),
+            scores=jnp.stack([value / 100, ones * 0.3, ones * 0.04, ones * 0], axis=1),
+            classes=jnp.stack([ones * 1, ones * 7, ones * 7, ones * 0], axis=1).astype(jnp.int32),
+            valid=jnp.stack([ones, ones, ones, ones * 0], axis=1).astype(bool),
+        )
+
+
+def label(directory, num_images=10, *, bad=(), teacher=None, digest="abc", **kwargs):
+    """Label toy images in shards of 4 with batches of 2."""
+    source = make_source(num_images, bad)
+    network = Network(load, teacher or Teacher(), 2, SIZE_PX, score_floor=0.05)
+    return write_pseudo_labels(
+        **dict(
+            directory=directory,
+            source=source,
+            labeller=box_labeller(source, network, num_threads=2),
+            categories=CATEGORIES,
+            provenance={
+                "teacher": {"checkpoint": "t/100", "digest": digest, "step": 100},
+                "nms": {"iou_threshold": 0.5},
+                "config": {"name": "toy"},
+                "versions": {"jax": jax.__version__},
+            },
+            images_per_shard=4,
+            **kwargs,
+        )
+    )

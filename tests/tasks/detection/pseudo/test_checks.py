@@ -1,0 +1,69 @@
+import pytest
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_labels
+from selftrain_jax.types import Category
+
+CATEGORIES = (Category(1, "cat"), Category(2, "dog"), Category(3, "emu"))
+
+
+def make_manifest(cat=60, dog=40, emu=5, images=100, empty=30):
+    boxes = {"cat": cat, "dog": dog, "emu": emu}
+    return {
+        "threshold": 0.5,
+        "num_images": images,
+        "num_boxes": 500,
+        "num_boxes_at_threshold": sum(boxes.values()),
+        "images_without_boxes_at_threshold": empty,
+        "per_class": {
+            name: {"boxes_at_floor": 2 * count, "boxes_at_threshold": count} for name, count in boxes.items()
+        },
+        "categories": [category._asdict() for category in CATEGORIES],
+    }
+
+
+def check(manifest, **kwargs):
+    return check_pseudo_labels(manifest, **{"human_categories": CATEGORIES, **kwargs})
+
+
+def test_ordinary_labels_pass_without_a_warning():
+    assert check(make_manifest(), human_boxes_per_class={"cat": 10, "dog": 10, "emu": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (make_manifest(0, 0, 0, empty=100), "none of the 500 boxes in 100 images reaches"),
+        (make_manifest(2, 2, 1, images=1000, empty=900), "0.005 an image, expected at least 0.01"),
+        (make_manifest(9000, 900, 101), "100 boxes an image reach"),
+        (make_manifest(empty=99), "99 of 100 images have no box"),
+        (make_manifest(cat=1000, dog=40, emu=5), "class 'cat' holds 1000 of 1045 pseudo boxes, but 1 of 3"),
+    ],
+)
+def test_labels_that_cannot_work_are_refused_with_advice(manifest, message):
+    with pytest.raises(InputError, match=message) as error:
+        check(manifest, human_boxes_per_class={"cat": 1, "dog": 1, "emu": 1})
+    assert "threshold" in str(error.value)
+
+
+def test_dominant_class_passes_where_it_dominates_the_human_labels_too():
+    assert check(make_manifest(cat=1000), human_boxes_per_class={"cat": 96, "dog": 2, "emu": 2}) == []
+
+
+def test_limits_are_arguments():
+    with pytest.raises(InputError, match="30 of 100 images"):
+        check(make_manifest(), max_empty_frac=0.2)
+    with pytest.raises(InputError, match="expected at least 2"):
+        check(make_manifest(), min_boxes_per_image=2.0)
+
+
+def test_other_categories_are_listed():
+    with pytest.raises(
+        InputError, match=r"only in the pseudo labels 1 \(3 'emu'\).*human labels 1 \(3 'owl'\)"
+    ):
+        check(make_manifest(), human_categories=(*CATEGORIES[:2], Category(3, "owl")))
+
+
+def test_class_that_is_never_found_is_a_warning():
+    (warning,) = check(make_manifest(emu=0), human_boxes_per_class={"cat": 10, "dog": 10, "emu": 4})
+    assert "'emu' has 4 human boxes and no pseudo box at threshold 0.5" in warning
