@@ -1,1 +1,1 @@
-"""The built-in data sets, drawn at run time: digits on photographs (boxes) and mosaics of materials (masks)."""
+"""The built-in data sets: digits on photographs and mosaics of materials, drawn at run time."""

@@ -10,7 +10,7 @@ from selftrain_jax.report.page import write_report
 from selftrain_jax.report.ranking import read_spread
 from selftrain_jax.report.workdir import read_metrics, read_run
 from selftrain_jax.tasks.detection.report.page import human_statistics, pseudo_statistics
-from tests.report.html_page import Page
+from tests.html.html_page import Page
 
 
 def test_page_nests_and_says_the_headline(page):

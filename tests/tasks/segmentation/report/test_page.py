@@ -13,7 +13,7 @@ from selftrain_jax.tasks.segmentation.draw import save_mask_png
 from selftrain_jax.tasks.segmentation.report import sections as mask_sections
 from selftrain_jax.tasks.segmentation.report.galleries import Brush, draw_mask
 from selftrain_jax.tasks.segmentation.report.page import CONTENTS, read_predicted
-from tests.report.html_page import Page
+from tests.html.html_page import Page
 from tests.tasks.segmentation.report.mask_run import make_mask_source, stripes
 
 

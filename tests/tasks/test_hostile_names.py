@@ -12,7 +12,7 @@ import pytest
 from selftrain_jax.data.source import Source
 from selftrain_jax.report.page import write_report
 from selftrain_jax.types import Category
-from tests.report.html_page import Page
+from tests.html.html_page import Page
 
 NAMES = (
     "</svg></style></title><script>alert(1)</script>",
