@@ -73,11 +73,13 @@ def _main(arguments: list[str]) -> None:
     if not any(argument.startswith(("-v=", "--v=", "--verbosity")) for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and the evaluators tell much at INFO
     from selftrain_jax import jobs
-    from selftrain_jax.hosts import joined
+    from selftrain_jax.hosts import initialized
     from selftrain_jax.train.stop_signal import end_on_sigterm
 
     end_on_sigterm()
-    with joined(_HOSTS.value, num_hosts=_NUM_HOSTS.value, index=_HOST.value, wait_secs=_HOST_WAIT_SECS.value):
+    with initialized(
+        _HOSTS.value, num_hosts=_NUM_HOSTS.value, index=_HOST.value, wait_secs=_HOST_WAIT_SECS.value
+    ):
         jobs.run_job(_JOB.value, _CONFIG.value, pathlib.Path(_WORKDIR.value), stage=_STAGE.value)
 
 

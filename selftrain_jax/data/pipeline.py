@@ -185,7 +185,7 @@ def places_from(start_step: int, batch_size: int) -> tf.data.Dataset:
     Raises:
       InputError: the hosts do not divide the batch.
     """
-    part = hosts.share(batch_size)
+    part = hosts.shard_range(batch_size)
     if batch_size % hosts.count():
         raise InputError(
             f"{batch_size} images cannot be shared evenly by {hosts.count()} hosts; use a multiple"
@@ -208,7 +208,7 @@ def batches_of(
       InputError: the first of `failures`.
       RunAgainError: a batch took longer than `max_stall_secs`.
     """
-    batches = iterate(examples.batch(len(hosts.share(batch_size))).prefetch(2), failures)
+    batches = iterate(examples.batch(len(hosts.shard_range(batch_size))).prefetch(2), failures)
     return no_longer_than(max_stall_secs, batches, reader.reading.describe)
 
 

@@ -1,8 +1,8 @@
 """The processes of one run on many machines, a host each: joining them, sharing out work, exchanging results.
 
-Use `joined` before anything touches a device; without it this process is the only host, and all of it
-holds. `share` gives a host its part of the work, `gather` every host what all have found, and `first` lets
-host 0 alone act.
+Use `initialized` before anything touches a device; without it this process is the only host, and everything
+here still works. `shard_range` is a host's part of the work, `gather` gives every host the values of all
+hosts, and `run_on_host0` runs a function on host 0 only.
 """
 
 import json
@@ -19,16 +19,18 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 
 from selftrain_jax.errors import BUG, INTERRUPTED, RUN_AGAIN, USER_MISTAKE, InputError, RunAgainError
-from selftrain_jax.hosts.lifeline import Lifeline, end_process, muster
+from selftrain_jax.hosts.peer_monitor import PeerMonitor, end_process, wait_for_peers
 
-ALONE, AUTO = "none", "auto"
+SINGLE_PROCESS, AUTO = "none", "auto"
 SEEN_WITHIN_SECS = 30.0  # network file systems show a new file late
 
 T = TypeVar("T")
 
 
 @contextmanager
-def joined(where: str, *, num_hosts: int = 0, index: int = 0, wait_secs: float = 300.0) -> Iterator[None]:
+def initialized(
+    where: str, *, num_hosts: int = 0, index: int = 0, wait_secs: float = 300.0
+) -> Iterator[None]:
     """Start JAX on all hosts together; nothing happens where `where` is "none".
 
     `where` is "auto" (Cloud TPU, SLURM, Kubernetes, Open MPI, as JAX finds them) or host 0's
@@ -39,30 +41,30 @@ def joined(where: str, *, num_hosts: int = 0, index: int = 0, wait_secs: float =
         InputError: there is no such cluster, or address, number and index do not make sense.
         RunAgainError: a host did not come within `wait_secs`.
     """
-    if where == ALONE:
+    if where == SINGLE_PROCESS:
         yield
         return
-    lifeline = _join(where, num_hosts, index, wait_secs)
+    peer_monitor = _join(where, num_hosts, index, wait_secs)
     try:
         yield
     except BaseException as error:
         code = _exit_code(error)
-        lifeline.close(code, f"host {index_of_this()}: {error or type(error).__name__}")
+        peer_monitor.close(code, f"host {host_index()}: {error or type(error).__name__}")
         if code == BUG:
             traceback.print_exc()
         end_process(code, str(error))  # JAX would wait for the others, who end too
     jax.distributed.shutdown()  # waits for all
-    lifeline.close()
+    peer_monitor.close()
 
 
-def _join(where: str, num_hosts: int, index: int, wait_secs: float) -> Lifeline:
+def _join(where: str, num_hosts: int, index: int, wait_secs: float) -> PeerMonitor:
     if where == AUTO:
         where, num_hosts, index = _detect(wait_secs)
     _check(where, num_hosts, index)
     name, _, port = where.rpartition(":")
-    lifeline = muster(f"{name}:{int(port) + 1}", num_hosts, index, wait_secs)
+    peer_monitor = wait_for_peers(f"{name}:{int(port) + 1}", num_hosts, index, wait_secs)
     jax.distributed.initialize(where, num_hosts, index, cluster_detection_method="deactivate")
-    return lifeline
+    return peer_monitor
 
 
 def count() -> int:
@@ -70,14 +72,14 @@ def count() -> int:
     return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
-def index_of_this() -> int:
+def host_index() -> int:
     """Give this host's place among them, from 0."""
     return jax.process_index() if jax.distributed.is_initialized() else 0
 
 
-def share(num_items: int) -> range:
+def shard_range(num_items: int) -> range:
     """Give this host's part of so many items: neighbours, in the order of the hosts, evenly."""
-    index, hosts = index_of_this(), count()
+    index, hosts = host_index(), count()
     return range(num_items * index // hosts, num_items * (index + 1) // hosts)
 
 
@@ -93,14 +95,14 @@ def gather(value: Any) -> list[Any]:
     return [json.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
 
 
-def first(act: Callable[[], T]) -> T:
+def run_on_host0(act: Callable[[], T]) -> T:
     """Let host 0 act while the others wait; every host gets what came of it, which can be JSON."""
-    return gather(act() if index_of_this() == 0 else None)[0]
+    return gather(act() if host_index() == 0 else None)[0]
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Print a line; of many hosts the first alone does."""
-    if index_of_this() == 0:
+    if host_index() == 0:
         print(line, flush=True)
 
 
@@ -117,10 +119,10 @@ def check_shared(folder: Path) -> None:
     """
     if count() == 1:
         return
-    sign = folder / f".seen-{first(time.time_ns)}"
-    first(lambda: sign.write_text("A host wrote this to see who else can read it.\n"))
+    sign = folder / f".seen-{run_on_host0(time.time_ns)}"
+    run_on_host0(lambda: sign.write_text("A host wrote this to see who else can read it.\n"))
     seen = gather(_appears(sign))
-    first(lambda: sign.unlink())
+    run_on_host0(lambda: sign.unlink())
     strangers = [host for host, sees in enumerate(seen) if not sees]
     if strangers:
         raise InputError(

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 
-ALONE = ("doctor", "report", "import_weights", "predict")  # one host does them, the others wait
+HOST0_JOBS = ("doctor", "report", "import_weights", "predict")  # one host does them, the others wait
 
 
 def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str = "teacher") -> None:
@@ -19,16 +19,16 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str =
     Raises:
       InputError: the user's data, config or work folder does not fit, or another run writes into it.
     """
-    if job in ALONE:
-        return hosts.first(lambda: _run_alone(job, config, workdir))
+    if job in HOST0_JOBS:
+        return hosts.run_on_host0(lambda: _run_alone(job, config, workdir))
     from selftrain_jax.build.data import check_data_sets
     from selftrain_jax.jobs.workdir import claim_workdir, hold_workdir
 
     check_data_sets(config)  # before the folder holds a config that is about to change
-    with hold_workdir(workdir) if hosts.index_of_this() == 0 else contextlib.nullcontext():
+    with hold_workdir(workdir) if hosts.host_index() == 0 else contextlib.nullcontext():
         hosts.wait_for_all()  # the folder is there
         hosts.check_shared(workdir)
-        hosts.first(lambda: claim_workdir(workdir, config))
+        hosts.run_on_host0(lambda: claim_workdir(workdir, config))
         return _run_together(job, config, workdir, stage)
 
 

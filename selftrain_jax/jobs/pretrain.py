@@ -24,7 +24,7 @@ from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.classification.accuracy import accuracy, count_hits
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.manifest import write_json
+from selftrain_jax.io import write_json
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
@@ -45,14 +45,14 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
     if "pretrain" not in config:
         raise InputError("--job=pretrain needs the config group `pretrain`; use --config=configs/pretrain.py")
     directory = workdir / STAGE
-    if hosts.first((directory / EVALUATION_FILE).exists):
-        return hosts.say(f"{STAGE}: finished before, in {directory}")
+    if hosts.run_on_host0((directory / EVALUATION_FILE).exists):
+        return hosts.log(f"{STAGE}: finished before, in {directory}")
     sources = build_class_sources(config)
     categories = sources.train.categories
     experiment = build_pretraining(config, len(categories))
     measure = make_measure(config, experiment, sources.val)
     names = [category._asdict() for category in categories]
-    hosts.first(lambda: write_json(workdir / "categories.json", names))
+    hosts.run_on_host0(lambda: write_json(workdir / "categories.json", names))
     _train(config, experiment, sources, measure, directory)
     return _evaluate(config, experiment, sources.val, measure, directory)
 
@@ -126,7 +126,7 @@ def _evaluate(
         "checkpoint": f"{STAGE}/checkpoints/{step}",
         "training_secs": training_secs(directory),
     }
-    hosts.first(lambda: write_json(directory / EVALUATION_FILE, {**result, **facts}))
+    hosts.run_on_host0(lambda: write_json(directory / EVALUATION_FILE, {**result, **facts}))
     print(
         f"{STAGE}: top-1 {100 * result['top1']:.1f} %, top-5 {100 * result['top5']:.1f} % of "
         f"{result['num_images']} images at step {step}; start a detector from it by "

@@ -17,12 +17,14 @@ from selftrain_jax.build.data import Sources, build_batches, build_sources, stag
 from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.selftrain.manifest import class_thresholds, read_json, write_json
+from selftrain_jax.selftrain.manifest import class_thresholds
 from selftrain_jax.tasks.detection.pseudo.quality import QUALITY_FILE
-from selftrain_jax.tasks.spec import SCORES, TaskJobs, open_task_jobs, per_class_thresholds, percent
+from selftrain_jax.tasks.spec import SCORES, TaskJobs, open_task_jobs, per_class_thresholds
+from selftrain_jax.text import format_percent
 from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, restore_whole, training_secs
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.state import TrainState, with_variables
@@ -65,7 +67,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
         write_json(workdir / "categories.json", [category._asdict() for category in categories])
         jobs.write_truth(sources.test, workdir)
 
-    hosts.first(write)
+    hosts.run_on_host0(write)
     return Run(config, workdir, sources, joint, experiment, jobs)
 
 
@@ -89,7 +91,7 @@ def run_all(run: Run) -> None:
         print(write_summary(run.workdir, run.config))
         run_report(run.config, run.workdir)
 
-    hosts.first(sum_up)
+    hosts.run_on_host0(sum_up)
 
 
 def train_stage(run: Run, stage: str) -> None:
@@ -99,8 +101,8 @@ def train_stage(run: Run, stage: str) -> None:
       InputError: a stage before it is missing, or its pseudo labels are no good to train on.
     """
     directory = run.workdir / stage
-    if hosts.first((directory / EVALUATION_FILE).exists):
-        hosts.say(f"{stage}: finished before, in {directory}")
+    if hosts.run_on_host0((directory / EVALUATION_FILE).exists):
+        hosts.log(f"{stage}: finished before, in {directory}")
         return evaluate_scales(run, stage)
     config, sources = run.config, run.sources
     pseudo = run.jobs.open_labels(run.workdir / PSEUDO_FOLDER, sources.human) if stage == "student" else None
@@ -137,8 +139,10 @@ def evaluate_stage(run: Run, stage: str) -> None:
     directory = run.workdir / stage
     variables, step = restore_stage(run, stage)
     result = run.jobs.evaluate(variables, run.sources.test, directory)
-    hosts.first(lambda: write_json(directory / EVALUATION_FILE, {**result, **_facts(run, stage, step)}))
-    hosts.say(f"{stage}: test {_headline(run.config.task, result)} at step {step}")
+    hosts.run_on_host0(
+        lambda: write_json(directory / EVALUATION_FILE, {**result, **_facts(run, stage, step)})
+    )
+    hosts.log(f"{stage}: test {_headline(run.config.task, result)} at step {step}")
 
 
 def evaluate_scales(run: Run, stage: str) -> None:
@@ -148,11 +152,11 @@ def evaluate_scales(run: Run, stage: str) -> None:
     path, settings = run.workdir / stage / SCALES_FILE, run.config.evaluate
     variables, step = restore_stage(run, stage)
     asked = {"checkpoint_step": step, "scales": list(settings.scales), "flip": settings.flip}
-    if hosts.first(lambda: path.exists() and asked.items() <= read_json(path, "delete it").items()):
+    if hosts.run_on_host0(lambda: path.exists() and asked.items() <= read_json(path, "delete it").items()):
         return
     result = run.jobs.measure_scales(variables, run.sources.test)
-    hosts.first(lambda: write_json(path, {**result, **_facts(run, stage, step), **asked}))
-    hosts.say(f"{stage}: test {_headline(run.config.task, result)} over inputs of {result['sizes_px']} px")
+    hosts.run_on_host0(lambda: write_json(path, {**result, **_facts(run, stage, step), **asked}))
+    hosts.log(f"{stage}: test {_headline(run.config.task, result)} over inputs of {result['sizes_px']} px")
 
 
 def _facts(run: Run, stage: str, step: int) -> dict[str, Any]:
@@ -197,8 +201,8 @@ def label_stage(run: Run) -> None:
         images_per_shard=config.pseudo.images_per_shard,
         max_bad_images=config.data.max_bad_images,
     )
-    hosts.first(lambda: _measure_labels(run, directory))
-    hosts.say(f"pseudo labels: {run.jobs.describe_labels(manifest)}")
+    hosts.run_on_host0(lambda: _measure_labels(run, directory))
+    hosts.log(f"pseudo labels: {run.jobs.describe_labels(manifest)}")
 
 
 def _measure_labels(run: Run, directory: pathlib.Path) -> None:
@@ -227,7 +231,7 @@ def initial_state(run: Run, stage: str) -> TrainState:
         restore=functools.partial(restore_whole, which="last"),
     )
     variables, report = init_variables(init, state.variables, state.variables, load)
-    hosts.say(f"{stage}: {format_init(report)}")
+    hosts.log(f"{stage}: {format_init(report)}")
     return with_variables(state, variables)
 
 
@@ -237,7 +241,7 @@ def restore_teacher(run: Run) -> Variables:
     Raises:
       InputError: the teacher is not finished.
     """
-    if not hosts.first((run.workdir / "teacher" / EVALUATION_FILE).exists):
+    if not hosts.run_on_host0((run.workdir / "teacher" / EVALUATION_FILE).exists):
         raise InputError(
             f"{run.workdir}/teacher is not finished; run --job=train --stage=teacher first, or the "
             "default job, which does all in order"
@@ -259,4 +263,4 @@ def _curve_point(run: Run, variables: Variables) -> dict[str, float]:
 
 def _headline(task: str, result: dict[str, Any]) -> str:
     """Name the two numbers that count most."""
-    return ", ".join(f"{SCORE_NAMES[key]} {percent(result[key])}" for key in SCORES[task][:2])
+    return ", ".join(f"{SCORE_NAMES[key]} {format_percent(result[key])}" for key in SCORES[task][:2])

@@ -8,9 +8,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.workdir import device_name, versions
-from selftrain_jax.selftrain.manifest import read_json, read_manifest, write_json
-from selftrain_jax.tasks.spec import SCORES, percent
+from selftrain_jax.selftrain.manifest import read_manifest
+from selftrain_jax.tasks.spec import SCORES
+from selftrain_jax.text import format_percent
 
 STAGES = ("teacher", "control", "student")
 HEADS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "miou": "mIoU", "miou_resized": "resized"}
@@ -49,7 +51,7 @@ def format_summary(summary: dict[str, Any], scores: tuple[str, ...]) -> str:
     for name in STAGES:
         if name in summary:
             stage = summary[name]
-            values = " ".join(f"{percent(stage[key]):>7}" for key in scores)
+            values = " ".join(f"{format_percent(stage[key]):>7}" for key in scores)
             lines.append(f"{name:10}{values} {stage['steps']:7d} {stage['seconds']:8.0f}")
     for other in ("teacher", "control"):
         if summary[f"gain_over_{other}"] is not None:

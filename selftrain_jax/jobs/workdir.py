@@ -16,7 +16,7 @@ import jax
 from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.manifest import read_json, write_json
+from selftrain_jax.io import read_json, write_json
 
 CONFIG_FILE = "config.json"
 LOCK_FILE = ".lock"

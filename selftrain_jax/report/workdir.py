@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from selftrain_jax.data.json_text import parse_shallow_json
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import parse_shallow_json
 
 STAGES = ("teacher", "control", "student")
 

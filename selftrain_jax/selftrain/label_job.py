@@ -19,6 +19,7 @@ from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.shards import write_shard
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import read_json, write_json
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import (
     BOXES,
@@ -27,10 +28,8 @@ from selftrain_jax.selftrain.manifest import (
     Manifest,
     class_thresholds,
     make_manifest,
-    read_json,
     read_manifest,
     summarise_shard,
-    write_json,
 )
 from selftrain_jax.tasks.detection.pseudo.inference import Inferred, InferredChunk
 from selftrain_jax.types import Category
@@ -69,16 +68,16 @@ def write_pseudo_labels(
     if not len(source):
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
     identity = _identity(source, labeller, categories, provenance, images_per_shard)
-    hosts.first(lambda: claim_folder(directory, identity))
+    hosts.run_on_host0(lambda: claim_folder(directory, identity))
     counted_at = {"threshold": threshold, "per_class_thresholds": dict(per_class_thresholds or {})}
     thresholds = class_thresholds(categories, threshold, per_class_thresholds)
-    manifest = hosts.first(lambda: _finished_before(directory, counted_at))
+    manifest = hosts.run_on_host0(lambda: _finished_before(directory, counted_at))
     if manifest is not None:
         return manifest
 
     paths = shard_paths(directory, len(source), images_per_shard)
-    missing = hosts.first(lambda: [shard for shard, path in enumerate(paths) if not path.exists()])
-    own = [missing[place] for place in hosts.share(len(missing))]
+    missing = hosts.run_on_host0(lambda: [shard for shard, path in enumerate(paths) if not path.exists()])
+    own = [missing[place] for place in hosts.shard_range(len(missing))]
     labelled = labeller.infer(_plan(own, len(source), images_per_shard, labeller.batch_size))
     _write_shards(labelled, paths, len(paths) - len(missing), len(own), max_bad_images)
     hosts.wait_for_all()
@@ -101,7 +100,7 @@ def write_pseudo_labels(
         write_json(directory / MANIFEST_FILE, manifest)
         return manifest
 
-    return hosts.first(finish)
+    return hosts.run_on_host0(finish)
 
 
 def _finished_before(directory: Path, counted_at: Mapping[str, Any]) -> Manifest | None:

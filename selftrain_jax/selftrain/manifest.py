@@ -6,18 +6,16 @@ they are trained on.
 """
 
 import hashlib
-import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from selftrain_jax.data.json_text import parse_shallow_json
 from selftrain_jax.data.records import decode_record
 from selftrain_jax.data.shards import index_shard, read_record
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import read_json
 from selftrain_jax.selftrain.manifest_form import BOXES as BOXES
 from selftrain_jax.selftrain.manifest_form import MASKS as MASKS
 from selftrain_jax.selftrain.manifest_form import Manifest, check_manifest
@@ -151,27 +149,6 @@ def verify_shards(directory: Path, manifest: Manifest, *, digests: bool = True) 
 def is_unchanged(path: Path, shard: Mapping[str, Any]) -> bool:
     """Tell whether a shard's file has the size and the SHA-256 of the manifest's entry."""
     return path.is_file() and path.stat().st_size == shard["bytes"] and _sha256(path) == shard["sha256"]
-
-
-def read_json(path: Path, hint: str) -> Any:
-    """Raises: InputError with `hint` when the file is missing or no JSON."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: {hint}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): {hint}") from error
-    return parse_shallow_json(text, str(path), f"Remedy: {hint}")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write at once or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _sha256(path: Path) -> str:

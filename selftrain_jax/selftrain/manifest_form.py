@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from selftrain_jax.data.json_text import show
 from selftrain_jax.data.sources.coco_records import MAX_CLASS_ID
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import show
 
 BOXES, MASKS = "boxes", "masks"
 """The kinds of pseudo labels that a folder holds."""

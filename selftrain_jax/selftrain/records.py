@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from selftrain_jax.data.json_text import show
 from selftrain_jax.data.records import decode_record
 from selftrain_jax.data.shards import read_record
 from selftrain_jax.data.source import Source, decode_image
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, MANIFEST_FILE, Manifest, read_json, verify_shards
+from selftrain_jax.io import read_json, show
+from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, MANIFEST_FILE, Manifest, verify_shards
 from selftrain_jax.selftrain.recovery import Place, find_whole_records
 from selftrain_jax.types import Category, Example
 

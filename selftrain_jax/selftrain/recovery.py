@@ -39,7 +39,7 @@ def find_whole_records(directory: Path, manifest: Manifest, max_damaged: int) ->
             f"{directory / MANIFEST_FILE}, and run --job=pseudo_label again; the other shards are kept."
         )
     if lost:
-        hosts.say(
+        hosts.log(
             f"warning: {len(lost)} of {first} pseudo-labelled images are lost: {'; '.join(lost[:LISTED])}"
         )
     return whole

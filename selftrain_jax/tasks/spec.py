@@ -57,8 +57,3 @@ def per_class_thresholds(config: ConfigDict) -> dict[str, float]:
         raise InputError(
             f"config.pseudo.per_class_thresholds={text!r}; expected name=score pairs such as person=0.4"
         ) from None
-
-
-def percent(score: float) -> str:
-    """Write a score in percent; a dash where it is undefined (-1: nothing of any class was there)."""
-    return f"{100 * score:.1f}" if score >= 0 else "-"

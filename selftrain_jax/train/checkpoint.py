@@ -75,7 +75,7 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
-            damage = hosts.first(functools.partial(checksums.find_damage, self.directory / str(step)))
+            damage = hosts.run_on_host0(functools.partial(checksums.find_damage, self.directory / str(step)))
             if damage is None:
                 return self._restore(step, template)
             self._set_aside(step, damage)
@@ -230,7 +230,7 @@ def _this_host() -> ocp.options.MultiprocessingOptions:
     """Let a host read for itself, whatever the others do."""
     if hosts.count() == 1:
         return _all_hosts()
-    this = hosts.index_of_this()
+    this = hosts.host_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"reader{this}"
     )

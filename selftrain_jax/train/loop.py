@@ -130,14 +130,14 @@ def train(
                 return _train_to_end(run, begin, batches(start_step))
 
     while True:
-        rollbacks = hosts.first(lambda: read_rollbacks(directory))
+        rollbacks = hosts.run_on_host0(lambda: read_rollbacks(directory))
         try:
             return attempt([Rollback(*values) for values in rollbacks])
         except NonFiniteLossError as error:
             if len(rollbacks) >= max_rollbacks:
                 raise
-            latest = hosts.first(functools.partial(note_rollback, directory, error.step))
-            hosts.say(
+            latest = hosts.run_on_host0(functools.partial(note_rollback, directory, error.step))
+            hosts.log(
                 f"{error}\n{name}: goes back, learning rate times {Rollback(*latest).learning_rate_factor:g}"
             )
 
@@ -201,9 +201,9 @@ def _read(run: _Run, unread: _Unread | None) -> None:
     if step % run.log_every == 0 or step == run.num_steps:
         metrics |= run.speed.metrics(run.num_steps - step)
         run.log.write(step, metrics)
-        hosts.say(progress_line(run.name, run.num_steps, step, metrics))
+        hosts.log(progress_line(run.name, run.num_steps, step, metrics))
     elif step == run.start_step + 1:
-        hosts.say(
+        hosts.log(
             f"{run.name} step {step}/{run.num_steps}  loss {metrics['train/loss']:.4g}  compiled and running"
         )
         run.speed.restart()  # compiling took most of it
@@ -216,7 +216,7 @@ def _save(run: _Run, state: TrainState, evaluate: Evaluate | None) -> None:
         if evaluate is not None:
             scores = evaluate(eval_variables(state))
             run.log.write(int(state.step), scores)
-            hosts.say(
+            hosts.log(
                 f"{run.name} step {int(state.step)}  " + "  ".join(f"{k} {v:.4g}" for k, v in scores.items())
             )
             if run.best_metric not in scores:

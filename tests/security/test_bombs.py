@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selftrain_jax.data.json_text import MAX_DEPTH, parse_json, parse_shallow_json
 from selftrain_jax.data.shards import index_shard, read_record
 from selftrain_jax.data.source import decode_image, image_size
 from selftrain_jax.data.sources import mat_file
@@ -23,10 +22,10 @@ from selftrain_jax.data.sources.png_masks import decode_mask
 from selftrain_jax.data.sources.voc_boxes import read_voc
 from selftrain_jax.data.sources.xml_tree import parse_xml
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import MAX_DEPTH, parse_json, parse_shallow_json, read_json
 from selftrain_jax.pretrain.golden_file import read_golden
 from selftrain_jax.pretrain.torch_files import read_safetensors
 from selftrain_jax.report.workdir import read_metrics
-from selftrain_jax.selftrain.manifest import read_json
 from tests.faults.fuzz_parsers import outcome
 
 DIGITS = "9" * 5000  # more than Python turns into an integer

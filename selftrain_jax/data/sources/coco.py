@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selftrain_jax.data.image_files import read_encoded_file, read_file, read_image_file, require_folder
-from selftrain_jax.data.json_text import parse_json
 from selftrain_jax.data.problems import BadBoxes, nearest_names, report_problems
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources.coco_records import Images, read_boxes, read_categories, read_images
 from selftrain_jax.data.sources.label_table import LabelTable, make_table, table_example
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import parse_json
 from selftrain_jax.types import Category
 
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selftrain_jax.data.image_files import find_image, is_text, read_file
-from selftrain_jax.data.json_text import show
 from selftrain_jax.data.source import MAX_IMAGE_PIXELS, Problem, image_size
 from selftrain_jax.data.sources.label_table import Box
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import show
 from selftrain_jax.types import Category
 
 MAX_CLASS_ID = 9999  # every id up to the highest costs channels of the class head

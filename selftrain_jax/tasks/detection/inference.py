@@ -106,7 +106,7 @@ def evaluate_source(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the COCO numbers on a labelled source, and the detections as COCO results."""
     found = _exchange(
-        list(detect(detector, variables, subset(source, hosts.share(len(source)), source.name)))
+        list(detect(detector, variables, subset(source, hosts.shard_range(len(source)), source.name)))
     )
     truth = [source.read_labels(index) for index in range(len(source))]
     detections = [ImageDetections(x["image_id"], x["boxes"], x["scores"], x["classes"]) for x in found]

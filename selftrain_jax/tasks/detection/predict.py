@@ -9,7 +9,7 @@ from PIL import Image
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source
 from selftrain_jax.html.draw import class_color, draw_boxes
-from selftrain_jax.selftrain.manifest import write_json
+from selftrain_jax.io import write_json
 from selftrain_jax.tasks.detection.coco_export import to_coco_results
 from selftrain_jax.tasks.detection.inference import build_detector, detect
 from selftrain_jax.types import Category, Example, Variables

@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source
+from selftrain_jax.io import write_json
 from selftrain_jax.selftrain.labeller import Labeller, box_labeller
-from selftrain_jax.selftrain.manifest import BOXES, Manifest, read_manifest, write_json
+from selftrain_jax.selftrain.manifest import BOXES, Manifest, read_manifest
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
 from selftrain_jax.tasks.detection.inference import Detector, bind_variables, build_detector, evaluate_source
 from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_labels
@@ -51,7 +52,7 @@ def _write_truth(source: Source, workdir: Path) -> None:
 
 def _evaluate(detector: Detector, variables: Variables, source: Source, directory: Path) -> dict[str, Any]:
     result, detections = evaluate_source(detector, variables, source)
-    hosts.first(lambda: write_json(directory / "detections.json", detections))
+    hosts.run_on_host0(lambda: write_json(directory / "detections.json", detections))
     return result
 
 
@@ -71,7 +72,7 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
         max_empty_frac=settings.max_empty_frac,
         max_boxes_per_image=config.image.max_boxes,
     ):
-        hosts.say(f"warning: {warning}")
+        hosts.log(f"warning: {warning}")
     return read_pseudo_labels(
         directory,
         threshold=settings.threshold,

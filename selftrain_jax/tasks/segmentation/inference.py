@@ -92,7 +92,7 @@ def evaluate_masks(
     num_classes = max(category.id for category in source.categories) + 1
     whole, resized = (np.zeros((num_classes, num_classes), np.int64) for _ in range(2))
     per_image: dict[str, float | None] = {}
-    own = subset(source, hosts.share(len(source)), source.name)
+    own = subset(source, hosts.shard_range(len(source)), source.name)
     predictions = predict_masks(source=own, network=network, frame_size_px=segmenter.image_size_px)
     for index, predicted in enumerate(predictions):
         truth = own.read_labels(index)["mask"]

@@ -67,7 +67,7 @@ def _say_shapes(labeller: Labeller, network: MaskNetwork) -> Labeller:
 
     def infer(chunks: Iterable[tuple[int, Sequence[int]]]) -> Iterator[InferredChunk]:
         yield from labeller.infer(chunks)
-        hosts.say(f"pseudo labels: compiled for {network.shapes_used}")
+        hosts.log(f"pseudo labels: compiled for {network.shapes_used}")
 
     return labeller._replace(infer=infer)
 
@@ -93,7 +93,7 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
         min_coverage=settings.min_coverage,
         max_class_frac=settings.max_class_frac,
     ):
-        hosts.say(f"warning: {warning}")
+        hosts.log(f"warning: {warning}")
     return read_pseudo_masks(
         directory,
         threshold=settings.threshold,

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.selftrain.manifest import BOXES, class_thresholds, read_manifest, write_json
+from selftrain_jax.io import write_json
+from selftrain_jax.selftrain.manifest import BOXES, class_thresholds, read_manifest
 from selftrain_jax.selftrain.quality import (
     CALIBRATION_EDGES,
     QUALITY_FILE,

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.manifest import class_thresholds, write_json
+from selftrain_jax.io import write_json
+from selftrain_jax.selftrain.manifest import class_thresholds
 from selftrain_jax.selftrain.quality import (
     CALIBRATION_EDGES,
     QUALITY_FILE,

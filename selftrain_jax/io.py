@@ -1,15 +1,58 @@
-"""JSON that others wrote: whatever is wrong with it becomes one clear error.
+"""Small files: JSON that others wrote, and files that are written whole or not at all.
 
-Call `parse_json`; for small files, which are walked through afterwards, `parse_shallow_json`.
+`read_json` and `write_json` are for the files of a run's folder; `atomic_write` is for any other file.
+`parse_json` reads a document of the user's, whatever its size.
 """
 
 import json
+import os
 import reprlib
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 from selftrain_jax.errors import InputError
 
 MAX_DEPTH = 64  # of nested lists and objects; Python's own functions fail some hundreds deep
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file to write; it appears under its name when the block ends, and not at all if the block fails.
+
+    The content is on the disk before the name is. The folder of `path` must exist.
+    """
+    unfinished = path.with_name(path.name + ".tmp")
+    try:
+        with open(unfinished, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    with atomic_write(path) as file:
+        json.dump(value, file, indent=1)
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """Read a JSON file of a run's folder.
+
+    Raises:
+        InputError: the file is missing or not JSON; the message ends with `remedy`.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: {remedy}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
+    return parse_shallow_json(text, str(path), f"Remedy: {remedy}")
 
 
 def parse_json(text: bytes | str, where: str, remedy: str = "The file may be cut off; make it again.") -> Any:

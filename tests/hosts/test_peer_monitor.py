@@ -9,7 +9,7 @@ import time
 import pytest
 
 from selftrain_jax.errors import RUN_AGAIN, RunAgainError
-from selftrain_jax.hosts.lifeline import Lifeline, muster
+from selftrain_jax.hosts.peer_monitor import PeerMonitor, wait_for_peers
 
 
 def free_port() -> int:
@@ -23,7 +23,7 @@ class Company:
     def __init__(self, num_hosts: int, wait_secs: float = 20.0) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.ends: queue.Queue[tuple[int, int, str]] = queue.Queue()
-        self.lines: dict[int, Lifeline] = {}
+        self.lines: dict[int, PeerMonitor] = {}
         hosts = [
             threading.Thread(target=self.join, args=(index, num_hosts, wait_secs))
             for index in range(num_hosts)
@@ -38,7 +38,7 @@ class Company:
         def end(code: int, message: str) -> None:
             self.ends.put((index, code, message))
 
-        self.lines[index] = muster(self.address, num_hosts, index, wait_secs, end)
+        self.lines[index] = wait_for_peers(self.address, num_hosts, index, wait_secs, end)
 
     def ended(self, num: int) -> list[tuple[int, int, str]]:
         return sorted(self.ends.get(timeout=10) for _ in range(num))
@@ -79,10 +79,10 @@ def test_whoever_does_not_come_is_named_and_the_wait_ends(capsys: pytest.Capture
     with pytest.raises(
         RunAgainError, match="hosts: 1 of 3 are here, missing: 1, 2; they did not come in time"
     ):
-        muster(f"127.0.0.1:{free_port()}", 3, 0, 0.5)
+        wait_for_peers(f"127.0.0.1:{free_port()}", 3, 0, 0.5)
     assert "hosts: 1 of 3 are here, missing: 1, 2, waiting up to" in capsys.readouterr().out
     with pytest.raises(RunAgainError, match=r"host 0 did not let host 1 in .*refused"):
-        muster(f"127.0.0.1:{free_port()}", 3, 1, 0.5)
+        wait_for_peers(f"127.0.0.1:{free_port()}", 3, 1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -106,15 +106,15 @@ def test_strangers_are_turned_away(said: bytes, capsys: pytest.CaptureFixture[st
 
     threading.Thread(target=knock).start()
     with pytest.raises(RunAgainError, match="missing: 1"):
-        muster(f"127.0.0.1:{port}", 2, 0, 1.0)
+        wait_for_peers(f"127.0.0.1:{port}", 2, 0, 1.0)
     assert "hosts: refused a connection that said" in capsys.readouterr().out
 
 
 CHILD = """
 import sys, time
-from selftrain_jax.hosts.lifeline import muster
+from selftrain_jax.hosts.peer_monitor import wait_for_peers
 index = int(sys.argv[2])
-line = muster(sys.argv[1], 2, index, 20.0)
+line = wait_for_peers(sys.argv[1], 2, index, 20.0)
 print("started", flush=True)
 time.sleep(60)
 """
@@ -140,7 +140,7 @@ def test_killed_processes_are_seen_at_once() -> None:
 def test_messages_are_json_lines() -> None:
     ours, theirs = socket.socketpair()
     ends: queue.Queue[tuple[int, str]] = queue.Queue()
-    line = Lifeline({1: ours}, lambda code, message: ends.put((code, message)))
+    line = PeerMonitor({1: ours}, lambda code, message: ends.put((code, message)))
     line.close(2, "why")
     assert json.loads(theirs.recv(1000)) == {"end": 2, "message": "why"}
     theirs.close()

@@ -1,9 +1,9 @@
 """A TCP connection from every host to host 0: who has come at the start, and who is gone later.
 
 JAX's own start-up aborts the process when a host does not come, and takes a minute or more to notice a dead
-one, with everyone hanging in a collective meanwhile. `muster` waits and says for whom; the `Lifeline` that
-it gives ends the process with a message as soon as another host ends early. Messages are JSON lines,
-trusted as little as any input: what is not understood counts as a host that is gone.
+one, with everyone hanging in a collective meanwhile. `wait_for_peers` waits and says for whom; the
+`PeerMonitor` that it returns ends the process with a message as soon as another host ends early. Messages are
+JSON lines, trusted as little as any input: one that cannot be parsed means that the host is lost.
 """
 
 import json
@@ -24,7 +24,9 @@ LONGEST_LINE = 10_000
 End = Callable[[int, str], None]
 
 
-def muster(address: str, num_hosts: int, index: int, wait_secs: float, end: End | None = None) -> "Lifeline":
+def wait_for_peers(
+    address: str, num_hosts: int, index: int, wait_secs: float, end: End | None = None
+) -> "PeerMonitor":
     """Wait until all hosts have come to host 0, which listens at `address` ("name:port").
 
     `end` is called, in a thread, when another one ends early; it ends this process unless given.
@@ -35,15 +37,15 @@ def muster(address: str, num_hosts: int, index: int, wait_secs: float, end: End 
     name, _, port = address.rpartition(":")
     deadline = time.monotonic() + wait_secs
     if index == 0:
-        return Lifeline(_receive_all(int(port), num_hosts, deadline), end or end_process)
+        return PeerMonitor(_receive_all(int(port), num_hosts, deadline), end or end_process)
     print(
         f"hosts: host {index} of {num_hosts} reports to {address}, waiting up to {wait_secs:.0f} s",
         flush=True,
     )
-    return Lifeline({0: _report(name, int(port), num_hosts, index, deadline)}, end or end_process)
+    return PeerMonitor({0: _report(name, int(port), num_hosts, index, deadline)}, end or end_process)
 
 
-class Lifeline:
+class PeerMonitor:
     """The open connections; a thread for each calls `end(exit code, message)` when its host ends early."""
 
     def __init__(self, peers: dict[int, socket.socket], end: End) -> None:
