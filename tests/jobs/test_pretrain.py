@@ -1,7 +1,6 @@
 """`--job=pretrain` as a user runs it: a class folder in, a classifier that has learnt out."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from selftrain_jax.jobs.pretrain import run_pretrain
 from selftrain_jax.tasks.classification.spec import build_classifier
 from selftrain_jax.train.checkpoint import restore_variables
 from selftrain_jax.types import Category
+from tests.processes import environment
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -67,13 +67,11 @@ def config(digits: pathlib.Path):
 
 def run(workdir: pathlib.Path, digits: pathlib.Path) -> str:
     flags = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": ""}
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(workdir.parent / "compiled")
     command = [sys.executable, "-m", "selftrain_jax.main", "--job=pretrain", f"--workdir={workdir}"]
     found = subprocess.run(
         [*command, f"--config=configs/pretrain.py:{ARGUMENTS}", f"--config.data.dir={digits}", *flags],
         cwd=ROOT,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=600,
