@@ -1,4 +1,4 @@
-"""The README and the configs repeat scores of docs/results.md, and its last rows are the means of its seeds."""
+"""The README and the configs repeat scores of docs/results.md, whose last rows are means of their seeds."""
 
 import ast
 import re
