@@ -54,6 +54,15 @@ def test_every_page_of_docs_is_linked_from_the_readme() -> None:
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
 
 
+def test_the_tree_of_the_architecture_has_every_folder() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    tree = text[text.index("\nselftrain_jax/\n") :].partition("\nconfigs/")[0]
+    entries = set(re.findall(r"^  (\S+)", tree, flags=re.MULTILINE))
+    assert {entry for entry in entries if not (ROOT / "selftrain_jax" / entry).exists()} == set()
+    folders = {path.parent.name + "/" for path in (ROOT / "selftrain_jax").glob("*/__init__.py")}
+    assert folders <= entries
+
+
 def test_the_picture_is_small_and_shown() -> None:
     picture = ROOT / "docs/images/report.png"
     assert picture.stat().st_size < 200_000
