@@ -160,6 +160,7 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
     Raises:
         InputError: the student's batch size is odd.
     """
+    from selftrain_jax.data.pipeline import make_batches
     from selftrain_jax.selftrain.mixing import mix_batches
 
     batch_size = stage_settings(config, stage).batch_size
@@ -168,7 +169,8 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
             f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
         )
     make = functools.partial(
-        get_task(config.task).make_batches(config),
+        make_batches,
+        target_spec=get_task(config.task).targets(config),
         augment=build_augment(config, stage_settings(config, stage).policy),
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),

@@ -7,7 +7,7 @@ a third one.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -15,7 +15,10 @@ from ml_collections import ConfigDict
 from selftrain_jax.data.source import Source
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import Manifest
-from selftrain_jax.types import Batches, Category, Task, Variables
+from selftrain_jax.types import Category, Task, Variables
+
+if TYPE_CHECKING:  # it imports TensorFlow
+    from selftrain_jax.data.pipeline import TargetSpec
 
 
 class Metric(NamedTuple):
@@ -64,5 +67,5 @@ class TaskSpec:
         [ConfigDict, Source, list[Source]], None
     ]  # (labelled part of train, val and test)
     build_task: Callable[[ConfigDict, tuple[Category, ...]], Task]
-    make_batches: Callable[[ConfigDict], Callable[..., Batches]]
+    targets: Callable[[ConfigDict], "TargetSpec"]  # what a training batch has beside its images
     self_training: SelfTraining | None  # None: the task can be trained, but has no pseudo labels

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.augment.crop import centre_crop
 from selftrain_jax.classification.accuracy import accuracy, count_hits
 from selftrain_jax.data.source import Source
-from selftrain_jax.tasks.classification.pipeline import read_in_order
+from selftrain_jax.tasks.classification.targets import read_in_order
 from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
 from selftrain_jax.types import ClassTargets, Task, Variables
 

@@ -1,7 +1,6 @@
 """Classification as a `TaskSpec`: the class of a whole image. It pre-trains backbones."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
@@ -12,7 +11,10 @@ from selftrain_jax.models.detector import make_backbone
 from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.tasks.classification.data import KINDS, open_split
 from selftrain_jax.tasks.spec import Metric, TaskSpec
-from selftrain_jax.types import Batches, Category, Task
+from selftrain_jax.types import Category, Task
+
+if TYPE_CHECKING:
+    from selftrain_jax.data.pipeline import TargetSpec
 
 
 def build_classifier(config: ConfigDict, num_classes: int) -> Classifier:
@@ -51,10 +53,10 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     )
 
 
-def _make_batches(config: ConfigDict) -> Callable[..., Batches]:
-    from selftrain_jax.tasks.classification.pipeline import make_class_batches
+def _targets(config: ConfigDict) -> "TargetSpec":
+    from selftrain_jax.tasks.classification.targets import CLASS_TARGETS
 
-    return make_class_batches
+    return CLASS_TARGETS
 
 
 def _accept(*_: Any) -> None:
@@ -69,6 +71,6 @@ CLASSIFICATION = TaskSpec(
     open_split=open_split,
     check_sources=_accept,
     build_task=build_task,
-    make_batches=_make_batches,
+    targets=_targets,
     self_training=None,
 )

@@ -1,9 +1,8 @@
 """Detection as a `TaskSpec`: boxes found by RetinaNet, measured as COCO does."""
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -23,7 +22,10 @@ from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_labels
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
-from selftrain_jax.types import Batches, Category, Task
+from selftrain_jax.types import Category, Task
+
+if TYPE_CHECKING:
+    from selftrain_jax.data.pipeline import TargetSpec
 
 
 def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
@@ -72,10 +74,10 @@ def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
     return open_predictor(config, task, mesh)
 
 
-def _make_batches(config: ConfigDict) -> Callable[..., Batches]:
-    from selftrain_jax.data.pipeline import make_batches
+def _targets(config: ConfigDict) -> "TargetSpec":
+    from selftrain_jax.tasks.detection.targets import box_targets
 
-    return functools.partial(make_batches, max_boxes=config.image.max_boxes)
+    return box_targets(config.image.max_boxes)
 
 
 def _write_truth(source: Source, workdir: Path) -> None:
@@ -130,7 +132,7 @@ DETECTION = TaskSpec(
     open_split=open_split,
     check_sources=_accept,
     build_task=build_task,
-    make_batches=_make_batches,
+    targets=_targets,
     self_training=SelfTraining(
         open_predictor=_open_predictor,
         write_truth=_write_truth,

@@ -1,8 +1,8 @@
 """Segmentation as a `TaskSpec`: the class of every pixel, measured by mIoU."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -25,7 +25,10 @@ from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import read_pseudo_masks
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
-from selftrain_jax.types import Batches, Category, Task
+from selftrain_jax.types import Category, Task
+
+if TYPE_CHECKING:
+    from selftrain_jax.data.pipeline import TargetSpec
 
 
 def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
@@ -54,10 +57,10 @@ def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
     return open_predictor(config, task, mesh)
 
 
-def _make_batches(config: ConfigDict) -> Callable[..., Batches]:
-    from selftrain_jax.tasks.segmentation.pipeline import make_mask_batches
+def _targets(config: ConfigDict) -> "TargetSpec":
+    from selftrain_jax.tasks.segmentation.targets import MASK_TARGETS
 
-    return make_mask_batches
+    return MASK_TARGETS
 
 
 def _write_truth(source: Source, workdir: Path) -> None:
@@ -115,7 +118,7 @@ SEGMENTATION = TaskSpec(
     open_split=open_split,
     check_sources=check_sources,
     build_task=build_task,
-    make_batches=_make_batches,
+    targets=_targets,
     self_training=SelfTraining(
         open_predictor=_open_predictor,
         write_truth=_write_truth,
