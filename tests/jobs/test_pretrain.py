@@ -148,7 +148,7 @@ def test_default_is_90_epochs_of_imagenet_at_224_px() -> None:
     assert config.optimizer.warmup_steps / config.pretrain.steps == pytest.approx(5 / 90, rel=1e-4)
     assert (config.image.size_px, config.pretrain.label_smoothing) == (224, 0.1)
     config.optimizer.schedule = "step"
-    with pytest.raises(InputError, match="pre-training has cosine alone"):
+    with pytest.raises(InputError, match="pre-training has cosine only"):
         build_pretrain_schedule(config)
     shapes = jax.eval_shape(build_pretraining(config, classes(1000)).task.init, jax.random.key(0))["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 25_557_032  # ResNet-50's known count
