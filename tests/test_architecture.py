@@ -21,7 +21,7 @@ ALLOWED = {
     "pretrain": {"pretrain", "models"},
     "selftrain": {"selftrain", "data"},
     "data": {"data"},
-    "train": {"train", "selftrain.loss_norm", "models.rows"},
+    "train": {"train", "selftrain.loss_norm", "models.spatial_sharding"},
     "report": {"report", "data"},
     "segmentation": {"segmentation", "models"},
 }

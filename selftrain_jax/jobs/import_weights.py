@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
 from selftrain_jax.jobs.workdir import versions
-from selftrain_jax.models.detector import EFFICIENTNETS, RESNETS
+from selftrain_jax.models.settings import EFFICIENTNETS, RESNETS
 from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.importers import Imported
 from selftrain_jax.pretrain.lite_names import find_lite_package

@@ -14,8 +14,8 @@ import numpy as np
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
-from selftrain_jax.models.detector import BACKBONES, EFFICIENTNETS, RESNETS
 from selftrain_jax.models.layers import Padding
+from selftrain_jax.models.settings import BACKBONES, EFFICIENTNETS, RESNETS
 from selftrain_jax.pretrain.import_variables import ImportReport, import_variables
 from selftrain_jax.pretrain.input_rule import OURS, find_rule, fold_input_rule
 from selftrain_jax.pretrain.lite_names import lite_names

@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from selftrain_jax.models.efficientnet import blocks_of, variant_of
+from selftrain_jax.models.efficientnet import find_variant, scale_blocks
 from selftrain_jax.pretrain.name_map import NameMap, Transform
 from selftrain_jax.pretrain.torch_layer_names import (
     BACKBONE,
@@ -23,7 +23,7 @@ def lite_names(variant: str) -> NameMap:
     """
     names = torch_conv_names("_conv_stem", (*BACKBONE, "stem"))
     names |= torch_bn_names("_bn0", (*BACKBONE, "stem_bn"))
-    for index, block in enumerate(blocks_of(variant_of(variant))):
+    for index, block in enumerate(scale_blocks(find_variant(variant))):
         for layer, number in LAYERS[block.expansion == 1 :]:  # without an expansion the first is absent
             path = (*BACKBONE, f"block{index}", layer)
             scope = f"_blocks.{index}"

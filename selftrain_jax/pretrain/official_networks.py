@@ -7,8 +7,7 @@ from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier, make_classifier
-from selftrain_jax.models.detector import make_retinanet
-from selftrain_jax.models.retinanet import RetinaNet
+from selftrain_jax.models.retinanet import RetinaNet, make_retinanet
 from selftrain_jax.models.segmenter import Segmenter, fuse, make_segmenter
 from selftrain_jax.pretrain.tf_names import (
     CLASSIFIERS,

@@ -1,6 +1,6 @@
 """TensorFlow names of EfficientNet and of its classifier; call `efficientnet_tf_names`."""
 
-from selftrain_jax.models.efficientnet import blocks_of, variant_of
+from selftrain_jax.models.efficientnet import find_variant, scale_blocks
 from selftrain_jax.pretrain.name_map import NameMap
 from selftrain_jax.pretrain.tf_names_layers import (
     Path,
@@ -18,7 +18,7 @@ def efficientnet_tf_names(variant: str, scope: str, path: Path = ("backbone",)) 
     """Name the backbone; its blocks are numbered through all stages."""
     names = conv_names(join(scope, "stem", "conv2d"), (*path, "stem"))
     names |= bn_names(join(scope, "stem", BN), (*path, "stem_bn"))
-    for index, block in enumerate(blocks_of(variant_of(variant))):
+    for index, block in enumerate(scale_blocks(find_variant(variant))):
         expands = block.expansion > 1
         names |= block_names(join(scope, f"blocks_{index}"), (*path, f"block{index}"), expands)
     return names

@@ -2,7 +2,7 @@
 
 from itertools import groupby
 
-from selftrain_jax.models.efficientnet import blocks_of, variant_of
+from selftrain_jax.models.efficientnet import find_variant, scale_blocks
 from selftrain_jax.pretrain.name_map import NameMap, Transform
 from selftrain_jax.pretrain.torch_layer_names import (
     BACKBONE,
@@ -19,8 +19,8 @@ def timm_efficientnet_names(variant: str) -> NameMap:
     Raises:
         InputError: there is no such variant.
     """
-    gated = not variant_of(variant).lite
-    stages = groupby(blocks_of(variant_of(variant)), key=lambda block: block.filters)
+    gated = not find_variant(variant).lite
+    stages = groupby(scale_blocks(find_variant(variant)), key=lambda block: block.filters)
     names = torch_conv_names("conv_stem", (*BACKBONE, "stem")) | torch_bn_names("bn1", (*BACKBONE, "stem_bn"))
     number = 0
     for stage, (_, blocks) in enumerate(stages):

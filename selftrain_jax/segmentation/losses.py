@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
-from selftrain_jax.models.resize import upsample_bilinear
+from selftrain_jax.models.layers import upsample_bilinear
 from selftrain_jax.models.segmenter import STRIDE_PX
 from selftrain_jax.types import IGNORED
 

@@ -107,7 +107,7 @@ def timed_compile(function: Any, *args: Any) -> tuple[Any, float]:
 def our_model(name: str) -> Any:
     """Make the network, nothing in it random."""
     from selftrain_jax.models.classifier import make_classifier
-    from selftrain_jax.models.detector import make_retinanet
+    from selftrain_jax.models.retinanet import make_retinanet
 
     if name == DETECTOR:
         return make_retinanet(backbone="resnet50", num_classes=DETECTOR_CLASSES)

@@ -11,7 +11,7 @@ from configs import common
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.import_weights import run_import_weights
 from selftrain_jax.models.classifier import make_classifier
-from selftrain_jax.models.detector import make_retinanet
+from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.pretrain.import_variables import file_shapes, leaves_by_name
 from selftrain_jax.pretrain.importers import import_timm
 from selftrain_jax.pretrain.init_modes import init_variables, load_mode
