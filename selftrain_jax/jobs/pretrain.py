@@ -27,7 +27,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
 from selftrain_jax.train.loop import train
-from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
+from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
 from selftrain_jax.types import ClassTargets, Variables
 
 STAGE = "pretrain"
@@ -66,7 +66,7 @@ def make_measure(config: ConfigDict, experiment: Experiment, source: Source) -> 
     predict = jit_predict(mesh, experiment.task.predict)
 
     def measure(variables: Variables) -> dict[str, float]:
-        placed, counts = place_state(mesh, variables), []
+        placed, counts = shard_state(mesh, variables), []
         for batch in read_in_order(
             source,
             prepare=functools.partial(centre_crop, output_size_px=config.image.size_px),
