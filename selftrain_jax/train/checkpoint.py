@@ -17,6 +17,8 @@ import orbax.checkpoint as ocp
 
 from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
+from selftrain_jax.named_arrays import check_names, shapes_by_name
+from selftrain_jax.named_arrays import digest as digest  # tells which weights a checkpoint has
 from selftrain_jax.train.checkpoint_files import (
     check_disk_space,
     explain_full_disk,
@@ -25,8 +27,6 @@ from selftrain_jax.train.checkpoint_files import (
     remove_unfinished,
     write_checksums,
 )
-from selftrain_jax.train.named_arrays import check_names, shapes_by_name
-from selftrain_jax.train.named_arrays import digest as digest  # tells which weights a checkpoint has
 from selftrain_jax.train.state import TrainState, has_ema
 from selftrain_jax.types import Variables
 

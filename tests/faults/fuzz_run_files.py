@@ -64,7 +64,7 @@ def tf_pointer(folder: pathlib.Path) -> Parser:
 
 
 def golden_file(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.pretrain.golden_file import check_shapes, read_golden
+    from selftrain_jax.pretrain.golden import check_shapes, read_golden
 
     output = {"shape": [1, 4], "mean": 0.5, "std": 1.5, "absmax": 2, "idx": [0, 3], "vals": [1, -2]}
     path = folder / "net_64.json"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.named_arrays import digest
 from selftrain_jax.selftrain.loss_norm import plain_loss
 from selftrain_jax.train import checkpoint_files
 from selftrain_jax.train.checkpoint import Checkpoints, find_step, restore_variables, training_secs
-from selftrain_jax.train.named_arrays import digest
 from selftrain_jax.train.optimizer import momentum_sgd
 from selftrain_jax.train.sharding import make_mesh, shard_state
 from selftrain_jax.train.state import create_state
