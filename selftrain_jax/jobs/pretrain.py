@@ -21,7 +21,7 @@ from selftrain_jax.build.classification import (
     build_pretraining,
 )
 from selftrain_jax.build.experiment import Experiment
-from selftrain_jax.classification.accuracy import accuracy, count_hits
+from selftrain_jax.classification.task import accuracy, count_hits
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json

@@ -116,7 +116,7 @@ def our_model(name: str) -> Any:
 
 def our_loss(name: str, outputs: Any, inputs: Any) -> Any:
     """Mean cross-entropy, or focal + 50 · Huber an anchor."""
-    from selftrain_jax.classification.losses import cross_entropy
+    from selftrain_jax.classification.task import cross_entropy
     from selftrain_jax.detection.losses import box_loss, focal_loss
 
     if name != DETECTOR:

@@ -163,5 +163,5 @@ def test_negative_weight_and_other_backbone_are_refused() -> None:
     def other_init(rng):
         return jax.tree.map(lambda leaf: leaf[None], CLASSIFICATION.init(rng))
 
-    with pytest.raises(InputError, match="build both from the same settings"):
+    with pytest.raises(InputError, match="both from the same settings"):
         make_joint_task(DETECTION, CLASSIFICATION._replace(init=other_init), weight=0.5).init(RNG)
