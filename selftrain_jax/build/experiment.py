@@ -14,7 +14,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_cosine
-from selftrain_jax.train.sharding import check_batch_size, make_mesh, on_mesh
+from selftrain_jax.train.sharding import check_batch_size, make_mesh, with_mesh
 from selftrain_jax.train.state import TrainState, create_state
 from selftrain_jax.train.step import TrainStep, jit_train_step, make_train_step
 from selftrain_jax.types import Category, Task
@@ -76,7 +76,7 @@ def compose(
         decay_bn=optimizer.decay_bn,
     )
     step = make_train_step(
-        task._replace(loss=on_mesh(mesh, task.loss)),
+        task._replace(loss=with_mesh(mesh, task.loss)),
         tx,
         normalizer,
         accumulation=optimizer.accumulation,

@@ -10,9 +10,9 @@ from selftrain_jax.classification.joint import detector_part
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
+from selftrain_jax.named_arrays import check_names, shapes_by_name
 from selftrain_jax.tasks.lookup import get_self_training
 from selftrain_jax.train.checkpoint import restore_whole
-from selftrain_jax.train.named_arrays import check_names, shapes_by_name
 from selftrain_jax.types import Category
 
 

@@ -33,7 +33,7 @@ from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.source import Source, decode_image, without_labels
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.jobs.selftrain import Run, train_stage
-from selftrain_jax.models.detector import make_retinanet
+from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.tasks.detection.inference import build_detector

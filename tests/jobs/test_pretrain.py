@@ -156,7 +156,7 @@ def test_default_is_90_epochs_of_imagenet_at_224_px() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "efficientnet_lite0"])
 def test_classifier_has_the_detectors_backbone(config, name: str) -> None:
-    from selftrain_jax.models.detector import make_retinanet
+    from selftrain_jax.models.retinanet import make_retinanet
 
     config.model.update(backbone=name, width_factor=1.0)
     fields = {k: v for k, v in config.model.to_dict().items() if k != "anchor_size"}

@@ -9,10 +9,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from selftrain_jax.augment.crop import centre_crop
-from selftrain_jax.classification.accuracy import accuracy, count_hits
+from selftrain_jax.classification.task import accuracy, count_hits
 from selftrain_jax.data.source import Source
 from selftrain_jax.tasks.classification.targets import read_in_order
-from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
+from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
 from selftrain_jax.types import ClassTargets, Task, Variables
 
 Measure = Callable[[Variables], dict[str, float]]
@@ -24,7 +24,7 @@ def make_measure(config: ConfigDict, task: Task, mesh: Mesh, source: Source) -> 
     predict = jit_predict(mesh, task.predict)
 
     def measure(variables: Variables) -> dict[str, float]:
-        placed, counts = place_state(mesh, variables), []
+        placed, counts = shard_state(mesh, variables), []
         for batch in read_in_order(
             source,
             prepare=functools.partial(centre_crop, output_size_px=config.image.size_px),

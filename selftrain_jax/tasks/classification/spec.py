@@ -7,8 +7,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.classification.task import make_classification_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier, make_classifier
-from selftrain_jax.models.detector import make_backbone
-from selftrain_jax.models.layers import LayerStyle
+from selftrain_jax.models.settings import NetworkSettings, make_backbone
 from selftrain_jax.tasks.classification.data import KINDS, open_split
 from selftrain_jax.tasks.spec import Metric, TaskSpec
 from selftrain_jax.types import Category, Task
@@ -23,18 +22,10 @@ def build_classifier(config: ConfigDict, num_classes: int) -> Classifier:
     Raises:
         InputError: the backbone does not exist, or its settings do not fit it.
     """
-    model = config.model
-    style = LayerStyle(model.activation, model.bn_momentum, model.bn_epsilon, model.dtype)
+    settings = NetworkSettings(**config.model)
     try:
-        classifier = make_classifier(model.backbone, num_classes, dtype=model.dtype)
-        backbone = make_backbone(
-            model.backbone,
-            width_factor=model.width_factor,
-            bn_momentum=model.backbone_bn_momentum,
-            drop_connect_rate=model.drop_connect_rate,
-            pool_padding=model.pool_padding,
-            style=style,
-        )
+        classifier = make_classifier(settings.backbone, num_classes, dtype=settings.dtype)
+        backbone = make_backbone(settings)
     except InputError as error:
         raise InputError(f"config.model: {error}") from None
     return classifier.clone(backbone=backbone)

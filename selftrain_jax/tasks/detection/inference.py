@@ -19,7 +19,7 @@ from selftrain_jax.data.source import Source, subset
 from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
 from selftrain_jax.tasks.detection.coco_export import export_image_ids, to_coco_results
 from selftrain_jax.tasks.detection.pseudo.inference import Load, Network, infer_images
-from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
+from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
 from selftrain_jax.types import Detections, Example, Task, Variables
 
 
@@ -43,7 +43,7 @@ def build_detector(config: ConfigDict, task: Task, mesh: Mesh) -> Detector:
     """Compile-once inference over this host's devices, by its part of the batch."""
     mesh = local_mesh(mesh)
     return Detector(
-        place=lambda variables: place_state(mesh, variables),
+        place=lambda variables: shard_state(mesh, variables),
         predict=jit_predict(mesh, task.predict),
         load=make_load(config.image.size_px),
         batch_size=config.eval.batch_size // hosts.count(),

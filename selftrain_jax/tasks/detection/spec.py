@@ -13,7 +13,7 @@ from selftrain_jax.detection.nms import HardNMS, SoftNMS
 from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.detector import make_retinanet
+from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.selftrain.manifest import BOXES, Manifest, read_manifest
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.detection.coco_export import write_coco_json

@@ -22,7 +22,7 @@ from selftrain_jax.tasks.detection.inference import make_load
 from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.inference import predict_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import Label, Load, MaskNetwork, network_sizes
-from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state, shard_batch
+from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_batch, shard_state
 from selftrain_jax.types import Category, PixelLogits, Task, Variables
 
 MASKS_FOLDER = "masks"
@@ -45,7 +45,7 @@ def build_segmenter(config: ConfigDict, task: Task, mesh: Mesh) -> Segmenter:
     """Inference over this host's devices, by its part of the batch."""
     mesh = local_mesh(mesh)
     return Segmenter(
-        place=lambda variables: place_state(mesh, variables),
+        place=lambda variables: shard_state(mesh, variables),
         predict=jit_predict(mesh, task.predict),
         label=_jit_label(mesh),
         batch_size=config.eval.batch_size // hosts.count(),

@@ -1,7 +1,4 @@
-"""The arrays of a model by name: what a checkpoint is compared by, and what its digest is taken over.
-
-Call `check_names` before loading, `digest` to say which weights a result belongs to.
-"""
+"""The arrays of a model by name: `check_names` compares two models, `digest` identifies weights."""
 
 import hashlib
 from pathlib import Path
@@ -11,6 +8,7 @@ import jax
 import numpy as np
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Variables
 
 
@@ -32,7 +30,7 @@ def arrays_by_name(tree: Any) -> dict[str, Any]:
 
 
 def shapes_by_name(items: Any) -> dict[str, list[int]]:
-    """Give the shape of every array of a tree by its name."""
+    """Return the shape of every array of a tree by its name."""
     return {name: list(leaf.shape) for name, leaf in arrays_by_name(items).items()}
 
 
@@ -51,13 +49,9 @@ def check_names(saved: dict[str, list[int]], wanted: dict[str, list[int]], where
     ]
     groups = {"missing from it": missing, "unexpected in it": unexpected, "of another shape": other_shape}
     if any(groups.values()):
-        lines = [f"  {len(names)} {what}: {_first(names)}" for what, names in groups.items() if names]
+        lines = [f"  {len(names)} {what}: {shorten_list(names)}" for what, names in groups.items() if names]
         raise InputError(
             f"checkpoint {where} is of another model or optimizer than this config's:\n"
             + "\n".join(lines)
             + "\nuse the config that it was trained with, or another folder"
         )
-
-
-def _first(names: list[str], limit: int = 5) -> str:
-    return ", ".join(names[:limit]) + (f" ... and {len(names) - limit} more" if len(names) > limit else "")
