@@ -24,7 +24,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Check every split and the unlabelled images; write doctor.json and doctor.html.
 
     Raises:
-      InputError: the data has faults that would stop or spoil a run.
+        InputError: the data has faults that would stop or spoil a run.
     """
     tolerant = config.copy_and_resolve_references()
     tolerant.data.bad_boxes = "drop"

@@ -24,7 +24,7 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     pictures in `drawn/`.
 
     Raises:
-      InputError: no input folder, no trained stage, or an image that does not decode.
+        InputError: no input folder, no trained stage, or an image that does not decode.
     """
     settings, self_training = config.predict, get_self_training(config.task)
     if not settings.input:
@@ -52,7 +52,7 @@ def newest_stage(workdir: pathlib.Path) -> pathlib.Path:
     """Return the folder of the student, or of the control or teacher when there is no student yet.
 
     Raises:
-      InputError: no stage is finished.
+        InputError: no stage is finished.
     """
     for stage in ("student", "control", "teacher"):
         if (workdir / stage / "evaluation.json").exists():

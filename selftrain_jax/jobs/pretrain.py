@@ -33,7 +33,7 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Train to the last step, then measure top-1 and top-5 on val; resumes, and skips what is finished.
 
     Raises:
-      InputError: data or config do not fit.
+        InputError: data or config do not fit.
     """
     if "pretrain" not in config:
         raise InputError("--job=pretrain needs the config group `pretrain`; use --config=configs/pretrain.py")

@@ -27,7 +27,7 @@ def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Write `<workdir>/report.html`; stages that are not there yet are said to be so.
 
     Raises:
-      InputError: the data set of the config or a file of the run is missing or broken.
+        InputError: the data set of the config or a file of the run is missing or broken.
     """
     sources = build_sources(config)
     workdir.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     """Open the data, compose the network, write the test split's truth and the classes.
 
     Raises:
-      InputError: data or config do not fit.
+        InputError: data or config do not fit.
     """
     self_training = get_self_training(config.task)
     sources = build_sources(config)
@@ -102,7 +102,7 @@ def train_stage(run: Run, stage: str) -> None:
     """Train a stage to its last step and evaluate it on the test split.
 
     Raises:
-      InputError: a stage before it is missing, or its pseudo labels are unusable.
+        InputError: a stage before it is missing, or its pseudo labels are unusable.
     """
     directory = run.workdir / stage
     if hosts.run_on_host0((directory / EVALUATION_FILE).exists):
@@ -140,7 +140,7 @@ def evaluate_stage(run: Run, stage: str) -> None:
     """Measure a stage's checkpoint on the test split; write what it predicts, then evaluation.json.
 
     Raises:
-      InputError: the stage has no checkpoint.
+        InputError: the stage has no checkpoint.
     """
     directory = run.workdir / stage
     variables, step = restore_stage(run, stage)
@@ -180,7 +180,7 @@ def label_stage(run: Run) -> None:
     """Let the teacher label the unlabelled images; measure the labels where the truth is known.
 
     Raises:
-      InputError: the teacher is not trained, or the folder holds another teacher's labels.
+        InputError: the teacher is not trained, or the folder holds another teacher's labels.
     """
     config, directory = run.config, run.workdir / PSEUDO_FOLDER
     if run.sources.unlabeled is None:
@@ -224,7 +224,7 @@ def initial_state(run: Run, stage: str) -> TrainState:
     The control goes on from the teacher whatever the student starts from. Says what stays random.
 
     Raises:
-      InputError: there are no such weights, or they are of another network.
+        InputError: there are no such weights, or they are of another network.
     """
     config, state = run.config, run.experiment.new_state()
     init = "teacher" if stage == "control" else stage_settings(config, stage).init
@@ -245,7 +245,7 @@ def restore_teacher(run: Run) -> Variables:
     """Return the finished teacher's variables.
 
     Raises:
-      InputError: the teacher is not finished.
+        InputError: the teacher is not finished.
     """
     if not hosts.run_on_host0((run.workdir / "teacher" / EVALUATION_FILE).exists):
         raise InputError(
