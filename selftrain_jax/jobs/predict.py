@@ -19,9 +19,9 @@ from selftrain_jax.types import Category
 def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Predict for the images of config.predict.input with the student, or with the stage that is there.
 
-    Writes into config.predict.output, by default `<workdir>/predictions`: of boxes `predictions.json`
-    (categories, images, annotations with scores), of masks `masks/*.png` and `classes.json`, of both
-    pictures in `drawn/`.
+    Writes into config.predict.output, by default `<workdir>/predictions`: for detection `predictions.json`
+    (categories, images, annotations with scores), for segmentation `masks/*.png` and `classes.json`, for
+    both pictures in `drawn/`.
 
     Raises:
         InputError: no input folder, no trained stage, or an image that does not decode.

@@ -221,7 +221,7 @@ def _measure_labels(run: Run, directory: pathlib.Path) -> None:
 def initial_state(run: Run, stage: str) -> TrainState:
     """Return what a stage starts from: config.*.init is rand, teacher, a mode of `init_modes` or a folder.
 
-    The control goes on from the teacher whatever the student starts from. Says what stays random.
+    The control continues from the teacher whatever the student starts from. Logs what stays random.
 
     Raises:
         InputError: there are no such weights, or they are of another network.
@@ -256,7 +256,7 @@ def restore_teacher(run: Run) -> Variables:
 
 
 def restore_stage(run: Run, stage: str) -> tuple[Variables, int]:
-    """Return the variables that stand for a stage (config.eval.checkpoint) and their step."""
+    """Return a stage's variables, of the checkpoint that config.eval.checkpoint names, and their step."""
     directory, which = run.workdir / stage, run.config.eval.checkpoint
     template = jax.eval_shape(run.experiment.task.init, jax.random.key(0))
     return restore_variables(directory, which, template), find_step(directory, which)
