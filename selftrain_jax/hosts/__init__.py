@@ -155,8 +155,8 @@ def _detect(wait_secs: float) -> tuple[str, int, int]:
     )
     if address is None or count is None or index is None:
         raise InputError(
-            "--hosts=auto: JAX does not detect a cluster (Cloud TPU, SLURM, Kubernetes, Open MPI); name host 0 "
-            "on every host: --hosts=ADDRESS:PORT --num_hosts=N --host=I"
+            "--hosts=auto: JAX detects no cluster (Cloud TPU, SLURM, Kubernetes, Open MPI); name host 0 on "
+            "every host: --hosts=ADDRESS:PORT --num_hosts=N --host=I"
         )
     return address, count, index
 
