@@ -2,7 +2,7 @@
 
 The run of a supervised row trains only a teacher. The teacher of a self-training row is that of the
 supervised row with which the paper compares it: same backbone, policy, labels and initialisation, in the same
-table if it is there, else in the first table that has it. SpineNet's teachers are its baselines, which have no policy.
+table if it is there, else in the first table that has it. SpineNet's teachers are its baselines.
 Joint training applies to the last model of a run: the teacher of a supervised row, or the student of a
 self-training row, whose teacher is trained without it. For VOC's train+val the paper has only the student; we
 take the teacher of train and train it on train+val.
