@@ -10,12 +10,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import stage_settings
-from selftrain_jax.build.experiment import build_experiment, build_postprocess
+from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.task import to_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.cost import count_multiply_adds
+from selftrain_jax.tasks.detection.spec import build_postprocess
 from selftrain_jax.train.sharding import batch_sharding, make_mesh, state_sharding, with_mesh
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
 

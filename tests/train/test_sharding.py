@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from selftrain_jax.train.sharding import (
     shard_state,
     state_sharding,
 )
+from tests.processes import environment
 
 
 def one_device():
@@ -99,10 +99,9 @@ def test_giving_a_placed_state_away_leaves_the_original(axes):
 
 def on_eight_devices(module: str, *arguments: str) -> str:
     """Run in a process of its own: the number of fake devices is fixed when JAX starts."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-m", f"tests.train.{module}", *arguments],
-        env={**os.environ, **flags},
+        env=environment(num_devices=8),
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -1,7 +1,7 @@
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.segmentation.pixels import (
+from selftrain_jax.tasks.segmentation.data import (
     check_masks,
     count_each,
     pixel_counts,

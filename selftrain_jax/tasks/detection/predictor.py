@@ -1,31 +1,65 @@
-"""Boxes for `--job=predict`: COCO-format JSON and drawn pictures; call `predict_boxes`."""
+"""Detection's network in the jobs' hands: evaluation, pseudo labels, predictions; call `open_predictor`."""
 
 import pathlib
+from functools import partial
+from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from PIL import Image
 
-from selftrain_jax.build.experiment import Experiment
+from selftrain_jax import hosts
 from selftrain_jax.data.source import Source
 from selftrain_jax.html.draw import class_color, draw_boxes
 from selftrain_jax.io import write_json
+from selftrain_jax.selftrain.labeller import Labeller, box_labeller
 from selftrain_jax.tasks.detection.coco_export import to_coco_results
-from selftrain_jax.tasks.detection.inference import build_detector, detect
-from selftrain_jax.types import Category, Example, Variables
+from selftrain_jax.tasks.detection.inference import (
+    Detector,
+    bind_variables,
+    build_detector,
+    detect,
+    evaluate_source,
+)
+from selftrain_jax.tasks.spec import Predictor
+from selftrain_jax.types import Category, Example, Task, Variables
 
 
-def predict_boxes(
-    config: ConfigDict,
-    experiment: Experiment,
+def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
+    """Close detection's inference over a run's network and config."""
+    detector = build_detector(config, task, mesh)
+
+    def labeller(variables: Variables, source: Source) -> Labeller:
+        return box_labeller(source, bind_variables(detector, variables, config.pseudo.score_floor))
+
+    return Predictor(
+        measure=lambda variables, source: evaluate_source(detector, variables, source)[0],
+        evaluate=partial(_evaluate, detector),
+        measure_scales=None,
+        labeller=labeller,
+        predict=partial(_predict, detector, config.predict.score_threshold),
+    )
+
+
+def _evaluate(
+    detector: Detector, variables: Variables, source: Source, directory: pathlib.Path
+) -> dict[str, Any]:
+    result, detections = evaluate_source(detector, variables, source)
+    hosts.run_on_host0(lambda: write_json(directory / "detections.json", detections))
+    return result
+
+
+def _predict(
+    detector: Detector,
+    threshold: float,
     variables: Variables,
     source: Source,
     categories: tuple[Category, ...],
     output: pathlib.Path,
 ) -> str:
     """Detect, write `predictions.json` and `drawn/`; return what was found in a phrase."""
-    threshold = config.predict.score_threshold
-    found = list(detect(build_detector(config, experiment), variables, source))
+    found = list(detect(detector, variables, source))
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "predictions.json", to_coco(source, found, categories))
     for index, example in enumerate(found):
