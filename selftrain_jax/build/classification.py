@@ -166,7 +166,8 @@ def _build_class_batches(
 ) -> Batches:
     """Stream crops; `settings` is config.pretrain or config.joint."""
     from selftrain_jax.augment.crop import augment_crop
-    from selftrain_jax.tasks.classification.pipeline import make_class_batches
+    from selftrain_jax.data.pipeline import make_batches
+    from selftrain_jax.tasks.classification.targets import CLASS_TARGETS
 
     augment = augment_crop(
         settings.augment,
@@ -177,8 +178,9 @@ def _build_class_batches(
         reference_size_px=config.augment.reference_size_px or None,
         flip_frac=config.augment.flip_frac,
     )
-    return make_class_batches(
+    return make_batches(
         cached(source, float(config.data.cache_mib)),
+        CLASS_TARGETS,
         augment=augment,
         batch_size=settings.batch_size,
         seed=seed,

@@ -226,6 +226,7 @@ def build_augment(config: ConfigDict, policy: str = "") -> Callable[..., Any]:
 
 def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source | None) -> Callable:
     """Return the stage's stream of batches: all human, or half human and half pseudo."""
+    from selftrain_jax.data.pipeline import make_batches
     from selftrain_jax.selftrain.mixing import mix_batches
 
     batch_size = stage_settings(config, stage).batch_size
@@ -234,7 +235,8 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
             f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
         )
     make = functools.partial(
-        _find_make_batches(config),
+        make_batches,
+        target_spec=_find_targets(config),
         augment=build_augment(config, stage_settings(config, stage).policy),
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
@@ -249,12 +251,12 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
     return mix_batches(human_half, pseudo_half)
 
 
-def _find_make_batches(config: ConfigDict) -> Callable[..., Callable]:
-    """Return the function that streams batches of config.task's targets."""
+def _find_targets(config: ConfigDict) -> Any:
+    """Return the `TargetSpec` of config.task."""
     if config.task == "segmentation":
-        from selftrain_jax.tasks.segmentation.pipeline import make_mask_batches
+        from selftrain_jax.tasks.segmentation.targets import MASK_TARGETS
 
-        return make_mask_batches
-    from selftrain_jax.data.pipeline import make_batches
+        return MASK_TARGETS
+    from selftrain_jax.tasks.detection.targets import box_targets
 
-    return functools.partial(make_batches, max_boxes=config.image.max_boxes)
+    return box_targets(config.image.max_boxes)

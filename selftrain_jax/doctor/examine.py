@@ -24,6 +24,7 @@ from selftrain_jax.doctor.perceptual_hash import (
 from selftrain_jax.doctor.pictures import describe_box, picture_duplicates, picture_problems
 from selftrain_jax.doctor.verdicts import judge
 from selftrain_jax.errors import InputError
+from selftrain_jax.geometry import box_areas
 from selftrain_jax.types import Example
 
 TRAIN, UNLABELLED = "train", "unlabelled"
@@ -156,7 +157,7 @@ def _summarise_boxes(scan: Scan) -> dict[str, Any]:
     boxes = np.concatenate([np.zeros((0, 4)), *(boxes for boxes, _ in kept)])
     classes = np.concatenate([np.zeros(0, int), *(classes for _, classes in kept)])
     counts, per_image = Counter(classes.tolist()), Counter(int(keep.sum()) for keep in is_box)
-    sides = np.sqrt(_box_areas(boxes))
+    sides = np.sqrt(box_areas(boxes))
     areas = [_object_areas(look.labels)[keep] for look, keep in zip(scan.looks, is_box, strict=True)]
     by_area = np.bincount(np.digitize(np.concatenate([[], *areas]), COCO_AREAS_PX), minlength=3).tolist()
     quartiles = np.quantile(sides, (0, 0.25, 0.5, 0.75, 1)).round(1).tolist() if len(sides) else ()
@@ -172,11 +173,7 @@ def _summarise_boxes(scan: Scan) -> dict[str, Any]:
 
 def _object_areas(labels: Example) -> np.ndarray:
     """Return px² of each object by which COCO sorts it into sizes: the annotation's area, else its box's."""
-    return labels.get("areas", _box_areas(labels["boxes"]))
-
-
-def _box_areas(boxes: np.ndarray) -> np.ndarray:
-    return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return labels.get("areas", box_areas(labels["boxes"]))
 
 
 def _comparisons(names: Sequence[str]) -> list[tuple[str, str]]:

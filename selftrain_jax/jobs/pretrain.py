@@ -60,7 +60,7 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
 def make_measure(config: ConfigDict, experiment: Experiment, source: Source) -> Measure:
     """Return the function from variables to top1, top5 and num_images on centre crops of a source."""
     from selftrain_jax.augment.crop import centre_crop
-    from selftrain_jax.tasks.classification.pipeline import read_in_order
+    from selftrain_jax.tasks.classification.targets import read_in_order
 
     mesh = local_mesh(experiment.mesh)  # each host measures all: the crops are few
     predict = jit_predict(mesh, experiment.task.predict)

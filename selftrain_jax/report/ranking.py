@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from selftrain_jax.geometry import box_iou
 from selftrain_jax.types import Example
 
 MAX_IMAGES_RANKED = 2000  # evenly spread over the source; reading more would take longer than it is worth
@@ -68,16 +69,6 @@ def rarest_class(labelled: Sequence[Labelled], threshold: float) -> int | None:
     return int(classes[np.argmin(counts)]) if len(classes) else None
 
 
-def iou_matrix(first: Float[np.ndarray, "N 4"], second: Float[np.ndarray, "M 4"]) -> Float[np.ndarray, "N M"]:
-    """Divide intersection by union for every pair of boxes; 0 where the union is empty."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    intersection = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = [np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=-1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None, :] - intersection
-    return intersection / np.where(union > 0, union, 1)
-
-
 def count_disagreements(first: Example, second: Example, threshold: float, iou: float = 0.5) -> int:
     """Count the labels of either side without a partner of the same class and IoU >= `iou` on the other.
 
@@ -88,7 +79,7 @@ def count_disagreements(first: Example, second: Example, threshold: float, iou: 
         for side in (first, second)
     ]
     (boxes, classes), (others, other_classes) = sides
-    overlap = np.where(classes[:, None] == other_classes[None, :], iou_matrix(boxes, others), 0.0)
+    overlap = np.where(classes[:, None] == other_classes[None, :], box_iou(boxes, others), 0.0)
     pairs = 0
     while overlap.size and overlap.max() >= iou:
         row, column = np.unravel_index(np.argmax(overlap), overlap.shape)

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from selftrain_jax.segmentation.confusion import confusion_matrix, mean_iou
+from selftrain_jax.geometry import confusion_matrix, mean_iou
 from selftrain_jax.types import IGNORED
 
 NUM_CLASSES, SIZE_PX, POOL = 21, 512, 16

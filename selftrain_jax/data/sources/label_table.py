@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from selftrain_jax.data.problems import check_boxes, describe_fault
 from selftrain_jax.data.source import Problem
+from selftrain_jax.geometry import box_areas
 from selftrain_jax.types import Example
 
 
@@ -79,6 +80,5 @@ def table_example(table: LabelTable, index: int) -> Example:
     areas = table.areas[rows]
     is_unknown = np.isnan(areas)
     if not is_unknown.all():
-        boxes = labels["boxes"]
-        labels["areas"] = np.where(is_unknown, np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), areas)
+        labels["areas"] = np.where(is_unknown, box_areas(labels["boxes"]), areas)
     return labels

@@ -17,14 +17,14 @@ from selftrain_jax import hosts
 from selftrain_jax.augment.resize import legacy_nearest_window
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source, subset
-from selftrain_jax.segmentation.confusion import confusion_matrix, mean_iou, summarise_confusion
+from selftrain_jax.geometry import confusion_matrix, iou_by_class, mean_iou
 from selftrain_jax.segmentation.multi_scale import label_pixels
 from selftrain_jax.tasks.detection.inference import make_load
 from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.inference import predict_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import Label, Load, MaskNetwork, network_sizes
 from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state, shard_batch
-from selftrain_jax.types import PixelLogits, Variables
+from selftrain_jax.types import Category, PixelLogits, Variables
 
 MASKS_FOLDER = "masks"
 _make_load = cache(make_load)  # one graph a size
@@ -99,13 +99,32 @@ def evaluate_masks(
         confusion = confusion_matrix(truth, predicted.original, num_classes)
         whole += confusion
         resized += confusion_matrix(_fit(truth, predicted.resized.shape), predicted.resized, num_classes)
-        per_image[predicted.image_id] = mean_iou(confusion) if confusion.any() else None
+        per_image[predicted.image_id] = mean_iou(confusion)
         if directory is not None:
             save_mask_png(mask_path(directory / MASKS_FOLDER, predicted.image_id), predicted.original)
     of_hosts = hosts.gather([whole.tolist(), resized.tolist(), per_image])
     whole, resized = (np.sum([found[kind] for found in of_hosts], axis=0) for kind in (0, 1))
     per_image = {image_id: miou for found in of_hosts for image_id, miou in found[2].items()}
     return _summarise(source, whole, resized) | {"per_image": per_image, **_settings(segmenter, network)}
+
+
+def summarise_confusion(confusion: Int[np.ndarray, "K K"], categories: Sequence[Category]) -> dict[str, Any]:
+    """Return miou, pixel_accuracy, each class's iou and true pixels by name, and the matrix; for JSON.
+
+    -1 where a number is undefined, as in COCO's: a class that does not occur, or no pixel at all.
+    """
+    num_classes = max(category.id for category in categories) + 1
+    assert len(confusion) == num_classes, f"{len(confusion)} classes counted, {num_classes} in the categories"
+    miou, iou = mean_iou(confusion), np.nan_to_num(iou_by_class(confusion), nan=-1.0)
+    num_true, num_pixels = confusion.sum(axis=1), confusion.sum()
+    return {
+        "miou": -1.0 if miou is None else miou,
+        "pixel_accuracy": float(np.trace(confusion) / num_pixels) if num_pixels else -1.0,
+        "per_class": {
+            name: {"iou": float(iou[id]), "num_pixels": int(num_true[id])} for id, name in categories
+        },
+        "confusion": confusion.tolist(),
+    }
 
 
 def _summarise(

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from selftrain_jax.data.source import Source
+from selftrain_jax.geometry import box_iou
 from selftrain_jax.io import write_json
 from selftrain_jax.selftrain.manifest import BOXES, class_thresholds, read_manifest
 from selftrain_jax.selftrain.quality import (
@@ -123,7 +124,7 @@ def judge_boxes(truth: Example, pseudo: Example, iou: float = 0.5) -> Int[np.nda
     A box that takes none is IGNORED where so much of its own area lies in a crowd or ignored truth.
     """
     is_region = _is_region(truth)
-    overlap = _overlaps(pseudo["boxes"], truth["boxes"], is_region)
+    overlap = box_iou(pseudo["boxes"], truth["boxes"], is_region)
     overlap[pseudo["classes"][:, None] != truth["classes"][None]] = 0
     verdict = np.where((overlap[:, is_region] >= iou).any(axis=1), IGNORED, FALSE)
     free = overlap[:, ~is_region]
@@ -152,18 +153,6 @@ def _judge_all(pairs: Iterable[tuple[Example, Example]], num_classes: int, iou: 
 def _is_region(truth: Example) -> Bool[np.ndarray, " T"]:
     none = np.zeros(len(truth["boxes"]), bool)
     return truth.get("is_crowd", none) | truth.get("is_ignore", none)
-
-
-def _overlaps(
-    boxes: Float[np.ndarray, "N 4"], truth: Float[np.ndarray, "T 4"], is_region: Bool[np.ndarray, " T"]
-) -> Float[np.ndarray, "N T"]:
-    """IoU; for regions the intersection over the box's own area, as COCO measures crowds."""
-    corner_min = np.maximum(boxes[:, None, :2], truth[None, :, :2])
-    corner_max = np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
-    intersection = np.maximum(corner_max - corner_min, 0).prod(axis=-1)
-    area, truth_area = ((a[:, 2:] - a[:, :2]).prod(axis=-1) for a in (boxes, truth))
-    union = np.where(is_region, area[:, None], area[:, None] + truth_area - intersection)
-    return intersection / np.maximum(union, 1e-9)
 
 
 def _curves(scores: np.ndarray, is_true: np.ndarray, num_truth: int) -> dict[str, list[float | None]]:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
+from selftrain_jax.geometry import mean_iou
 from selftrain_jax.io import write_json
 from selftrain_jax.selftrain.manifest import class_thresholds
 from selftrain_jax.selftrain.quality import (
@@ -136,17 +137,9 @@ def _figures(confusion: Int[np.ndarray, "K K"], num_true: Int[np.ndarray, " K"])
     return {
         "precision": ratio(right, kept),
         "recall": ratio(right, known),
-        "miou": _mean_iou(confusion),
+        "miou": mean_iou(confusion),
         "coverage": ratio(kept, known),
     }
-
-
-def _mean_iou(confusion: Int[np.ndarray, "K K"]) -> float | None:
-    """Average right / (true + pseudo - right) over the classes where there is something to divide by."""
-    right = np.diagonal(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - right
-    occurs = union > 0
-    return float((right[occurs] / union[occurs]).mean()) if occurs.any() else None
 
 
 def _calibration(agreement: Int[np.ndarray, "256 K K"]) -> dict[str, Any]:

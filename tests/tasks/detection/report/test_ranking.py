@@ -6,7 +6,6 @@ from selftrain_jax.report.ranking import (
     by_confidence,
     confidence,
     count_disagreements,
-    iou_matrix,
     is_kept,
     rarest_class,
     spread,
@@ -22,12 +21,6 @@ def test_spread_covers_both_ends_without_repeats():
     assert spread(10, 3) == [0, 4, 9]
     assert spread(2, 6) == [0, 1]
     assert spread(0, 6) == []
-
-
-def test_iou_of_half_overlapping_boxes_is_one_third():
-    first = np.array([[0, 0, 2, 2]], np.float32)
-    second = np.array([[0, 1, 2, 3], [5, 5, 6, 6], [1, 1, 1, 1]], np.float32)
-    np.testing.assert_allclose(iou_matrix(first, second), [[1 / 3, 0, 0]], rtol=1e-6)
 
 
 def test_equal_labels_do_not_disagree():

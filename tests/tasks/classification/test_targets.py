@@ -1,14 +1,14 @@
-"""Batches of classified images: what stands where, and what happens to images that do not decode."""
+"""Batches of classified images: what is where, and what happens to images that do not decode."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from selftrain_jax.augment.crop import augment_crop
-from selftrain_jax.data.pipeline import example_index, take_steps
+from selftrain_jax.data.pipeline import example_index, make_batches, take_steps
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.classification.pipeline import make_class_batches, read_in_order
+from selftrain_jax.tasks.classification.targets import CLASS_TARGETS, read_in_order
 from selftrain_jax.types import Category
 
 pytestmark = pytest.mark.tf
@@ -36,7 +36,7 @@ def source_of(num_images: int = 7, bad: tuple[int, ...] = ()) -> Source:
 
 def batches_of(source: Source, *, seed: int = 0, **settings):
     augment = augment_crop("randaugment", output_size_px=8)
-    return make_class_batches(source, augment=augment, batch_size=3, seed=seed, **settings)
+    return make_batches(source, CLASS_TARGETS, augment=augment, batch_size=3, seed=seed, **settings)
 
 
 def prepared(image: tf.Tensor) -> tf.Tensor:
@@ -52,9 +52,9 @@ def test_stream_started_later_equals_the_rest_of_the_stream() -> None:
         np.testing.assert_array_equal(batch.images, later.images)
 
 
-def test_images_stand_where_the_detection_pipeline_would_put_them_with_their_class() -> None:
+def test_images_are_where_the_detection_pipeline_would_put_them_with_their_class() -> None:
     batch, ids = take_steps(batches_of(source_of(), seed=5), 2, 1)[0]
-    expected = [example_index(place, 7, 5) for place in (6, 7, 8)]
+    expected = [example_index(position, 7, 5) for position in (6, 7, 8)]
     assert batch.targets.classes.tolist() == expected
     assert ids == [f"{index}.jpg" for index in expected]
     assert batch.images.shape == (3, 8, 8, 3)

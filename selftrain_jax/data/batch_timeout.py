@@ -1,6 +1,6 @@
-"""A reader of data that stalls (a dead network disk, above all): the run ends and says what it waited for.
+"""A run ends when no batch arrives for too long (a dead network disk, above all) and says what it waited for.
 
-`no_longer_than` goes around any stream of batches; a `Reading` knows which images are being read.
+Wrap any stream of batches in `with_timeout`; a `Reading` knows which images are being read.
 """
 
 import queue
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from selftrain_jax.errors import RunAgainError
 
 T = TypeVar("T")
-LISTED = 5
+MAX_LISTED = 5
 _END = object()
 
 
@@ -25,7 +25,7 @@ class Reading:
 
     @contextmanager
     def note(self, image_id: str) -> Iterator[None]:
-        """Have an image on the list while the block runs."""
+        """List an image while the block runs."""
         key = threading.get_ident()
         self._since[key] = image_id, time.monotonic()
         try:
@@ -36,13 +36,13 @@ class Reading:
     def describe(self) -> str:
         """Name the images that have been read for longest."""
         now = time.monotonic()
-        oldest = sorted(self._since.copy().values(), key=lambda entry: entry[1])[:LISTED]
+        oldest = sorted(self._since.copy().values(), key=lambda entry: entry[1])[:MAX_LISTED]
         named = ", ".join(f"{image_id} (for {now - since:.0f} s)" for image_id, since in oldest)
         return f"being read: {named}" if named else "no image is being read: the augmentation hangs"
 
 
-def no_longer_than(max_secs: float, stream: Iterator[T], describe: Callable[[], str]) -> Iterator[T]:
-    """Hand a stream on from a thread of its own, one item ahead.
+def with_timeout(max_secs: float, stream: Iterator[T], describe: Callable[[], str]) -> Iterator[T]:
+    """Yield what a stream yields; it runs in a thread of its own, one item ahead.
 
     Raises:
         RunAgainError: an item took longer than `max_secs`; `describe` says what was being done.
@@ -76,8 +76,8 @@ def _take(items: "queue.Queue[Any]", max_secs: float, describe: Callable[[], str
         return items.get(timeout=max_secs)
     except queue.Empty:
         raise RunAgainError(
-            f"no batch for {max_secs:g} s (config.data.max_stall_secs); {describe()}. Look at the disk or "
-            "the network that the data comes from"
+            f"no batch for {max_secs:g} s (config.data.max_stall_secs); {describe()}. Check the disk or the "
+            "network that the data comes from"
         ) from None
 
 

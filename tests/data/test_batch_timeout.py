@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from selftrain_jax.data.stall import Reading, no_longer_than
+from selftrain_jax.data.batch_timeout import Reading, with_timeout
 from selftrain_jax.errors import RunAgainError
 
 
@@ -12,14 +12,14 @@ def test_items_come_in_order_and_errors_come_through():
         yield from range(50)
         raise ValueError("bad")
 
-    items = no_longer_than(5.0, stream(), lambda: "")
+    items = with_timeout(5.0, stream(), lambda: "")
     assert [next(items) for _ in range(50)] == list(range(50))
     with pytest.raises(ValueError, match="bad"):
         next(items)
-    assert list(no_longer_than(5.0, iter("abc"), lambda: "")) == ["a", "b", "c"]
+    assert list(with_timeout(5.0, iter("abc"), lambda: "")) == ["a", "b", "c"]
 
 
-def test_a_stream_that_stalls_ends_the_run_and_names_the_image():
+def test_a_stream_that_hangs_ends_the_run_and_names_the_image():
     reading, release = Reading(), threading.Event()
 
     def stream():
@@ -27,7 +27,7 @@ def test_a_stream_that_stalls_ends_the_run_and_names_the_image():
         with reading.note("slow.jpg"):
             release.wait(20)
 
-    items = no_longer_than(0.3, stream(), reading.describe)
+    items = with_timeout(0.3, stream(), reading.describe)
     assert next(items) == 1
     began = time.monotonic()
     with pytest.raises(RunAgainError, match=r"no batch for 0.3 s .*being read: slow.jpg \(for 0 s\)"):
@@ -45,7 +45,7 @@ def test_a_stream_that_is_left_is_not_read_on():
             seen.append(number)
             yield number
 
-    items = no_longer_than(5.0, stream(), lambda: "")
+    items = with_timeout(5.0, stream(), lambda: "")
     next(items)
     items.close()
     time.sleep(1.2)

@@ -1,22 +1,14 @@
-"""Confusion matrix and mean IoU, by hand and against counting with sets of pixels."""
-
-import json
+"""Overlaps of boxes and masks by hand, and against painted boxes, pycocotools and sets of pixels."""
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
-from selftrain_jax.segmentation.confusion import (
-    confusion_matrix,
-    iou_by_class,
-    mean_iou,
-    summarise_confusion,
-)
-from selftrain_jax.types import Category
+from selftrain_jax.geometry import box_areas, box_iou, confusion_matrix, iou_by_class, mean_iou
 
 TRUTH = np.array([[0, 0, 1, 1], [2, 255, 1, 255]], np.uint8)
 PREDICTED = np.array([[0, 1, 1, 1], [0, 2, 2, 0]], np.uint8)
 BY_HAND = [[1, 1, 0, 0], [0, 2, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]]  # rows truth, columns predicted
-CATEGORIES = [Category(id, name) for id, name in enumerate(("background", "cat", "dog", "cow"))]
 
 
 def random_masks(seed, num_classes, shape=(3, 37, 41)):
@@ -37,6 +29,60 @@ def mean_iou_of_pixel_sets(truth, predicted, num_classes):
         if of_truth | of_prediction:
             ious.append(len(of_truth & of_prediction) / len(of_truth | of_prediction))
     return float(np.mean(ious))
+
+
+def random_boxes(rng, count):
+    corners = np.sort(rng.integers(0, 12, (count, 2, 2)), axis=1)
+    return corners.reshape(count, 4).astype(np.float32)  # some of them empty
+
+
+def paint(boxes):
+    cells = np.arange(12) + 0.5
+    inside = [(boxes[:, None, k] < cells) & (cells < boxes[:, None, k + 2]) for k in (0, 1)]
+    return inside[0][:, :, None] & inside[1][:, None, :]
+
+
+def test_iou_of_boxes_by_hand() -> None:
+    first = np.array([[0, 0, 2, 2]], np.float32)
+    second = np.array([[0, 1, 2, 3], [5, 5, 6, 6], [1, 1, 1, 1], [-2, -2, 2, 2]], np.float32)
+    np.testing.assert_array_equal(box_iou(first, second), np.float32([[1 / 3, 0, 0, 1 / 4]]))
+
+
+def test_a_region_counts_the_share_of_the_box_that_lies_in_it() -> None:
+    boxes = np.array([[0, 0, 2, 2], [0, 0, 4, 8]], np.float32)
+    overlaps = box_iou(boxes, np.array([[0, 0, 2, 4]] * 2, np.float32), np.array([True, False]))
+    np.testing.assert_array_equal(overlaps, [[1, 1 / 2], [1 / 4, 1 / 4]])
+
+
+def test_empty_and_inverted_boxes_have_no_area_and_overlap_nothing() -> None:
+    boxes = np.array([[1, 1, 1, 3], [3, 3, 1, 1], [0, 0, 4, 4]], np.float32)
+    with np.errstate(all="raise"):
+        overlaps = box_iou(boxes, boxes, np.array([True, False, False]))
+    np.testing.assert_array_equal(box_areas(boxes), [0, 0, 16])
+    np.testing.assert_array_equal(overlaps, np.diag([0, 0, 1]))
+    assert box_iou(boxes, np.zeros((0, 4), np.float32)).shape == (3, 0)
+
+
+def test_iou_of_boxes_is_that_of_their_painted_cells() -> None:
+    rng = np.random.default_rng(0)
+    first, second = random_boxes(rng, 40), random_boxes(rng, 30)
+    cells, others = paint(first)[:, None], paint(second)[None]
+    both, either = ((op(cells, others)).sum(axis=(2, 3)) for op in (np.logical_and, np.logical_or))
+    np.testing.assert_array_equal(box_areas(first), paint(first).sum(axis=(1, 2)))
+    np.testing.assert_allclose(box_iou(first, second), both / np.maximum(either, 1), rtol=1e-6)
+
+
+def test_regions_overlap_as_crowds_do_in_pycocotools() -> None:
+    rng = np.random.default_rng(1)
+    first, second = (
+        np.concatenate([low := rng.uniform(0, 50, (n, 2)), low + rng.uniform(1, 50, (n, 2))], axis=1)
+        for n in (20, 30)
+    )
+    is_region = rng.uniform(size=30) < 0.5
+    xywh = [np.concatenate([b[:, 1::-1], (b[:, 2:] - b[:, :2])[:, ::-1]], axis=1) for b in (first, second)]
+    expected = coco_mask.iou(*xywh, is_region.astype(np.uint8))
+    np.testing.assert_allclose(box_iou(first, second, is_region), expected, rtol=1e-12)
+    assert box_iou(first.astype(np.float32), second.astype(np.float32), is_region).dtype == np.float32
 
 
 def test_matrix_by_hand() -> None:
@@ -80,28 +126,11 @@ def test_transposed_masks_transpose_the_matrix_and_keep_the_iou() -> None:
     np.testing.assert_array_equal(iou_by_class(first), iou_by_class(second))
 
 
-def test_summary_by_hand_holds_only_json() -> None:
-    found = summarise_confusion(np.array(BY_HAND), CATEGORIES)
-    assert json.loads(json.dumps(found)) == {
-        "miou": (1 / 3 + 1 / 2) / 3,
-        "pixel_accuracy": 3 / 6,
-        "per_class": {
-            "background": {"iou": 1 / 3, "num_pixels": 2},
-            "cat": {"iou": 0.5, "num_pixels": 3},
-            "dog": {"iou": 0.0, "num_pixels": 1},
-            "cow": {"iou": -1.0, "num_pixels": 0},
-        },
-        "confusion": BY_HAND,
-    }
-
-
 def test_truth_without_a_known_pixel_is_undefined_and_warns_of_nothing() -> None:
     nothing = confusion_matrix(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8), 4)
     assert nothing.sum() == 0
     with np.errstate(all="raise"):
-        assert np.isnan(mean_iou(nothing))
-        found = summarise_confusion(nothing, CATEGORIES)
-    assert (found["miou"], found["pixel_accuracy"]) == (-1.0, -1.0)
+        assert mean_iou(nothing) is None
 
 
 @pytest.mark.parametrize(("truth", "predicted"), [(0, 4), (4, 0), (255, 4), (255, 255)])
