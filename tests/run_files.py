@@ -1,5 +1,7 @@
 """Small examples of every file of a run's folder, with the keys that runs write, in their order."""
 
+from selftrain_jax.run_files.manifest import Manifest
+
 VERSIONS = {"python": "3.11.7", "jax": "0.10.2"}
 TEACHER = {"checkpoint": "teacher/checkpoints/9", "digest": "d1", "step": 9}
 CALIBRATION = {
@@ -171,3 +173,20 @@ CARD = {
     "variables_sha256": "cd",
     "versions": VERSIONS,
 }
+
+
+def tiny_manifest(labels, categories, *, num_images, threshold=0.5):
+    """Make a manifest without shards, for what looks only at its counts."""
+    return Manifest(
+        provenance={},
+        source=None,
+        threshold=threshold,
+        per_class_thresholds={},
+        seconds=0.0,
+        num_images=num_images,
+        num_bad_images=0,
+        bad_images=(),
+        labels=labels,
+        categories=categories,
+        shards=(),
+    )

@@ -6,7 +6,6 @@ Every stage has a folder and skips what is finished in it: a killed run continue
 import functools
 import pathlib
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -20,9 +19,11 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE, SCALES_FILE, Evaluation
+from selftrain_jax.run_files.fields import JsonObject
+from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.selftrain.manifest import class_thresholds
-from selftrain_jax.tasks.detection.pseudo.quality import QUALITY_FILE
+from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.spec import SCORES, TaskJobs, open_task_jobs, per_class_thresholds
 from selftrain_jax.text import format_percent
 from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, restore_whole, training_secs
@@ -30,8 +31,6 @@ from selftrain_jax.train.loop import train
 from selftrain_jax.train.state import TrainState, with_variables
 from selftrain_jax.types import Variables
 
-EVALUATION_FILE = "evaluation.json"
-SCALES_FILE = "evaluation_scales.json"
 PSEUDO_FOLDER = "pseudo_labels"
 SCORE_NAMES = {"ap": "AP", "ap50": "AP50", "miou": "mIoU", "miou_resized": "mIoU of the resized masks"}
 
@@ -88,7 +87,7 @@ def run_all(run: Run) -> None:
         train_stage(run, "student")
 
     def sum_up() -> None:
-        print(write_summary(run.workdir, run.config))
+        print(write_summary(run.workdir, run.config, run.jobs))
         run_report(run.config, run.workdir)
 
     hosts.run_on_host0(sum_up)
@@ -98,7 +97,7 @@ def train_stage(run: Run, stage: str) -> None:
     """Train a stage to its last step and evaluate it on the test split.
 
     Raises:
-      InputError: a stage before it is missing, or its pseudo labels are no good to train on.
+      InputError: a stage before it is missing, or its pseudo labels are unusable.
     """
     directory = run.workdir / stage
     if hosts.run_on_host0((directory / EVALUATION_FILE).exists):
@@ -139,10 +138,8 @@ def evaluate_stage(run: Run, stage: str) -> None:
     directory = run.workdir / stage
     variables, step = restore_stage(run, stage)
     result = run.jobs.evaluate(variables, run.sources.test, directory)
-    hosts.run_on_host0(
-        lambda: write_json(directory / EVALUATION_FILE, {**result, **_facts(run, stage, step)})
-    )
-    hosts.log(f"{stage}: test {_headline(run.config.task, result)} at step {step}")
+    evaluation = _write_evaluation(run, stage, step, EVALUATION_FILE, result)
+    hosts.log(f"{stage}: test {_headline(run.jobs, evaluation)} at step {step}")
 
 
 def evaluate_scales(run: Run, stage: str) -> None:
@@ -152,22 +149,31 @@ def evaluate_scales(run: Run, stage: str) -> None:
     path, settings = run.workdir / stage / SCALES_FILE, run.config.evaluate
     variables, step = restore_stage(run, stage)
     asked = {"checkpoint_step": step, "scales": list(settings.scales), "flip": settings.flip}
-    if hosts.run_on_host0(lambda: path.exists() and asked.items() <= read_json(path, "delete it").items()):
+
+    def is_done() -> bool:
+        found = Evaluation.from_json(read_json(path, "delete it"), path, run.jobs.details).to_json()
+        return asked.items() <= found.items()
+
+    if hosts.run_on_host0(lambda: path.exists() and is_done()):
         return
-    result = run.jobs.measure_scales(variables, run.sources.test)
-    hosts.run_on_host0(lambda: write_json(path, {**result, **_facts(run, stage, step), **asked}))
-    hosts.log(f"{stage}: test {_headline(run.config.task, result)} over inputs of {result['sizes_px']} px")
+    result = {**run.jobs.measure_scales(variables, run.sources.test), **asked}
+    evaluation = _write_evaluation(run, stage, step, SCALES_FILE, result)
+    hosts.log(f"{stage}: test {_headline(run.jobs, evaluation)} over inputs of {result['sizes_px']} px")
 
 
-def _facts(run: Run, stage: str, step: int) -> dict[str, Any]:
-    """Say what an evaluation was made of."""
-    return {
+def _write_evaluation(run: Run, stage: str, step: int, file: str, result: JsonObject) -> Evaluation:
+    """Write what was measured, with what it was measured on."""
+    path = run.workdir / stage / file
+    facts = {
         "split": run.sources.test.name,
         "num_images": len(run.sources.test),
         "checkpoint_step": step,
         "checkpoint": f"{stage}/checkpoints/{step}",
-        "training_secs": training_secs(run.workdir / stage),
+        "training_secs": training_secs(path.parent),
     }
+    evaluation = Evaluation.from_json({**result, **facts}, path, run.jobs.details)
+    hosts.run_on_host0(lambda: write_json(path, evaluation.to_json()))
+    return evaluation
 
 
 def label_stage(run: Run) -> None:
@@ -206,7 +212,7 @@ def label_stage(run: Run) -> None:
 
 
 def _measure_labels(run: Run, directory: pathlib.Path) -> None:
-    """Hold finished pseudo labels against the truth where it is known, once."""
+    """Compare finished pseudo labels with the truth where it is known, once."""
     truth = run.sources.unlabeled_truth
     if truth is not None and not (directory / QUALITY_FILE).exists():
         run.jobs.write_quality(directory, truth)
@@ -261,6 +267,7 @@ def _curve_point(run: Run, variables: Variables) -> dict[str, float]:
     return {f"eval/{key}": result[key] for key in SCORES[run.config.task]}
 
 
-def _headline(task: str, result: dict[str, Any]) -> str:
-    """Name the two numbers that count most."""
-    return ", ".join(f"{SCORE_NAMES[key]} {format_percent(result[key])}" for key in SCORES[task][:2])
+def _headline(jobs: TaskJobs, evaluation: Evaluation) -> str:
+    """Name the two scores that count most."""
+    names = jobs.details.score_names[:2]
+    return ", ".join(f"{SCORE_NAMES[name]} {format_percent(evaluation.scores[name])}" for name in names)

@@ -21,6 +21,9 @@ from selftrain_jax.run_files.fields import (
     to_json,
 )
 
+EVALUATION_FILE = "evaluation.json"
+SCALES_FILE = "evaluation_scales.json"
+
 
 class EvaluationDetails:
     """What only one task measures: a dataclass of each is in `tasks/<task>/run_files.py`."""

@@ -29,6 +29,7 @@ from selftrain_jax.run_files.fields import (
 )
 from selftrain_jax.types import Category
 
+MANIFEST_FILE = "manifest.json"
 FIRST_KIND = "boxes"  # manifests of the first form do not say their kind
 REMEDY = (
     "The file was changed after it was written: delete it and run --job=pseudo_label again; "
@@ -56,6 +57,11 @@ class LabelTotals:
     def kept_per_class(self) -> dict[str, int]:
         """Those at the threshold, by class name."""
         raise NotImplementedError
+
+    @property
+    def summary(self) -> dict[str, Number | None]:
+        """What summary.json says of this kind alone, beside precision and recall."""
+        return {}
 
     @classmethod
     def from_fields(cls: type[T], fields: Fields) -> T:

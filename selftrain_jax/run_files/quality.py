@@ -21,6 +21,7 @@ from selftrain_jax.run_files.fields import (
     to_json,
 )
 
+QUALITY_FILE = "quality.json"
 REMEDY = "Delete it and run --job=pseudo_label again; the labels are kept."
 
 Curve = tuple[Number | None, ...]

@@ -23,6 +23,7 @@ from selftrain_jax.run_files.fields import (
     to_json,
 )
 
+SUMMARY_FILE = "summary.json"
 STAGES = ("teacher", "control", "student")
 REMEDY = "Delete it and run the same command again; it writes the file from what the stages measured."
 

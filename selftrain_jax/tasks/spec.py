@@ -8,9 +8,10 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source
-from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.labeller import Labeller
-from selftrain_jax.selftrain.manifest import Manifest
+from selftrain_jax.run_files.evaluation import EvaluationDetails
+from selftrain_jax.run_files.manifest import LabelTotals, Manifest
+from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.thresholds import parse_class_thresholds
 from selftrain_jax.types import Variables
 
 SCORES = {"detection": ("ap", "ap50", "ap75"), "segmentation": ("miou", "miou_resized", "pixel_accuracy")}
@@ -30,6 +31,8 @@ class TaskJobs(NamedTuple):
     write_quality: Callable[[Path, Source], Any]  # of finished pseudo labels, against the truth
     describe_labels: Callable[[Manifest], str]
     open_labels: Callable[[Path, Source], Source]  # pseudo labels for the student; the human ones to compare
+    totals: type[LabelTotals]  # this task's part of manifest.json
+    details: type[EvaluationDetails]  # and of evaluation.json
 
 
 def open_task_jobs(config: ConfigDict, experiment: Experiment) -> TaskJobs:
@@ -49,11 +52,5 @@ def per_class_thresholds(config: ConfigDict) -> dict[str, float]:
     Raises:
       InputError: it does not have that form.
     """
-    text = config.pseudo.per_class_thresholds
-    try:
-        pairs = [item.rsplit("=", 1) for item in text.split(",") if item]
-        return {name.strip(): float(value) for name, value in pairs}
-    except ValueError:
-        raise InputError(
-            f"config.pseudo.per_class_thresholds={text!r}; expected name=score pairs such as person=0.4"
-        ) from None
+    key = "config.pseudo.per_class_thresholds"
+    return parse_class_thresholds(config.pseudo.per_class_thresholds, key)

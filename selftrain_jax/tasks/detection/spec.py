@@ -10,13 +10,16 @@ from selftrain_jax import hosts
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source
 from selftrain_jax.io import write_json
-from selftrain_jax.selftrain.labeller import Labeller, box_labeller
-from selftrain_jax.selftrain.manifest import BOXES, Manifest, read_manifest
+from selftrain_jax.run_files.manifest import Manifest
+from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
 from selftrain_jax.tasks.detection.inference import Detector, bind_variables, build_detector, evaluate_source
-from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_labels
+from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_boxes
+from selftrain_jax.tasks.detection.pseudo.labeller import box_labeller
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
+from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import TaskJobs, per_class_thresholds
 from selftrain_jax.types import Variables
 
@@ -42,6 +45,8 @@ def box_jobs(config: ConfigDict, experiment: Experiment) -> TaskJobs:
         write_quality=functools.partial(write_quality, **thresholds),
         describe_labels=functools.partial(_describe_labels, config.pseudo.threshold),
         open_labels=functools.partial(_open_labels, config),
+        totals=BoxTotals,
+        details=BoxDetails,
     )
 
 
@@ -56,16 +61,16 @@ def _evaluate(detector: Detector, variables: Variables, source: Source, director
     return result
 
 
-def _describe_labels(threshold: float, manifest: Manifest) -> str:
-    boxes, images = manifest["num_boxes_at_threshold"], manifest["num_images"]
+def _describe_labels(threshold: float, manifest: Manifest[BoxTotals]) -> str:
+    boxes, images = manifest.labels.num_kept, manifest.num_images
     return f"{boxes} boxes of score {threshold} or more on {images} images"
 
 
 def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     """Open the pseudo labels for the student, after a look at whether they can teach anything."""
     settings = config.pseudo
-    for warning in check_pseudo_labels(
-        read_manifest(directory, BOXES),
+    for warning in check_pseudo_boxes(
+        read_manifest(directory, BoxTotals),
         human_categories=human.categories,
         human_boxes_per_class=class_counts(human),
         min_boxes_per_image=settings.min_boxes_per_image,
@@ -73,7 +78,7 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
         max_boxes_per_image=config.image.max_boxes,
     ):
         hosts.log(f"warning: {warning}")
-    return read_pseudo_labels(
+    return read_pseudo_boxes(
         directory,
         threshold=settings.threshold,
         per_class_thresholds=per_class_thresholds(config),

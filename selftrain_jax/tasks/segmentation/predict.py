@@ -12,11 +12,11 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
-from selftrain_jax.selftrain.manifest import class_thresholds
+from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.detection.pseudo.inference import Inferred
 from selftrain_jax.tasks.segmentation.draw import mask_path, overlay, save_mask_png
 from selftrain_jax.tasks.segmentation.inference import MASKS_FOLDER, bind_variables, build_segmenter
-from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, ignore_unsure
+from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, mask_low_confidence
 from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks
 from selftrain_jax.tasks.spec import per_class_thresholds
 from selftrain_jax.types import IGNORED, Category, Variables
@@ -55,7 +55,7 @@ def predict_masks(
     for place, image in enumerate(found):
         if isinstance(image, InputError):
             raise image
-        kept = ignore_unsure(image.labels["mask"], image.labels["confidence"], levels)
+        kept = mask_low_confidence(image.labels["mask"], image.labels["confidence"], levels)
         _write(output, source.read_image(place), image, kept, names)
         sure, total = sure + int((kept != IGNORED).sum()), total + kept.size
     threshold = config.pseudo.threshold

@@ -107,6 +107,11 @@ class MaskTotals(LabelTotals):
         return self.num_pixels_at_threshold
 
     @property
+    def summary(self) -> dict[str, Number | None]:
+        """The coverage, and room for the mIoU that quality.json may have."""
+        return {"coverage": self.coverage, "miou": None}
+
+    @property
     def kept_per_class(self) -> dict[str, int]:
         """The pixels at the threshold, by class name."""
         return {name: counts.pixels_at_threshold for name, counts in self.per_class.items()}

@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source
-from selftrain_jax.selftrain.labeller import Labeller, mask_labeller
-from selftrain_jax.selftrain.manifest import MASKS, Manifest, read_manifest
+from selftrain_jax.run_files.manifest import Manifest
+from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.detection.pseudo.inference import InferredChunk
 from selftrain_jax.tasks.segmentation.inference import (
     Segmenter,
@@ -21,9 +22,11 @@ from selftrain_jax.tasks.segmentation.inference import (
 )
 from selftrain_jax.tasks.segmentation.pixels import pixel_counts
 from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
+from selftrain_jax.tasks.segmentation.pseudo.labeller import mask_labeller
 from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork, check_max_side, network_sizes
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import read_pseudo_masks
+from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.spec import TaskJobs, per_class_thresholds
 from selftrain_jax.types import Variables
 
@@ -59,6 +62,8 @@ def mask_jobs(config: ConfigDict, experiment: Experiment) -> TaskJobs:
         write_quality=partial(write_mask_quality, **thresholds, max_bad_images=config.data.max_bad_images),
         describe_labels=partial(_describe_labels, settings.threshold),
         open_labels=partial(_open_labels, config),
+        totals=MaskTotals,
+        details=MaskDetails,
     )
 
 
@@ -78,16 +83,16 @@ def _evaluate(
     return evaluate_masks(segmenter, bind_variables(segmenter, variables), source, directory)
 
 
-def _describe_labels(threshold: float, manifest: Manifest) -> str:
-    coverage = 0.0 if manifest["coverage"] is None else manifest["coverage"]
-    return f"{coverage:.1%} of the pixels of {manifest['num_images']} images are sure to {threshold} or more"
+def _describe_labels(threshold: float, manifest: Manifest[MaskTotals]) -> str:
+    coverage = manifest.labels.coverage or 0.0
+    return f"{coverage:.1%} of the pixels of {manifest.num_images} images are sure to {threshold} or more"
 
 
 def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     """Open the pseudo masks for the student, after a look at whether they can teach anything."""
     settings = config.pseudo
     for warning in check_pseudo_masks(
-        read_manifest(directory, MASKS),
+        read_manifest(directory, MaskTotals),
         human_categories=human.categories,
         human_pixels_per_class=pixel_counts(human, max_bad_images=config.data.max_bad_images),
         min_coverage=settings.min_coverage,
