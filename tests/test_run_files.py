@@ -17,6 +17,7 @@ from selftrain_jax.run_files.quality import Quality
 from selftrain_jax.run_files.summary import Summary
 from selftrain_jax.tasks.classification.run_files import ClassDetails
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
+from selftrain_jax.tasks.lookup import TASKS
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from tests import run_files as examples
 
@@ -201,3 +202,9 @@ def test_a_line_that_is_no_row_is_named(tmp_path, line):
         InputError, match=r'metrics\.jsonl, line 2: expected a JSON object with a whole "step"'
     ):
         read_metrics(path)
+
+
+def test_the_metrics_of_every_task_are_in_its_evaluations():
+    for task in TASKS:
+        keys = tuple(metric.key for metric in task.metrics)
+        assert keys == task.evaluation_details.score_names, task.name

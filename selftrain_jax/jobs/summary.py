@@ -14,26 +14,27 @@ from selftrain_jax.run_files.manifest import MANIFEST_FILE, LabelTotals
 from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
 from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, LabelSummary, StageSummary, Summary
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.spec import TaskJobs
+from selftrain_jax.tasks.lookup import get_task
+from selftrain_jax.tasks.spec import Metric, TaskSpec
 from selftrain_jax.text import format_percent
 
-HEADS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "miou": "mIoU", "miou_resized": "resized"}
-HEADS["pixel_accuracy"] = "pixels"
 
-
-def write_summary(workdir: pathlib.Path, config: ConfigDict, jobs: TaskJobs) -> str:
+def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
     """Gather the stages' numbers into summary.json and return them as a table for the terminal."""
-    score_names = jobs.details.score_names
+    task = get_task(config.task)
+    headline = task.metrics[0].key
     finished = [name for name in STAGES if (workdir / name / EVALUATION_FILE).exists()]
-    stages = {name: _summarize_stage(workdir / name, jobs) for name in finished}
-    labels = _summarize_labels(workdir / "pseudo_labels", jobs.totals)
+    stages = {name: _summarize_stage(workdir / name, task) for name in finished}
+    labels = None
+    if task.self_training is not None:
+        labels = _summarize_labels(workdir / "pseudo_labels", task.self_training.label_totals)
     secs = [stage.seconds for stage in stages.values()] + [labels.seconds if labels else 0.0]
     summary = Summary(
         stages=stages,
         pseudo_labels=labels,
-        gain_over_teacher=_gain(stages, "teacher", score_names[0]),
-        gain_over_control=_gain(stages, "control", score_names[0]),
-        metric=score_names[0],
+        gain_over_teacher=_gain(stages, "teacher", headline),
+        gain_over_control=_gain(stages, "control", headline),
+        metric=headline,
         device=device_name(),
         versions=versions(),
         seconds_total=sum(secs),
@@ -42,29 +43,29 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict, jobs: TaskJobs) -> 
         config=json.loads(json.dumps(config.to_dict())),
     )
     write_json(workdir / SUMMARY_FILE, summary.to_json())
-    return format_summary(summary, score_names)
+    return format_summary(summary, task.metrics)
 
 
-def format_summary(summary: Summary, score_names: tuple[str, ...]) -> str:
+def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
     """Return the headline numbers as a small table, in percent."""
-    heads = " ".join(f"{HEADS[name]:>7}" for name in score_names)
+    heads = " ".join(f"{metric.head:>7}" for metric in metrics)
     lines = [f"{'':10}{heads} {'steps':>7} {'seconds':>8}"]
     for name, stage in summary.stages.items():
-        values = " ".join(f"{format_percent(stage.scores[score]):>7}" for score in score_names)
+        values = " ".join(f"{format_percent(stage.scores[metric.key]):>7}" for metric in metrics)
         lines.append(f"{name:10}{values} {stage.steps:7d} {stage.seconds:8.0f}")
     gains = {"teacher": summary.gain_over_teacher, "control": summary.gain_over_control}
     for other, gain in gains.items():
         if gain is not None:
-            lines.append(f"student over {other}: {100 * gain:+.1f} {HEADS[score_names[0]]}")
+            lines.append(f"student over {other}: {100 * gain:+.1f} {metrics[0].head}")
     return "\n".join(lines)
 
 
-def _summarize_stage(directory: pathlib.Path, jobs: TaskJobs) -> StageSummary:
+def _summarize_stage(directory: pathlib.Path, task: TaskSpec) -> StageSummary:
     path = directory / EVALUATION_FILE
     value = read_json(path, f"run --job=evaluate --stage={directory.name} again")
-    evaluation = Evaluation.from_json(value, path, jobs.details)
+    evaluation = Evaluation.from_json(value, path, task.evaluation_details)
     return StageSummary(
-        scores={name: evaluation.scores[name] for name in jobs.details.score_names},
+        scores={metric.key: evaluation.scores[metric.key] for metric in task.metrics},
         checkpoint=evaluation.checkpoint,
         split=evaluation.split,
         steps=evaluation.checkpoint_step,

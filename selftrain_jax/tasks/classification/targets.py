@@ -11,7 +11,7 @@ import tensorflow as tf
 from selftrain_jax.data.pipeline import TargetSpec, iterate_batches, load_examples
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import Batch, ClassTargets
+from selftrain_jax.types import Batch, ClassTargets, Example
 
 NO_CLASS = -1
 CLASS_TARGETS = TargetSpec(
@@ -35,14 +35,14 @@ def read_in_order(
     Raises:
         InputError: too many images do not decode.
     """
-    blank = {"image": np.zeros((1, 1, 3), np.uint8), "class": np.array(NO_CLASS, np.int32)}
+    blank: Example = {"image": np.zeros((1, 1, 3), np.uint8), "image_class": NO_CLASS}
     bad: list[str] = []
 
-    def read(position: int) -> tuple[int, Mapping[str, np.ndarray]]:
+    def read_or_blank(position: int) -> Example:
         if position >= len(source):
-            return position, blank
+            return blank
         try:
-            example = source.read(position)
+            return source.read(position)
         except InputError as error:
             bad.append(str(error))
             if len(bad) > max_bad_images:
@@ -50,8 +50,11 @@ def read_in_order(
                     f"{len(bad)} images of {source.name} do not decode, allowed are {max_bad_images} "
                     f"(config.data.max_bad_images): {'; '.join(bad[:5])}"
                 ) from None
-            return position, blank
-        return position, {"image": example["image"], "class": np.array(example["image_class"], np.int32)}
+            return blank
+
+    def read(position: int) -> tuple[int, Mapping[str, np.ndarray]]:
+        example = read_or_blank(position)
+        return position, {"image": example["image"], **CLASS_TARGETS.read(example, "")}
 
     failures: list[InputError] = []
     positions = tf.data.Dataset.range(-(-len(source) // batch_size) * batch_size)
