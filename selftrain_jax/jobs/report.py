@@ -14,7 +14,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.report.page import ReportImages, write_report
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
 from selftrain_jax.tasks.segmentation.report.page import MaskReportImages, read_predicted
 from selftrain_jax.types import Example
@@ -39,7 +39,7 @@ def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
 def _box_images(config: ConfigDict, workdir: pathlib.Path, sources: Sources) -> ReportImages:
     pseudo = None
     if (workdir / "pseudo_labels" / "manifest.json").exists():
-        pseudo = read_pseudo_labels(workdir / "pseudo_labels", threshold=config.pseudo.score_floor)
+        pseudo = read_pseudo_boxes(workdir / "pseudo_labels", threshold=config.pseudo.score_floor)
     return ReportImages(
         test_source=sources.test,
         pseudo_source=pseudo,

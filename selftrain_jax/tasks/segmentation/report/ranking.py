@@ -11,7 +11,7 @@ from jaxtyping import Int, UInt8
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.report.ranking import spread
-from selftrain_jax.tasks.segmentation.pseudo.confidence import ignore_unsure
+from selftrain_jax.tasks.segmentation.pseudo.confidence import mask_low_confidence
 from selftrain_jax.types import IGNORED, Example
 
 MAX_MASKS_RANKED = 400  # evenly spread over the source; two PNG are decoded for each
@@ -30,7 +30,7 @@ class MaskSummary(NamedTuple):
 def keep_sure(labels: Example, levels: Int[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
     """Ignore a pseudo mask's unsure pixels; a mask without confidence, as people draw it, is kept whole."""
     mask = labels["mask"]
-    return ignore_unsure(mask, labels["confidence"], levels) if "confidence" in labels else mask
+    return mask_low_confidence(mask, labels["confidence"], levels) if "confidence" in labels else mask
 
 
 def right_share(mask: UInt8[np.ndarray, "H W"], truth: UInt8[np.ndarray, "H W"]) -> float:
