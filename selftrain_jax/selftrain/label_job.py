@@ -20,6 +20,7 @@ from selftrain_jax.data.shards import write_shard
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
+from selftrain_jax.selftrain.inference import Inferred, InferredChunk
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import (
     BOXES,
@@ -31,7 +32,6 @@ from selftrain_jax.selftrain.manifest import (
     read_manifest,
     summarise_shard,
 )
-from selftrain_jax.tasks.detection.pseudo.inference import Inferred, InferredChunk
 from selftrain_jax.types import Category
 
 JOB_FILE = "job.json"

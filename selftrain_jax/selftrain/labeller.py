@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selftrain_jax.data.source import Source
+from selftrain_jax.selftrain.inference import InferredChunk
 from selftrain_jax.selftrain.manifest import BOXES, MASKS
 from selftrain_jax.tasks.detection.pseudo.counts import count_boxes, tally_boxes
-from selftrain_jax.tasks.detection.pseudo.inference import InferredChunk, Network, infer_images
+from selftrain_jax.tasks.detection.pseudo.inference import Network, infer_images
 from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, tally_masks
 from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork

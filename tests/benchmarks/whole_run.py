@@ -34,10 +34,10 @@ from selftrain_jax.data.source import Source, decode_image, without_labels
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.jobs.selftrain import Run, train_stage
 from selftrain_jax.models.detector import make_retinanet
+from selftrain_jax.selftrain.inference import InferredChunk
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.tasks.detection.inference import build_detector
-from selftrain_jax.tasks.detection.pseudo.inference import InferredChunk
 from selftrain_jax.tasks.spec import open_task_jobs
 from selftrain_jax.train.metric_log import read_metrics
 from selftrain_jax.train.sharding import jit_predict, local_mesh

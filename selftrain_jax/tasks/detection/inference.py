@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.augment.policies import resize_for_inference
+from selftrain_jax.augment.policies import make_inference_resize
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
+from selftrain_jax.selftrain.inference import chunks_in_order
 from selftrain_jax.tasks.detection.coco_export import export_image_ids, to_coco_results
 from selftrain_jax.tasks.detection.pseudo.inference import Load, Network, infer_images
 from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
@@ -45,32 +45,12 @@ def build_detector(config: ConfigDict, experiment: Experiment) -> Detector:
     return Detector(
         place=lambda variables: place_state(mesh, variables),
         predict=jit_predict(mesh, experiment.task.predict),
-        load=make_load(config.image.size_px),
+        load=make_inference_resize(config.image.size_px),
         batch_size=config.eval.batch_size // hosts.count(),
         image_size_px=config.image.size_px,
         score_floor=config.postprocess.score_threshold,
         eval_backend=config.eval.backend,
     )
-
-
-def make_load(image_size_px: int) -> Load:
-    """Return the function that fits an image into the network's input (longest side, zero padding)."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
-    def resize(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        tensors = {"image": image, "boxes": tf.zeros([0, 4]), "classes": tf.zeros([0], tf.int32)}
-        resized = resize_for_inference(tensors, output_size_px=image_size_px)
-        return resized["image"], resized["scale"]
-
-    resize.get_concrete_function()  # traced here, not in the threads that call it
-
-    def load(
-        image: UInt8[np.ndarray, "H W 3"],
-    ) -> tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]:
-        resized, scale = resize(image)
-        return resized.numpy(), scale.numpy()
-
-    return load
 
 
 def bind_variables(detector: Detector, variables: Variables, score_floor: float) -> Network:
@@ -92,8 +72,7 @@ def detect(detector: Detector, variables: Variables, source: Source) -> Iterator
       InputError: an image does not decode, or the network's output is not finite.
     """
     network = bind_variables(detector, variables, detector.score_floor)
-    starts = range(0, len(source), detector.batch_size)
-    chunks = [(0, range(start, min(start + detector.batch_size, len(source)))) for start in starts]
+    chunks = chunks_in_order(len(source), detector.batch_size)
     for _, images in infer_images(chunks, source=source, network=network):
         for image in images:
             if isinstance(image, Exception):

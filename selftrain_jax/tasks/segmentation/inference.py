@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
+from selftrain_jax.augment.policies import make_inference_resize
 from selftrain_jax.augment.resize import legacy_nearest_window
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.geometry import confusion_matrix, iou_by_class, mean_iou
 from selftrain_jax.segmentation.multi_scale import label_pixels
-from selftrain_jax.tasks.detection.inference import make_load
 from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.inference import predict_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import Label, Load, MaskNetwork, network_sizes
@@ -27,7 +27,6 @@ from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state, s
 from selftrain_jax.types import Category, PixelLogits, Variables
 
 MASKS_FOLDER = "masks"
-_make_load = cache(make_load)  # one graph a size
 
 
 @dataclass(frozen=True)
@@ -158,10 +157,10 @@ def _fit(mask: UInt8[np.ndarray, "H W"], size_px: tuple[int, ...]) -> UInt8[np.n
 
 def _bind_load(sizes_px: Iterable[int]) -> Load:
     """Return the function that fits an image into a square input and says which part of it is covered."""
-    loads = {size_px: _make_load(size_px) for size_px in sizes_px}
+    resizes = {size_px: make_inference_resize(size_px) for size_px in sizes_px}
 
     def load(image: UInt8[np.ndarray, "H W 3"], size_px: int) -> tuple[np.ndarray, tuple[int, int]]:
-        resized, scale = loads[size_px](image)
+        resized, scale = resizes[size_px](image)
         height, width = np.round(scale * image.shape[:2]).astype(int).tolist()
         return resized, (height, width)
 

@@ -12,8 +12,8 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
+from selftrain_jax.selftrain.inference import Inferred
 from selftrain_jax.selftrain.manifest import class_thresholds
-from selftrain_jax.tasks.detection.pseudo.inference import Inferred
 from selftrain_jax.tasks.segmentation.draw import mask_path, overlay, save_mask_png
 from selftrain_jax.tasks.segmentation.inference import MASKS_FOLDER, bind_variables, build_segmenter
 from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, ignore_unsure

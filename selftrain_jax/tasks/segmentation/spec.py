@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source
+from selftrain_jax.selftrain.inference import InferredChunk
 from selftrain_jax.selftrain.labeller import Labeller, mask_labeller
 from selftrain_jax.selftrain.manifest import MASKS, Manifest, read_manifest
-from selftrain_jax.tasks.detection.pseudo.inference import InferredChunk
 from selftrain_jax.tasks.segmentation.inference import (
     Segmenter,
     bind_variables,

@@ -4,9 +4,9 @@ import numpy as np
 
 from selftrain_jax.data.source import Source, decode_image, encode_png
 from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.inference import Inferred
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
 from selftrain_jax.selftrain.labeller import Labeller
-from selftrain_jax.tasks.detection.pseudo.inference import Inferred
 from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, tally_masks
 from selftrain_jax.types import Category
 
