@@ -75,6 +75,16 @@ def run_ahead(
         yield from dispatched
 
 
+def label_chunk(
+    shard: int, images: list[Loaded | InputError], to_labels: Callable[[int, Loaded], Example]
+) -> InferredChunk:
+    """Label the images that decode; `to_labels` is given an image and its row of the batch."""
+    return shard, [
+        Inferred(image.encoded, image.size_px, to_labels(row, image)) if isinstance(image, Loaded) else image
+        for row, image in enumerate(images)
+    ]
+
+
 def _load_ahead(
     chunks: Iterable[Chunk], source: Source, load: Callable, pool: ThreadPoolExecutor, batches_ahead: int
 ) -> Iterator[tuple[int, list[Loaded | InputError]]]:

@@ -1,6 +1,6 @@
 """A trained network over a source of images, and its COCO evaluation; start at `build_detector`.
 
-Each host predicts on its own devices; an evaluation shares the images out and puts the results together.
+Each host predicts on its own devices; an evaluation splits the images over the hosts and joins the results.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,10 +25,7 @@ from selftrain_jax.types import Detections, Example, Variables
 
 @dataclass(frozen=True)
 class Detector:
-    """Inference as a job uses it, apart from the weights.
-
-    `place` puts variables on the devices, `predict` is jitted once for one batch shape.
-    """
+    """A detector without its weights; `predict` is compiled once."""
 
     place: Callable[[Variables], Variables]
     predict: Callable[[Variables, Float[np.ndarray, "B S S 3"]], Detections]
@@ -40,7 +37,7 @@ class Detector:
 
 
 def build_detector(config: ConfigDict, experiment: Experiment) -> Detector:
-    """Compile-once inference over this host's devices, by its part of the batch."""
+    """Return the detector of a run, for this host's devices and its part of the batch."""
     mesh = local_mesh(experiment.mesh)
     return Detector(
         place=lambda variables: place_state(mesh, variables),
@@ -69,7 +66,7 @@ def detect(detector: Detector, variables: Variables, source: Source) -> Iterator
     """Yield each image's detections in its own pixels, in the source's order.
 
     Raises:
-      InputError: an image does not decode, or the network's output is not finite.
+        InputError: an image does not decode, or the network's output is not finite.
     """
     network = bind_variables(detector, variables, detector.score_floor)
     chunks = chunks_in_order(len(source), detector.batch_size)
@@ -84,25 +81,24 @@ def evaluate_source(
     detector: Detector, variables: Variables, source: Source
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the COCO numbers on a labelled source, and the detections as COCO results."""
-    found = _exchange(
-        list(detect(detector, variables, subset(source, hosts.shard_range(len(source)), source.name)))
-    )
+    part = subset(source, hosts.shard_range(len(source)), source.name)
+    found = _gather(list(detect(detector, variables, part)))
     truth = [source.read_labels(index) for index in range(len(source))]
     detections = [ImageDetections(x["image_id"], x["boxes"], x["scores"], x["classes"]) for x in found]
     result = evaluate_detections(truth, detections, source.categories, backend=detector.eval_backend)
-    rows = [
-        row
+    records = [
+        record
         for image_id, image in zip(export_image_ids(source.image_ids), found, strict=True)
-        for row in to_coco_results(image_id, image["boxes"], image["scores"], image["classes"])
+        for record in to_coco_results(image_id, image["boxes"], image["scores"], image["classes"])
     ]
-    return result, rows
+    return result, records
 
 
-def _exchange(found: list[Example]) -> list[Example]:
-    """Put the detections of all hosts together, in the source's order; JSON keeps every float32."""
+def _gather(found: list[Example]) -> list[Example]:
+    """Join the detections of all hosts in the source's order; JSON keeps every float32."""
     if hosts.count() == 1:
         return found
-    rows = [
+    columns = [
         [image["image_id"], image["boxes"].tolist(), image["scores"].tolist(), image["classes"].tolist()]
         for image in found
     ]
@@ -113,6 +109,6 @@ def _exchange(found: list[Example]) -> list[Example]:
             "scores": np.array(scores, np.float32),
             "classes": np.array(classes, np.int32),
         }
-        for of_host in hosts.gather(rows)
-        for image_id, boxes, scores, classes in of_host
+        for images in hosts.gather(columns)
+        for image_id, boxes, scores, classes in images
     ]

@@ -1,5 +1,6 @@
 """A detector over a source of images, boxes back in original pixels; call `infer_images`."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk, Loaded, run_ahead
+from selftrain_jax.selftrain.inference import Chunk, InferredChunk, Loaded, label_chunk, run_ahead
 from selftrain_jax.types import Detections, Example
 
 BATCHES_AHEAD = 2
@@ -57,14 +58,7 @@ def infer_images(
         num_threads=num_threads,
     ):
         found = Detections(*jax.device_get(tuple(detections)))
-        inferred: list[Inferred | InputError] = []
-        for row, image in enumerate(images):
-            if isinstance(image, Loaded):
-                labels = _to_labels(image, found, row, network.score_floor)
-                inferred.append(Inferred(image.encoded, image.size_px, labels))
-            else:
-                inferred.append(image)
-        yield shard, inferred
+        yield label_chunk(shard, images, functools.partial(_to_labels, found, network.score_floor))
 
 
 def to_original_pixels(
@@ -75,7 +69,7 @@ def to_original_pixels(
     return np.clip(original, 0, np.tile(np.asarray(size_px, np.float32), 2))
 
 
-def _to_labels(loaded: Loaded, found: Detections, row: int, score_floor: float) -> Example:
+def _to_labels(found: Detections, score_floor: float, row: int, loaded: Loaded) -> Example:
     """Keep an image's detections of at least the floor whose part inside the image is not empty."""
     valid = np.asarray(found.valid[row])
     boxes, scores = (np.asarray(values[row], np.float32)[valid] for values in (found.boxes, found.scores))

@@ -4,20 +4,21 @@ Call `infer_masks` for pseudo labels, `predict_masks` for evaluation.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array, Bool, Int, UInt8
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.inference import (
     Chunk,
-    Inferred,
     InferredChunk,
     Loaded,
     chunks_in_order,
+    label_chunk,
     run_ahead,
 )
 from selftrain_jax.tasks.segmentation.pseudo.network import (
@@ -59,15 +60,7 @@ def infer_masks(
     """
     for shard, images, (labels, _) in _run(chunks, source, network, None, num_threads):
         classes, confidence, is_finite = jax.device_get(labels)
-        inferred: list[Inferred | InputError] = []
-        for row, image in enumerate(images):
-            if isinstance(image, Loaded):
-                _check_finite(is_finite[row], image)
-                maps = (_to_original(values[row], image, network) for values in (classes, confidence))
-                inferred.append(Inferred(image.encoded, image.size_px, _to_labels(image.image_id, *maps)))
-            else:
-                inferred.append(image)
-        yield shard, inferred
+        yield label_chunk(shard, images, partial(_to_labels, classes, confidence, is_finite, network))
 
 
 def predict_masks(
@@ -152,9 +145,16 @@ def _start_view(rows: Mapping[int, Loaded], view: int, network: MaskNetwork) -> 
 
 
 def _to_labels(
-    image_id: str, classes: UInt8[np.ndarray, "H W"], confidence: UInt8[np.ndarray, "H W"]
+    classes: UInt8[np.ndarray, "B C C"],
+    confidence: UInt8[np.ndarray, "B C C"],
+    is_finite: Bool[np.ndarray, " B"],
+    network: MaskNetwork,
+    row: int,
+    image: Loaded,
 ) -> Example:
-    return {"image_id": image_id, "mask": classes, "confidence": confidence, "is_pseudo": True}
+    _check_finite(is_finite[row], image)
+    mask, confident = (_to_original(values[row], image, network) for values in (classes, confidence))
+    return {"image_id": image.image_id, "mask": mask, "confidence": confident, "is_pseudo": True}
 
 
 def _to_original(
