@@ -14,7 +14,7 @@ from selftrain_jax.build.experiment import Experiment, compose
 from selftrain_jax.classification.joint import attach, make_joint_task
 from selftrain_jax.classification.task import make_classification_task
 from selftrain_jax.data.source import Source, cached
-from selftrain_jax.data.sources.class_folder import check_same_classes, read_class_folder
+from selftrain_jax.data.sources.image_folder import check_same_classes, read_class_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier, make_classifier
 from selftrain_jax.models.detector import make_backbone
@@ -59,7 +59,7 @@ def open_classes(where: ConfigDict, split: str, group: str) -> Source:
             raise InputError(f"config.{group}.dir is empty; name the folder that holds {split}/<class>/*.jpg")
         return read_class_folder(pathlib.Path(where.dir) / split)
     if kind == "tfds":
-        from selftrain_jax.data.sources.tfds_classes import read_tfds_classes
+        from selftrain_jax.data.sources.tfds import read_tfds_classes
 
         split = {"val": "validation"}.get(split, split)  # as TFDS calls it
         return read_tfds_classes(where.tfds, split, data_dir=where.dir or None)

@@ -10,8 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from selftrain_jax.data.image_files import fill_template
-from selftrain_jax.data.label_fraction import label_fraction
-from selftrain_jax.data.source import Source, cached, subset, without_labels
+from selftrain_jax.data.source import Source, cached, label_fraction, subset, without_labels
 from selftrain_jax.data.sources.coco import read_coco_json
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.data.sources.voc_boxes import read_voc

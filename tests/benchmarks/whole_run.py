@@ -31,7 +31,7 @@ from configs import coco_retinanet
 from selftrain_jax.build.data import Sources
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.source import Source, decode_image, without_labels
-from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.jobs.selftrain import Run, train_stage
 from selftrain_jax.models.detector import make_retinanet
 from selftrain_jax.selftrain.inference import InferredChunk

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from configs import paper
 from selftrain_jax.build.experiment import build_normalizer, build_schedule, build_task
-from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.errors import InputError
 from selftrain_jax.paper.recipe import find_recipe, find_teacher
 from selftrain_jax.paper.row import Row
