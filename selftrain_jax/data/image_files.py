@@ -15,7 +15,11 @@ LONGEST_SHOWN = 1000  # characters of a name
 
 
 def read_file(path: pathlib.Path) -> bytes:
-    """Read a file's bytes. Raises: InputError when it cannot be read; a pipe is not, as it would block."""
+    """Read a file's bytes.
+
+    Raises:
+        InputError: it cannot be read, or is a pipe, which would block.
+    """
     try:
         _require_ordinary(path)
         return path.read_bytes()
@@ -24,7 +28,11 @@ def read_file(path: pathlib.Path) -> bytes:
 
 
 def read_image_size(path: pathlib.Path) -> tuple[int, int]:
-    """Read (height, width) from a file's header, and no more of it. Raises: InputError as `image_size`."""
+    """Read (height, width) from a file's header, and no more of it.
+
+    Raises:
+        InputError: the file cannot be read, or as `image_size`.
+    """
     try:
         _require_ordinary(path)
         with open(path, "rb") as file:
@@ -71,7 +79,11 @@ def fill_template(template: str, split: str, key: str) -> str:
 
 
 def require_folder(path: pathlib.Path, what: str) -> pathlib.Path:
-    """Return the folder with its links resolved. Raises: InputError when it is not a folder."""
+    """Return the folder with its links resolved.
+
+    Raises:
+        InputError: it is not a folder.
+    """
     try:
         if path.is_dir():
             return path.resolve()

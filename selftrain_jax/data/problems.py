@@ -75,6 +75,19 @@ def report_problems(problems: Sequence[Problem], name: str, bad_boxes: BadBoxes)
     raise InputError(f"{name}: {summarise(fatal)}\n{remedy}.")
 
 
+def check_bad_count(
+    errors: Sequence[object], max_bad: int, what: str, limit: str = "(config.data.max_bad_images)"
+) -> None:
+    """Allow some bad images.
+
+    Raises:
+        InputError: there are more; the message names the `limit` and the first 5.
+    """
+    if len(errors) > max_bad:
+        shown = "; ".join(map(str, errors[:5]))
+        raise InputError(f"{len(errors)} {what}, allowed are {max_bad} {limit}: {shown}")
+
+
 def summarise(problems: Sequence[Problem]) -> str:
     """List the first 5 problems under their number."""
     lines = [f"  {problem.where}: {problem.message} [{problem.kind}]" for problem in problems[:5]]

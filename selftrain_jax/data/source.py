@@ -47,12 +47,20 @@ class Source:
         return len(self.image_ids)
 
     def read(self, index: int) -> Example:
-        """Read an image with its labels. Raises: InputError when image or labels cannot be read."""
+        """Read an image with its labels.
+
+        Raises:
+            InputError: the image or its labels cannot be read.
+        """
         return {**self.read_labels(index), "image": self.read_image(index)}
 
 
 def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None = None) -> Source:
-    """Keep the images at `indices`, in that order. Raises: InputError for an index out of range."""
+    """Keep the images at `indices`, in that order.
+
+    Raises:
+        InputError: an index is out of range.
+    """
     kept = [int(index) for index in indices]
     wrong = [index for index in kept if not 0 <= index < len(source)]
     if wrong:
@@ -159,12 +167,20 @@ def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def image_size(encoded: bytes, where: str) -> tuple[int, int]:
-    """Read (height, width) from the header alone. Raises: InputError like `decode_image`."""
+    """Read (height, width) from the header alone.
+
+    Raises:
+        InputError: as `decode_image`.
+    """
     return file_image_size(io.BytesIO(encoded), where)
 
 
 def file_image_size(file: io.BytesIO | io.BufferedReader, where: str) -> tuple[int, int]:
-    """Read (height, width) of an open file, and no more than its header. Raises: as `image_size`."""
+    """Read (height, width) of an open file, and no more than its header.
+
+    Raises:
+        InputError: as `decode_image`.
+    """
     with _open_header(file, where) as image:
         return image.height, image.width
 

@@ -111,7 +111,11 @@ def _read(
 
 
 def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:
-    """Take a list of the document. Raises: InputError naming the key."""
+    """Take a list out of the document.
+
+    Raises:
+        InputError: it is missing, empty or no list.
+    """
     found = document.get(key) if isinstance(document, dict) else None
     if isinstance(found, list) and (found or key == "annotations"):
         return found
@@ -129,7 +133,11 @@ def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:
 
 
 def _select(categories: tuple[Category, ...], names: Sequence[str] | None, path: str) -> tuple[Category, ...]:
-    """Keep the named classes. Raises: InputError for a name that the file does not know."""
+    """Keep the named classes.
+
+    Raises:
+        InputError: a name is not in the file.
+    """
     if names is None:
         return categories
     known = [category.name for category in categories]

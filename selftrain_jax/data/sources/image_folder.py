@@ -93,7 +93,11 @@ def read_class_folder(root: str | os.PathLike) -> Source:
 
 
 def check_same_classes(train: Source, other: Source) -> None:
-    """Refuse two splits whose classes differ. Raises: InputError naming the differing classes."""
+    """Compare the classes of two splits.
+
+    Raises:
+        InputError: they differ; the message names the differing classes.
+    """
     if train.categories == other.categories:
         return
     names, other_names = dict(train.categories).values(), dict(other.categories).values()

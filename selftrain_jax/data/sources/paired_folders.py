@@ -132,7 +132,11 @@ def make_value_table(values: str, ignore_value: int, num_classes: int) -> ValueT
 
 
 def translate(mask: UInt8[np.ndarray, "H W"], table: ValueTable, where: str) -> UInt8[np.ndarray, "H W"]:
-    """Turn a file's values into classes. Raises: InputError for values without a meaning."""
+    """Turn a file's values into classes.
+
+    Raises:
+        InputError: a value has no class and is not ignored.
+    """
     counts = value_counts(mask)
     unknown = np.flatnonzero((counts > 0) & ~table.is_known).tolist()
     if unknown:

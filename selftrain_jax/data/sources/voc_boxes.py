@@ -140,7 +140,11 @@ def _parse_split(root: pathlib.Path, xml_root: pathlib.Path, split: str) -> tupl
 
 
 def _read_image_ids(root: pathlib.Path, split: str) -> tuple[pathlib.Path, list[tuple[int, str]]]:
-    """Read the split's list, with line numbers. Raises: InputError naming the splits there are."""
+    """Read the split's list, with line numbers.
+
+    Raises:
+        InputError: there is no such split (the message names those there are), or its list is empty.
+    """
     folder = root / "ImageSets" / "Main"
     path = folder / f"{split}.txt"
     if not is_file(path):

@@ -1,6 +1,6 @@
-"""How many pixels of each class a source's masks hold.
+"""How many pixels of each class there are in a source's masks.
 
-Call `pixel_counts`; and before a run `require_labelled_pixels`, as a loss over no pixel teaches nothing, and
+Call `pixel_counts`; and before a run `require_labelled_pixels`, as nothing is learned from no pixel, and
 `check_masks`, as evaluation needs every mask.
 """
 
@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from jaxtyping import Int
 
+from selftrain_jax.data.problems import check_bad_count
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.png_masks import value_counts
 from selftrain_jax.errors import InputError
@@ -19,7 +20,7 @@ Counts = Int[np.ndarray, "256"]
 
 
 def count_each(source: Source) -> list[Counts | InputError]:
-    """Count the pixels of every id in every mask, on all cores; in place of a mask that is bad, say why."""
+    """Count the pixels of every id in every mask, on all cores; a bad mask gives its error."""
 
     def count(index: int) -> Counts | InputError:
         try:
@@ -34,9 +35,12 @@ def count_each(source: Source) -> list[Counts | InputError]:
 def pixel_counts(source: Source, *, max_bad_images: int = 0) -> dict[str, int]:
     """Return the pixels of each class; ignored ones are left out.
 
-    Raises: InputError when more than `max_bad_images` masks are bad; so many are passed over.
+    Up to `max_bad_images` bad masks are skipped.
+
+    Raises:
+        InputError: more masks are bad.
     """
-    good, _ = _pass_over_bad(source, max_bad_images, "(config.data.max_bad_images)")
+    good, _ = _split_bad(source, max_bad_images, "(config.data.max_bad_images)")
     total = sum(good, np.zeros(256, int))
     return {category.name: int(total[category.id]) for category in source.categories}
 
@@ -44,18 +48,20 @@ def pixel_counts(source: Source, *, max_bad_images: int = 0) -> dict[str, int]:
 def check_masks(source: Source, *, max_bad_images: int = 0) -> None:
     """Read every mask, on all cores.
 
-    Raises: InputError when more than `max_bad_images` masks are bad, and when no pixel of the others has a
-    class, so that there is no mIoU.
+    Raises:
+        InputError: more than `max_bad_images` masks are bad, or no pixel of the others has a class, so that
+            mIoU is undefined.
     """
-    good, bad = _pass_over_bad(source, max_bad_images, "where mIoU is measured")
+    good, bad = _split_bad(source, max_bad_images, "where mIoU is measured")
     if not any(np.delete(counts, IGNORED).any() for counts in good):
         raise _no_pixel_has_a_class(source, bad)
 
 
 def require_labelled_pixels(source: Source) -> None:
-    """Make sure that some pixel has a class; reads no further than the first mask with one.
+    """Check that some pixel has a class; stop reading at the first mask with one.
 
-    Raises: InputError when every pixel of every mask is ignored, or no mask can be read.
+    Raises:
+        InputError: every pixel of every mask is ignored, or no mask can be read.
     """
     errors = []
     for index in range(len(source)):
@@ -75,11 +81,13 @@ def _no_pixel_has_a_class(source: Source, bad: list[InputError]) -> InputError:
     )
 
 
-def _pass_over_bad(source: Source, max_bad: int, where: str) -> tuple[list[Counts], list[InputError]]:
-    """Part good masks from bad ones. Raises: InputError for more than `max_bad`, allowed `where`."""
+def _split_bad(source: Source, max_bad: int, limit: str) -> tuple[list[Counts], list[InputError]]:
+    """Separate good masks from bad ones.
+
+    Raises:
+        InputError: more than `max_bad` masks are bad.
+    """
     found = count_each(source)
     bad = [error for error in found if isinstance(error, InputError)]
-    if len(bad) > max_bad:
-        shown = "; ".join(str(error) for error in bad[:5])
-        raise InputError(f"{len(bad)} masks of {source.name} are bad, allowed are {max_bad} {where}: {shown}")
+    check_bad_count(bad, max_bad, f"masks of {source.name} are bad", limit)
     return [counts for counts in found if not isinstance(counts, InputError)], bad
