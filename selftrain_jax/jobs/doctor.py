@@ -6,7 +6,7 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import labelled_part, open_split, open_unlabeled, require_dir
+from selftrain_jax.build.data import labelled_part, open_unlabeled
 from selftrain_jax.data.image_files import fill_template
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources import coco as coco_json
@@ -14,6 +14,8 @@ from selftrain_jax.data.sources import voc_boxes as voc_xml
 from selftrain_jax.doctor.examine import TRAIN, examine
 from selftrain_jax.doctor.report import format_diagnosis, write_doctor_report
 from selftrain_jax.errors import InputError
+from selftrain_jax.tasks.config_values import require_dir
+from selftrain_jax.tasks.lookup import get_task
 
 Splits = dict[str, Source | None]
 
@@ -22,15 +24,16 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Check every split and the unlabelled images; write doctor.json and doctor.html.
 
     Raises:
-      InputError: the data has faults that would stop or spoil a run.
+        InputError: the data has faults that would stop or spoil a run.
     """
     tolerant = config.copy_and_resolve_references()
     tolerant.data.bad_boxes = "drop"
+    open_split = get_task(config.task).open_split
     problems: list[Problem] = []
     labelled: dict[str, Source | None] = {}
     for split in dict.fromkeys((config.data.train, config.data.val, config.data.test)):
         problems += find_problems(config, split)
-        labelled[split] = _try_open(partial(open_split, tolerant, split), split, problems)
+        labelled[split] = _try_open(partial(open_split, tolerant, "data", split), split, problems)
     unlabelled = _try_open(partial(_unlabelled, tolerant, labelled), "unlabeled", problems)
     train = labelled[config.data.train]
     if train is not None:
@@ -42,7 +45,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     else:
         has_errors = _examine_boxes(config, labelled, unlabelled, problems, workdir)
     if has_errors:
-        raise InputError("the data set has errors, listed above; mend them before training")
+        raise InputError("the data set has errors, listed above; fix them before training")
 
 
 def _examine_boxes(

@@ -13,10 +13,10 @@ from selftrain_jax.build.data import Sources, build_augment, build_sources
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.report.page import ReportImages, write_report
+from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
 from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
 from selftrain_jax.tasks.segmentation.report.page import MaskReportImages, read_predicted
-from selftrain_jax.tasks.spec import per_class_thresholds
 from selftrain_jax.types import Example
 
 POLICIES = ("s1", "s2", "s3", "s4")
@@ -27,7 +27,7 @@ def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Write `<workdir>/report.html`; stages that are not there yet are said to be so.
 
     Raises:
-      InputError: the data set of the config or a file of the run is missing or broken.
+        InputError: the data set of the config or a file of the run is missing or broken.
     """
     sources = build_sources(config)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def _mask_images(config: ConfigDict, workdir: pathlib.Path, sources: Sources) ->
         augmented={policy: augmented_pairs(config, sources.human, policy) for policy in POLICIES},
         threshold=config.pseudo.threshold,
         predicted=read_predicted(workdir),
-        class_thresholds=per_class_thresholds(config),
+        class_thresholds=class_thresholds_by_name(config),
     )
 
 

@@ -18,8 +18,8 @@ from selftrain_jax.doctor.examine import TRAIN, examine
 from selftrain_jax.doctor.pictures import picture_masks
 from selftrain_jax.doctor.report import LISTED, to_json, verdict_lines
 from selftrain_jax.errors import InputError, printable
+from selftrain_jax.tasks.segmentation.data import Counts, count_each
 from selftrain_jax.tasks.segmentation.doctor_page import mask_doctor_page
-from selftrain_jax.tasks.segmentation.pixels import Counts, count_each
 from selftrain_jax.types import IGNORED
 
 EXAMPLES = 6  # masks shown of a split
