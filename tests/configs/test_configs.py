@@ -8,7 +8,7 @@ import pytest
 
 from selftrain_jax.build.data import build_augment, stage_settings
 from selftrain_jax.build.experiment import build_schedule
-from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.types import Batch, BoxTargets, Category
 
