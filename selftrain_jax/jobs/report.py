@@ -1,8 +1,8 @@
 """`--job=report`: report.html from what a work folder holds; pictures come from the run's own data."""
 
 import pathlib
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import tensorflow as tf
@@ -10,17 +10,50 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.augment.resize import MEAN_RGB, STDDEV_RGB
 from selftrain_jax.build.data import Sources, build_augment, build_sources
-from selftrain_jax.data.source import Source
+from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.report.page import ReportImages, write_report
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
-from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
-from selftrain_jax.tasks.segmentation.report.page import MaskReportImages, read_predicted
-from selftrain_jax.tasks.spec import per_class_thresholds
+from selftrain_jax.html.blocks import Section
+from selftrain_jax.report.page import write_report_page
+from selftrain_jax.report.workdir import RunFiles, read_run
 from selftrain_jax.types import Example
 
 POLICIES = ("s1", "s2", "s3", "s4")
 NUM_AUGMENTED = 4
+
+
+class TaskFunctions(NamedTuple):
+    """What report and doctor do differently for each task."""
+
+    metric: tuple[str, str]  # the number of an evaluation that counts: its key, and its name for people
+    gather_images: Callable[..., Any]
+    report_sections: Callable[[RunFiles, Any], list[Section]]
+    find_problems: Callable[[ConfigDict, str], Iterator[Problem]]
+    examine: Callable[..., bool]
+
+
+def task_functions(task: str) -> TaskFunctions:
+    """Return the functions of config.task."""
+    if task == "segmentation":
+        from selftrain_jax.tasks.segmentation import doctor as mask_doctor
+        from selftrain_jax.tasks.segmentation import report as mask_report
+
+        return TaskFunctions(
+            ("miou", "mIoU"),
+            mask_report.gather_images,
+            mask_report.report_sections,
+            mask_doctor.find_problems,
+            mask_doctor.examine,
+        )
+    from selftrain_jax.tasks.detection import doctor as box_doctor
+    from selftrain_jax.tasks.detection import report as box_report
+
+    return TaskFunctions(
+        ("ap", "AP"),
+        box_report.gather_images,
+        box_report.report_sections,
+        box_doctor.find_problems,
+        box_doctor.examine,
+    )
 
 
 def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -29,39 +62,33 @@ def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
     Raises:
       InputError: the data set of the config or a file of the run is missing or broken.
     """
-    sources = build_sources(config)
+    sources, spec = build_sources(config), task_functions(config.task)
     workdir.mkdir(parents=True, exist_ok=True)
-    gather = _mask_images if config.task == "segmentation" else _box_images
-    path = write_report(workdir, images=gather(config, workdir, sources))
-    print(f"report: {path}")
+    augmented = {policy: augmented_pairs(config, sources.human, policy) for policy in POLICIES}
+    images = spec.gather_images(config, workdir, sources.test, _truth(sources), augmented)
+    print(f"report: {write_report(workdir, spec, images)}")
 
 
-def _box_images(config: ConfigDict, workdir: pathlib.Path, sources: Sources) -> ReportImages:
-    pseudo = None
-    if (workdir / "pseudo_labels" / "manifest.json").exists():
-        pseudo = read_pseudo_labels(workdir / "pseudo_labels", threshold=config.pseudo.score_floor)
-    return ReportImages(
-        test_source=sources.test,
-        pseudo_source=pseudo,
-        pseudo_truth=_truth(sources),
-        augmented={policy: augmented_pairs(config, sources.human, policy) for policy in POLICIES},
-        threshold=config.pseudo.threshold,
-    )
+def write_report(workdir: pathlib.Path, spec: TaskFunctions | None, images: Any) -> pathlib.Path:
+    """Write `<workdir>/report.html` from what the run has written so far, and return its path.
+
+    Without a `spec` the run's files say which task it is. `images` are what the task's `gather_images`
+    gave, or None for a report without pictures.
+
+    Raises: InputError when the folder does not exist or one of its files is broken.
+    """
+    run = read_run(workdir)
+    spec = task_functions(task_of(run)) if spec is None else spec
+    return write_report_page(run, spec.report_sections(run, images), spec.metric)
 
 
-def _mask_images(config: ConfigDict, workdir: pathlib.Path, sources: Sources) -> MaskReportImages:
-    pseudo = None
-    if (workdir / "pseudo_labels" / "manifest.json").exists():
-        pseudo = read_raw_masks(workdir / "pseudo_labels", verify_digests=False)
-    return MaskReportImages(
-        test_source=sources.test,
-        pseudo_raw=pseudo,
-        pseudo_truth=_truth(sources),
-        augmented={policy: augmented_pairs(config, sources.human, policy) for policy in POLICIES},
-        threshold=config.pseudo.threshold,
-        predicted=read_predicted(workdir),
-        class_thresholds=per_class_thresholds(config),
-    )
+def task_of(run: RunFiles) -> str:
+    """Tell the task of a run: its config says it, or else what only segmentation writes."""
+    if task := (run.config or {}).get("task"):
+        return task
+    is_segmentation = (run.manifest or {}).get("kind") == "masks"
+    is_segmentation |= any("miou" in (stage.evaluation or {}) for stage in run.stages.values())
+    return "segmentation" if is_segmentation else "detection"
 
 
 def _truth(sources: Sources) -> Callable[[str], Example] | None:
@@ -69,12 +96,12 @@ def _truth(sources: Sources) -> Callable[[str], Example] | None:
     truth = sources.unlabeled_truth
     if truth is None:
         return None
-    places = {image_id: index for index, image_id in enumerate(truth.image_ids)}
+    indices = {image_id: index for index, image_id in enumerate(truth.image_ids)}
 
     def read(image_id: str) -> Example:
         try:
-            return truth.read_labels(places[image_id])
-        except InputError:  # a bad mask, which the quality figures pass over too and count
+            return truth.read_labels(indices[image_id])
+        except InputError:  # bad labels, which the quality figures skip too and count
             return {"image_id": image_id}
 
     return read
@@ -83,15 +110,15 @@ def _truth(sources: Sources) -> Callable[[str], Example] | None:
 def augmented_pairs(config: ConfigDict, source: Source, policy: str) -> list[tuple[Example, Example]]:
     """Return (before, after) of the first labelled images under a policy, as the network sees them."""
     augment = build_augment(config, policy)
-    moving = ("image", "mask") if config.task == "segmentation" else ("image", "boxes", "classes")
     pairs = []
     for index in range(min(NUM_AUGMENTED, len(source))):
         before = source.read(index)
-        tensors = {key: tf.constant(before[key]) for key in moving}  # type: ignore[literal-required]
-        found = augment(tensors, tf.constant([config.seed, index], tf.int32))
-        after = {key: found[key].numpy() for key in moving}
-        after |= {"image_id": before["image_id"], "image": _to_uint8(after["image"])}
-        pairs.append((before, cast(Example, after)))
+        moving = [key for key in ("image", "boxes", "classes", "mask") if key in before]
+        tensors = {key: tf.constant(before[key]) for key in moving}
+        augmented = augment(tensors, tf.constant([config.seed, index], tf.int32))
+        after = {key: augmented[key].numpy() for key in moving}
+        after["image"] = _to_uint8(after["image"])
+        pairs.append((before, cast(Example, {**after, "image_id": before["image_id"]})))
     return pairs
 
 
