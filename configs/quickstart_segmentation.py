@@ -8,6 +8,9 @@ steps of batch 8 in all. S4's operations on colours matter most: the scenes diff
 without them takes light for material, and is sure of it. The jitter is S1's, since texture is a matter of
 scale. The student's learning rate is half of the teacher's: it has half as many human labels a step, and at a
 high rate forgets in its first steps what the teacher knew.
+
+Scores, mean (sd) of seeds 0, 1 and 2 (docs/results.md): teacher 52.6 (2.5), control 55.1 (1.9),
+student 58.0 (1.0) mIoU; +2.9 (0.9) over control, +5.5 (1.6) over teacher.
 """
 
 from ml_collections import ConfigDict

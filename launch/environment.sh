@@ -1,4 +1,5 @@
-# Sourced by the launch scripts: activates .venv, which is made and filled when requirements.txt is new to it.
+# Sourced by the launch scripts: activates .venv with this package and its extras (dev, demo) in it.
+# Installs when requirements.txt, pyproject.toml or the wish for extras is new to .venv, and nothing otherwise.
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
   echo "error: $python is older than 3.11; set PYTHON to a newer one, e.g. PYTHON=python3.12 bash launch/local.sh" >&2
@@ -7,10 +8,12 @@ python=${PYTHON:-python3}
 [[ -x .venv/bin/python ]] || "$python" -m venv .venv
 # shellcheck disable=SC1091
 source .venv/bin/activate
-if ! cmp -s requirements.txt .venv/installed.txt; then
-  echo "installing requirements.txt into .venv (a few minutes, once)"
-  python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-  cp requirements.txt .venv/installed.txt
+extras=${extras:-demo} # or dev,demo, which has all of demo
+listed=$(cat requirements.txt pyproject.toml | cksum)
+if [[ $(cat .venv/installed.txt 2>/dev/null) != "$listed "*"$extras" ]]; then
+  echo "installing selftrain_jax[$extras] into .venv (a few minutes, once)"
+  python -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
+  echo "$listed $extras" >.venv/installed.txt
 fi
 # On CPU: large pages, and memory kept from step to step. Two cores, images/s: the masks' quickstart 88 with large
 # pages alone, 94 so; 73 with arena_max=1 besides, which makes threads wait for each other (Lite0 at 192 px: 19, and 6 with it).

@@ -32,7 +32,7 @@ choose_cuda() {
 
 choose_cuda "${1:-}"
 source launch/environment.sh
-wanted="jax[cuda$cuda] $(cksum <requirements.txt)"
+wanted="jax[cuda$cuda] $listed"
 if [[ $wanted != "$(cat .venv/installed_cuda.txt 2>/dev/null)" ]]; then
   echo "installing jax[cuda$cuda] into .venv (a few minutes, once)"
   python -m pip install --quiet --disable-pip-version-check "jax[cuda$cuda]"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Self-training on this machine: bash launch/local.sh [CONFIG] [--config.a.b=value ...]
-# Makes .venv and installs requirements.txt once; the same command resumes.
+# Makes .venv and installs the package into it once; the same command resumes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh

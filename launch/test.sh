@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
-# All tests: bash launch/test.sh [pytest arguments]. Installs what is missing, like launch/local.sh.
+# All tests but the slow ones: bash launch/test.sh [--fast] [pytest arguments]
+# --fast, in about two minutes, leaves out what compiles networks or starts processes. Installs what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+extras=dev,demo
 source launch/environment.sh
 
-exec python -m pytest -n 2 --dist loadfile "$@"
+selection=()
+if [[ ${1:-} == --fast ]]; then
+  selection=(-m "not slow and not compiles")
+  shift
+fi
+exec python -m pytest -n 2 --dist loadfile ${selection[@]+"${selection[@]}"} "$@"

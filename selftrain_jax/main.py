@@ -1,6 +1,7 @@
 """The command: `python -m selftrain_jax.main --config=FILE.py[:axis=value,...] --workdir=DIR [--job=JOB]`.
 
-Keys of the config are set by `--config.a.b=value`. The same command resumes where it stopped.
+Once the package is installed, `selftrain` is the same. Keys of the config are set by `--config.a.b=value`.
+The same command resumes where it stopped.
 """
 
 import errno
@@ -40,13 +41,23 @@ _HOST_WAIT_SECS = flags.DEFINE_float("host_wait_secs", 300.0, "How long to wait 
 _STAGE = flags.DEFINE_enum("stage", "teacher", STAGES, "Which model train and evaluate are about.")
 
 
+def main() -> None:
+    """Be `selftrain` and `python -m selftrain_jax.main`: set what the environment leaves open, and run."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only reads images here; no chatter
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
+    # --help shows the docstring and the flags of the script; `selftrain` has none of its own.
+    sys.modules["__main__"].__doc__ = __doc__
+    for flag in flags.FLAGS.get_key_flags_for_module(__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    run()
+
+
 def run() -> None:
     """Run the command; exit with 2 and one line for the user's mistakes, 75 when it is to be run again.
 
     Ctrl-C exits with 130.
     """
-    # Config files are read from anywhere and import `configs.common`, which stands beside the package.
-    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
     try:
         app.run(_main, flags_parser=parse_flags)
     except InputError as error:
@@ -54,6 +65,10 @@ def run() -> None:
     except RunAgainError as error:
         print(f"{error}; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(RUN_AGAIN)
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "configs":
+            raise
+        sys.exit(_complain(_explain_missing_configs(error)))
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -83,13 +98,18 @@ def _main(arguments: list[str]) -> None:
         jobs.run_job(_JOB.value, _CONFIG.value, pathlib.Path(_WORKDIR.value), stage=_STAGE.value)
 
 
+def _explain_missing_configs(error: ImportError) -> str:
+    return (
+        f"{error}: the config file imports selftrain_jax's own configs/; run `pip install -e .` in the "
+        "repository to import it from anywhere, or run this command from the repository's root. (A folder "
+        "named configs in the working directory hides it from python -m; the command selftrain ignores that.)"
+    )
+
+
 def _complain(error: object) -> int:
     print(f"error: {printable(str(error))}", file=sys.stderr)
     return USER_MISTAKE
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only reads images here; no chatter
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
-    run()
+    main()

@@ -1,13 +1,14 @@
 """The run of tiny.py by the command, in processes of its own, and all that it measured."""
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+
+from tests.processes import environment
 
 ROOT = pathlib.Path(__file__).parents[1]
 STAGES = ("teacher", "control", "student")
@@ -17,14 +18,11 @@ LIMIT_SECS = 900
 
 def start(workdir: pathlib.Path, log: pathlib.Path, *arguments: str) -> subprocess.Popen:
     """Start the command; its output goes to a file, for a full pipe would stop it."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": ""}
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(workdir.parent / "compiled")
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    environment["JAX_LOG_COMPILES"] = "1"
+    variables = environment(JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0", JAX_LOG_COMPILES="1")
     module = [sys.executable, "-m", "selftrain_jax.main", "--config=tests/tiny.py", f"--workdir={workdir}"]
     with log.open("w") as file:
         return subprocess.Popen(
-            [*module, *arguments], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
+            [*module, *arguments], cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT
         )
 
 

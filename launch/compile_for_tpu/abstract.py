@@ -10,13 +10,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import stage_settings
-from selftrain_jax.build.experiment import build_experiment, build_postprocess
+from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.task import to_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.cost import count_multiply_adds
-from selftrain_jax.train.sharding import batch_sharding, make_mesh, on_mesh, state_sharding
+from selftrain_jax.tasks.detection.spec import build_postprocess
+from selftrain_jax.train.sharding import batch_sharding, make_mesh, state_sharding, with_mesh
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
 
 NUM_VOC_CLASSES = 21  # with the background
@@ -60,7 +61,7 @@ def label_step(config: ConfigDict, devices: Sequence[jax.Device]) -> AbstractSte
     two = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
     forward = count_multiply_adds(predict, variables, two) * batch_size // 2
     arguments = (_placed_state(mesh, variables), _placed_batch(mesh, images))
-    return AbstractStep(jax.jit(on_mesh(mesh, predict)), arguments, forward, batch_size, mesh)
+    return AbstractStep(jax.jit(with_mesh(mesh, predict)), arguments, forward, batch_size, mesh)
 
 
 def selection_step(config: ConfigDict, devices: Sequence[jax.Device]) -> AbstractStep:

@@ -1,7 +1,6 @@
 """The part of the config that is about data: sources, augmentation, batches; start at `build_sources`."""
 
 import functools
-import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,20 +8,15 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from selftrain_jax.data.image_files import fill_template
 from selftrain_jax.data.label_fraction import label_fraction
 from selftrain_jax.data.source import Source, cached, subset, without_labels
-from selftrain_jax.data.sources.coco import read_coco_json
 from selftrain_jax.data.sources.image_folder import read_image_folder
-from selftrain_jax.data.sources.voc_boxes import read_voc
-from selftrain_jax.data.sources.voc_masks import refuse_tfds_masks
-from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.segmentation.pixels import check_masks, require_labelled_pixels
-from selftrain_jax.types import Category
+from selftrain_jax.tasks.config_values import require_dir
+from selftrain_jax.tasks.lookup import TASKS, get_task
+from selftrain_jax.text import shorten_list
+from selftrain_jax.types import Batches, Category
 
-TASKS = ("detection", "segmentation")
-MASK_KINDS = ("builtin", "voc", "folder")
 STAGE_SEEDS = {"teacher": 0, "control": 1, "student": 2}
 
 
@@ -45,56 +39,40 @@ def build_sources(config: ConfigDict) -> Sources:
     """Open the data sets of a run; no image is decoded, but every mask of val and test is read.
 
     Raises:
-      InputError: a data set is missing or malformed, splits disagree about classes, or a mask that
-        evaluation needs is bad.
+        InputError: a data set is missing or malformed, splits disagree about classes, or labels that
+            evaluation needs are bad.
     """
     check_data_sets(config)
-    data = config.data
-    train = open_split(config, data.train)
+    task, data = get_task(config.task), config.data
+    train = task.open_split(config, "data", data.train)
     human = labelled_part(config, train)
-    if config.task == "segmentation":
-        require_labelled_pixels(human)
     unlabeled, truth = None, None
     if config.unlabeled.kind != "none":
         found = open_unlabeled(config, train)
         unlabeled, truth = without_labels(found), found if found.categories == train.categories else None
-    val, test = open_split(config, data.val), open_split(config, data.test)
-    for other in (val, test):
-        if other.categories != train.categories:
-            raise InputError(
-                f"{other.name} has the classes {_names(other.categories)}, but {train.name} has "
-                f"{_names(train.categories)}; set config.data.classes or mend the annotations"
-            )
-    # Built-in masks are drawn: none can be bad, and reading them all would draw them all.
-    if config.task == "segmentation" and data.kind != "builtin":
-        for source in {data.val: val, data.test: test}.values():
-            check_masks(source)
-    return Sources(human, unlabeled, truth, val, test)
+    measured = {split: task.open_split(config, "data", split) for split in (data.val, data.test)}
+    for other in measured.values():
+        _check_categories(train, other)
+    task.check_sources(config, human, list(measured.values()))
+    return Sources(human, unlabeled, truth, measured[data.val], measured[data.test])
 
 
-def check_task(config: ConfigDict) -> None:
-    """Refuse a task that does not exist, and of masks joint training, TFDS and auto. Raises: InputError."""
-    if config.task not in TASKS:
-        raise InputError(f"config.task={config.task!r} is not one of {', '.join(TASKS)}")
-    if config.task == "segmentation" and config.data.kind == "tfds":
-        refuse_tfds_masks(config.data.tfds)
-    if config.task == "segmentation" and config.data.kind == "auto":
+def _check_categories(train: Source, other: Source) -> None:
+    if other.categories != train.categories:
         raise InputError(
-            f"config.data.kind=auto is for boxes; for masks choose one of {', '.join(MASK_KINDS)}"
-        )
-    if config.task == "segmentation" and config.joint.weight:
-        raise InputError(
-            f"config.joint.weight={config.joint.weight:g}: joint training is of detectors (Table 7); use 0"
+            f"{other.name} has the classes {_names(other.categories)}, but {train.name} has "
+            f"{_names(train.categories)}; set config.data.classes or fix the annotations"
         )
 
 
 def check_data_sets(config: ConfigDict) -> None:
-    """Refuse at once all TFDS data sets of a run, joint training's too, that are not on disk.
+    """Refuse at once settings that a task does not take, and TFDS data sets that are not on disk.
 
     Raises:
-      InputError: some are missing; with their sizes and the commands that prepare them; or the task is none.
+        InputError: there is no such task; a setting does not fit it; or data sets, joint training's
+            included, are missing: with their sizes and the commands that prepare them.
     """
-    check_task(config)
+    get_task(config.task).check_config(config)
     wanted: dict[tuple[str, str], str] = {}
     for group in ("data", "unlabeled", *(["joint"] if config.joint.weight else [])):
         where = config[group]
@@ -107,47 +85,11 @@ def check_data_sets(config: ConfigDict) -> None:
         check_prepared(wanted)
 
 
-def open_split(config: ConfigDict, split: str) -> Source:
-    """Open a labelled split of config.data. Raises: InputError when it is missing or malformed."""
-    data = config.data
-    if config.task == "segmentation":
-        from selftrain_jax.tasks.segmentation.data import open_masks
-
-        return open_masks(config, "data", split)
-    if data.kind == "builtin":
-        num_images, size_px = data.builtin[split], config.image.size_px
-        return read_builtin(split, num_images=num_images, seed=config.seed, image_size_px=size_px)
-    return _open(config, "data", split)
-
-
-def _open(config: ConfigDict, group: str, split: str) -> Source:
-    """Open a split of a data set on disk; `group` of the config is data or unlabeled."""
-    where, bad_boxes = config[group], config.data.bad_boxes
-    kind = where.kind
-    if kind == "auto":
-        kind = "voc" if where.dir else "tfds"
-    if kind == "coco":
-        root = require_dir(where.dir, f"config.{group}.dir", "COCO's files")
-        annotations = root / fill_template(where.annotations, split, f"config.{group}.annotations")
-        images = root / fill_template(where.images, split, f"config.{group}.images")
-        return read_coco_json(annotations, images, bad_boxes=bad_boxes)
-    if kind == "voc":
-        root = require_dir(where.dir, f"config.{group}.dir", "the VOC data set")
-        names = tuple(filter(None, config.data.classes.split(","))) or None
-        return read_voc(root, split, names, bad_boxes=bad_boxes)
-    if kind == "tfds":
-        from selftrain_jax.data.sources.tfds import read_tfds
-
-        split = {"val": "validation"}.get(split, split)  # as TFDS calls it
-        return read_tfds(where.tfds, split, data_dir=where.dir or None, bad_boxes=bad_boxes)
-    raise InputError(f"kind={kind!r} of a data set is not one of builtin, coco, voc, tfds, auto")
-
-
 def open_unlabeled(config: ConfigDict, train: Source) -> Source:
     """Open the unlabelled images, with their labels where the data set has them.
 
     Raises:
-      InputError: there are none.
+        InputError: there are none.
     """
     source, limit = _open_unlabeled(config, train), config.unlabeled.limit
     return subset(source, range(min(limit, len(source)))) if limit else source
@@ -165,25 +107,14 @@ def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
         return subset(train, remainder, f"{train.name}, the remainder")
     if where.kind == "folder":
         return read_image_folder(require_dir(where.dir, "config.unlabeled.dir", "the unlabelled images"))
-    if config.task == "segmentation" and where.kind in ("builtin", "voc"):
-        from selftrain_jax.tasks.segmentation.data import open_masks
-
-        return open_masks(config, "unlabeled", "unlabeled" if where.kind == "builtin" else where.split)
-    if where.kind == "builtin":
-        num_images, size_px = config.data.builtin.unlabeled, config.image.size_px
-        return read_builtin("unlabeled", num_images=num_images, seed=config.seed, image_size_px=size_px)
     if where.kind == "tfds":
         from selftrain_jax.data.sources.tfds import read_tfds
 
         return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
-    return _open(config, "unlabeled", where.split)
-
-
-def require_dir(text: str, key: str, what: str) -> pathlib.Path:
-    """Return the folder that a key names. Raises: InputError for no name: as a path it would be "."."""
-    if not text.strip():
-        raise InputError(f"{key} is empty; name the folder of {what}, as --{key}=FOLDER")
-    return pathlib.Path(text)
+    # The run's own task first; else the images of a data set that another task reads.
+    readers = [get_task(config.task), *TASKS]
+    task = next((task for task in readers if where.kind in task.data_kinds), readers[0])
+    return task.open_split(config, "unlabeled", "unlabeled" if where.kind == "builtin" else where.split)
 
 
 def labelled_part(config: ConfigDict, train: Source) -> Source:
@@ -199,8 +130,7 @@ def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.n
 
 
 def _names(categories: tuple[Category, ...]) -> str:
-    names = [category.name for category in categories]
-    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    return shorten_list([category.name for category in categories], 10)
 
 
 def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:
@@ -224,8 +154,13 @@ def build_augment(config: ConfigDict, policy: str = "") -> Callable[..., Any]:
     )
 
 
-def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source | None) -> Callable:
-    """Return the stage's stream of batches: all human, or half human and half pseudo."""
+def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source | None) -> Batches:
+    """Return the stage's stream of batches: all human, or half human and half pseudo.
+
+    Raises:
+        InputError: the student's batch size is odd.
+    """
+    from selftrain_jax.data.pipeline import make_batches
     from selftrain_jax.selftrain.mixing import mix_batches
 
     batch_size = stage_settings(config, stage).batch_size
@@ -234,7 +169,8 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
             f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
         )
     make = functools.partial(
-        _find_make_batches(config),
+        make_batches,
+        target_spec=get_task(config.task).targets(config),
         augment=build_augment(config, stage_settings(config, stage).policy),
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
@@ -247,14 +183,3 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
     pseudo = cached(pseudo, float(config.data.cache_mib))
     pseudo_half = make(pseudo, batch_size=batch_size // 2, seed=seed + 500, is_pseudo=True)
     return mix_batches(human_half, pseudo_half)
-
-
-def _find_make_batches(config: ConfigDict) -> Callable[..., Callable]:
-    """Return the function that streams batches of config.task's targets."""
-    if config.task == "segmentation":
-        from selftrain_jax.tasks.segmentation.pipeline import make_mask_batches
-
-        return make_mask_batches
-    from selftrain_jax.data.pipeline import make_batches
-
-    return functools.partial(make_batches, max_boxes=config.image.max_boxes)

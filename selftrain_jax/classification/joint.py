@@ -1,7 +1,7 @@
-"""Joint training (Table 7): detection, and beside it classification by the same backbone.
+"""Joint training (Table 7): detection and classification with one backbone.
 
-`make_joint_task` adds a weighted classification loss to a detection task, `attach` gives its batches a
-second stream. The classifier's own variables are under `image_classifier`.
+`make_joint_task` adds a weighted classification loss to a detection task, `attach` adds a second stream to
+its batches. The classifier's other variables are under `image_classifier`.
 """
 
 from collections.abc import Iterator
@@ -20,19 +20,17 @@ BACKBONE = "backbone"
 def make_joint_task(detection: Task, classification: Task, *, weight: float) -> Task:
     """Add weight * classification loss on `batch.auxiliary`, outside the loss normalisation.
 
-    `classification` is a task whose backbone is the detector's. In a step the detector runs first, then the
-    classifier, which goes on from the detector's running averages of BatchNorm. A batch without
-    `auxiliary`, or weight 0, gives the detection loss alone. `predict` is the detector's.
+    Both tasks must have the same backbone. In a step the detector runs first; the classifier starts from the
+    detector's running averages of BatchNorm. Without `auxiliary`, or with weight 0, the loss is that of
+    detection only. `predict` is the detector's.
 
     Raises:
-        InputError: the weight is negative; from init: the two backbones differ.
+        InputError: the weight is negative; from init: the backbones differ.
 
-    Paper: Table 7 and Appendix H, weight 0.5, and 0.2 together with self-training; a plain scalar.
+    Paper: Table 7 and appendix H, weight 0.5, and 0.2 together with self-training.
     """
     if not 0 <= weight < float("inf"):
-        raise InputError(
-            f"joint training: weight is {weight}; expected 0 or more (the paper's are 0.5 and 0.2)"
-        )
+        raise InputError(f"joint training: weight is {weight}; expected 0 or more (0.5 and 0.2 in the paper)")
 
     def init(rng: PRNGKeyArray) -> Variables:
         detector, classifier = detection.init(rng), classification.init(jax.random.fold_in(rng, 1))
@@ -59,9 +57,9 @@ def make_joint_task(detection: Task, classification: Task, *, weight: float) -> 
 
 
 def attach(batches: Batches, class_batches: Batches) -> Batches:
-    """Give each batch of a stream the other stream's batch of the same step as its `auxiliary`.
+    """Add to each batch of a stream, as `auxiliary`, the other stream's batch of the same step.
 
-    The image ids are both streams', the first one's first.
+    The image ids of the first stream come before those of the second.
     """
 
     def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
@@ -74,7 +72,7 @@ def attach(batches: Batches, class_batches: Batches) -> Batches:
 
 
 def auxiliary_metrics(terms: LossTerms) -> dict[str, Array]:
-    """Name what is logged of the classification: its loss before the weight, and its accuracy."""
+    """Return the metrics of the classification: the loss before the weight, and the accuracy."""
     return {
         "train/loss_classification": terms.human,
         "train/top1_classification": terms.metrics["train/top1_human"],
@@ -82,7 +80,7 @@ def auxiliary_metrics(terms: LossTerms) -> dict[str, Array]:
 
 
 def detector_part(variables: Variables) -> Variables:
-    """Return what the detector reads: all but the classifier's own."""
+    """Return the detector's variables: all except those under `image_classifier`."""
     return {
         collection: {name: value for name, value in tree.items() if name != HEAD}
         for collection, tree in variables.items()
@@ -90,23 +88,23 @@ def detector_part(variables: Variables) -> Variables:
 
 
 def classifier_part(variables: Variables) -> Variables:
-    """Return what the classifier reads: the shared backbone and its own."""
+    """Return the classifier's variables: the backbone's, and those under `image_classifier`."""
     return {
         collection: {BACKBONE: tree[BACKBONE], **tree.get(HEAD, {})} for collection, tree in variables.items()
     }
 
 
 def split_classifier(variables: Variables) -> Variables:
-    """Put a classifier's own variables under `image_classifier`, beside the backbone's."""
+    """Move a classifier's variables, except the backbone's, under `image_classifier`."""
     split: Variables = {}
     for collection, tree in variables.items():
-        own = {name: value for name, value in tree.items() if name != BACKBONE}
-        split[collection] = {BACKBONE: tree[BACKBONE], **({HEAD: own} if own else {})}
+        head = {name: value for name, value in tree.items() if name != BACKBONE}
+        split[collection] = {BACKBONE: tree[BACKBONE], **({HEAD: head} if head else {})}
     return split
 
 
 def add_head(detector: Variables, classifier: Variables) -> Variables:
-    """Join a detector's variables with the classifier's own; the backbone is the detector's."""
+    """Join a detector's variables with a classifier's; the backbone is the detector's."""
     return _replace(split_classifier(classifier), detector)
 
 
@@ -118,12 +116,12 @@ def check_same_backbone(detector: Variables, classifier: Variables) -> None:
     ]
     if shapes[0] != shapes[1]:
         raise InputError(
-            "joint training: the detector's and the classifier's backbone have other variables; build both "
-            "from the same settings"
+            "joint training: the backbones of the detector and the classifier have different variables; make "
+            "both from the same settings"
         )
 
 
 def _replace(variables: Variables, changed: Variables) -> Variables:
-    """Put changed modules in the place of old ones, collection by collection."""
+    """Replace the changed modules in each collection."""
     replaced = {name: {**variables.get(name, {}), **tree} for name, tree in changed.items()}
     return {**variables, **replaced}

@@ -1,4 +1,4 @@
-"""The boxes that RetinaNet classifies and moves; call `make_anchors` once a run."""
+"""The boxes that RetinaNet classifies and adjusts; call `make_anchors` once per run."""
 
 from collections.abc import Sequence
 
@@ -17,13 +17,13 @@ def make_anchors(
     aspect_ratios: Sequence[float] = (1.0, 2.0, 0.5),
     anchor_size: float = 4.0,
 ) -> Float[np.ndarray, "A 4"]:
-    """Lay anchors over a square image: level by level, row by row, then scale, then aspect ratio.
+    """Return the anchors of a square image, ordered by level, row, column, scale, and aspect ratio.
 
-    Around each cell's centre, height = s / √r and width = s·√r with
+    At each cell's centre, height = s / √r and width = s·√r with
     s = anchor_size · 2^level · 2^(k / num_scales) and r one of `aspect_ratios` (width / height).
 
     Raises:
-        InputError: a coarse level's cells do not tile the image.
+        InputError: the cells of a coarse level do not tile the image.
     """
     check_image_size(image_size_px, max_level)
     levels = range(min_level, max_level + 1)
@@ -34,17 +34,17 @@ def make_anchors(
 
 
 def check_image_size(image_size_px: int, max_level: int) -> None:
-    """Refuse a size that is no multiple of the coarsest stride, 2^max_level.
+    """Refuse a size that is not a multiple of the coarsest stride, 2^max_level.
 
     Raises:
-        InputError: naming the nearest sizes that would do.
+        InputError: naming the nearest sizes that fit.
     """
     stride = 2**max_level
     if image_size_px < stride or image_size_px % stride:
         below = max(image_size_px // stride, 1) * stride
         raise InputError(
-            f"image_size_px is {image_size_px}, but pyramid level {max_level} has cells of {stride} px "
-            f"and needs a multiple of that. Use {below} or {below + stride}, or a lower max_level."
+            f"image_size_px is {image_size_px}, but must be a multiple of {stride}, the pixels of a cell of "
+            f"pyramid level {max_level}. Use {below} or {below + stride}, or a lower max_level."
         )
 
 

@@ -1,16 +1,16 @@
-"""Arithmetic on boxes (yxyx pixels): overlap, RetinaNet's box coding, clipping."""
+"""Boxes (yxyx pixels) in JAX: overlap, RetinaNet's box coding, clipping."""
 
 import math
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-MAX_LOG_SCALE = math.log(1000 / 16)  # keeps exp() of a wild prediction finite
+MAX_LOG_SCALE = math.log(1000 / 16)  # keeps exp() of an untrained prediction finite
 EPSILON = 1e-8
 
 
 def area(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n"]:
-    """Return height · width, 0 for boxes turned inside out."""
+    """Return height · width; 0 for boxes whose maximum is below their minimum."""
     ymin, xmin, ymax, xmax = jnp.moveaxis(boxes, -1, 0)
     return jnp.maximum(ymax - ymin, 0) * jnp.maximum(xmax - xmin, 0)
 
@@ -27,7 +27,7 @@ def iou(a: Float[Array, "*n 4"], b: Float[Array, "*m 4"]) -> Float[Array, "..."]
 def encode(boxes: Float[Array, "*n 4"], anchors: Float[Array, "*m 4"]) -> Float[Array, "*n 4"]:
     """Describe boxes relative to anchors: (Δy / h, Δx / w, log h' / h, log w' / w).
 
-    Paper: detection follows RetinaNet. Sizes get 1e-8 so that an empty box has a finite logarithm.
+    1e-8 is added to sizes, so that an empty box has a finite logarithm.
     """
     centre, size = _centre_and_size(boxes)
     anchor_centre, anchor_size = _centre_and_size(anchors)
@@ -36,10 +36,10 @@ def encode(boxes: Float[Array, "*n 4"], anchors: Float[Array, "*m 4"]) -> Float[
 
 
 def decode(outputs: Float[Array, "*n 4"], anchors: Float[Array, "*m 4"]) -> Float[Array, "*n 4"]:
-    """Turn box outputs into boxes.
+    """Turn the network's outputs into boxes.
 
-    Not quite the inverse of `encode`: here sizes are max - min + 1, as if pixels were inclusive, so a
-    round trip moves an edge by up to about a pixel. The released TensorFlow models were measured so.
+    This is not exactly the inverse of `encode`: sizes are max - min + 1, as if the last pixel were included,
+    so that a round trip moves an edge by up to about a pixel. The released TensorFlow code evaluates so.
     """
     anchor_size = anchors[..., 2:] - anchors[..., :2] + 1
     anchor_centre = anchors[..., :2] + anchor_size / 2

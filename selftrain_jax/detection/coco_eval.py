@@ -1,8 +1,8 @@
-"""COCO's box metrics in original pixels: AP, AR and precision-recall curves (Paper: every AP).
+"""COCO's box metrics in original pixels: AP, AR and precision-recall curves; call `evaluate_detections`.
 
-Call `evaluate_detections`; `coco_ground_truth` and `coco_results` give the same data as COCO's
-JSON files. pycocotools is the reference; faster-coco-eval gives the same numbers sooner. Both agree
-in 12 decimals, to which all numbers are rounded: one divides by n + 2^-52, so that 1 is not quite 1.
+`coco_ground_truth` and `coco_results` return the same data as COCO's JSON files. pycocotools is the
+reference; faster-coco-eval is faster. Numbers are rounded to 12 decimals, in which both agree: one divides by
+n + 2^-52, so that its 1 is slightly below 1.
 """
 
 import collections
@@ -29,7 +29,7 @@ DECIMALS = 12
 
 
 class ImageDetections(NamedTuple):
-    """What was found in one image: boxes [N, 4] yxyx in original pixels, scores [N], classes [N]."""
+    """The detections in one image: boxes [N, 4] yxyx in original pixels, scores [N], classes [N]."""
 
     image_id: str
     boxes: np.ndarray
@@ -46,18 +46,18 @@ def evaluate_detections(
 ) -> dict[str, Any]:
     """Return the twelve numbers, AP by class and the precision-recall curves of all areas.
 
-    -1 where a number is undefined: no truth of that size or class at all. Images without truth or
-    without detections count as COCO counts them. "auto" takes faster-coco-eval where installed.
+    A number is -1 if it is undefined: no true object has that size or class. Images without objects or
+    without detections count as in COCO. "auto" is faster-coco-eval if that is installed.
 
     Raises:
-      InputError: an image twice, detections in an unknown image or of an unknown class.
+        InputError: an image occurs twice, or a detection is in an unknown image or of an unknown class.
 
-    Differs: objects marked `is_ignore` (VOC's difficult) count as crowds, neither found nor missed.
-    Where `areas` is absent the box's area decides between small, medium and large, not the mask's.
+    Differs: objects marked `is_ignore` (VOC's difficult) are treated like crowds, neither found nor missed.
+    Without `areas` the box's area, not the mask's, decides between small, medium and large.
     """
     detections = list(detections)
     _check_ids(ground_truth, detections, categories)
-    # Tied scores are ordered by image id: number images as sorted ids, as COCO does on its files.
+    # Equal scores are ordered by image id: number the images in the order of their ids, as in COCO's files.
     number = {
         image_id: i for i, image_id in enumerate(sorted(example["image_id"] for example in ground_truth), 1)
     }
@@ -67,11 +67,11 @@ def evaluate_detections(
     results = coco_results(detections)
     for entry in truth_file["annotations"] + results:
         entry["image_id"] = number[entry["image_id"]]
-    found = _as_annotations(results)
-    evaluation = _run(truth_file, {**truth_file, "annotations": found}, backend)
+    results_file = {**truth_file, "annotations": _as_annotations(results)}
+    evaluation = _run_evaluator(truth_file, results_file, backend)
 
     precision = evaluation.eval["precision"][:, :, :, 0, 2]  # [IoU, recall, class], all areas, 100 boxes
-    places = {id: k for k, id in enumerate(evaluation.params.catIds)}
+    index = {id: k for k, id in enumerate(evaluation.params.catIds)}
     num_boxes = {category.id: 0 for category in categories}
     for annotation in truth_file["annotations"]:
         num_boxes[annotation["category_id"]] += not annotation["iscrowd"]
@@ -79,8 +79,8 @@ def evaluate_detections(
         **{name: round(float(value), DECIMALS) for name, value in zip(STATS, evaluation.stats, strict=True)},
         "per_class": {
             name: {
-                "ap": _mean(precision[:, :, places[id]]),
-                "ap50": _mean(precision[0, :, places[id]]),
+                "ap": _mean(precision[:, :, index[id]]),
+                "ap50": _mean(precision[0, :, index[id]]),
                 "num_boxes": num_boxes[id],
             }
             for id, name in categories
@@ -90,7 +90,7 @@ def evaluate_detections(
             "precision_iou50": [_mean(at_recall) for at_recall in precision[0]],
             "precision_iou75": [_mean(at_recall) for at_recall in precision[5]],
             "per_class_iou50": {
-                name: precision[0, :, places[id]].round(DECIMALS).tolist() for id, name in categories
+                name: precision[0, :, index[id]].round(DECIMALS).tolist() for id, name in categories
             },
         },
         "num_images": len(ground_truth),
@@ -98,7 +98,7 @@ def evaluate_detections(
 
 
 def coco_ground_truth(ground_truth: Sequence[Example], categories: Sequence[Category]) -> dict[str, Any]:
-    """Return COCO's annotation file as a dict; ids of images are ours, those of boxes count from 1."""
+    """Return COCO's annotation file as a dict, with our image ids; ids of boxes start at 1."""
     annotations: list[dict[str, Any]] = []
     for example in ground_truth:
         none = np.zeros(len(example["boxes"]), bool)
@@ -108,7 +108,7 @@ def coco_ground_truth(ground_truth: Sequence[Example], categories: Sequence[Cate
         for box, id, area, crowd in zip(boxes, example["classes"], areas, is_crowd, strict=True):
             annotations.append(
                 {
-                    "id": len(annotations) + 1,  # 0 would count as unmatched
+                    "id": len(annotations) + 1,  # 0 would mean unmatched
                     "image_id": example["image_id"],
                     "category_id": int(id),
                     "bbox": box.tolist(),
@@ -138,15 +138,15 @@ def _xywh(boxes: np.ndarray) -> np.ndarray:
 
 
 def _as_annotations(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Add what the evaluators need of a result; their own loader fails on an empty list."""
+    """Add the keys that the evaluators need; their own loader fails on an empty list."""
     return [
         {**result, "id": i, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
         for i, result in enumerate(results, 1)
     ]
 
 
-def _run(truth: dict[str, Any], found: dict[str, Any], backend: Backend) -> Any:
-    """Evaluate with one of the two libraries, which share their interface, and without their prints."""
+def _run_evaluator(truth: dict[str, Any], results: dict[str, Any], backend: Backend) -> Any:
+    """Evaluate with one of the two libraries, which have the same interface, without their printing."""
     if backend == "auto":
         backend = "faster_coco_eval" if importlib.util.find_spec("faster_coco_eval") else "pycocotools"
     with contextlib.redirect_stdout(io.StringIO()):
@@ -157,7 +157,7 @@ def _run(truth: dict[str, Any], found: dict[str, Any], backend: Backend) -> Any:
             make_dataset = importlib.import_module("pycocotools.coco").COCO
             make_evaluation = importlib.import_module("pycocotools.cocoeval").COCOeval
         datasets = []
-        for content in (truth, found):
+        for content in (truth, results):
             dataset = make_dataset()
             dataset.dataset = content
             dataset.createIndex()
@@ -170,7 +170,7 @@ def _run(truth: dict[str, Any], found: dict[str, Any], backend: Backend) -> Any:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Average what is defined; -1 where nothing is."""
+    """Average the values that are defined; -1 if none is."""
     defined = values[values > -1]
     return round(float(np.mean(defined)), DECIMALS) if defined.size else -1.0
 
@@ -179,15 +179,15 @@ def _check_ids(
     ground_truth: Sequence[Example], detections: Sequence[ImageDetections], categories: Sequence[Category]
 ) -> None:
     truth_ids = [example["image_id"] for example in ground_truth]
-    found_ids = [image.image_id for image in detections]
-    for ids, what in ((truth_ids, "ground truth"), (found_ids, "detections")):
+    result_ids = [image.image_id for image in detections]
+    for ids, what in ((truth_ids, "ground truth"), (result_ids, "detections")):
         if len(set(ids)) != len(ids):
             twice = [id for id, count in collections.Counter(ids).items() if count > 1]
-            raise InputError(f"{len(twice)} images stand twice in the {what}: {twice[:5]}; give each once")
-    unknown = sorted(set(found_ids) - set(truth_ids))
+            raise InputError(f"{len(twice)} images are twice in the {what}: {twice[:5]}; give each once")
+    unknown = sorted(set(result_ids) - set(truth_ids))
     if unknown:
         raise InputError(
-            f"detections in {len(unknown)} images that the ground truth does not have: {unknown[:5]}; "
+            f"detections in {len(unknown)} images that are not in the ground truth: {unknown[:5]}; "
             "evaluate on the split that was predicted"
         )
     known = {category.id for category in categories}
@@ -196,5 +196,5 @@ def _check_ids(
     if used - known:
         raise InputError(
             f"classes {sorted(used - known)[:5]} are not among the category ids {sorted(known)[:20]}; "
-            "the model and the ground truth were made for different categories"
+            "use a model and a ground truth with the same categories"
         )

@@ -1,4 +1,4 @@
-"""Which anchor learns which box; call `match_anchors` inside the loss."""
+"""Matching of anchors with boxes; call `match_anchors` inside the loss."""
 
 from typing import NamedTuple
 
@@ -10,16 +10,16 @@ from jaxtyping import Array, Float, Int
 from selftrain_jax.detection import boxes as box_ops
 from selftrain_jax.types import BoxTargets
 
-NEGATIVE = -1
-IGNORED = -2
+NEGATIVE_ANCHOR = -1
+IGNORED_ANCHOR = -2
 MATCH_IOU = 0.5
 
 
 class AnchorTargets(NamedTuple):
-    """What each anchor should answer."""
+    """The training target of each anchor."""
 
-    classes: Int[Array, "B A"]  # class of a positive anchor, else NEGATIVE or IGNORED
-    boxes: Float[Array, "B A 4"]  # encoded; 0 where not positive
+    classes: Int[Array, "B A"]  # class of a positive anchor, NEGATIVE_ANCHOR or IGNORED_ANCHOR
+    boxes: Float[Array, "B A 4"]  # encoded; 0 if not positive
     num_positives: Float[Array, " B"]
 
 
@@ -32,22 +32,22 @@ class _Best(NamedTuple):
 
 
 def match_anchors(anchors: Float[Array, "A 4"], targets: BoxTargets) -> AnchorTargets:
-    """Give each anchor its best box if they overlap by IoU ≥ 0.5, and each box its best anchor in any case.
+    """Assign to each anchor its best box if their IoU is at least 0.5; each box also goes to its best anchor.
 
-    Where two boxes claim one anchor the earlier slot has it; a box that overlaps nothing claims
-    anchor 0. An anchor left without a box is IGNORED if an ignore region overlaps it by 0.5.
-    Boxes are visited one at a time: memory is a few [B, A] arrays, never [B, A, M].
+    If several boxes have the same best anchor, it gets the box of the first slot; a box that overlaps no
+    anchor gets anchor 0. An anchor without a box is an IGNORED_ANCHOR if an ignore region overlaps it by 0.5.
+    A scan over the boxes keeps a few arrays [B, A] in memory, never [B, A, M].
 
-    Differs: ignore regions are ours, for pseudo boxes of middling score; the paper drops those.
+    Differs: ignore regions are ours, for pseudo boxes of medium score; the paper drops those.
     """
     best, claimed = _overlaps(anchors, targets)
-    slot = _slot_of_anchor(best, claimed, targets)
+    slot = _assign_slots(best, claimed, targets)
     positive = slot >= 0
     matched = jnp.take_along_axis(targets.boxes, jnp.maximum(slot, 0)[..., None], axis=1)  # [B, A, 4]
     classes = jnp.take_along_axis(targets.classes, jnp.maximum(slot, 0), axis=1)
-    without = jnp.where(best.ignore_iou >= MATCH_IOU, IGNORED, NEGATIVE)
+    unmatched = jnp.where(best.ignore_iou >= MATCH_IOU, IGNORED_ANCHOR, NEGATIVE_ANCHOR)
     return AnchorTargets(
-        classes=jnp.where(positive, classes, without),
+        classes=jnp.where(positive, classes, unmatched),
         boxes=jnp.where(positive[..., None], box_ops.encode(matched, anchors), 0),
         num_positives=positive.sum(axis=1).astype(jnp.float32),
     )
@@ -79,11 +79,11 @@ def _overlaps(anchors: Float[Array, "A 4"], targets: BoxTargets) -> tuple[_Best,
     return lax.scan(visit, _Best(zeros, zeros.astype(int), zeros), slots)
 
 
-def _slot_of_anchor(best: _Best, claimed: Int[Array, "M B"], targets: BoxTargets) -> Int[Array, "B A"]:
-    """Return the slot whose box an anchor learns, or -1."""
+def _assign_slots(best: _Best, claimed: Int[Array, "M B"], targets: BoxTargets) -> Int[Array, "B A"]:
+    """Return the slot of the box that is assigned to each anchor, or -1."""
     num_slots = targets.valid.shape[1]
     is_object = targets.valid & ~targets.ignore
-    claim = jnp.where(is_object, jnp.arange(num_slots), num_slots)  # of no effect in other slots
+    claim = jnp.where(is_object, jnp.arange(num_slots), num_slots)  # the last has no effect
     unclaimed = jnp.full(best.iou.shape, num_slots)
     claims = jax.vmap(lambda row, anchor, slot: row.at[anchor].min(slot))(unclaimed, claimed.T, claim)
     by_overlap = jnp.where(best.iou >= MATCH_IOU, best.slot, -1)

@@ -1,4 +1,4 @@
-"""Non-maximum suppression, hard and soft, of fixed shapes; call `suppress`."""
+"""Non-maximum suppression, hard and soft, with static shapes; call `suppress`."""
 
 from dataclasses import dataclass
 
@@ -19,17 +19,17 @@ class HardNMS:
     iou_threshold: float = 0.5
 
     def keep_frac(self, iou: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return 1 for what stays and 0 for what goes."""
+        """Return 1 for boxes to keep and 0 for boxes to drop."""
         return (iou <= self.iou_threshold).astype(iou.dtype)
 
 
 @dataclass(frozen=True)
 class SoftNMS:
-    """Lower the score of a box by its overlap with better ones; nothing is dropped for overlap alone.
+    """Lower the score of a box by its overlap with better ones, without dropping it.
 
-    "bodla" is the published exp(-iou² / sigma), "tensorflow" is exp(-iou² / (2·sigma)) of its V5 operator.
+    "bodla" is the published exp(-iou² / sigma), "tensorflow" is exp(-iou² / (2·sigma)) of the V5 operator.
 
-    Paper: section 3.1, "Soft-NMS with a sigma of 0.3", without saying in which convention.
+    Paper: section 3.1, "Soft-NMS with a sigma of 0.3"; it does not say by which convention.
     """
 
     sigma: float = 0.3
@@ -58,10 +58,13 @@ def suppress(
     score_threshold: float,
     num_kept: int,
 ) -> tuple[Int[Array, "*n E"], Float[Array, "*n E"]]:
-    """Pick the best box `num_kept` times, each time lowering the scores of those that overlap it.
+    """Pick the best box `num_kept` times, each time lowering the scores of the boxes that overlap it.
 
-    Return indices and (lowered) scores, best first; a score is 0 once none is above `score_threshold`,
-    and its index then means nothing. Leading axes are independent problems (images, classes).
+    Leading axes are independent problems (images, classes).
+
+    Returns:
+        Indices and (lowered) scores, best first. When no score is above `score_threshold` any more, the score
+        is 0 and the index has no meaning.
     """
 
     def pick(scores: Float[Array, "*n D"], _: None) -> tuple[Array, tuple[Array, Array]]:

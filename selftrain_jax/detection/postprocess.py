@@ -1,4 +1,4 @@
-"""From network outputs to detections; call `select_detections`."""
+"""From boxes and class logits to detections; call `select_detections`."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from selftrain_jax.types import Detections
 
 @dataclass(frozen=True)
 class Postprocess:
-    """The choices between network outputs and detections; the defaults are the authors'."""
+    """The settings of `select_detections`; the defaults are the authors'."""
 
     score_threshold: float = 0.05
     pre_nms_top_k: int = 5000  # boxes of each class that enter NMS
@@ -27,28 +27,28 @@ DEFAULT_POSTPROCESS = Postprocess()
 def select_detections(
     boxes: Float[Array, "B A 4"], logits: Float[Array, "B A K"], settings: Postprocess
 ) -> Detections:
-    """Apply NMS to each class, then keep the best of all classes.
+    """Apply NMS within each class, then keep the best detections of all classes.
 
     Scores are sigmoids; channel 0, the background, is left out.
     """
     scores = jax.nn.sigmoid(logits[..., 1:]).swapaxes(1, 2)  # [B, K-1, A]
     scores, anchor = lax.top_k(scores, min(settings.pre_nms_top_k, scores.shape[-1]))  # [B, K-1, D]
-    candidates = jax.vmap(_look_up)(boxes, anchor)  # [B, K-1, D, 4]
+    candidates = jax.vmap(_gather_boxes)(boxes, anchor)  # [B, K-1, D, 4]
     num_kept = min(settings.max_detections, scores.shape[-1])
     index, scores = suppress(
         candidates, scores, method=settings.nms, score_threshold=settings.score_threshold, num_kept=num_kept
     )  # [B, K-1, E]
-    kept = jax.vmap(jax.vmap(_look_up))(candidates, index)  # [B, K-1, E, 4]
-    return _best_of_all_classes(kept, scores, settings.max_detections)
+    kept = jax.vmap(jax.vmap(_gather_boxes))(candidates, index)  # [B, K-1, E, 4]
+    return _select_best(kept, scores, settings.max_detections)
 
 
-def _look_up(boxes: Float[Array, "A 4"], index: Int[Array, "..."]) -> Float[Array, "... 4"]:
-    """Take boxes by number, as columns: for rows of four XLA moves 23 times the bytes on a TPU."""
+def _gather_boxes(boxes: Float[Array, "A 4"], index: Int[Array, "..."]) -> Float[Array, "... 4"]:
+    """Gather boxes as columns; with rows of four numbers XLA moves 23 times the bytes on a TPU."""
     columns = jnp.take(boxes.T, index.reshape(-1), axis=1)
     return jnp.moveaxis(columns.reshape(4, *index.shape), 0, -1)
 
 
-def _best_of_all_classes(
+def _select_best(
     boxes: Float[Array, "B C E 4"], scores: Float[Array, "B C E"], max_detections: int
 ) -> Detections:
     num_images, _, num_kept = scores.shape

@@ -1,4 +1,4 @@
-"""RetinaNet as the four pure functions of a `Task`; call `make_detection_task`."""
+"""RetinaNet as the three pure functions of a `Task`; call `make_detection_task`."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -29,10 +29,10 @@ def make_detection_task(
     box_weight: float = 50.0,
     postprocess: Postprocess = DEFAULT_POSTPROCESS,
 ) -> Task:
-    """Close init, loss and predict over a model, its anchors and the loss's constants.
+    """Make init, loss and predict for a model, its anchors and the constants of the loss.
 
-    The loss of a source is class loss + box_weight · box loss, without weight decay. Its key decides only
-    which branches the network drops.
+    The loss of a source is class loss + box_weight · box loss, without weight decay. Its `rng` is used for
+    drop-connect only.
 
     Raises:
         InputError: the image size does not fit the pyramid, or the model has another number of anchors.
@@ -85,16 +85,16 @@ def to_detections(
     image_size_px: int,
     postprocess: Postprocess,
 ) -> Detections:
-    """Decode the network's outputs into boxes, cut them at the image's edge, and select the detections."""
+    """Decode the network's outputs, clip the boxes to the image, and select the detections."""
     boxes = box_ops.clip(box_ops.decode(outputs, anchors), image_size_px)
     return select_detections(boxes, logits, postprocess)
 
 
 def check_num_anchors(num_anchors: int, num_scales: int, aspect_ratios: Sequence[float]) -> None:
-    """Refuse a model whose heads answer for another number of anchors.
+    """Refuse a model whose heads have another number of anchors.
 
     Raises:
-        InputError: saying which number fits.
+        InputError: naming the number that fits.
     """
     expected = num_scales * len(aspect_ratios)
     if num_anchors != expected:
@@ -105,7 +105,7 @@ def check_num_anchors(num_anchors: int, num_scales: int, aspect_ratios: Sequence
 
 
 def loss_terms(human: SourceLoss, pseudo: SourceLoss, box_weight: float) -> LossTerms:
-    """Add up each source's losses and name what is logged."""
+    """Add up the losses of each source and collect the metrics."""
     metrics: dict[str, Array] = {}
     for name, source in (("human", human), ("pseudo", pseudo)):
         metrics[f"train/class_loss_{name}"] = source.classes

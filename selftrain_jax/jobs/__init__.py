@@ -23,8 +23,12 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str =
         return hosts.run_on_host0(lambda: _run_alone(job, config, workdir))
     from selftrain_jax.build.data import check_data_sets
     from selftrain_jax.jobs.workdir import claim_workdir, hold_workdir
+    from selftrain_jax.tasks.lookup import get_self_training
 
-    check_data_sets(config)  # before the folder holds a config that is about to change
+    # Before the folder holds a config that is about to change.
+    check_data_sets(config)
+    if job != "pretrain":
+        get_self_training(config.task)
     with hold_workdir(workdir) if hosts.host_index() == 0 else contextlib.nullcontext():
         hosts.wait_for_all()  # the folder is there
         hosts.check_shared(workdir)

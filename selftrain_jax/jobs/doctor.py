@@ -6,11 +6,12 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import labelled_part, open_split, open_unlabeled
+from selftrain_jax.build.data import labelled_part, open_unlabeled
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.doctor.diagnosis import TRAIN
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.report import task_functions
+from selftrain_jax.tasks.lookup import get_task
 
 
 def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -22,11 +23,12 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     spec = task_functions(config.task)
     tolerant = config.copy_and_resolve_references()
     tolerant.data.bad_boxes = "drop"
+    open_split = get_task(config.task).open_split
     problems: list[Problem] = []
     labelled: dict[str, Source | None] = {}
     for split in dict.fromkeys((config.data.train, config.data.val, config.data.test)):
         problems += spec.find_problems(config, split)
-        labelled[split] = _try_open(partial(open_split, tolerant, split), split, problems)
+        labelled[split] = _try_open(partial(open_split, tolerant, "data", split), split, problems)
     unlabelled = _try_open(partial(_unlabelled, tolerant, labelled), "unlabeled", problems)
     train = labelled[config.data.train]
     if train is not None:

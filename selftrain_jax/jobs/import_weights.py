@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
 from selftrain_jax.jobs.workdir import versions
-from selftrain_jax.models.detector import EFFICIENTNETS, RESNETS
+from selftrain_jax.models.settings import EFFICIENTNETS, RESNETS
 from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.importers import Imported
-from selftrain_jax.pretrain.lite_names import find_lite_package
 from selftrain_jax.pretrain.tf_checkpoint import tf_checkpoint_files
+from selftrain_jax.pretrain.torch_names import find_lite_package
 from selftrain_jax.pretrain.weight_card import CARD_FILE, make_card
 from selftrain_jax.selftrain.loss_norm import plain_loss
 from selftrain_jax.train.checkpoint import Checkpoints, digest

@@ -10,8 +10,9 @@ from selftrain_jax.classification.joint import detector_part
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
+from selftrain_jax.named_arrays import check_names, shapes_by_name
+from selftrain_jax.tasks.lookup import get_self_training
 from selftrain_jax.train.checkpoint import restore_whole
-from selftrain_jax.train.named_arrays import check_names, shapes_by_name
 from selftrain_jax.types import Category
 
 
@@ -25,7 +26,7 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     Raises:
       InputError: no input folder, no trained stage, or an image that does not decode.
     """
-    settings = config.predict
+    settings, self_training = config.predict, get_self_training(config.task)
     if not settings.input:
         raise InputError("--job=predict needs images: --config.predict.input=FOLDER")
     source = read_image_folder(pathlib.Path(settings.input))
@@ -36,15 +37,9 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     checkpoint = pathlib.Path(settings.checkpoint) if settings.checkpoint else newest_stage(workdir)
     variables = detector_part(restore_whole(checkpoint, config.eval.checkpoint))
     check_names(shapes_by_name(variables), shapes_by_name(template), checkpoint)
-    if config.task == "segmentation":
-        from selftrain_jax.tasks.segmentation.predict import predict_masks
-
-        said = predict_masks(config, experiment, variables, source, categories, output)
-    else:
-        from selftrain_jax.tasks.detection.predict import predict_boxes
-
-        said = predict_boxes(config, experiment, variables, source, categories, output)
-    print(f"{said}, by {checkpoint}; written to {output}")
+    predictor = self_training.open_predictor(config, experiment.task, experiment.mesh)
+    found = predictor.predict(variables, source, categories, output)
+    print(f"{found}, by {checkpoint}; written to {output}")
 
 
 def read_categories(workdir: pathlib.Path) -> tuple[Category, ...]:

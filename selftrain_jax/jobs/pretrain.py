@@ -3,37 +3,30 @@
 The checkpoint's `backbone/...` is what `--config.teacher.init=<workdir>/pretrain` takes.
 """
 
-import functools
 import pathlib
-from collections.abc import Callable
-from typing import cast
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.classification import (
+from selftrain_jax.build.experiment import Experiment
+from selftrain_jax.build.pretraining import (
     ClassSources,
     build_class_sources,
     build_pretrain_batches,
     build_pretrain_schedule,
     build_pretraining,
 )
-from selftrain_jax.build.experiment import Experiment
-from selftrain_jax.classification.accuracy import accuracy, count_hits
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
+from selftrain_jax.tasks.classification.inference import Measure, make_measure
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
 from selftrain_jax.train.loop import train
-from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
-from selftrain_jax.types import ClassTargets, Variables
+from selftrain_jax.types import Variables
 
 STAGE = "pretrain"
 EVALUATION_FILE = "evaluation.json"
-
-Measure = Callable[[Variables], dict[str, float]]
 
 
 def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -49,36 +42,12 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
         return hosts.log(f"{STAGE}: finished before, in {directory}")
     sources = build_class_sources(config)
     categories = sources.train.categories
-    experiment = build_pretraining(config, len(categories))
-    measure = make_measure(config, experiment, sources.val)
+    experiment = build_pretraining(config, categories)
+    measure = make_measure(config, experiment.task, experiment.mesh, sources.val)
     names = [category._asdict() for category in categories]
     hosts.run_on_host0(lambda: write_json(workdir / "categories.json", names))
     _train(config, experiment, sources, measure, directory)
     return _evaluate(config, experiment, sources.val, measure, directory)
-
-
-def make_measure(config: ConfigDict, experiment: Experiment, source: Source) -> Measure:
-    """Return the function from variables to top1, top5 and num_images on centre crops of a source."""
-    from selftrain_jax.augment.crop import centre_crop
-    from selftrain_jax.tasks.classification.pipeline import read_in_order
-
-    mesh = local_mesh(experiment.mesh)  # each host measures all: the crops are few
-    predict = jit_predict(mesh, experiment.task.predict)
-
-    def measure(variables: Variables) -> dict[str, float]:
-        placed, counts = place_state(mesh, variables), []
-        for batch in read_in_order(
-            source,
-            prepare=functools.partial(centre_crop, output_size_px=config.image.size_px),
-            batch_size=config.eval.batch_size,
-            max_bad_images=config.data.max_bad_images,
-        ):
-            scores = predict(placed, batch.images)
-            targets = cast(ClassTargets, batch.targets)
-            counts.append(count_hits(np.asarray(scores.probabilities), np.asarray(targets.classes)))
-        return accuracy(counts)
-
-    return measure
 
 
 def _train(
@@ -113,7 +82,11 @@ def _train(
 
 
 def _evaluate(
-    config: ConfigDict, experiment: Experiment, val: Source, measure: Measure, directory: pathlib.Path
+    config: ConfigDict,
+    experiment: Experiment,
+    val: Source,
+    measure: Measure,
+    directory: pathlib.Path,
 ) -> None:
     """Measure the checkpoint of config.eval.checkpoint and write evaluation.json."""
     template = jax.eval_shape(experiment.task.init, jax.random.key(0))

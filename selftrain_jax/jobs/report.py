@@ -15,6 +15,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Section
 from selftrain_jax.report.page import write_report_page
 from selftrain_jax.report.workdir import RunFiles, read_run
+from selftrain_jax.tasks.lookup import get_task
+from selftrain_jax.tasks.spec import Metric
 from selftrain_jax.types import Example
 
 POLICIES = ("s1", "s2", "s3", "s4")
@@ -24,7 +26,7 @@ NUM_AUGMENTED = 4
 class TaskFunctions(NamedTuple):
     """What report and doctor do differently for each task."""
 
-    metric: tuple[str, str]  # the number of an evaluation that counts: its key, and its name for people
+    metric: Metric  # the number of an evaluation that counts
     gather_images: Callable[..., Any]
     report_sections: Callable[[RunFiles, Any], list[Section]]
     find_problems: Callable[[ConfigDict, str], Iterator[Problem]]
@@ -33,12 +35,13 @@ class TaskFunctions(NamedTuple):
 
 def task_functions(task: str) -> TaskFunctions:
     """Return the functions of config.task."""
+    metric = get_task(task).metrics[0]
     if task == "segmentation":
         from selftrain_jax.tasks.segmentation import doctor as mask_doctor
         from selftrain_jax.tasks.segmentation import report as mask_report
 
         return TaskFunctions(
-            ("miou", "mIoU"),
+            metric,
             mask_report.gather_images,
             mask_report.report_sections,
             mask_doctor.find_problems,
@@ -48,7 +51,7 @@ def task_functions(task: str) -> TaskFunctions:
     from selftrain_jax.tasks.detection import report as box_report
 
     return TaskFunctions(
-        ("ap", "AP"),
+        metric,
         box_report.gather_images,
         box_report.report_sections,
         box_doctor.find_problems,
@@ -79,7 +82,7 @@ def write_report(workdir: pathlib.Path, spec: TaskFunctions | None, images: Any)
     """
     run = read_run(workdir)
     spec = task_functions(task_of(run)) if spec is None else spec
-    return write_report_page(run, spec.report_sections(run, images), spec.metric)
+    return write_report_page(run, spec.report_sections(run, images), spec.metric.key, spec.metric.name)
 
 
 def task_of(run: RunFiles) -> str:

@@ -12,9 +12,9 @@ import jax
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.classification import build_joint_batches, open_joint_source
 from selftrain_jax.build.data import Sources, build_batches, build_sources, stage_settings
 from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule
+from selftrain_jax.build.joint import build_joint_batches, open_joint_source
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
@@ -22,8 +22,10 @@ from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
 from selftrain_jax.selftrain.manifest import class_thresholds
-from selftrain_jax.tasks.detection.pseudo.quality import QUALITY_FILE
-from selftrain_jax.tasks.spec import SCORES, TaskJobs, open_task_jobs, per_class_thresholds
+from selftrain_jax.selftrain.quality import QUALITY_FILE
+from selftrain_jax.tasks.config_values import class_thresholds_by_name
+from selftrain_jax.tasks.lookup import get_self_training, get_task
+from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining
 from selftrain_jax.text import format_percent
 from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, restore_whole, training_secs
 from selftrain_jax.train.loop import train
@@ -33,7 +35,6 @@ from selftrain_jax.types import Variables
 EVALUATION_FILE = "evaluation.json"
 SCALES_FILE = "evaluation_scales.json"
 PSEUDO_FOLDER = "pseudo_labels"
-SCORE_NAMES = {"ap": "AP", "ap50": "AP50", "miou": "mIoU", "miou_resized": "mIoU of the resized masks"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class Run:
     sources: Sources
     joint: Source | None  # the second stream of joint training
     experiment: Experiment
-    jobs: TaskJobs
+    metrics: tuple[Metric, ...]
+    self_training: SelfTraining
+    predictor: Predictor
 
 
 def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
@@ -54,21 +57,22 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     Raises:
       InputError: data or config do not fit.
     """
+    self_training = get_self_training(config.task)
     sources = build_sources(config)
     joint = open_joint_source(config) if config.joint.weight else None
     categories = sources.human.categories
-    class_thresholds(
-        categories, config.pseudo.threshold, per_class_thresholds(config)
-    )  # wrong ones are refused
+    # Wrong thresholds are refused now, not after the teacher has been trained.
+    class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
-    jobs = open_task_jobs(config, experiment)
+    predictor = self_training.open_predictor(config, experiment.task, experiment.mesh)
 
     def write() -> None:
         write_json(workdir / "categories.json", [category._asdict() for category in categories])
-        jobs.write_truth(sources.test, workdir)
+        self_training.write_truth(sources.test, workdir)
 
     hosts.run_on_host0(write)
-    return Run(config, workdir, sources, joint, experiment, jobs)
+    metrics = get_task(config.task).metrics
+    return Run(config, workdir, sources, joint, experiment, metrics, self_training, predictor)
 
 
 def run_all(run: Run) -> None:
@@ -98,14 +102,16 @@ def train_stage(run: Run, stage: str) -> None:
     """Train a stage to its last step and evaluate it on the test split.
 
     Raises:
-      InputError: a stage before it is missing, or its pseudo labels are no good to train on.
+      InputError: a stage before it is missing, or its pseudo labels are unusable.
     """
     directory = run.workdir / stage
     if hosts.run_on_host0((directory / EVALUATION_FILE).exists):
         hosts.log(f"{stage}: finished before, in {directory}")
         return evaluate_scales(run, stage)
     config, sources = run.config, run.sources
-    pseudo = run.jobs.open_labels(run.workdir / PSEUDO_FOLDER, sources.human) if stage == "student" else None
+    pseudo = None
+    if stage == "student":
+        pseudo = run.self_training.open_labels(config, run.workdir / PSEUDO_FOLDER, sources.human)
     schedule, num_steps = build_schedule(config, stage)
     batches = build_batches(config, stage, sources.human, pseudo)
     train(
@@ -118,7 +124,7 @@ def train_stage(run: Run, stage: str) -> None:
         directory=directory,
         mesh=run.experiment.mesh,
         evaluate=functools.partial(_curve_point, run),
-        best_metric=f"eval/{SCORES[config.task][0]}",
+        best_metric=f"eval/{run.metrics[0].key}",
         evaluate_every=config.eval.every_steps,
         checkpoint_every=config.checkpoint.every_steps,
         log_every=config.log.every_steps,
@@ -138,25 +144,25 @@ def evaluate_stage(run: Run, stage: str) -> None:
     """
     directory = run.workdir / stage
     variables, step = restore_stage(run, stage)
-    result = run.jobs.evaluate(variables, run.sources.test, directory)
+    result = run.predictor.evaluate(variables, run.sources.test, directory)
     hosts.run_on_host0(
         lambda: write_json(directory / EVALUATION_FILE, {**result, **_facts(run, stage, step)})
     )
-    hosts.log(f"{stage}: test {_headline(run.config.task, result)} at step {step}")
+    hosts.log(f"{stage}: test {_headline(run.metrics, result)} at step {step}")
 
 
 def evaluate_scales(run: Run, stage: str) -> None:
     """Measure masks over config.evaluate's scales too, into evaluation_scales.json, unless it was done."""
-    if run.jobs.measure_scales is None:
+    if run.predictor.measure_scales is None:
         return
     path, settings = run.workdir / stage / SCALES_FILE, run.config.evaluate
     variables, step = restore_stage(run, stage)
     asked = {"checkpoint_step": step, "scales": list(settings.scales), "flip": settings.flip}
     if hosts.run_on_host0(lambda: path.exists() and asked.items() <= read_json(path, "delete it").items()):
         return
-    result = run.jobs.measure_scales(variables, run.sources.test)
+    result = run.predictor.measure_scales(variables, run.sources.test)
     hosts.run_on_host0(lambda: write_json(path, {**result, **_facts(run, stage, step), **asked}))
-    hosts.log(f"{stage}: test {_headline(run.config.task, result)} over inputs of {result['sizes_px']} px")
+    hosts.log(f"{stage}: test {_headline(run.metrics, result)} over inputs of {result['sizes_px']} px")
 
 
 def _facts(run: Run, stage: str, step: int) -> dict[str, Any]:
@@ -184,7 +190,7 @@ def label_stage(run: Run) -> None:
     manifest = write_pseudo_labels(
         directory=directory,
         source=run.sources.unlabeled,
-        labeller=run.jobs.labeller(variables, run.sources.unlabeled),
+        labeller=run.predictor.labeller(variables, run.sources.unlabeled),
         categories=run.sources.human.categories,
         provenance={
             "teacher": {
@@ -192,24 +198,24 @@ def label_stage(run: Run) -> None:
                 "digest": digest(variables),
                 "step": step,
             },
-            **run.jobs.inference,
+            **run.self_training.label_settings(config),
             "config": config.to_dict(),
             "versions": versions(),
         },
         threshold=config.pseudo.threshold,
-        per_class_thresholds=per_class_thresholds(config),
+        per_class_thresholds=class_thresholds_by_name(config),
         images_per_shard=config.pseudo.images_per_shard,
         max_bad_images=config.data.max_bad_images,
     )
     hosts.run_on_host0(lambda: _measure_labels(run, directory))
-    hosts.log(f"pseudo labels: {run.jobs.describe_labels(manifest)}")
+    hosts.log(f"pseudo labels: {run.self_training.describe_labels(config, manifest)}")
 
 
 def _measure_labels(run: Run, directory: pathlib.Path) -> None:
-    """Hold finished pseudo labels against the truth where it is known, once."""
+    """Compare finished pseudo labels with the truth where it is known, once."""
     truth = run.sources.unlabeled_truth
     if truth is not None and not (directory / QUALITY_FILE).exists():
-        run.jobs.write_quality(directory, truth)
+        run.self_training.write_quality(run.config, directory, truth)
 
 
 def initial_state(run: Run, stage: str) -> TrainState:
@@ -257,10 +263,10 @@ def restore_stage(run: Run, stage: str) -> tuple[Variables, int]:
 
 
 def _curve_point(run: Run, variables: Variables) -> dict[str, float]:
-    result = run.jobs.measure(variables, run.sources.val)
-    return {f"eval/{key}": result[key] for key in SCORES[run.config.task]}
+    result = run.predictor.measure(variables, run.sources.val)
+    return {f"eval/{key}": result[key] for key, _, _ in run.metrics}
 
 
-def _headline(task: str, result: dict[str, Any]) -> str:
+def _headline(metrics: tuple[Metric, ...], result: dict[str, Any]) -> str:
     """Name the two numbers that count most."""
-    return ", ".join(f"{SCORE_NAMES[key]} {format_percent(result[key])}" for key in SCORES[task][:2])
+    return ", ".join(f"{name} {format_percent(result[key])}" for key, name, _ in metrics[:2])

@@ -11,17 +11,17 @@ from ml_collections import ConfigDict
 from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.workdir import device_name, versions
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.spec import SCORES
+from selftrain_jax.tasks.lookup import get_task
+from selftrain_jax.tasks.spec import Metric
 from selftrain_jax.text import format_percent
 
 STAGES = ("teacher", "control", "student")
-HEADS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "miou": "mIoU", "miou_resized": "resized"}
-HEADS["pixel_accuracy"] = "pixels"
 
 
 def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
     """Gather the stages' numbers into summary.json and return them as a table for the terminal."""
-    scores = SCORES[config.task]
+    metrics = get_task(config.task).metrics
+    scores = tuple(metric.key for metric in metrics)
     finished = [name for name in STAGES if (workdir / name / "evaluation.json").exists()]
     stages = {name: _stage(workdir, name, scores) for name in finished}
     labels = _pseudo_labels(workdir)
@@ -41,22 +41,22 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
         "config": config.to_dict(),
     }
     write_json(workdir / "summary.json", json.loads(json.dumps(summary)))
-    return format_summary(summary, scores)
+    return format_summary(summary, metrics)
 
 
-def format_summary(summary: dict[str, Any], scores: tuple[str, ...]) -> str:
+def format_summary(summary: dict[str, Any], metrics: tuple[Metric, ...]) -> str:
     """Return the headline numbers as a small table, in percent."""
-    heads = " ".join(f"{HEADS[key]:>7}" for key in scores)
+    heads = " ".join(f"{metric.head:>7}" for metric in metrics)
     lines = [f"{'':10}{heads} {'steps':>7} {'seconds':>8}"]
     for name in STAGES:
         if name in summary:
             stage = summary[name]
-            values = " ".join(f"{format_percent(stage[key]):>7}" for key in scores)
+            values = " ".join(f"{format_percent(stage[metric.key]):>7}" for metric in metrics)
             lines.append(f"{name:10}{values} {stage['steps']:7d} {stage['seconds']:8.0f}")
     for other in ("teacher", "control"):
         if summary[f"gain_over_{other}"] is not None:
             gain = 100 * summary[f"gain_over_{other}"]
-            lines.append(f"student over {other}: {gain:+.1f} {HEADS[scores[0]]}")
+            lines.append(f"student over {other}: {gain:+.1f} {metrics[0].head}")
     return "\n".join(lines)
 
 

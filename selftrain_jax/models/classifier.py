@@ -1,19 +1,22 @@
-"""Image classifier on a backbone, to check converted weights; call `make_classifier("efficientnet_b0")`."""
+"""Image classifier on a backbone; call `make_classifier("efficientnet_b0")`.
+
+It serves pre-training, joint training, and the check of imported weights.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.efficientnet import CONV_INIT, VARIANTS, EfficientNet, head_filters
+from selftrain_jax.models.efficientnet import CONV_INIT, VARIANTS, head_filters
 from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm
-from selftrain_jax.models.resnet import BLOCKS, ResNet
+from selftrain_jax.models.settings import EFFICIENTNETS, RESNETS, NetworkSettings, make_backbone
 
-DENSE_INIT = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")  # up to ±1/√classes
+DENSE_INIT = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")  # within ±1/√classes
 
 
 class Classifier(nn.Module):
-    """Backbone, EfficientNet's 1×1 head convolution where `head_channels` is given, pool, dropout, dense."""
+    """Backbone, 1×1 convolution (EfficientNet's, if `head_channels` is given), mean, dropout, dense layer."""
 
     backbone: nn.Module
     num_classes: int
@@ -23,7 +26,7 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], *, train: bool) -> Float[Array, "B K"]:
-        """Return float32 logits; in training dropout draws from the rng "drop"."""
+        """Return float32 logits; in training, dropout uses the rng "drop"."""
         features = self.backbone(images, train=train)
         x = features[max(features)]
         if self.head_channels is not None:
@@ -44,21 +47,21 @@ def make_classifier(
 ) -> Classifier:
     """Make the classifier `efficientnet_<variant>` or `resnet<depth>` with its published settings.
 
-    `pool_padding` is a ResNet's: "same" for TensorFlow's weights, "fixed" for torchvision's and timm's.
+    `drop_connect_rate` is for an EfficientNet, `pool_padding` for a ResNet: "same" for TensorFlow's weights,
+    "fixed" for torchvision's and timm's.
 
     Raises:
-        InputError: there is no network of that name.
+        InputError: there is no classifier of that name.
     """
-    family, _, variant = name.partition("_")
-    if family == "efficientnet" and variant in VARIANTS:
-        found = VARIANTS[variant]
-        style = LayerStyle("relu6" if found.lite else "swish", 0.99, 1e-3, dtype)
-        backbone = EfficientNet(variant, drop_connect_rate, style)
-        return Classifier(backbone, num_classes, head_filters(found), found.dropout_rate, style)
-    depths = {f"resnet{depth}": depth for depth in BLOCKS}
-    if name in depths:
-        style = LayerStyle("relu", 0.9, 1e-5, dtype)
-        resnet = ResNet(depths[name], style=style, pool_padding=pool_padding)
-        return Classifier(resnet, num_classes, style=style)
-    known = [*depths, *(f"efficientnet_{variant}" for variant in VARIANTS)]
-    raise InputError(f"There is no classifier {name!r}; use one of {', '.join(known)}.")
+    if name in RESNETS:
+        settings = NetworkSettings(
+            backbone=name, bn_momentum=0.9, bn_epsilon=1e-5, pool_padding=pool_padding, dtype=dtype
+        )
+        return Classifier(make_backbone(settings), num_classes, style=settings.style)
+    if name in EFFICIENTNETS:
+        settings = NetworkSettings(backbone=name, drop_connect_rate=drop_connect_rate, dtype=dtype)
+        backbone, variant = make_backbone(settings), VARIANTS[EFFICIENTNETS[name]]
+        head_channels, dropout_rate = head_filters(variant), variant.dropout_rate
+        return Classifier(backbone, num_classes, head_channels, dropout_rate, backbone.style)
+    known = ", ".join([*RESNETS, *EFFICIENTNETS])
+    raise InputError(f"There is no classifier {name!r}; use one of {known}.")

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from selftrain_jax.models.mixed_precision import Pads, convolve_mixed, native
-from selftrain_jax.models.rows import place_rows
+from selftrain_jax.models.convolution import Pads, convolve_mixed, native
+from selftrain_jax.models.spatial_sharding import shard_rows
 
 BLOCK_ROWS = 16  # with 8 it is twice as slow
 
@@ -16,19 +16,19 @@ BLOCK_ROWS = 16  # with 8 it is twice as slow
 def depthwise_convolve(
     x: Float[Array, "B h w C"], kernel: Float[Array, "k k 1 C"], stride: int, pads: Pads
 ) -> Float[Array, "B h2 w2 C"]:
-    """Convolve each channel with its own k×k kernel; `pads` are the zeros around rows and columns.
+    """Convolve each channel with its own k×k kernel.
 
-    XLA's own depthwise convolution is tens of times slower on CPU than k·k shifted products, so the
-    traced program holds both and each platform takes its own when it is lowered. Elsewhere than on CPU the
-    gradient of a float32 kernel is float32 whatever x is, see `mixed_precision`.
+    On CPU, XLA's depthwise convolution is tens of times slower than k·k shifted products. The traced program
+    has both forms, and lowering picks one for the platform. On other platforms the gradient of a float32
+    kernel is float32 whatever the dtype of x (`convolve_mixed`).
     """
     y = lax.platform_dependent(
-        place_rows(x),
+        shard_rows(x),
         kernel,
         cpu=lambda x, kernel: shifted_products(x, kernel.astype(x.dtype), stride, pads),
         default=partial(native if x.dtype == kernel.dtype else convolve_mixed, stride=stride, pads=pads),
     )
-    return place_rows(y)
+    return shard_rows(y)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -47,7 +47,7 @@ def shifted_products(
 def shifted(
     padded: Float[Array, "B h w C"], size: int, stride: int, shape: tuple[int, int]
 ) -> list[Float[Array, "B h2 w2 C"]]:
-    """Return every `stride`-th pixel from each of size·size origins, row by row."""
+    """Return every `stride`-th pixel, starting at each of size·size offsets, row by row."""
     batch, *_, channels = padded.shape
     height, width = (stride * (n - 1) + 1 for n in shape)
     return [
@@ -64,18 +64,18 @@ def _forward(x: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, t
 def _backward(stride: int, pads: Pads, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = saved
     return (
-        gradient_of_input(x.shape, kernel, gradient, stride, pads).astype(x.dtype),
-        gradient_of_kernel(x, kernel, gradient, stride, pads).astype(kernel.dtype),
+        input_gradient(x.shape, kernel, gradient, stride, pads).astype(x.dtype),
+        kernel_gradient(x, kernel, gradient, stride, pads).astype(kernel.dtype),
     )
 
 
 shifted_products.defvjp(_forward, _backward)
 
 
-def gradient_of_input(
+def input_gradient(
     shape: tuple[int, ...], kernel: Float[Array, "k k 1 C"], gradient: Array, stride: int, pads: Pads
 ) -> Float[Array, "B h w C"]:
-    """Spread the gradient to the stride's grid and convolve it with the kernel turned by 180°."""
+    """Put zeros between the gradient's cells (stride) and convolve with the kernel rotated by 180°."""
     size = kernel.shape[0]
     spread = [(0, 0, 0)]
     for length, outputs, (before, _) in zip(shape[1:3], gradient.shape[1:3], pads, strict=True):
@@ -89,13 +89,13 @@ def gradient_of_input(
     return sum(part * weight for part, weight in zip(shifts, weights, strict=True))
 
 
-def gradient_of_kernel(
+def kernel_gradient(
     x: Float[Array, "B h w C"], kernel: Float[Array, "k k 1 C"], gradient: Array, stride: int, pads: Pads
 ) -> Float[Array, "k k 1 C"]:
-    """Sum gradient · (x shifted) over batch, rows and columns, a row of the kernel at a time.
+    """Sum gradient · (x shifted) over batch, rows and columns, for one row of the kernel at a time.
 
-    On CPU this is a walk over blocks of `BLOCK_ROWS` rows of an image, which stay in a core's cache. The
-    outer loop, over the kernel's rows, keeps compiling short.
+    The inner loop takes blocks of `BLOCK_ROWS` rows of an image, which fit into a core's cache. The outer
+    loop, over the rows of the kernel, keeps the compile time short.
     """
     size, channels = kernel.shape[0], kernel.shape[-1]
     batch, rows, columns = gradient.shape[:3]
@@ -108,7 +108,7 @@ def gradient_of_kernel(
     gradient = jnp.pad(gradient.astype(jnp.float32), ((0, 0), (0, missing), (0, 0), (0, 0)))
     strip_shape = (1, stride * (block - 1) + 1, padded.shape[2], channels)
 
-    def row_of_kernel(i: Array) -> Array:
+    def kernel_row_gradient(i: Array) -> Array:
         def add_block(sums: list[Array], index: Array) -> tuple[list[Array], None]:
             image, first = index // num_blocks, index % num_blocks * block
             strip = lax.dynamic_slice(padded, (image, first * stride + i, 0, 0), strip_shape)
@@ -120,7 +120,7 @@ def gradient_of_kernel(
         sums, _ = lax.scan(add_block, zeros, jnp.arange(batch * num_blocks))
         return jnp.stack(lax.optimization_barrier(sums)).sum(1)
 
-    return lax.map(row_of_kernel, jnp.arange(size)).reshape(kernel.shape)
+    return lax.map(kernel_row_gradient, jnp.arange(size)).reshape(kernel.shape)
 
 
 def add_products(
@@ -129,7 +129,7 @@ def add_products(
     slope: Float[Array, "h w C"],
     stride: int,
 ) -> list[Float[Array, "w C"]]:
-    """Add slope · (strip shifted by j columns) to the j-th sum, row by row: XLA keeps it in registers."""
+    """Add slope · (strip shifted by j columns) to the j-th sum, by rows: XLA keeps the sums in registers."""
     width = stride * (slope.shape[1] - 1) + 1
     return [
         sum((strip[stride * r, j : j + width : stride] * slope[r] for r in range(len(slope))), added)

@@ -17,7 +17,7 @@ DEPTHWISE_INIT = nn.initializers.variance_scaling(2.0, "fan_in", "normal")  # on
 
 @dataclass(frozen=True)
 class Variant:
-    """How far B0 is scaled; `lite` leaves out squeeze-and-excitation and holds both ends fixed."""
+    """How B0 is scaled; `lite` has no squeeze-and-excitation, and an unscaled stem and head."""
 
     width: float
     depth: float
@@ -45,7 +45,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks of one shape; the first takes the stride."""
+    """Blocks of one shape; the first has the stride."""
 
     num_blocks: int
     kernel_px: int
@@ -65,19 +65,15 @@ STAGES = (
 )
 
 
-def variant_of(name: str) -> Variant:
-    """Look up a variant.
-
-    Raises:
-        InputError: there is none of that name.
-    """
+def find_variant(name: str) -> Variant:
+    """Look up a variant. Raises: InputError listing those that exist."""
     if name not in VARIANTS:
         raise InputError(f"EfficientNet {name!r} does not exist; use one of {', '.join(VARIANTS)}.")
     return VARIANTS[name]
 
 
 def scale_filters(filters: int, width: float) -> int:
-    """Multiply a number of filters and round it to a multiple of 8, losing less than a tenth."""
+    """Multiply a number of filters and round to a multiple of 8, never down by more than a tenth."""
     scaled = filters * width
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * scaled else rounded
@@ -93,8 +89,8 @@ def head_filters(variant: Variant) -> int:
     return HEAD_FILTERS if variant.lite else scale_filters(HEAD_FILTERS, variant.width)
 
 
-def blocks_of(variant: Variant) -> list[Stage]:
-    """Return every block as a stage of one, scaled; Lite keeps the depth of the first and last stage."""
+def scale_blocks(variant: Variant) -> list[Stage]:
+    """Return the variant's blocks, each as a stage of one; Lite does not scale the first and last stage."""
     blocks = []
     for stage in STAGES:
         fixed = variant.lite and stage in (STAGES[0], STAGES[-1])
@@ -107,7 +103,7 @@ def blocks_of(variant: Variant) -> list[Stage]:
 
 
 class MBConv(nn.Module):
-    """Expand 1×1, convolve each channel, gate, project 1×1; a shortcut where the shape stays."""
+    """Expand 1×1, convolve depthwise, gate, project 1×1; with a shortcut if the shape does not change."""
 
     block: Stage
     gated: bool
@@ -116,7 +112,7 @@ class MBConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B h2 w2 C2"]:
-        """Return shortcut + drop_connect(branch), or the branch alone."""
+        """Return shortcut + drop_connect(branch), or only the branch."""
         bn = partial(norm, self.style, train=train)
         expanded = x.shape[-1] * self.block.expansion
         y = x
@@ -150,9 +146,9 @@ class MBConv(nn.Module):
 
 
 class EfficientNet(nn.Module):
-    """EfficientNet without its classifier; Lite variants want the style's activation "relu6".
+    """EfficientNet without its classifier; Lite variants need the activation "relu6".
 
-    Block i of n survives with probability 1 - drop_connect_rate · i / n, drawn from the rng "drop".
+    In training, block i of n is kept with probability 1 - drop_connect_rate · i / n, by the rng "drop".
     """
 
     variant: str = "b0"
@@ -161,21 +157,21 @@ class EfficientNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], *, train: bool) -> dict[int, Float[Array, "B _ _ _"]]:
-        """Return the features of levels 1 to 5, of stride 2^level: the last block's before each stride.
+        """Return the features of levels 1 to 5 (stride 2^level), each from the level's last block.
 
         Raises:
             InputError: there is no such variant, or the rate is not in [0, 1).
         """
-        variant = variant_of(self.variant)
+        variant = find_variant(self.variant)
         if not 0 <= self.drop_connect_rate < 1:
             raise InputError(f"The drop-connect rate is {self.drop_connect_rate}; it must be in [0, 1).")
         stem = Conv(stem_filters(variant), 3, self.style, 2, kernel_init=CONV_INIT, name="stem")
         x = self.style.activate(norm(self.style, train=train, name="stem_bn")(stem(images)))
         features: dict[int, Array] = {}
-        level, blocks = 1, blocks_of(variant)
+        level, blocks = 1, scale_blocks(variant)
         for index, block in enumerate(blocks):
             level += block.stride == 2
             survival = 1 - self.drop_connect_rate * index / len(blocks)
             x = MBConv(block, not variant.lite, survival, self.style, name=f"block{index}")(x, train=train)
-            features[level] = x  # the level's last block remains
+            features[level] = x  # overwritten by later blocks of the level
         return features

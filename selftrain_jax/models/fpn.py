@@ -1,11 +1,10 @@
 """Feature pyramid network, the neck of the paper's ResNet and EfficientNet detectors; call `FPN()`."""
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.layers import Conv, LayerStyle, norm
+from selftrain_jax.models.layers import Conv, LayerStyle, norm, resize_nearest
 
 Features = dict[int, Float[Array, "B _ _ _"]]
 
@@ -13,7 +12,7 @@ BACKBONE_LEVELS = (2, 5)
 
 
 class FPN(nn.Module):
-    """Top-down pyramid of `min_level` to `max_level`, all of `num_channels`."""
+    """Top-down pyramid of levels `min_level` to `max_level`, each with `num_channels`."""
 
     num_channels: int = 256
     min_level: int = 3
@@ -24,22 +23,23 @@ class FPN(nn.Module):
     def __call__(self, features: Features, *, train: bool) -> Features:
         """Merge the backbone's features from the top down, add coarser levels, normalise each.
 
-        Paper: detection follows RetinaNet. P6 is a strided convolution of P5, P7 of relu(P6).
+        As in RetinaNet, P6 is a strided convolution of P5, and P7 one of relu(P6).
 
         Raises:
             InputError: the levels are out of order or finer than the backbone's.
         """
         if not BACKBONE_LEVELS[0] <= self.min_level <= min(self.max_level, BACKBONE_LEVELS[1]):
             raise InputError(
-                f"The pyramid is of levels {self.min_level} to {self.max_level}; the finest must be one of "
-                f"the backbone's, {BACKBONE_LEVELS[0]} to {BACKBONE_LEVELS[1]}, and not above the coarsest."
+                f"The pyramid has levels {self.min_level} to {self.max_level}; the first must be a level of "
+                f"the backbone ({BACKBONE_LEVELS[0]} to {BACKBONE_LEVELS[1]}) and not above the last."
             )
         top = min(self.max_level, BACKBONE_LEVELS[1])
         merged = {}
         for level in range(top, self.min_level - 1, -1):
             merged[level] = self._conv(f"lateral{level}", kernel_px=1)(features[level])
             if level < top:
-                merged[level] += upsample2(merged[level + 1])
+                height, width = merged[level + 1].shape[1:3]
+                merged[level] += resize_nearest(merged[level + 1], 2 * height, 2 * width)
         pyramid = {level: self._conv(f"output{level}")(merged[level]) for level in sorted(merged)}
         for level in range(top + 1, self.max_level + 1):
             x = pyramid[level - 1]
@@ -57,8 +57,3 @@ class FPN(nn.Module):
             kernel_init=nn.initializers.xavier_uniform(),
             name=name,
         )
-
-
-def upsample2(x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 C"]:
-    """Repeat each cell twice along both axes."""
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)

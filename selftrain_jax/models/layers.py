@@ -1,4 +1,7 @@
-"""Convolution and batch normalisation as every network here uses them; start at `Conv` and `norm`."""
+"""The layers that all networks here share: convolutions, batch normalisation, resizing of feature maps.
+
+Start at `Conv` and `norm`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +11,13 @@ from typing import Literal, get_args
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Key
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.batch_norm import BatchNorm
-from selftrain_jax.models.convolution import convolve
-from selftrain_jax.models.depthwise import Pads, depthwise_convolve
+from selftrain_jax.models.convolution import Pads, convolve
+from selftrain_jax.models.depthwise import depthwise_convolve
 
 Padding = Literal["fixed", "same"]
 PADDINGS = get_args(Padding)
@@ -24,18 +28,18 @@ DTYPES = ["bfloat16", "float32"]
 
 @dataclass(frozen=True)
 class LayerStyle:
-    """What all layers of a network share."""
+    """The settings that all layers of a network share."""
 
     activation: str = "relu"
-    bn_momentum: float = 0.997  # fraction of the running average that is kept
+    bn_momentum: float = 0.997  # share of the running average that is kept
     bn_epsilon: float = 1e-4
     dtype: str = "float32"  # of the computation; variables stay float32
 
     def __post_init__(self) -> None:
-        """Refuse names that mean nothing here."""
+        """Refuse an unknown activation or dtype."""
         for key, known in (("activation", sorted(ACTIVATIONS)), ("dtype", DTYPES)):
-            if (found := getattr(self, key)) not in known:
-                raise InputError(f"The model's {key} is {found!r}; use one of {', '.join(known)}.")
+            if (value := getattr(self, key)) not in known:
+                raise InputError(f"The model's {key} is {value!r}; use one of {', '.join(known)}.")
 
     def activate(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Apply the activation."""
@@ -45,8 +49,8 @@ class LayerStyle:
 def padding_px(size_px: int, kernel_px: int, stride: int, padding: Padding) -> tuple[int, int]:
     """Return the zeros before and after one axis.
 
-    "fixed" depends on the kernel alone, (k - 1) // 2 before and the rest after, so that a stride of 2
-    keeps the grid centred; "same" is TensorFlow's, which puts the odd zero after and looks at the size.
+    "fixed" depends on the kernel only: (k - 1) // 2 before and the rest after, so that a stride of 2 keeps
+    the grid centred. "same" is TensorFlow's: it depends on the size too and puts an odd zero after.
     """
     total = kernel_px - 1
     if padding == "same":
@@ -54,8 +58,8 @@ def padding_px(size_px: int, kernel_px: int, stride: int, padding: Padding) -> t
     return total // 2, total - total // 2
 
 
-def pads_of(x: Float[Array, "B h w C"], kernel_px: int, stride: int, padding: Padding) -> Pads:
-    """Return the zeros around rows and around columns."""
+def spatial_padding(x: Float[Array, "B h w C"], kernel_px: int, stride: int, padding: Padding) -> Pads:
+    """Return the zeros around the rows and around the columns."""
     rows, columns = (padding_px(size, kernel_px, stride, padding) for size in x.shape[1:3])
     return rows, columns
 
@@ -77,15 +81,15 @@ class Conv(nn.Module):
         """Convolve in the style's dtype."""
         shape = (self.kernel_px, self.kernel_px, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        pads = pads_of(x, self.kernel_px, self.stride, self.padding)
+        pads = spatial_padding(x, self.kernel_px, self.stride, self.padding)
         y = convolve(x.astype(self.style.dtype), kernel, self.stride, pads)
-        if self.use_bias:  # in float32, and so is its gradient
+        if self.use_bias:  # added in float32, so that its gradient is float32
             y = (y + self.param("bias", self.bias_init, (self.features,))).astype(self.style.dtype)
         return y
 
 
 class DepthwiseConv(nn.Module):
-    """A k×k convolution of each channel for itself; `kernel` is (k, k, 1, C)."""
+    """A k×k convolution of each channel on its own; `kernel` is (k, k, 1, C)."""
 
     kernel_px: int
     style: LayerStyle
@@ -98,7 +102,7 @@ class DepthwiseConv(nn.Module):
         """Convolve in the style's dtype."""
         shape = (self.kernel_px, self.kernel_px, 1, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape)
-        pads = pads_of(x, self.kernel_px, self.stride, self.padding)
+        pads = spatial_padding(x, self.kernel_px, self.stride, self.padding)
         return depthwise_convolve(x.astype(self.style.dtype), kernel, self.stride, pads)
 
 
@@ -133,16 +137,45 @@ class SeparableConv(nn.Module):
 
 
 def drop_connect(x: Float[Array, "B h w C"], survival: float, rng: Key[Array, ""]) -> Float[Array, "B h w C"]:
-    """Zero each sample's branch with probability 1 - survival; divide the survivors by `survival`."""
+    """Zero each example's branch with probability 1 - survival; divide the others by `survival`."""
     kept = jax.random.bernoulli(rng, survival, (x.shape[0], 1, 1, 1))
     return jnp.where(kept, x / survival, 0)
 
 
 def norm(style: LayerStyle, *, train: bool, name: str, zero_init: bool = False) -> Callable[[Array], Array]:
-    """Make a batch normalisation; under `jax.jit` with a sharded batch its moments are global.
+    """Make a batch normalisation; under `jax.jit` its moments are those of the whole sharded batch.
 
-    Paper: section 3.2 (synchronous batch normalisation). Variances are of the population.
+    Paper: section 3.2 (synchronous batch normalisation).
     """
     scale_init = nn.initializers.zeros_init() if zero_init else nn.initializers.ones_init()
     module = BatchNorm(style.bn_momentum, style.bn_epsilon, style.dtype, scale_init, name=name)
     return partial(module, train=train)
+
+
+def resize_nearest(x: Float[Array, "B h w C"], height: int, width: int) -> Float[Array, "B h2 w2 C"]:
+    """Copy input cell floor(i · in / out) to output cell i, along both axes; whole factors repeat cells."""
+    for axis, size in ((1, height), (2, width)):
+        old_size = x.shape[axis]
+        if size == old_size:
+            continue
+        if size % old_size == 0:
+            x = jnp.repeat(x, size // old_size, axis=axis)
+        else:
+            x = jnp.take(x, jnp.arange(size) * old_size // size, axis=axis)
+    return x
+
+
+def upsample_bilinear(x: Float[Array, "B h w C"], factor: int) -> Float[Array, "B h2 w2 C"]:
+    """Interpolate at i / factor for output cell i, along both axes; the last cells repeat the edge.
+
+    Every factor-th output cell equals an input cell, and upsampling by 2 twice is upsampling by 4.
+    Differs: `jax.image.resize` puts the samples at the centres of cells, half a cell away.
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        edge, rest = (lax.slice_in_dim(x, start, size, axis=axis) for start in (size - 1, 1))
+        step = jnp.concatenate([rest, edge], axis) - x
+        shares = jnp.expand_dims(jnp.arange(factor, dtype=x.dtype) / factor, range(1, 4 - axis))
+        between = jnp.expand_dims(x, axis + 1) + jnp.expand_dims(step, axis + 1) * shares
+        x = between.reshape(*x.shape[:axis], size * factor, *x.shape[axis + 1 :])
+    return x

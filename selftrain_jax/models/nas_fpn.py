@@ -7,8 +7,7 @@ from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.fpn import Features
-from selftrain_jax.models.layers import Conv, LayerStyle, SeparableConv, norm
-from selftrain_jax.models.resize import resize_nearest
+from selftrain_jax.models.layers import Conv, LayerStyle, SeparableConv, norm, resize_nearest
 
 LEVELS = (3, 4, 5, 6, 7)
 BACKBONE_LEVELS = (3, 4, 5)
@@ -34,13 +33,13 @@ NODES = {
 }
 
 
-def level_of(index: int) -> int:
+def get_level(index: int) -> int:
     """Return the level of a cell's input or node."""
     return LEVELS[index] if index < len(LEVELS) else NODES[index].level
 
 
 def unused_nodes(index: int) -> list[int]:
-    """Return what an output adds to its merge: inputs and nodes of its level that nothing has used so far.
+    """Return the inputs and nodes that an output adds to its merge: those of its level not used so far.
 
     Those that an earlier output has added count as used.
     """
@@ -48,7 +47,7 @@ def unused_nodes(index: int) -> list[int]:
         return []
     used = {p for i in NODES if i <= index for p in NODES[i].parents}
     used |= {p for i in NODES if i < index for p in unused_nodes(i)}
-    return [i for i in range(index) if i not in used and level_of(i) == NODES[index].level]
+    return [i for i in range(index) if i not in used and get_level(i) == NODES[index].level]
 
 
 def attend(a: Float[Array, "B h w C"], b: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
@@ -56,13 +55,15 @@ def attend(a: Float[Array, "B h w C"], b: Float[Array, "B h w C"]) -> Float[Arra
     return a + b * nn.sigmoid(a.max(axis=(1, 2), keepdims=True))
 
 
-def fit(x: Float[Array, "B h w C"], levels_up: int, height: int, width: int) -> Float[Array, "B h2 w2 C"]:
-    """Bring features so many levels up (coarser, by a max-pool) or down (finer, by the nearest)."""
+def change_level(
+    x: Float[Array, "B h w C"], levels_up: int, height: int, width: int
+) -> Float[Array, "B h2 w2 C"]:
+    """Bring features `levels_up` levels up (coarser, by max-pooling) or down (finer, by nearest cell)."""
     return pool(x, 2**levels_up) if levels_up > 0 else resize_nearest(x, height, width)
 
 
 def pool(x: Float[Array, "B h w C"], factor: int) -> Float[Array, "B h2 w2 C"]:
-    """Take the maximum of each window of factor × factor cells."""
+    """Return the maximum of each window of factor × factor cells."""
     return nn.max_pool(x, (factor, factor), (factor, factor), "SAME")
 
 
@@ -79,7 +80,7 @@ def make_conv(
 
 
 class Refine(nn.Module):
-    """Activation, 3×3 convolution, normalisation: what follows every merge."""
+    """What follows every merge: activation, 3×3 convolution, normalisation."""
 
     num_channels: int
     separable: bool
@@ -87,16 +88,16 @@ class Refine(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B h w C2"]:
-        """Leave the result without an activation."""
+        """Return features without an activation."""
         x = self.style.activate(x)
         x = make_conv(self.num_channels, 3, self.separable, self.style, name="conv")(x)
         return norm(self.style, train=train, name="bn")(x)
 
 
 class NASFPN(nn.Module):
-    """Pyramid of levels 3 to 7, all of `num_channels`, through `num_repeats` cells.
+    """Pyramid of levels 3 to 7, each with `num_channels`, through `num_repeats` cells.
 
-    The defaults are the detector's; segmentation has 7 repeats of separable convolutions.
+    The defaults are for detection; segmentation has 7 repeats with separable convolutions.
     """
 
     num_channels: int = 256
@@ -108,15 +109,15 @@ class NASFPN(nn.Module):
 
     @nn.compact
     def __call__(self, features: Features, *, train: bool) -> Features:
-        """Bring levels 3 to 5 to one width, pool two more, and run the cells.
+        """Bring levels 3 to 5 to `num_channels`, pool levels 6 and 7 from them, and run the cells.
 
         Raises:
-            InputError: other levels than 3 to 7, for which alone the cell was found.
+            InputError: the levels are not 3 to 7; the published cell has these only.
         """
         if (self.min_level, self.max_level) != (LEVELS[0], LEVELS[-1]):
             raise InputError(
-                f"NAS-FPN is of levels 3 to 7, not {self.min_level} to {self.max_level}; "
-                "use those or another neck (fpn)."
+                f"NAS-FPN has levels 3 to 7, not {self.min_level} to {self.max_level}; "
+                "use those, or neck='fpn'."
             )
         pyramid = {level: self._lateral(level, features[level], train) for level in BACKBONE_LEVELS}
         for level in LEVELS[len(BACKBONE_LEVELS) :]:
@@ -135,8 +136,11 @@ class NASFPN(nn.Module):
         sizes = {level: x.shape[1:3] for level, x in pyramid.items()}
         values = [pyramid[level] for level in LEVELS]
         for index, node in NODES.items():
-            coarse, other = sorted(node.parents, key=level_of, reverse=True)
-            a, b = (fit(values[i], node.level - level_of(i), *sizes[node.level]) for i in (coarse, other))
+            coarse, other = sorted(node.parents, key=get_level, reverse=True)
+            a, b = (
+                change_level(values[i], node.level - get_level(i), *sizes[node.level])
+                for i in (coarse, other)
+            )
             merged = attend(a, b) if node.merge == "attention" else a + b
             merged = sum((values[i] for i in unused_nodes(index)), merged)
             refine = Refine(self.num_channels, self.separable, self.style, name=f"cell{cell}_node{index}")

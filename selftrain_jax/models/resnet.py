@@ -4,7 +4,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm, pads_of
+from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm, spatial_padding
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 STEM_FILTERS = 64
@@ -12,7 +12,7 @@ GROUP_FILTERS = (64, 128, 256, 512)
 
 
 def scale_filters(filters: int, width_factor: float) -> int:
-    """Multiply a number of filters and round it to a multiple of 8, at least 8."""
+    """Multiply a number of filters and round to a multiple of 8, at least 8."""
     return max(8, int(filters * width_factor / 8 + 0.5) * 8)
 
 
@@ -27,7 +27,7 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B h2 w2 C2"]:
         """Return activate(shortcut + branch)."""
-        shortcut = shortcut_of(self, x, self.filters, train=train)
+        shortcut = project_shortcut(self, x, self.filters, train=train)
         y = Conv(self.filters, 3, self.style, self.stride, "fixed", name="conv1")(x)
         y = self.style.activate(norm(self.style, train=train, name="bn1")(y))
         y = Conv(self.filters, 3, self.style, name="conv2")(y)
@@ -46,7 +46,7 @@ class BottleneckBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B h2 w2 C2"]:
         """Return activate(shortcut + branch)."""
-        shortcut = shortcut_of(self, x, 4 * self.filters, train=train)
+        shortcut = project_shortcut(self, x, 4 * self.filters, train=train)
         y = Conv(self.filters, 1, self.style, name="conv1")(x)
         y = self.style.activate(norm(self.style, train=train, name="bn1")(y))
         y = Conv(self.filters, 3, self.style, self.stride, "fixed", name="conv2")(y)
@@ -56,10 +56,10 @@ class BottleneckBlock(nn.Module):
         return self.style.activate(shortcut + y)
 
 
-def shortcut_of(
+def project_shortcut(
     block: BasicBlock | BottleneckBlock, x: Float[Array, "B h w C"], filters: int, *, train: bool
 ) -> Float[Array, "B h2 w2 C2"]:
-    """Return the block's input, projected where its shape changes."""
+    """Return the block's input, projected by a 1×1 convolution if the block has one."""
     if not block.project:
         return x
     x = Conv(filters, 1, block.style, block.stride, "fixed", name="shortcut")(x)
@@ -69,9 +69,10 @@ def shortcut_of(
 class ResNet(nn.Module):
     """ResNet without its classifier.
 
-    `width_factor` multiplies every number of filters, rounded to multiples of 8. `pool_padding` is "same"
-    in the TPU code and "fixed" in torchvision: with one's weights the other's pool shifts the features.
-    Differs: the last BN of every block starts at zero, which the paper leaves open.
+    `width_factor` multiplies every number of filters. `pool_padding` is "same" in the TPU code and "fixed"
+    in torchvision; weights of one with the pool of the other give shifted features.
+
+    Paper: does not say how BN starts; here the scale of each block's last BN starts at zero.
     """
 
     depth: int = 50
@@ -84,14 +85,14 @@ class ResNet(nn.Module):
         """Return the features of levels 2 to 5, of stride 2^level.
 
         Raises:
-            InputError: the depth is none of 18, 34, 50, 101, 152.
+            InputError: the depth is not one of 18, 34, 50, 101, 152.
         """
         if self.depth not in BLOCKS:
             raise InputError(f"ResNet depth {self.depth} does not exist; use one of {sorted(BLOCKS)}.")
         filters = scale_filters(STEM_FILTERS, self.width_factor)
         x = Conv(filters, 7, self.style, 2, "fixed", name="stem")(images)
         x = self.style.activate(norm(self.style, train=train, name="stem_bn")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), pads_of(x, 3, 2, self.pool_padding))
+        x = nn.max_pool(x, (3, 3), (2, 2), spatial_padding(x, 3, 2, self.pool_padding))
         features = {}
         for level, num_blocks in enumerate(BLOCKS[self.depth], start=2):
             for index in range(num_blocks):

@@ -1,6 +1,7 @@
-"""RetinaNet, the paper's detector, over any backbone and neck; `detector.make_retinanet` composes one."""
+"""RetinaNet, the paper's detector, over any backbone and neck; call `make_retinanet`."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -8,12 +9,15 @@ from jaxtyping import Array, Float
 
 from selftrain_jax.models.fpn import Features
 from selftrain_jax.models.layers import Conv, LayerStyle, norm
+from selftrain_jax.models.settings import SPINENETS, NetworkSettings, make_backbone_and_neck
+from selftrain_jax.models.spinenet import SIZES
 
 CLASS_BIAS = -math.log((1 - 0.01) / 0.01)  # every anchor starts as background with probability 0.99
+HEAD_CHANNELS, HEAD_CONVS = 256, 4  # of all but SpineNet
 
 
 class Head(nn.Module):
-    """Convolutions shared by all levels, with a batch normalisation per level, and a predictor."""
+    """Convolutions shared by all levels, batch normalisations of each level, and a shared predictor."""
 
     num_convs: int
     num_channels: int
@@ -24,7 +28,7 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, pyramid: Features, *, train: bool) -> dict[int, Float[Array, "B _ _ AK"]]:
-        """Return each level's outputs in the style's dtype; a location's channels go anchor after anchor."""
+        """Return each level's outputs in the style's dtype, with K channels for each of A anchors in turn."""
         convs = [self._conv(f"conv{i}", self.num_channels, 0.01) for i in range(self.num_convs)]
         predict = self._conv("predictor", self.num_anchors * self.num_outputs, 1e-5, self.predictor_bias)
         outputs = {}
@@ -47,10 +51,10 @@ class Head(nn.Module):
 
 
 class RetinaNet(nn.Module):
-    """Backbone, pyramid network, and a head each for classes and boxes.
+    """Backbone, pyramid network, and one head for classes and one for boxes.
 
-    Without an `fpn` the backbone's own features of `min_level` to `max_level` are the pyramid (SpineNet).
-    `num_classes` counts the background, channel 0. `style` is the heads'.
+    Without an `fpn` the pyramid is the backbone's features of `min_level` to `max_level` (SpineNet).
+    `num_classes` includes the background, channel 0. `style` is that of the heads.
     """
 
     backbone: nn.Module
@@ -58,8 +62,8 @@ class RetinaNet(nn.Module):
     num_classes: int
     min_level: int = 3
     max_level: int = 7
-    head_convs: int = 4
-    head_channels: int = 256
+    head_convs: int = HEAD_CONVS
+    head_channels: int = HEAD_CHANNELS
     num_anchors: int = 9
     style: LayerStyle = LayerStyle()
 
@@ -67,7 +71,7 @@ class RetinaNet(nn.Module):
     def per_level(
         self, images: Float[Array, "B H W 3"], *, train: bool
     ) -> tuple[dict[int, Float[Array, "B _ _ AK"]], dict[int, Float[Array, "B _ _ A4"]]]:
-        """Return maps of class logits and of box outputs of each level, in the style's dtype."""
+        """Return each level's maps of class logits and of box outputs, in the style's dtype."""
         features = self.backbone(images, train=train)
         if self.fpn is not None:
             features = self.fpn(features, train=train)
@@ -82,11 +86,9 @@ class RetinaNet(nn.Module):
     ) -> tuple[Float[Array, "B A K"], Float[Array, "B A 4"]]:
         """Return float32 class logits and box outputs (ty, tx, th, tw) of all anchors, finest level first."""
         logits, boxes = self.per_level(images, train=train)
-        return self._of_anchors(logits, self.num_classes), self._of_anchors(boxes, 4)
+        return self._flatten(logits, self.num_classes), self._flatten(boxes, 4)
 
-    def _of_anchors(
-        self, maps: dict[int, Float[Array, "B _ _ _"]], num_outputs: int
-    ) -> Float[Array, "B A _"]:
+    def _flatten(self, maps: dict[int, Float[Array, "B _ _ _"]], num_outputs: int) -> Float[Array, "B A _"]:
         flat = [maps[level].reshape(len(maps[level]), -1, num_outputs) for level in self.levels]
         return jnp.concatenate(flat, axis=1).astype(jnp.float32)
 
@@ -94,3 +96,33 @@ class RetinaNet(nn.Module):
     def levels(self) -> range:
         """The pyramid's levels, finest first."""
         return range(self.min_level, self.max_level + 1)
+
+
+def make_retinanet(*, num_classes: int, num_anchors: int = 9, **fields: Any) -> RetinaNet:
+    """Compose a detector from the fields of `NetworkSettings` (config.model).
+
+    `num_classes` includes the background. By default the neck is an FPN (SpineNet has none) and the heads
+    have 4 convolutions of 256 channels (SpineNet's depend on its size).
+
+    Raises:
+        InputError: a name is unknown, or a value does not apply to this backbone.
+
+    Paper: section 3.2 and Table 5.
+    """
+    settings = NetworkSettings(**fields)
+    backbone, neck = make_backbone_and_neck(settings, default_neck="fpn")
+    head_channels, head_convs = HEAD_CHANNELS, HEAD_CONVS
+    if settings.backbone in SPINENETS:
+        size = SIZES[SPINENETS[settings.backbone]]
+        head_channels, head_convs = size.head_channels, size.head_convs
+    return RetinaNet(
+        backbone=backbone,
+        fpn=neck,
+        num_classes=num_classes,
+        min_level=settings.min_level,
+        max_level=settings.max_level,
+        head_convs=settings.head_convs or head_convs,
+        head_channels=settings.head_channels or head_channels,
+        num_anchors=num_anchors,
+        style=settings.style,
+    )

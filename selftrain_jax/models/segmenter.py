@@ -1,30 +1,31 @@
-"""The paper's segmentation network: every level of a pyramid, fused at a quarter of the image's resolution.
+"""The paper's segmentation network: all levels of a pyramid, summed at a quarter of the image's resolution.
 
-`make_segmenter` composes one.
+Call `make_segmenter`.
 """
+
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from selftrain_jax.models.detector import SPINENETS, check_spinenet, make_backbone, make_neck
 from selftrain_jax.models.fpn import Features
-from selftrain_jax.models.layers import Conv, LayerStyle, norm
-from selftrain_jax.models.resize import upsample_bilinear
+from selftrain_jax.models.layers import Conv, LayerStyle, norm, upsample_bilinear
+from selftrain_jax.models.settings import NetworkSettings, make_backbone_and_neck
 
 FUSED_LEVEL = 2
 STRIDE_PX = 2**FUSED_LEVEL
-"""Pixels of the input a cell of logits, along each axis."""
+"""Input pixels for each cell of logits, along each axis."""
 HEAD_CHANNELS, HEAD_CONVS = 256, 3
 HEAD_INIT = nn.initializers.normal(0.01)
 
 
 def fuse(pyramid: Features, height: int, width: int) -> Float[Array, "B {height} {width} C"]:
-    """Upsample each level to level 2 by the exact factor, crop to height and width there, and sum.
+    """Upsample each level to level 2, crop to height and width, and sum.
 
-    Σ up(x_level, 2^(level - 2)), added from the coarsest down, doubling each sum: as upsampling is linear
-    and two factors in turn are their product, only one map of level 2 is ever made. A finer level repeats
-    its edge where the coarser ones, of whole cells, reach beyond it.
+    Σ up(x_level, 2^(level - 2)), summed from the coarsest level down: add the next level, double the
+    resolution, and so on. Upsampling is linear and its factors multiply, so the sum is the same and only one
+    map of level 2 is made. A finer level repeats its edge where the coarser ones reach beyond it.
     """
     levels = sorted(pyramid)
     fused = pyramid[levels[-1]]
@@ -35,13 +36,13 @@ def fuse(pyramid: Features, height: int, width: int) -> Float[Array, "B {height}
 
 
 def pad_to(x: Float[Array, "B h w C"], height: int, width: int) -> Float[Array, "B {height} {width} C"]:
-    """Repeat the last row and the last column."""
+    """Repeat the last row and column as often as needed."""
     rows, columns = height - x.shape[1], width - x.shape[2]
     return jnp.pad(x, ((0, 0), (0, rows), (0, columns), (0, 0)), "edge") if rows or columns else x
 
 
 class PixelHead(nn.Module):
-    """3×3 convolutions with their normalisation, and a 1×1 classifier of each cell."""
+    """3×3 convolutions, each with a batch normalisation, and a 1×1 classifier."""
 
     num_convs: int
     num_channels: int
@@ -63,8 +64,8 @@ class PixelHead(nn.Module):
 class Segmenter(nn.Module):
     """Backbone, pyramid network, and a head on the sum of the pyramid's levels.
 
-    Without an `fpn` the backbone's own features are the pyramid (SpineNet). `num_classes` counts the
-    background, `style` is the head's.
+    Without an `fpn` the pyramid is the backbone's features (SpineNet). `num_classes` includes the
+    background, `style` is that of the head.
     """
 
     backbone: nn.Module
@@ -78,7 +79,7 @@ class Segmenter(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], *, train: bool) -> Float[Array, "B h w K"]:
-        """Return the float32 logits of every class on a grid of ceil(H / 4) × ceil(W / 4) cells."""
+        """Return float32 logits on a grid of ceil(H / 4) × ceil(W / 4) cells."""
         features = self.backbone(images, train=train)
         if self.fpn is not None:
             features = self.fpn(features, train=train)
@@ -94,60 +95,26 @@ class Segmenter(nn.Module):
         return range(self.min_level, self.max_level + 1)
 
 
-def make_segmenter(
-    *,
-    backbone: str,
-    num_classes: int,
-    neck: str = "",
-    width_factor: float = 1.0,
-    min_level: int = 3,
-    max_level: int = 7,
-    fpn_channels: int = 256,
-    nas_fpn_repeats: int = 5,
-    separable: bool = False,
-    head_channels: int = 0,
-    head_convs: int = 0,
-    activation: str = "relu",
-    bn_momentum: float = 0.997,
-    bn_epsilon: float = 1e-4,
-    backbone_bn_momentum: float = 0.0,
-    drop_connect_rate: float = -1.0,
-    pool_padding: str = "same",
-    dtype: str = "float32",
-) -> Segmenter:
-    """Compose a segmenter; `num_classes` counts the background.
+def make_segmenter(*, num_classes: int, **fields: Any) -> Segmenter:
+    """Compose a segmenter from the fields of `NetworkSettings` (config.model).
 
-    "" as neck stands for NAS-FPN (SpineNet: none), 0 as head_channels and head_convs for 3 convolutions of
-    256 channels; 0 as backbone_bn_momentum and -1 as drop_connect_rate for the backbone's own. The paper's
-    has nas_fpn_repeats=7, separable=True and bn_epsilon=1e-3.
+    `num_classes` includes the background. By default the neck is NAS-FPN (SpineNet has none) and the head has
+    3 convolutions of 256 channels. The paper's has nas_fpn_repeats=7, separable=True, bn_epsilon=1e-3.
 
     Raises:
-        InputError: a name is unknown, or a value means nothing to this backbone.
+        InputError: a name is unknown, or a value does not apply to this backbone.
 
     Paper: section 3.2 and Table 6.
     """
-    style = LayerStyle(activation, bn_momentum, bn_epsilon, dtype)
-    network = make_backbone(
-        backbone,
-        width_factor=width_factor,
-        bn_momentum=backbone_bn_momentum,
-        drop_connect_rate=drop_connect_rate,
-        pool_padding=pool_padding,
-        style=style,
-    )
-    levels = (min_level, max_level)
-    if backbone in SPINENETS:
-        check_spinenet(neck, levels, separable)
-        pyramid = None
-    else:
-        pyramid = make_neck(neck or "nas_fpn", fpn_channels, levels, nas_fpn_repeats, style, separable)
+    settings = NetworkSettings(**fields)
+    backbone, neck = make_backbone_and_neck(settings, default_neck="nas_fpn")
     return Segmenter(
-        backbone=network,
-        fpn=pyramid,
+        backbone=backbone,
+        fpn=neck,
         num_classes=num_classes,
-        min_level=min_level,
-        max_level=max_level,
-        head_convs=head_convs or HEAD_CONVS,
-        head_channels=head_channels or HEAD_CHANNELS,
-        style=style,
+        min_level=settings.min_level,
+        max_level=settings.max_level,
+        head_convs=settings.head_convs or HEAD_CONVS,
+        head_channels=settings.head_channels or HEAD_CHANNELS,
+        style=settings.style,
     )

@@ -1,12 +1,11 @@
-"""What SpineNet's nodes are made of: `SpineBlock` computes, `Resample` fits a parent to its child."""
+"""The parts of SpineNet's nodes: `SpineBlock`, and `Resample`, which brings a parent to its child's shape."""
 
 from typing import Literal
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from selftrain_jax.models.layers import Conv, LayerStyle, drop_connect, norm
-from selftrain_jax.models.resize import resize_nearest
+from selftrain_jax.models.layers import Conv, LayerStyle, drop_connect, norm, resize_nearest
 
 Kind = Literal["bottleneck", "residual"]
 
@@ -14,14 +13,14 @@ KERNELS_PX: dict[Kind, tuple[int, ...]] = {"bottleneck": (1, 3, 1), "residual": 
 
 
 def block_channels(kind: Kind, filters: int) -> int:
-    """Return the channels that come out of a block of so many filters."""
+    """Return the number of channels that a block with `filters` filters returns."""
     return 4 * filters if kind == "bottleneck" else filters
 
 
 class SpineBlock(nn.Module):
     """Convolutions and a shortcut, at stride 1.
 
-    Differs from ResNet's block: the last BN starts at one, and the branch is dropped at random.
+    Unlike in ResNet's block, the last BN starts at one, and the branch is dropped at random (drop-connect).
     """
 
     kind: Kind
@@ -49,10 +48,10 @@ class SpineBlock(nn.Module):
 
 
 class Resample(nn.Module):
-    """Bring a parent's features to a child's size and channels, through fewer filters on the way.
+    """Bring a parent's features to a child's size and channels, with fewer filters in between.
 
-    Differs: `is_down` follows the levels, not the sizes, so that the parameters are the same for every
-    image size; the two differ only where images are so small that neighbouring levels are one cell.
+    Differs: `is_down` follows from the levels, not from the sizes, so that the parameters are the same for
+    every image size. The two differ only for images so small that neighbouring levels have one cell each.
     """
 
     inner_filters: int
@@ -64,20 +63,20 @@ class Resample(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B h2 w2 C2"]:
-        """Narrow, resize, widen; no activation at the end."""
+        """Reduce the channels, resize, restore the channels; no activation at the end."""
         y = Conv(self.inner_filters, 1, self.style, name="conv_in")(x)
         y = self.style.activate(norm(self.style, train=train, name="bn_in")(y))
         if self.is_down:
             y = Conv(self.inner_filters, 3, self.style, 2, "fixed", name="conv_down")(y)
             y = self.style.activate(norm(self.style, train=train, name="bn_down")(y))
-            y = pool_rest(y, x.shape[2], self.width)
+            y = pool_remaining(y, x.shape[2], self.width)
         y = resize_nearest(y, self.height, self.width)
         y = Conv(self.channels, 1, self.style, name="conv_out")(y)
         return norm(self.style, train=train, name="bn_out")(y)
 
 
-def pool_rest(y: Float[Array, "B h w C"], width: int, target_width: int) -> Float[Array, "B h2 w2 C"]:
-    """Pool what a convolution of stride 2 on features of `width` left to do, to `target_width` or near it."""
+def pool_remaining(y: Float[Array, "B h w C"], width: int, target_width: int) -> Float[Array, "B h2 w2 C"]:
+    """Pool from the width after a convolution of stride 2 (half of `width`) to about `target_width`."""
     if width <= 2 * target_width:
         return y
     window = 3 if width <= 4 * target_width else 5

@@ -16,10 +16,10 @@ from selftrain_jax.models.spine_blocks import Kind, Resample, SpineBlock, block_
 
 @dataclass(frozen=True)
 class SpineNetSize:
-    """How one member of the family is scaled, and the settings of its detector."""
+    """The scaling of one member of the family, and the settings of its detector."""
 
     filter_scale: float
-    repeats: int  # blocks of each node
+    repeats: int  # blocks in each node
     alpha: float  # share of a parent's filters that resampling keeps
     endpoint_channels: int
     head_channels: int
@@ -43,7 +43,7 @@ FILTERS = {2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}  # by level, to be sca
 
 
 class Node(NamedTuple):
-    """One node of the graph; its index is its place in `NODES`."""
+    """One node of the graph; its number is its index in `NODES`."""
 
     level: int
     kind: Kind
@@ -52,7 +52,7 @@ class Node(NamedTuple):
 
 
 NODES = (
-    Node(2, "bottleneck", ()),  # the stem's two groups
+    Node(2, "bottleneck", ()),  # the two groups of the stem
     Node(2, "bottleneck", (0,)),
     Node(2, "bottleneck", (0, 1)),
     Node(4, "residual", (0, 1)),
@@ -74,9 +74,9 @@ NUM_STEM = 2
 
 
 def unused_nodes(index: int) -> list[int]:
-    """Return the nodes that an output adds to its sum: unused so far, of its level and number of channels.
+    """Return the nodes that an output adds to its sum: those of its level and kind not used so far.
 
-    Nodes that an earlier output has added count as used.
+    Those that an earlier output has added count as used.
     """
     node = NODES[index]
     if not node.is_output:
@@ -87,10 +87,10 @@ def unused_nodes(index: int) -> list[int]:
 
 
 class SpineNet(nn.Module):
-    """Scale-permuted network of 15 nodes behind a stem of two bottleneck groups.
+    """Scale-permuted network: a stem of two bottleneck groups, then 15 nodes.
 
-    `drop_connect_rate` is the last node's, None for the size's own; node i of 15 drops each image's branch
-    with i / 15 of it, in training, by the random key "drop".
+    In training, node i of 15 drops each example's branch with probability drop_connect_rate · i / 15, by the
+    rng "drop"; None stands for the rate of the size.
     """
 
     size: str = "49"
@@ -121,7 +121,7 @@ class SpineNet(nn.Module):
         return {level: self._endpoint(level, outputs[ends[level]], train) for level in LEVELS}
 
     def _node(self, index: int, outputs: list[Array], image_px: tuple[int, ...], train: bool) -> Array:
-        """Sum the resampled parents and whatever nothing else uses, activate, run the node's blocks."""
+        """Sum the resampled parents and the unused nodes, activate, and run the node's blocks."""
         parts = [outputs[i] for i in unused_nodes(index)]
         for j, parent in enumerate(NODES[index].parents):
             resample = self._resample(index, parent, image_px, f"node{index}_resample{j}")

@@ -1,6 +1,6 @@
-"""Arrays of a weight file put into a network's variables, nothing unnoticed; call `import_variables`."""
+"""Puts the arrays of a weight file into a network's variables and accounts for each: `import_variables`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -8,32 +8,32 @@ import jax
 import numpy as np
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.named_arrays import arrays_by_name
 from selftrain_jax.pretrain.name_map import NameMap, file_shape, from_file
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Variables
-
-NUM_SHOWN = 5
 
 
 class MisShaped(NamedTuple):
-    """An array of another shape than the network's, both in the file's layout."""
+    """An array whose shape is not the network's; both shapes are in the file's layout."""
 
     name: str
-    found: tuple[int, ...]
+    shape: tuple[int, ...]
     expected: tuple[int, ...]
 
     def __str__(self) -> str:
-        return f"{self.name} {list(self.found)} instead of {list(self.expected)}"
+        return f"{self.name} {list(self.shape)} instead of {list(self.expected)}"
 
 
 class ImportReport(NamedTuple):
     """What became of every array of the file and of every variable of the network."""
 
     imported: tuple[str, ...]  # names in the file
-    missing: tuple[str, ...]  # variables that the file does not fill, with the name they have there
-    unexpected: tuple[str, ...]  # names in the file that no variable has
+    missing: tuple[str, ...]  # variables that are not in the file, each with its name there
+    unexpected: tuple[str, ...]  # names in the file that belong to no variable
     mis_shaped: tuple[MisShaped, ...]
-    ignored: tuple[str, ...]  # names in the file that the caller has no use for
-    kept: tuple[str, ...]  # variables that the caller lets keep their value
+    ignored: tuple[str, ...]  # names in the file that match `ignore`
+    kept: tuple[str, ...]  # variables that are not in the file and match `allow_missing`
 
 
 def import_variables(
@@ -45,42 +45,38 @@ def import_variables(
     allow_missing: Sequence[str] = (),
     source: str = "The weight file",
 ) -> tuple[Variables, ImportReport]:
-    """Return the template with the file's arrays as its leaves, and what became of each.
+    """Return the template with the file's arrays as its leaves, and a report.
 
-    `arrays` may read lazily: each array that has a slot is asked for once, the others never.
-    `template` holds arrays or their shapes. Patterns are globs whose * also crosses a slash: `ignore`
-    is of names in the file, `allow_missing` of variables (`params/fpn/*`), which keep their leaf.
+    `arrays` may read lazily: each array that has a slot is read once, the others never. `template` has
+    arrays or their shapes. Patterns are globs in which * also matches a slash: `ignore` is for names in the
+    file, `allow_missing` for variables (`params/fpn/*`), which keep their leaf.
 
     Raises:
-        InputError: something else is missing, unexpected or of another shape; nothing is imported then.
+        InputError: anything else is missing, unexpected or of another shape.
     """
-    leaves = leaves_by_name(template)
+    leaves = arrays_by_name(template)
     slots = {name: slot for name, slot in names.items() if str(slot) in leaves}
     ignored = {name for name in arrays if matches(name, ignore)}
-    found = slots.keys() & (set(arrays) - ignored)
-    filled, mis_shaped = read_arrays(arrays, {name: slots[name] for name in sorted(found)}, leaves)
-    absent = leaves.keys() - {str(slots[name]) for name in found}
+    common = slots.keys() & (set(arrays) - ignored)
+    filled, mis_shaped = read_arrays(arrays, {name: slots[name] for name in sorted(common)}, leaves)
+    absent = leaves.keys() - {str(slots[name]) for name in common}
     kept = {variable for variable in absent if matches(variable, allow_missing)}
     names_in_file = {str(slot): name for name, slot in slots.items()}
     report = ImportReport(
-        imported=tuple(sorted(found - {entry.name for entry in mis_shaped})),
+        imported=tuple(sorted(common - {entry.name for entry in mis_shaped})),
         missing=tuple(f"{v} ({names_in_file.get(v, 'of no name')})" for v in sorted(absent - kept)),
         unexpected=tuple(sorted(set(arrays) - ignored - slots.keys())),
         mis_shaped=tuple(mis_shaped),
         ignored=tuple(sorted(ignored)),
         kept=tuple(sorted(kept)),
     )
-    refuse(report, source)
-    variables = jax.tree_util.tree_map_with_path(lambda path, x: filled.get(name_of(path), x), template)
-    return variables, report
+    check_report(report, source)
+    merged = [filled.get(name, leaf) for name, leaf in leaves.items()]
+    return jax.tree.unflatten(jax.tree.structure(template), merged), report
 
 
-def refuse(report: ImportReport, source: str) -> None:
-    """Raise unless every array found its variable and every variable its array.
-
-    Raises:
-        InputError: one did not.
-    """
+def check_report(report: ImportReport, source: str) -> None:
+    """Refuse a file in which something is missing, unexpected or of another shape. Raises: InputError."""
     if report.missing or report.unexpected or report.mis_shaped:
         raise InputError(
             f"{source} does not fit the network:\n{format_report(report)}\n"
@@ -91,11 +87,11 @@ def refuse(report: ImportReport, source: str) -> None:
 def read_arrays(
     arrays: Mapping[str, np.ndarray], slots: NameMap, leaves: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], list[MisShaped]]:
-    """Read the arrays of `slots` one by one into our layout and dtype; set aside those of other shapes."""
+    """Read the arrays of `slots` in our layout and dtype; list separately those of other shapes."""
     filled, mis_shaped = {}, []
     for name, slot in slots.items():
         leaf, array = leaves[str(slot)], arrays[name]
-        assert str(slot) not in filled, f"two names lead to {slot}"
+        assert str(slot) not in filled, f"two names belong to {slot}"
         if array.shape == (expected := file_shape(leaf.shape, slot.transform)):
             filled[str(slot)] = np.asarray(from_file(array, slot.transform), leaf.dtype)
         else:
@@ -104,15 +100,15 @@ def read_arrays(
 
 
 def file_shapes(template: Variables, names: NameMap) -> dict[str, tuple[int, ...]]:
-    """Return the shape in the file of each name; the template has all their slots."""
-    leaves = leaves_by_name(template)
-    astray = [f"{name} to {slot}" for name, slot in names.items() if str(slot) not in leaves]
-    assert not astray, f"{len(astray)} names lead to no variable{listing(astray)}"
+    """Return the shape in the file for each name; the template must have all slots."""
+    leaves = arrays_by_name(template)
+    unknown = [f"{name} to {slot}" for name, slot in names.items() if str(slot) not in leaves]
+    assert not unknown, f"{len(unknown)} names lead to no variable{listing(unknown)}"
     return {name: file_shape(leaves[str(slot)].shape, slot.transform) for name, slot in names.items()}
 
 
 def format_report(report: ImportReport) -> str:
-    """Write the count of each kind and its first names."""
+    """Format the count and the first names of each kind."""
     return "\n".join(
         f"{len(entries)} {kind.replace('_', '-')}{listing(entries)}"
         for kind, entries in report._asdict().items()
@@ -121,19 +117,8 @@ def format_report(report: ImportReport) -> str:
 
 
 def listing(entries: Sequence[object]) -> str:
-    """Return ": a, b, ..." with at most the first five."""
-    shown = ", ".join(str(entry) for entry in entries[:NUM_SHOWN])
-    return f": {shown}, ..." if len(entries) > NUM_SHOWN else f": {shown}" if entries else ""
-
-
-def leaves_by_name(variables: Variables) -> dict[str, Any]:
-    """Return the leaves by name, `params/backbone/stem/kernel`."""
-    return {name_of(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
-
-
-def name_of(path: Iterable[Any]) -> str:
-    """Write a tree path as a `Slot` is written."""
-    return "/".join(str(entry.key) for entry in path)
+    """Return ": a, b and 3 more", or nothing for no entries."""
+    return f": {shorten_list(entries)}" if entries else ""
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:

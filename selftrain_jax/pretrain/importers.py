@@ -1,6 +1,6 @@
-"""The published starting points of the paper's detectors, one function each; `Imported` is what they give.
+"""Published weights to start from, one function for each kind of file; all return `Imported`.
 
-Paper: section 3.2. Each refuses a file that does not fit its network.
+Paper: section 3.2 names the checkpoints.
 """
 
 import re
@@ -14,41 +14,47 @@ import numpy as np
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
-from selftrain_jax.models.detector import BACKBONES, EFFICIENTNETS, RESNETS
 from selftrain_jax.models.layers import Padding
+from selftrain_jax.models.settings import BACKBONES, EFFICIENTNETS, RESNETS
 from selftrain_jax.pretrain.import_variables import ImportReport, import_variables
-from selftrain_jax.pretrain.input_rule import OURS, find_rule, fold_input_rule
-from selftrain_jax.pretrain.lite_names import lite_names
+from selftrain_jax.pretrain.input_normalization import OURS, find_normalization, fold_normalization
 from selftrain_jax.pretrain.name_map import NameMap
-from selftrain_jax.pretrain.official_networks import make_network
-from selftrain_jax.pretrain.parity import variable_shapes
+from selftrain_jax.pretrain.official_networks import make_network, variable_shapes
 from selftrain_jax.pretrain.tf_checkpoint import open_tf_checkpoint
-from selftrain_jax.pretrain.tf_names import EFFICIENTNET_DETECTORS, SEGMENTERS, tf_names, unused_tf_names
-from selftrain_jax.pretrain.tf_names_backbones import resnet_tf_names
-from selftrain_jax.pretrain.tf_names_layers import conv_names
-from selftrain_jax.pretrain.timm_names import timm_efficientnet_names
+from selftrain_jax.pretrain.tf_names import (
+    EFFICIENTNET_DETECTORS,
+    SEGMENTERS,
+    conv_names,
+    resnet_tf_names,
+    tf_names,
+    unused_tf_names,
+)
 from selftrain_jax.pretrain.torch_files import read_torch_file
-from selftrain_jax.pretrain.torch_layer_names import COUNTERS
-from selftrain_jax.pretrain.torchvision_names import torchvision_resnet_names
+from selftrain_jax.pretrain.torch_names import (
+    COUNTERS,
+    lite_names,
+    timm_efficientnet_names,
+    torchvision_resnet_names,
+)
 from selftrain_jax.types import Variables
 
 NUM_IMAGENET_CLASSES = 1000
-SIZE_PX = 64  # of the image that shapes are worked out with; weights do not depend on it
+SIZE_PX = 64  # of the image for `variable_shapes`; the shapes do not depend on it
 SIMCLR_HEAD = "head_supervised/linear_layer/dense"
 ADVPROP_FILE = re.compile(r"advprop|[._]ap[._-]|[._]ap$")
 
 
 class Preprocessing(NamedTuple):
-    """What the source's network saw, and whether its stem was changed to take our images instead."""
+    """What the source expects as input, and whether its stem was changed to take our input instead."""
 
-    input_rule: str  # a key of `input_rule.RULES`
+    input_rule: str  # a key of `NORMALIZATIONS`
     folded: bool
-    bn_epsilon: float  # of the source's backbone; set it to reproduce its numbers
-    pool_padding: Padding = "same"  # of a ResNet; likewise
+    bn_epsilon: float  # of the source's backbone, needed to reproduce its results
+    pool_padding: Padding = "same"  # of a ResNet, as bn_epsilon
 
 
 class Imported(NamedTuple):
-    """Variables of an official network of ours, what became of each array, and the source's images."""
+    """A network's variables, the report of the import, and what the source expects as input."""
 
     variables: Variables
     report: ImportReport
@@ -63,9 +69,9 @@ def import_efficientnet_tf(
     Args:
         path: as in `open_tf_checkpoint`.
         variant: `b0` to `b8` or `l2`.
-        ema: the moving averages, which published accuracies are of; the official detector takes the others.
-        input_rule: "auto" is "half" for a file named after AdvProp, else "imagenet".
-        fold: make the weights take our images, see `fold_input_rule`.
+        ema: import the moving averages, of which accuracies are published; the official detector does not.
+        input_rule: of the source's input; "auto" is "half" for a file named after AdvProp, else "imagenet".
+        fold: change the weights to take our input (`fold_normalization`).
 
     Raises:
         InputError: no whole checkpoint, no averages, or another network.
@@ -73,7 +79,7 @@ def import_efficientnet_tf(
     arrays = open_tf_checkpoint(path, ema=ema)
     scope = f"efficientnet-{variant}"
     names = tf_names(scope)
-    rule = _rule(input_rule, usual_rule(path))
+    rule = _choose_rule(input_rule, default_rule(path))
     template = _classifier_shapes(f"efficientnet_{variant}", arrays, f"{scope}/head/dense/bias")
     return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3))
 
@@ -91,13 +97,15 @@ def import_resnet_tf(
     dense = f"{scope}/dense".lstrip("/")
     names = resnet_tf_names(depth, scope) | conv_names(dense, ("dense",), bias=True)
     template = _classifier_shapes(f"resnet{depth}", arrays, f"{dense}/bias")
-    return _import(template, arrays, names, path, Preprocessing(_rule(input_rule, "imagenet"), fold, 1e-5))
+    return _import(
+        template, arrays, names, path, Preprocessing(_choose_rule(input_rule, "imagenet"), fold, 1e-5)
+    )
 
 
 def import_simclr(
     path: Path | str, depth: int = 50, *, ema: bool = False, input_rule: str = "auto", fold: bool = True
 ) -> Imported:
-    """Import SimCLR v1: the backbone, with the linear classifier where the file has one.
+    """Import SimCLR v1: the backbone, and the linear classifier if the file has one.
 
     The projection head is ignored. The network was trained on x / 255 ("unit").
 
@@ -111,7 +119,7 @@ def import_simclr(
         names |= conv_names(SIMCLR_HEAD, ("dense",), bias=True)
     else:
         template = {collection: {"backbone": tree["backbone"]} for collection, tree in template.items()}
-    preprocessing = Preprocessing(_rule(input_rule, "unit"), fold, 1e-5)
+    preprocessing = Preprocessing(_choose_rule(input_rule, "unit"), fold, 1e-5)
     return _import(template, arrays, names, path, preprocessing, ["head_contrastive/*"])
 
 
@@ -130,9 +138,9 @@ def import_detector_tf(path: Path | str, network: str, *, ema: bool = False) -> 
 
 
 def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fold: bool = True) -> Imported:
-    """Import timm's `tf_efficientnet_*` or `resnet50`, given as our `efficientnet_b7` or `resnet50`.
+    """Import timm's `tf_efficientnet_*` or `resnet50`; `network` is our name for it, as `efficientnet_b7`.
 
-    `input_rule` "auto" is "half" for AdvProp's files (`_ap`) and Lite's, else "imagenet".
+    `input_rule` "auto" is "half" for files of AdvProp (`_ap`) and Lite, else "imagenet".
 
     Raises:
         InputError: no such file, a damaged one, or another network.
@@ -141,7 +149,7 @@ def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fol
         return import_torchvision(path, network, input_rule=input_rule, fold=fold)
     arrays = read_torch_file(path)
     names = timm_efficientnet_names(_variant(network))
-    rule = _rule(input_rule, "half" if "lite" in network else usual_rule(path))
+    rule = _choose_rule(input_rule, "half" if "lite" in network else default_rule(path))
     template = _classifier_shapes(network, arrays, "classifier.bias")
     return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3), [COUNTERS])
 
@@ -151,17 +159,19 @@ def import_torchvision(
 ) -> Imported:
     """Import torchvision's `resnet50` or another depth.
 
-    Its max-pool pads a row before and after: set model.pool_padding="fixed", or features lie a pixel of
-    the stem's grid apart.
+    Its max-pool pads before and after: set model.pool_padding="fixed", else the features are shifted by one
+    cell of the stem.
 
     Raises:
         InputError: no such file, a damaged one, or another network.
     """
     if network not in RESNETS:
-        raise InputError(f"network={network!r} is no ResNet of torchvision; use one of {', '.join(RESNETS)}")
+        raise InputError(
+            f"network={network!r} is not a ResNet of torchvision; use one of {', '.join(RESNETS)}"
+        )
     arrays, names = read_torch_file(path), torchvision_resnet_names(RESNETS[network])
     template = _classifier_shapes(network, arrays, "fc.bias")
-    preprocessing = Preprocessing(_rule(input_rule, "imagenet"), fold, 1e-5, "fixed")
+    preprocessing = Preprocessing(_choose_rule(input_rule, "imagenet"), fold, 1e-5, "fixed")
     return _import(template, arrays, names, path, preprocessing, [COUNTERS])
 
 
@@ -175,12 +185,12 @@ def import_lite(path: Path | str, variant: str, *, input_rule: str = "auto", fol
     """
     arrays, names = read_torch_file(path), lite_names(variant)
     template = _classifier_shapes(f"efficientnet_{variant}", arrays, "_fc.bias")
-    preprocessing = Preprocessing(_rule(input_rule, "lite"), fold, 1e-3)
+    preprocessing = Preprocessing(_choose_rule(input_rule, "lite"), fold, 1e-3)
     return _import(template, arrays, names, path, preprocessing, [COUNTERS])
 
 
-def usual_rule(path: Path | str) -> str:
-    """Return "half" where the last two parts of an EfficientNet's path name AdvProp, else "imagenet"."""
+def default_rule(path: Path | str) -> str:
+    """Return "half" if one of the last two parts of an EfficientNet's path names AdvProp, else "imagenet"."""
     names = Path(path).absolute().parts[-2:]
     return "half" if any(ADVPROP_FILE.search(name.lower()) for name in names) else "imagenet"
 
@@ -194,15 +204,15 @@ def _import(
     ignore: Sequence[str] = (),
 ) -> Imported:
     variables, report = import_variables(template, arrays, names, ignore=ignore, source=str(path))
-    rule = find_rule(preprocessing.input_rule)
-    fold = preprocessing.folded and rule != OURS
-    variables = fold_input_rule(variables, rule) if fold else variables
+    normalization = find_normalization(preprocessing.input_rule)
+    fold = preprocessing.folded and normalization != OURS
+    variables = fold_normalization(variables, normalization) if fold else variables
     return Imported(jax.tree.map(jnp.asarray, variables), report, preprocessing._replace(folded=fold))
 
 
-def _rule(asked: str, usual: str) -> str:
-    name = usual if asked == "auto" else asked
-    find_rule(name)
+def _choose_rule(input_rule: str, default: str) -> str:
+    name = default if input_rule == "auto" else input_rule
+    find_normalization(name)
     return name
 
 
@@ -213,6 +223,6 @@ def _variant(network: str) -> str:
 
 
 def _classifier_shapes(network: str, arrays: Mapping[str, np.ndarray], bias: str) -> Variables:
-    """Return the shapes of a classifier of as many classes as the file's last layer has."""
+    """Return the shapes of a classifier with as many classes as the file's last layer has."""
     num_classes = arrays[bias].size if bias in arrays else NUM_IMAGENET_CLASSES
     return variable_shapes(make_classifier(network, num_classes), SIZE_PX)

@@ -1,7 +1,4 @@
-"""How a weight file names and lays out its arrays, against how we do; start at `Slot`.
-
-Paper: section 3.2 starts its detectors from published checkpoints.
-"""
+"""From the names and layouts of a weight file's arrays to ours; start at `Slot`."""
 
 from typing import Literal, NamedTuple
 
@@ -12,7 +9,7 @@ Transform = Literal["none", "depthwise", "conv_torch", "dense_torch", "depthwise
 
 
 class Slot(NamedTuple):
-    """The place of one array in our variables, and what turns the file's layout into ours."""
+    """The path of one array in our variables, and the transform from the file's layout to ours."""
 
     collection: Collection
     path: tuple[str, ...]
@@ -23,7 +20,7 @@ class Slot(NamedTuple):
 
 
 NameMap = dict[str, Slot]
-"""From the names of a file to our slots."""
+"""From a file's names to our slots."""
 
 AXES: dict[Transform, tuple[int, ...]] = {
     "depthwise": (0, 1, 3, 2),  # TensorFlow's (k, k, C, 1) to (k, k, 1, C)
@@ -31,19 +28,19 @@ AXES: dict[Transform, tuple[int, ...]] = {
     "dense_torch": (1, 0),  # (out, in) to (in, out)
     "depthwise_torch": (2, 3, 1, 0),  # (C, 1, k, k) to (k, k, 1, C)
 }
-"""For each of our axes, the file's axis it comes from."""
+"""For each of our axes, the axis in the file."""
 
 
 def from_file(array: np.ndarray, transform: Transform) -> np.ndarray:
-    """Bring an array from the file's layout into ours."""
+    """Transpose an array from the file's layout to ours."""
     return array if transform == "none" else np.transpose(array, AXES[transform])
 
 
 def to_file(array: np.ndarray, transform: Transform) -> np.ndarray:
-    """Undo `from_file`."""
+    """Transpose an array from our layout to the file's."""
     return array if transform == "none" else np.transpose(array, np.argsort(AXES[transform]))
 
 
 def file_shape(shape: tuple[int, ...], transform: Transform) -> tuple[int, ...]:
-    """Return the shape in the file of an array that has `shape` with us."""
+    """Return the shape in the file of an array with our `shape`."""
     return shape if transform == "none" else tuple(shape[axis] for axis in np.argsort(AXES[transform]))

@@ -1,14 +1,16 @@
-"""The official networks as modules of ours, in the settings of their released code; call `make_network`."""
+"""The official networks as our modules, with the settings of the released code; call `make_network`."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier, make_classifier
-from selftrain_jax.models.detector import make_retinanet
-from selftrain_jax.models.retinanet import RetinaNet
+from selftrain_jax.models.retinanet import RetinaNet, make_retinanet
 from selftrain_jax.models.segmenter import Segmenter, fuse, make_segmenter
 from selftrain_jax.pretrain.tf_names import (
     CLASSIFIERS,
@@ -20,7 +22,7 @@ from selftrain_jax.pretrain.tf_names import (
 from selftrain_jax.types import Variables
 
 NUM_IMAGENET_CLASSES = 1000
-NUM_COCO_CLASSES = 91  # with the background and ids that no category has
+NUM_COCO_CLASSES = 91  # with the background and unused ids
 NUM_VOC_CLASSES = 21  # with the background
 DETECTORS = {
     **{name: f"resnet{depth}" for name, depth in RESNET_DETECTORS.items()},
@@ -29,7 +31,6 @@ DETECTORS = {
 }
 NETWORKS = (*CLASSIFIERS, *DETECTORS, *SEGMENTERS)
 
-
 Network = Classifier | RetinaNet | Segmenter
 
 
@@ -37,7 +38,7 @@ def make_network(name: str) -> Network:
     """Make an official network.
 
     Raises:
-        InputError: the name is none of `NETWORKS`.
+        InputError: the name is not one of `NETWORKS`.
     """
     if name in CLASSIFIERS:
         return make_classifier(f"efficientnet_{CLASSIFIERS[name]}", NUM_IMAGENET_CLASSES)
@@ -57,20 +58,26 @@ def make_network(name: str) -> Network:
     raise InputError(f"The network {name!r} cannot be compared; use one of {', '.join(NETWORKS)}.")
 
 
+def variable_shapes(network: Network, size_px: int) -> Variables:
+    """Return the shapes of a network's variables without computing them."""
+    image = jax.ShapeDtypeStruct((1, size_px, size_px, 3), jnp.float32)
+    return jax.eval_shape(functools.partial(network.init, train=False), jax.random.key(0), image)
+
+
 def named_outputs(
     network: Network, variables: Variables, images: Float[Array, "B H W 3"]
 ) -> dict[str, Float[Array, "B ..."]]:
-    """Run in inference and return what official networks are compared by.
+    """Run inference and return the outputs by which official networks are compared.
 
-    A classifier gives `reduction_1`.., `logits`, a detector `feat3`, `cls3`, `box3`, .., a segmenter
-    `feat3`.., `fused`, `logits`. A level's outputs are maps.
+    Those of a classifier are `reduction_1`.., `logits`, of a detector `feat3`, `cls3`, `box3`, .., of a
+    segmenter `feat3`.., `fused`, `logits`. The outputs of a level are maps.
     """
     if isinstance(network, Classifier):
-        logits, features = apply_and_keep(network, variables, images, "backbone", "__call__")
+        logits, features = apply_and_capture(network, variables, images, "backbone", "__call__")
         return {**{f"reduction_{level}": x for level, x in features.items()}, "logits": logits}
-    pyramid_of = "backbone" if network.fpn is None else "fpn"
+    pyramid_module = "backbone" if network.fpn is None else "fpn"
     method = "per_level" if isinstance(network, RetinaNet) else "__call__"
-    result, features = apply_and_keep(network, variables, images, pyramid_of, method)
+    result, features = apply_and_capture(network, variables, images, pyramid_module, method)
     pyramid = {level: features[level] for level in network.levels}
     outputs = {f"feat{level}": x for level, x in pyramid.items()}
     if isinstance(network, Segmenter):
@@ -80,10 +87,10 @@ def named_outputs(
     return outputs | {f"box{level}": x for level, x in boxes.items()}
 
 
-def apply_and_keep(
+def apply_and_capture(
     network: Network, variables: Variables, images: Float[Array, "B H W 3"], module: str, method: str
 ) -> tuple[Any, Mapping[int, Float[Array, "B _ _ _"]]]:
-    """Apply `method`; return its result and that of the submodule named `module`."""
+    """Apply `method`; return its result and the result of the submodule named `module`."""
     result, state = network.apply(
         variables,
         images,

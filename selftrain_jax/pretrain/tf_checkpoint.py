@@ -1,7 +1,4 @@
-"""The official releases as they come, TensorFlow 1 checkpoints; call `open_tf_checkpoint`.
-
-Paper: sections 3.2 and 4.4 start from EfficientNet and SimCLR checkpoints and release detectors as such.
-"""
+"""TensorFlow 1 checkpoints, the form of the official releases; call `open_tf_checkpoint`."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +9,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.text import shorten_list
 
 AVERAGE = "/ExponentialMovingAverage"
 COUNTERS = ("global_step", "beta1_power", "beta2_power")
@@ -20,7 +18,7 @@ DATA_FILE = re.compile(r"\.data-\d{5}-of-(\d{5})$")
 
 
 class TFArrays(Mapping):
-    """The network's variables by their names, each read from disk when it is asked for."""
+    """The network's variables by name, each read from disk when it is asked for."""
 
     def __init__(self, keys: dict[str, str], read: Callable[[str], Shaped[np.ndarray, "..."]]) -> None:
         self._keys, self._read = keys, read
@@ -39,15 +37,15 @@ class TFArrays(Mapping):
 
 
 def open_tf_checkpoint(path: Path | str, *, ema: bool) -> TFArrays:
-    """List a checkpoint's variables; optimizer slots and counters are left out.
+    """Open a checkpoint's variables, without optimizer slots and counters.
 
     Args:
         path: a prefix such as `model.ckpt-112602`, one of its files, or the folder of one checkpoint.
-        ema: give the moving averages in place of the values of the last step, under the same names.
+        ema: read the moving averages instead of the values of the last step, under the same names.
 
     Raises:
-        InputError: there is no whole checkpoint there, or it keeps no averages and `ema` is asked for.
-            Reading an array raises it too, where the data file is truncated or damaged.
+        InputError: the checkpoint is missing or incomplete, or has no averages and `ema` is True. Reading an
+            array raises it too if the data file is truncated or damaged.
     """
     prefix = find_prefix(Path(path))
     _check_data_files(prefix)
@@ -60,7 +58,7 @@ def find_prefix(path: Path) -> Path:
     """Return the prefix that the files of the checkpoint share.
 
     Raises:
-        InputError: an archive, no checkpoint, or several in one folder.
+        InputError: the path is an archive, there is no checkpoint, or the folder has several.
     """
     if path.name.endswith(ARCHIVES):
         raise InputError(f"{path} is an archive; unpack it (tar xf, unzip) and give the folder inside")
@@ -69,8 +67,8 @@ def find_prefix(path: Path) -> Path:
     prefix = path.with_name(DATA_FILE.sub("", path.name.removesuffix(".index").removesuffix(".meta")))
     if not _index(prefix).is_file():
         raise InputError(
-            f"{path}: no TensorFlow checkpoint there ({_index(prefix).name} is missing); expected a prefix "
-            "such as model.ckpt-112602, whose .index and .data files stand side by side, or their folder"
+            f"{path} is not a TensorFlow checkpoint ({_index(prefix).name} is missing); expected a prefix "
+            "such as model.ckpt-112602, with its .index and .data files in one folder, or that folder"
         )
     return prefix
 
@@ -82,26 +80,25 @@ def tf_checkpoint_files(path: Path | str) -> list[Path]:
 
 
 def choose_keys(keys: set[str], *, ema: bool, where: Path) -> dict[str, str]:
-    """Return for each variable of the network the key to read it by.
+    """Return the key of each variable of the network.
 
-    What stands below a variable's name is the optimizer's (`kernel/Momentum`) or its average.
+    A key below a variable's name is an optimizer slot (`kernel/Momentum`) or the variable's average.
 
     Raises:
-        InputError: `ema` is asked for and some variable has no average, or the keys are TensorFlow 2's.
+        InputError: `ema` is True and a variable has no average, or the keys are TensorFlow 2's.
     """
     if "_CHECKPOINTABLE_OBJECT_GRAPH" in keys:
         raise InputError(
-            f"{where} was saved by TensorFlow 2's Checkpoint; a TensorFlow 1 Saver's is expected"
+            f"{where} was saved by TensorFlow 2's Checkpoint; expected one saved by TensorFlow 1's Saver"
         )
     averaged = {key.removesuffix(AVERAGE) for key in keys if key.endswith(AVERAGE)}
     names = {key for key in keys | averaged if not _is_below(key, keys | averaged)}
     names = {name for name in names if name.rsplit("/", 1)[-1] not in COUNTERS}
     wanted, kind = (averaged, "moving average") if ema else (keys, "value of the last step")
-    if lacking := sorted(names - wanted):
-        shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+    if missing := sorted(names - wanted):
         raise InputError(
-            f"{where} has no {kind} of {len(lacking)} of its {len(names)} variables ({shown}); "
-            f"ask for the other with ema={not ema}"
+            f"{where} has no {kind} of {len(missing)} of its {len(names)} variables "
+            f"({shorten_list(missing)}); ask for the other with ema={not ema}"
         )
     return {name: name + AVERAGE * ema for name in sorted(names)}
 
@@ -113,25 +110,26 @@ def _is_below(key: str, names: set[str]) -> bool:
 
 def _prefix_in(folder: Path) -> Path:
     """Return the checkpoint that the folder's `checkpoint` file names, or the only one in it."""
-    found = sorted(file.with_suffix("") for file in folder.glob("*.index"))
+    prefixes = sorted(file.with_suffix("") for file in folder.glob("*.index"))
+    names = shorten_list([prefix.name for prefix in prefixes]) or "none"
     pointer = folder / "checkpoint"
     named = pointer.is_file() and re.search(
         r'^model_checkpoint_path:\s*"(.+)"', pointer.read_text(errors="replace"), re.MULTILINE
     )
-    if named:  # often an absolute path of the machine that it was made on
+    if named:  # often an absolute path on the machine where it was saved
         prefix = folder / Path(named[1]).name
-        if prefix in found:
+        if prefix in prefixes:
             return prefix
         raise InputError(
-            f"{pointer} names {named[1][:300]!r}, which is not there; checkpoints in the folder: "
-            f"{', '.join(file.name for file in found[:5]) or 'none'}. Give the prefix of one"
+            f"{pointer} names {named[1][:300]!r}, which is not there; checkpoints in the folder: {names}. "
+            "Give the prefix of one"
         )
-    if len(found) != 1:
-        names = f"{len(found)}: {', '.join(file.name for file in found[:5])}" if found else "none"
+    if len(prefixes) != 1:
+        count = f"{len(prefixes)}: " if prefixes else ""
         raise InputError(
-            f"{folder}: expected one TensorFlow checkpoint in it, found {names}; give its prefix"
+            f"{folder}: expected one TensorFlow checkpoint in it, found {count}{names}; give its prefix"
         )
-    return found[0]
+    return prefixes[0]
 
 
 def _index(prefix: Path) -> Path:

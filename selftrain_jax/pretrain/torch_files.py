@@ -1,6 +1,6 @@
-"""Weights in PyTorch's two kinds of file, never running what is in them; call `read_torch_file`.
+"""Weights in PyTorch's two file formats, read without running code from them; call `read_torch_file`.
 
-Paper: none; timm and torchvision carry over the checkpoints that the paper starts from.
+Not in the paper: timm and torchvision have the checkpoints that it starts from in these formats.
 """
 
 import json
@@ -35,7 +35,7 @@ WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the
 
 
 class Entry(NamedTuple):
-    """Where an array lies in a safetensors file's data."""
+    """The position of an array in the data of a safetensors file."""
 
     name: str
     dtype: str
@@ -48,7 +48,7 @@ def read_torch_file(path: Path | str) -> Arrays:
     """Read a state dict; half precision becomes float32.
 
     Raises:
-        InputError: no such file, another kind of file, a damaged one, or a pickle with code in it.
+        InputError: the file is missing, damaged, of another format, or a pickle with code in it.
     """
     path = Path(path)
     if not path.is_file():
@@ -57,11 +57,13 @@ def read_torch_file(path: Path | str) -> Arrays:
         return read_safetensors(path)
     if path.suffix in (".pth", ".pt", ".bin"):
         return read_pickled(path)
-    raise InputError(f"{path}: weights end in .safetensors, .pth, .pt or .bin, not in {path.suffix!r}")
+    raise InputError(
+        f"{path}: files of weights end in .safetensors, .pth, .pt or .bin, not in {path.suffix!r}"
+    )
 
 
 def read_safetensors(path: Path) -> Arrays:
-    """Read a safetensors file: 8 bytes of header length, a JSON header, the arrays one after the other.
+    """Read a safetensors file: 8 bytes with the header's length, a JSON header, the arrays in a row.
 
     Raises:
         InputError: the header is damaged or does not agree with the file's size.
@@ -70,7 +72,9 @@ def read_safetensors(path: Path) -> Arrays:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
-            raise InputError(f"{path}: its header is said to take {length} bytes; the file has {size} in all")
+            raise InputError(
+                f"{path}: the header should have {length} bytes, but the file has {size} in all; get it again"
+            )
         header = file.read(length)
     entries = parse_header(header, num_data_bytes=size - 8 - length, where=path)
     data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.empty(0, np.uint8)
@@ -78,23 +82,25 @@ def read_safetensors(path: Path) -> Arrays:
 
 
 def parse_header(header: bytes, *, num_data_bytes: int, where: Path) -> list[Entry]:
-    """Return the arrays in the order they lie in, after checking that they fill the data exactly.
+    """Return the arrays in the order of their data, after a check that they fill it exactly.
 
     Raises:
-        InputError: no such header, or its shapes and offsets contradict each other or the file.
+        InputError: the header is malformed, or its shapes and offsets contradict each other or the file.
     """
     try:
-        rows = json.loads(header, object_pairs_hook=_refuse_duplicates)
-        entries = [_parse_entry(name, row) for name, row in rows.items() if name != "__metadata__"]
+        items = json.loads(header, object_pairs_hook=_refuse_duplicates)
+        entries = [_parse_entry(name, item) for name, item in items.items() if name != "__metadata__"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{where}: not a safetensors header ({str(error)[:200]})") from error
+        raise InputError(
+            f"{where}: not a safetensors header ({str(error)[:200]}); get the file again"
+        ) from error
     entries.sort(key=lambda entry: (entry.start, entry.end))
     position = 0
     for entry in entries:
         expected = math.prod(entry.shape) * SAFETENSORS_DTYPES[entry.dtype].itemsize
         if entry.start != position or entry.end - entry.start != expected or entry.end > num_data_bytes:
             raise InputError(
-                f"{where}: the header lies about {entry.name!r}: {entry.dtype} {list(entry.shape)} takes "
+                f"{where}: the header is wrong about {entry.name!r}: {entry.dtype} {list(entry.shape)} takes "
                 f"{expected} bytes and should begin at {position} of {num_data_bytes}, but bytes "
                 f"{entry.start} to {entry.end} are given. The file is damaged; get it again"
             )
@@ -106,25 +112,25 @@ def parse_header(header: bytes, *, num_data_bytes: int, where: Path) -> list[Ent
     return entries
 
 
-def _parse_entry(name: str, row: Any) -> Entry:
-    shape, (start, end) = row["shape"], row["data_offsets"]
-    if row["dtype"] not in SAFETENSORS_DTYPES:
-        raise ValueError(f"{name!r} is of type {row['dtype']!r}, not one of {', '.join(SAFETENSORS_DTYPES)}")
+def _parse_entry(name: str, item: Any) -> Entry:
+    shape, (start, end) = item["shape"], item["data_offsets"]
+    if item["dtype"] not in SAFETENSORS_DTYPES:
+        raise ValueError(f"{name!r} is of type {item['dtype']!r}, not one of {', '.join(SAFETENSORS_DTYPES)}")
     if len(shape) > MAX_DIMENSIONS:
         raise ValueError(f"{name!r} has {len(shape)} dimensions; expected at most {MAX_DIMENSIONS}")
     for number in (*shape, start, end):
         if type(number) is not int or number < 0:
             raise ValueError(f"{name!r} has {number!r} among its shape {shape} and offsets {start}, {end}")
     if max(start, end, math.prod(side or 1 for side in shape)) >= MAX_ELEMENTS:
-        raise ValueError(f"{name!r} is larger than any file; it has {MAX_ELEMENTS} numbers or more")
-    return Entry(name, row["dtype"], tuple(shape), start, end)
+        raise ValueError(f"{name!r} has {MAX_ELEMENTS} numbers or more; no file is that large")
+    return Entry(name, item["dtype"], tuple(shape), start, end)
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         raise ValueError(f"{Counter(key for key, _ in pairs).most_common(1)[0][0]!r} occurs twice")
-    return found
+    return unique
 
 
 def _to_array(data: Shaped[np.ndarray, " N"], entry: Entry) -> Shaped[np.ndarray, "..."]:
@@ -135,44 +141,46 @@ def _to_array(data: Shaped[np.ndarray, " N"], entry: Entry) -> Shaped[np.ndarray
 
 
 def read_pickled(path: Path) -> Arrays:
-    """Read a file of `torch.save`; the unpickler knows tensors and containers, and calls nothing else.
+    """Read a file of `torch.save`, with an unpickler that makes tensors and containers only.
 
     Raises:
-        InputError: torch is absent, the file is damaged, holds code, or something that is no tensor.
+        InputError: torch is not installed, or the file is damaged or has code or other things than tensors.
     """
     try:
         import torch
     except ImportError as error:
-        raise InputError(f"{path} needs PyTorch to be read: pip install torch (CPU will do)") from error
+        raise InputError(
+            f"{path} needs PyTorch to be read: pip install torch (the CPU version will do)"
+        ) from error
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a truncated or foreign file
-        if type(error).__name__ == "UnpicklingError":  # of a module that is imported nowhere here
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a truncated or other file
+        if type(error).__name__ == "UnpicklingError":  # its module is not imported here
             raise InputError(
-                f"{path} holds something else than tensors, which could run code on this machine, or is "
-                "damaged; it was not opened. Save its state_dict() alone, or as .safetensors"
+                f"{path} has other things than tensors, which could run code on this machine, or is damaged; "
+                "it was not opened. Save only the state_dict(), or save it as .safetensors"
             ) from error
         raise InputError(f"{path} is not a whole file of torch.save: {str(error)[:200]}") from error
-    tensors = _state_dict(found, path)
+    tensors = _state_dict(content, path)
     try:
         return {name: _to_numpy(tensor) for name, tensor in tensors.items()}
     except (TypeError, RuntimeError) as error:  # sparse, quantised, or without content
         raise InputError(f"{path} has a tensor that is no plain array: {str(error)[:200]}") from error
 
 
-def _state_dict(found: Any, path: Path) -> dict[str, Any]:
-    """Return the dict of tensors, taken out of a training script's wrapper and DataParallel's prefix."""
+def _state_dict(content: Any, path: Path) -> dict[str, Any]:
+    """Return the dict of tensors, without a training script's wrapper and DataParallel's prefix."""
     import torch
 
     for key in WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not found:
-        raise InputError(f"{path} holds a {type(found).__name__}; expected a state dict, tensors by name")
-    for name, value in found.items():
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path} has a {type(content).__name__}; expected a state dict, tensors by name")
+    for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise InputError(f"{path}: {name!r} is a {type(value).__name__}; a state dict has only tensors")
-    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def _to_numpy(tensor: Any) -> Shaped[np.ndarray, "..."]:

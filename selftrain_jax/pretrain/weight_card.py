@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from selftrain_jax.pretrain.importers import Imported
-from selftrain_jax.pretrain.input_rule import OURS, RULES
+from selftrain_jax.pretrain.input_normalization import NORMALIZATIONS, OURS
 
 CARD_FILE = "card.json"
 TPU = "https://storage.googleapis.com/cloud-tpu-checkpoints"
@@ -93,7 +93,7 @@ def make_card(
     imported: Imported, *, source: Path, files: Sequence[Path], kind: str, network: str, ema: bool
 ) -> dict[str, Any]:
     """Return all that is known of imported weights, for JSON."""
-    rule = RULES[imported.preprocessing.input_rule]
+    rule = NORMALIZATIONS[imported.preprocessing.input_rule]
     folded = imported.preprocessing.folded
     expected = OURS if folded else rule
     return {

@@ -9,25 +9,26 @@ from selftrain_jax.html.numbers import number
 from selftrain_jax.html.render import write_page
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
 
-Metric = tuple[str, str]  # a key of an evaluation, and its name for people
 MISSING = "not there yet"
 
 
-def write_report_page(run: RunFiles, sections: Sequence[Section], metric: Metric) -> Path:
-    """Write `report.html` into the run's folder and return its path; `metric` is the number that counts."""
+def write_report_page(run: RunFiles, sections: Sequence[Section], key: str, label: str) -> Path:
+    """Write `report.html` into the run's folder and return its path.
+
+    The number that counts is at `key` of an evaluation and called `label`.
+    """
     written = f"{datetime.datetime.now():%Y-%m-%d %H:%M}"
     page = Page(
         origin=f"Self-training report of {run.workdir}, written {written}",
-        headline=headline(run, metric),
-        badges=progress(run, metric),
+        headline=headline(run, key, label),
+        badges=progress(run, key, label),
         sections=sections,
     )
     return write_page(run.workdir / "report.html", page)
 
 
-def headline(run: RunFiles, metric: Metric) -> str:
+def headline(run: RunFiles, key: str, label: str) -> str:
     """Say the result in one sentence, as far as the run has come."""
-    key, label = metric
     reached = {name: points(evaluation[key]) for name, evaluation in evaluations(run).items()}
     if "student" in reached:
         gains = [
@@ -41,10 +42,10 @@ def headline(run: RunFiles, metric: Metric) -> str:
     return "No stage is evaluated yet"
 
 
-def progress(run: RunFiles, metric: Metric) -> list[Badge]:
+def progress(run: RunFiles, key: str, label: str) -> list[Badge]:
     """Say of teacher, pseudo labels, control and student how far they are."""
     labels = MISSING if run.manifest is None else f"{run.manifest['num_images']:,} images"
-    states = {name: _stage_state(run, name, metric) for name in ("teacher", "control", "student")}
+    states = {name: _stage_state(run, name, key, label) for name in ("teacher", "control", "student")}
     return [
         Badge("Teacher", states["teacher"], "teacher", states["teacher"] == MISSING),
         Badge("Pseudo labels", labels, "pseudo", labels == MISSING),
@@ -53,8 +54,8 @@ def progress(run: RunFiles, metric: Metric) -> list[Badge]:
     ]
 
 
-def _stage_state(run: RunFiles, name: str, metric: Metric) -> str:
-    stage, (key, label) = run.stages[name], metric
+def _stage_state(run: RunFiles, name: str, key: str, label: str) -> str:
+    stage = run.stages[name]
     if stage.evaluation is not None:
         return f"{number(points(stage.evaluation[key]))} {label}"
     return f"at step {stage.metrics[-1]['step']:,}" if stage.metrics else MISSING

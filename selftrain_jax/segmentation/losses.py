@@ -1,4 +1,4 @@
-"""Cross-entropy over the pixels that count, for human and pseudo labels apart; call `pixel_losses`."""
+"""Cross-entropy over labelled pixels, for human and pseudo labels separately; call `pixel_losses`."""
 
 from typing import NamedTuple
 
@@ -6,32 +6,32 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
-from selftrain_jax.models.resize import upsample_bilinear
+from selftrain_jax.models.layers import upsample_bilinear
 from selftrain_jax.models.segmenter import STRIDE_PX
 from selftrain_jax.types import IGNORED
 
 RESOLUTIONS = ("stride4", "full")
-"""Where the loss is taken: at every 4th pixel, where the logits are, or at every pixel between them."""
+"""Where the loss is computed: at every 4th pixel, where the logits are, or at every pixel."""
 
 
 class SourceLoss(NamedTuple):
-    """The loss over the pixels of one source, 0 where none counts."""
+    """The loss over the labelled pixels of one source; 0 if there are none."""
 
     loss: Float[Array, ""]
-    num_pixels: Float[Array, ""]  # that count
-    num_images: Float[Array, ""]  # with such a pixel
+    num_pixels: Float[Array, ""]  # labelled ones
+    num_images: Float[Array, ""]  # with a labelled pixel
 
 
 def pixel_losses(
     logits: Float[Array, "B h w K"], masks: UInt8[Array, "B H W"], resolution: str
 ) -> tuple[Float[Array, "B h2 w2"], Bool[Array, "B h2 w2"]]:
-    """Return -log softmax(logits) at each pixel's class, 0 where IGNORED, and which pixels count.
+    """Return -log softmax(logits) for each pixel's class (0 where IGNORED), and which pixels are labelled.
 
-    "stride4" takes the masks' rows and columns 0, 4, 8, ..., "full" the logits in between bilinearly.
-    A class that the logits do not have gives NaN, at which training stops.
+    "stride4" uses rows and columns 0, 4, 8, ... of the masks; "full" interpolates the logits bilinearly.
+    A class that the logits do not have gives NaN, which stops the training.
 
-    Paper: silent; "stride4" is the authors' configuration, whose bilinear resize of the masks is every
-    4th pixel at a factor of 4.
+    Paper: does not say. "stride4" is the authors' configuration, in which a bilinear resize of the masks by
+    a factor of 4 picks every 4th pixel.
     """
     assert resolution in RESOLUTIONS, resolution
     if resolution == "full":
@@ -49,14 +49,14 @@ def pixel_losses(
 def source_loss(
     losses: Float[Array, "B h w"], valid: Bool[Array, "B h w"], is_source: Bool[Array, " B"]
 ) -> SourceLoss:
-    """Divide the sum over one source's images by the number of their pixels that count.
+    """Average the losses over the labelled pixels of one source's images.
 
-    Paper: appendix B needs the two losses apart; each over its own pixels is our reading.
-    Differs: without such a pixel the loss and its gradient are 0, where the authors' code divides 0 by 0.
-    The number is that of the whole batch, where their TPU code counted each core's share.
+    Paper: appendix B needs separate losses; that each is over its own pixels is our reading.
+    Differs: without labelled pixels the loss and its gradient are 0; the authors' code divides 0 by 0.
+    The average is over the whole batch; their TPU code took one for each core's part.
     """
     chosen = valid & is_source[:, None, None]
-    num_by_image = jnp.sum(chosen, axis=(1, 2), dtype=jnp.int32)  # float32 would stop counting at 2^24
+    num_by_image = jnp.sum(chosen, axis=(1, 2), dtype=jnp.int32)  # float32 counts only up to 2^24
     return SourceLoss(
         loss=mean_over(losses, chosen),
         num_pixels=num_by_image.sum().astype(jnp.float32),
@@ -67,18 +67,18 @@ def source_loss(
 def pixel_hits(
     logits: Float[Array, "B h w K"], masks: UInt8[Array, "B H W"]
 ) -> tuple[Float[Array, "B h w"], Bool[Array, "B h w"]]:
-    """Mark with 1 the pixels at stride 4 whose class scores best, and say which pixels count."""
+    """Mark with 1 the pixels at stride 4 that are classified correctly; also return which are labelled."""
     masks = at_stride(masks)
     return (jnp.argmax(logits, axis=-1) == masks).astype(jnp.float32), masks != IGNORED
 
 
 def at_stride(masks: UInt8[Array, "B H W"]) -> UInt8[Array, "B h w"]:
-    """Take rows and columns 0, 4, 8, ..., the pixels that cells of logits stand for."""
+    """Return rows and columns 0, 4, 8, ..., the pixels of the logits' cells."""
     return masks[:, ::STRIDE_PX, ::STRIDE_PX]
 
 
 def mean_over(values: Float[Array, "B h w"], chosen: Bool[Array, "B h w"]) -> Float[Array, ""]:
-    """Average the chosen values; 0 if there are none. What the others hold does not matter."""
+    """Average the chosen values; 0 if there are none. The others may be anything, even NaN."""
     num_chosen = jnp.maximum(jnp.sum(chosen, dtype=jnp.int32), 1)
     total_by_image = jnp.where(chosen, values, 0.0).sum(axis=(1, 2))
-    return jnp.sum(total_by_image / num_chosen)  # image by image, as float32 loses small terms of long sums
+    return jnp.sum(total_by_image / num_chosen)  # by image: float32 loses small terms in long sums

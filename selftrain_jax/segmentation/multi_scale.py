@@ -1,7 +1,7 @@
-"""Class maps from several scales: softmax probabilities averaged at the image's size (Paper: Section 3.1).
+"""Class maps from several scales: softmax probabilities averaged at the image's size; call `label_pixels`.
 
-Call `label_pixels` with one batch's logits of every view (a scale, mirrored or not). Each image keeps
-its own size inside a square canvas, so that shapes are static: one compile a canvas.
+A view is the image at one scale, mirrored or not. Each image keeps its own size inside a square canvas, so
+that shapes are static: the function is compiled once for each canvas size.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Int32, UInt8
 from selftrain_jax.models.segmenter import STRIDE_PX
 from selftrain_jax.types import IGNORED
 
-BLOCK_BYTES = 2**23  # of one view's resampled logits; on CPU 2 MiB are 10 % faster, 32 MiB 40 % slower
+BLOCK_BYTES = 2**23  # of one view's resampled logits; on CPU 2 MiB is 10 % faster, 32 MiB is 40 % slower
 
 
 class PixelLabels(NamedTuple):
-    """The best class of each pixel of the canvas; beyond an image's own size it means nothing."""
+    """The best class of each pixel of the canvas; outside the image's own size it has no meaning."""
 
     classes: UInt8[Array, "B C C"]
     confidence: UInt8[Array, "B C C"]  # min(floor(256 * probability), 255)
-    is_finite: Bool[Array, " B"]  # every logit of the image is
+    is_finite: Bool[Array, " B"]  # whether all logits of the image are finite
 
 
 def label_pixels(
@@ -32,36 +32,36 @@ def label_pixels(
     canvas_px: int,
     is_mirrored: tuple[bool, ...],
 ) -> PixelLabels:
-    """Average softmax(logits resampled to `target_px`) over the views; take each pixel's best class.
+    """Average softmax(logits resampled to `target_px`) over the views; return each pixel's best class.
 
     `scaled_px` is the part of each view's input that the image covers, `target_px` the size of its class
-    map, both (height, width). `canvas_px` and `is_mirrored` (of each view) are static. Works through
-    blocks of rows: neither the canvas of all classes nor a sum over the views is ever held whole.
+    map, both (height, width). `canvas_px` and `is_mirrored` (of each view) are static. The canvas is computed
+    in blocks of rows, so that the probabilities of all classes are never in memory at once.
 
-    Paper: Section 3.1 names the scales. Differs: how they combine is not stated; probabilities are
-    averaged, not logits, each resampled as the official export does it (`interpolation_matrix`).
+    Paper: section 3.1 gives the scales, not how they are combined. Here probabilities are averaged, not
+    logits, each resampled as in the official export (`interpolation_matrix`).
     """
     assert len(logits) == len(is_mirrored) == scaled_px.shape[1] > 0
     batch_size, num_classes = logits[0].shape[0], logits[0].shape[3]
     assert num_classes <= IGNORED, f"{num_classes} classes, but ids end before {IGNORED}"
-    planes = [jnp.swapaxes(view, 2, 3) for view in logits]  # [B h K w]: all that follows runs along columns
+    planes = [jnp.swapaxes(view, 2, 3) for view in logits]  # [B h K w]: what follows runs along columns
     columns = [
         interpolation_matrix(
             jnp.arange(canvas_px), view.shape[3], scaled_px[:, i, 1], target_px[:, 1], is_mirrored=mirrored
         )
         for i, (view, mirrored) in enumerate(zip(planes, is_mirrored, strict=True))
     ]
-    rows_a_block = _rows_a_block(batch_size * canvas_px * num_classes * 4, canvas_px)
+    rows_per_block = _rows_per_block(batch_size * canvas_px * num_classes * 4, canvas_px)
 
     def label_rows(first: Int[Array, ""]) -> tuple[UInt8[Array, "B R C"], UInt8[Array, "B R C"]]:
-        total = jnp.zeros([batch_size, rows_a_block, num_classes, canvas_px])
+        total = jnp.zeros([batch_size, rows_per_block, num_classes, canvas_px])
         for i, (view, column) in enumerate(zip(planes, columns, strict=True)):
-            position = first + jnp.arange(rows_a_block)
+            position = first + jnp.arange(rows_per_block)
             row = interpolation_matrix(position, view.shape[1], scaled_px[:, i, 0], target_px[:, 0])
             total += jax.nn.softmax(_resample(view, row, column), axis=2)
         return jnp.argmax(total, axis=2).astype(jnp.uint8), quantise(total.max(axis=2) / len(planes))
 
-    blocks = jax.lax.map(label_rows, jnp.arange(0, canvas_px, rows_a_block))
+    blocks = jax.lax.map(label_rows, jnp.arange(0, canvas_px, rows_per_block))
     classes, confidence = (_join_blocks(block)[:, :canvas_px] for block in blocks)
     finite = [jnp.isfinite(view).all(axis=(1, 2, 3)) for view in logits]
     return PixelLabels(classes, confidence, jnp.stack(finite).all(axis=0))
@@ -75,15 +75,15 @@ def interpolation_matrix(
     *,
     is_mirrored: bool = False,
 ) -> Float32[Array, "B P n"]:
-    """Give the weight of every cell of the logits in pixel `position` of each image, along one axis.
+    """Return the weights of the logits' cells for the pixels at `position` of each image, along one axis.
 
     Three steps in one: the legacy bilinear enlargement by 4 (network pixel y is at cell y/4, at most the
     last), the cut to the image's `scaled_px`, and the legacy bilinear resize to `target_px` (pixel p is at
-    y = p scaled/target, between floor(y) and the next, at most scaled - 1). Mirrored: pixel p is
-    target - 1 - p. The weights of positions from `target_px` on are all 0.
+    y = p scaled/target, between floor(y) and the next pixel, at most scaled - 1). Mirrored: pixel p is
+    target - 1 - p. The weights of positions from `target_px` on are 0.
 
-    Paper: the official export's path from logits to masks. A product with a matrix, although mostly
-    zeros, because that is what accelerators are quick at; rows and columns each have theirs.
+    These are the steps of the official export from logits to masks. A product with a matrix, though most
+    entries are zero, is fast on accelerators; rows and columns each have a matrix.
     """
     last, ratio = scaled_px[:, None] - 1, scaled_px / target_px.astype(jnp.float32)
     pixel = target_px[:, None] - 1 - position if is_mirrored else position[None]
@@ -97,12 +97,12 @@ def interpolation_matrix(
 
 
 def quantise(probability: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
-    """Return min(floor(256 p), 255), so that thresholds of whole 256ths, as 0.5, are exact."""
+    """Return min(floor(256 p), 255), so that thresholds that are multiples of 1/256, as 0.5, are exact."""
     return jnp.minimum(jnp.floor(256 * probability), 255).astype(jnp.uint8)
 
 
 def _cell_weights(y_px: Int[Array, "B P"], num_cells: int) -> Float32[Array, "B P n"]:
-    """Interpolate between the cells: the weight is 1 at the cell and falls to 0 at its neighbours."""
+    """Return weights between cells: 1 at a cell, falling to 0 at its neighbours."""
     cell = jnp.minimum(y_px / STRIDE_PX, num_cells - 1)
     return jnp.maximum(1 - jnp.abs(cell[:, :, None] - jnp.arange(num_cells)), 0.0)
 
@@ -110,13 +110,13 @@ def _cell_weights(y_px: Int[Array, "B P"], num_cells: int) -> Float32[Array, "B 
 def _resample(
     planes: Float[Array, "B h K w"], row: Float[Array, "B R h"], column: Float[Array, "B C w"]
 ) -> Float32[Array, "B R K C"]:
-    exact = jax.lax.Precision.HIGHEST  # the default of accelerators would round logits to 8 bits
+    exact = jax.lax.Precision.HIGHEST  # by default accelerators would round logits to 8 bits
     tall = jnp.einsum("brh,bhkw->brkw", row, planes, precision=exact)
     return jnp.einsum("brkw,bcw->brkc", tall, column, precision=exact)
 
 
-def _rows_a_block(bytes_a_row: int, canvas_px: int) -> int:
-    return max(1, min(canvas_px, BLOCK_BYTES // bytes_a_row))
+def _rows_per_block(bytes_per_row: int, canvas_px: int) -> int:
+    return max(1, min(canvas_px, BLOCK_BYTES // bytes_per_row))
 
 
 def _join_blocks(blocks: UInt8[Array, "N B R C"]) -> UInt8[Array, "B NR C"]:

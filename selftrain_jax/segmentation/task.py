@@ -1,4 +1,4 @@
-"""Semantic segmentation as the four pure functions of a `Task`; call `make_segmentation_task`."""
+"""Semantic segmentation as the three pure functions of a `Task`; call `make_segmentation_task`."""
 
 from typing import cast
 
@@ -21,14 +21,14 @@ from selftrain_jax.types import (
 
 
 def make_segmentation_task(*, model: Segmenter, image_size_px: int, loss_resolution: str = "stride4") -> Task:
-    """Close init, loss and predict over a model and where its loss is taken.
+    """Make init, loss and predict for a model and the resolution of the loss.
 
-    The loss of a source is the mean cross-entropy of its pixels that count, without weight decay. Its key
-    decides only which branches the network drops.
+    The loss of a source is the mean cross-entropy of its labelled pixels, without weight decay. Its `rng` is
+    used for drop-connect only.
 
     Raises:
-        InputError: the image size is no multiple of 32, there is no such resolution, or a class has the
-            value of the pixels that do not count.
+        InputError: the image size is not a multiple of 32, the resolution is unknown, or a class has the
+            value of ignored pixels.
     """
     check_settings(model.num_classes, image_size_px, loss_resolution)
 
@@ -48,31 +48,31 @@ def make_segmentation_task(*, model: Segmenter, image_size_px: int, loss_resolut
 
 
 def check_settings(num_classes: int, image_size_px: int, loss_resolution: str) -> None:
-    """Refuse what no segmentation task can be made of.
+    """Refuse settings that no segmentation task can have.
 
     Raises:
-        InputError: saying what would do.
+        InputError: naming a value that fits.
     """
     if image_size_px < SIZE_STEP_PX or image_size_px % SIZE_STEP_PX:
         below = max(image_size_px // SIZE_STEP_PX, 1) * SIZE_STEP_PX
         raise InputError(
-            f"image_size_px is {image_size_px}, but the network halves an image five times and needs a "
-            f"multiple of {SIZE_STEP_PX}. Use {below} or {below + SIZE_STEP_PX}."
+            f"image_size_px is {image_size_px}, but must be a multiple of {SIZE_STEP_PX}, as the network "
+            f"halves an image five times. Use {below} or {below + SIZE_STEP_PX}."
         )
     if loss_resolution not in RESOLUTIONS:
         raise InputError(f"loss_resolution is {loss_resolution!r}; use one of {', '.join(RESOLUTIONS)}.")
     if num_classes > IGNORED:
         raise InputError(
-            f"The model has num_classes={num_classes}, but a mask's value {IGNORED} says that a pixel counts "
-            f"for nothing. Use at most {IGNORED} classes, with ids 0 to {IGNORED - 1}."
+            f"The model has num_classes={num_classes}, but the mask value {IGNORED} marks ignored pixels. "
+            f"Use at most {IGNORED} classes, with ids 0 to {IGNORED - 1}."
         )
 
 
 def loss_terms(logits: Float[Array, "B h w K"], batch: Batch, loss_resolution: str) -> LossTerms:
-    """Average each source's losses over its pixels and name what is logged.
+    """Average each source's losses over its pixels and collect the metrics.
 
-    An image without a pixel that counts is of no source, so that a half of a batch that has none drops
-    out of the loss normalisation.
+    An image without labelled pixels is counted for neither source, so that the loss normalisation leaves out
+    a half of a batch without any.
     """
     masks = cast(MaskTargets, batch.targets).masks
     losses, valid = pixel_losses(logits, masks, loss_resolution)
@@ -88,7 +88,7 @@ def loss_terms(logits: Float[Array, "B h w K"], batch: Batch, loss_resolution: s
 
 
 def pixel_metrics(logits: Float[Array, "B h w K"], batch: Batch) -> dict[str, Float[Array, ""]]:
-    """Return each source's accuracy and its share of pixels that count (padding does not), at stride 4."""
+    """Return each source's accuracy and share of labelled pixels (padding is not labelled), at stride 4."""
     hits, valid = pixel_hits(logits, cast(MaskTargets, batch.targets).masks)
     metrics = {}
     for name, is_source in (("human", ~batch.is_pseudo), ("pseudo", batch.is_pseudo)):

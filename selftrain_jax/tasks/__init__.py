@@ -1,1 +1,1 @@
-"""What differs between boxes, masks and whole images on the host."""
+"""What differs between boxes, masks and whole images on the host: a folder and a `TaskSpec` each."""

@@ -1,59 +1,71 @@
-"""What a run's stages do differently for boxes and for masks; `open_task_jobs` chooses by config.task."""
+"""What the rest of the package needs to know of a task: one `TaskSpec` value each, picked by `get_task`.
+
+A task reads the config keys that are about it; everything else is handed in. `docs/adding_a_task.md` makes
+a third one.
+"""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source
-from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import Manifest
-from selftrain_jax.types import Variables
+from selftrain_jax.types import Category, Task, Variables
 
-SCORES = {"detection": ("ap", "ap50", "ap75"), "segmentation": ("miou", "miou_resized", "pixel_accuracy")}
-"""The numbers of an evaluation that curves and summaries show, the one that counts first."""
+if TYPE_CHECKING:  # it imports TensorFlow
+    from selftrain_jax.data.pipeline import TargetSpec
 
 
-class TaskJobs(NamedTuple):
-    """Inference, evaluation and pseudo labels of one task, with network and config closed over."""
+class Metric(NamedTuple):
+    """A number of an evaluation: its key in evaluation.json, its name, and a short one for table heads."""
 
-    write_truth: Callable[[Source, Path], None]  # the test split's, into the run's folder
-    measure: Callable[[Variables, Source], dict[str, Any]]  # the evaluation alone
-    evaluate: Callable[[Variables, Source, Path], dict[str, Any]]  # and what was predicted, into a folder
-    # The same over config.evaluate's scales; None where they are the usual one, or the task has no others.
+    key: str
+    name: str
+    head: str
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A task's network as the jobs use it, apart from the weights; compiled once a batch shape."""
+
+    measure: Callable[[Variables, Source], dict[str, Any]]  # evaluates, writes nothing
+    evaluate: Callable[[Variables, Source, Path], dict[str, Any]]  # writes predictions into the folder too
+    # As `measure`, over config.evaluate's scales; None where that is the usual one scale.
     measure_scales: Callable[[Variables, Source], dict[str, Any]] | None
     labeller: Callable[[Variables, Source], Labeller]
-    inference: Mapping[str, Any]  # settings that pseudo labels depend on, for the manifest
-    write_quality: Callable[[Path, Source], Any]  # of finished pseudo labels, against the truth
-    describe_labels: Callable[[Manifest], str]
-    open_labels: Callable[[Path, Source], Source]  # pseudo labels for the student; the human ones to compare
+    # Writes predictions and drawn pictures of a source into a folder and says in a phrase what was found.
+    predict: Callable[[Variables, Source, tuple[Category, ...], Path], str]
 
 
-def open_task_jobs(config: ConfigDict, experiment: Experiment) -> TaskJobs:
-    """Return the jobs of config.task."""
-    if config.task == "segmentation":
-        from selftrain_jax.tasks.segmentation.spec import mask_jobs
+@dataclass(frozen=True)
+class SelfTraining:
+    """What teacher, pseudo labels and student need of a task beyond training it."""
 
-        return mask_jobs(config, experiment)
-    from selftrain_jax.tasks.detection.spec import box_jobs
+    open_predictor: Callable[[ConfigDict, Task, Mesh], Predictor]
+    write_truth: Callable[[Source, Path], None]  # the test split's labels, into the run's folder
+    label_settings: Callable[[ConfigDict], Mapping[str, Any]]  # what the labels depend on, for the manifest
+    write_quality: Callable[[ConfigDict, Path, Source], None]  # finished labels compared with the truth
+    describe_labels: Callable[[ConfigDict, Manifest], str]
+    open_labels: Callable[[ConfigDict, Path, Source], Source]  # for the student, checked against human labels
 
-    return box_jobs(config, experiment)
 
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task on the host: its data, its network and how it is measured. Every function takes the config."""
 
-def per_class_thresholds(config: ConfigDict) -> dict[str, float]:
-    """Read config.pseudo.per_class_thresholds, "person=0.4,car=0.6".
-
-    Raises:
-      InputError: it does not have that form.
-    """
-    text = config.pseudo.per_class_thresholds
-    try:
-        pairs = [item.rsplit("=", 1) for item in text.split(",") if item]
-        return {name.strip(): float(value) for name, value in pairs}
-    except ValueError:
-        raise InputError(
-            f"config.pseudo.per_class_thresholds={text!r}; expected name=score pairs such as person=0.4"
-        ) from None
+    name: str  # config.task
+    metrics: tuple[Metric, ...]  # of an evaluation, the headline first
+    data_kinds: tuple[str, ...]  # the values of config.data.kind that hold labels of this task
+    check_config: Callable[[ConfigDict], None]  # refuses what does not go together, before data are opened
+    open_split: Callable[[ConfigDict, str, str], Source]  # (config, its group: data or unlabeled, split)
+    check_sources: Callable[
+        [ConfigDict, Source, list[Source]], None
+    ]  # (labelled part of train, val and test)
+    build_task: Callable[[ConfigDict, tuple[Category, ...]], Task]
+    targets: Callable[[ConfigDict], "TargetSpec"]  # what a training batch has beside its images
+    self_training: SelfTraining | None  # None: the task can be trained, but has no pseudo labels

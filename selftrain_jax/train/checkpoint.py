@@ -1,8 +1,8 @@
-"""Checkpoints of a stage (the teacher's are what labels images): written whole or not at all.
+"""Checkpoints of a stage, written whole or not at all.
 
-Training opens `Checkpoints(directory)`; everyone else calls `restore_variables(stage, "best", template)`.
-Each checkpoint holds the variables, the rest of the train state, and a small JSON about itself.
-Orbax stays behind this module.
+Training opens `Checkpoints(directory)`; everything else calls `restore_variables(stage, "best", template)`.
+A checkpoint has the variables, the rest of the train state, and a small JSON about itself. No other module
+uses orbax.
 """
 
 import functools
@@ -17,10 +17,16 @@ import orbax.checkpoint as ocp
 
 from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
-from selftrain_jax.train import checksums
-from selftrain_jax.train.full_disk import check_room, explain_full_disk, is_full_disk, remove_unfinished
-from selftrain_jax.train.named_arrays import check_names, shapes_by_name
-from selftrain_jax.train.named_arrays import digest as digest  # which weights a checkpoint holds
+from selftrain_jax.named_arrays import check_names, shapes_by_name
+from selftrain_jax.named_arrays import digest as digest  # tells which weights a checkpoint has
+from selftrain_jax.train.checkpoint_files import (
+    check_disk_space,
+    explain_full_disk,
+    find_damage,
+    is_full_disk,
+    remove_unfinished,
+    write_checksums,
+)
 from selftrain_jax.train.state import TrainState, has_ema
 from selftrain_jax.types import Variables
 
@@ -28,14 +34,14 @@ FOLDER_NAME = "checkpoints"
 
 
 class Checkpoints:
-    """The checkpoints of one stage's folder. Leaving the `with` block waits for what is being saved.
+    """The checkpoints of one stage's folder. The end of the `with` block waits for the save in progress.
 
-    Kept are the last `keep` and the one with the highest score.
+    The last `keep` are kept, and the one with the highest score.
     """
 
     def __init__(self, directory: Path | str, *, keep: int = 2) -> None:
         if keep < 1:
-            raise InputError(f"checkpoints: keep is {keep}; expected 1 or more")
+            raise InputError(f"checkpoint.keep is {keep}; expected 1 or more")
         self.directory = Path(directory).absolute() / FOLDER_NAME
         self._keep = keep
         self._size_mib = 0.0
@@ -43,11 +49,11 @@ class Checkpoints:
         self._manager = _open(self.directory, for_writing=True)
 
     def latest_step(self) -> int | None:
-        """Give the step of the newest checkpoint, finished or being saved."""
+        """Return the step of the newest checkpoint, finished or being saved."""
         return self._manager.latest_step()
 
     def save(self, state: TrainState, *, score: float | None, training_secs: float) -> None:
-        """Save in the background, after the save before has ended and old checkpoints are removed.
+        """Wait for the previous save, remove old checkpoints, and save in the background.
 
         Raises:
             InputError: the disk is full; nothing half-written is left.
@@ -58,51 +64,51 @@ class Checkpoints:
         self._size_mib = _size_mib(items)
         with explain_full_disk(self.directory, self._size_mib):
             self._manager.wait_until_finished()
-            self._seal()
+            self._write_checksums()
             self._remove_old()
-            check_room(self.directory, self._size_mib)
+            check_disk_space(self.directory, self._size_mib)
             self._manager.save(
                 int(state.step), args=ocp.args.Composite(about=ocp.args.JsonSave(about), **arguments)
             )
 
     def restore_latest(self, template: TrainState) -> tuple[TrainState, float] | None:
-        """Give the newest whole state, placed as the template is, and its training seconds.
+        """Return the newest intact state, sharded like the template, and its training seconds.
 
-        None when there is no checkpoint. A damaged one is renamed `STEP.damaged`, said, and passed over.
+        None if there is no checkpoint. A damaged checkpoint is reported, renamed `STEP.damaged` and skipped.
 
         Raises:
-            InputError: the checkpoint is of another model or optimizer, or all of them are damaged.
+            InputError: the checkpoint is of another model or optimizer, or all checkpoints are damaged.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
-            damage = hosts.run_on_host0(functools.partial(checksums.find_damage, self.directory / str(step)))
+            damage = hosts.run_on_host0(functools.partial(find_damage, self.directory / str(step)))
             if damage is None:
                 return self._restore(step, template)
             self._set_aside(step, damage)
         if steps:
             raise InputError(
-                f"{self.directory}: every checkpoint is damaged ({damage}); look at the disk, then delete "
-                "the folder to train this stage anew"
+                f"{self.directory}: every checkpoint is damaged ({damage}); check the disk, then delete "
+                "the folder to train this stage again"
             )
         return None
 
     def __enter__(self) -> "Checkpoints":
-        """Give the checkpoints themselves."""
+        """Return the checkpoints themselves."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Finish the save under way and remove old checkpoints."""
+        """Finish the save in progress and remove old checkpoints."""
         if error is not None and is_full_disk(error):
-            return  # already explained; orbax would raise it again
+            return  # already explained; closing orbax would raise it again
         with explain_full_disk(self.directory, self._size_mib):
             self._manager.wait_until_finished()
-            self._seal()
+            self._write_checksums()
         self._remove_old()
         self._manager.close()
         if error is None:
-            hosts.wait_for_all()  # a host may read what another has just written or removed
+            hosts.wait_for_all()  # before a host reads what another has just written or removed
 
     def _restore(self, step: int, template: TrainState) -> tuple[TrainState, float]:
         items = _to_items(template)
@@ -118,10 +124,10 @@ class Checkpoints:
         hosts.wait_for_all()
         self._manager.reload()
 
-    def _seal(self) -> None:
+    def _write_checksums(self) -> None:
         step = self._manager.latest_step()
         if step is not None and jax.process_index() == 0:
-            checksums.seal(self.directory / str(step))
+            write_checksums(self.directory / str(step))
 
     def _remove_old(self) -> None:
         steps = sorted(self._manager.all_steps())
@@ -134,13 +140,13 @@ class Checkpoints:
 def restore_variables(
     path: Path | str, which: int | str, template: Variables, *, use_ema: bool = True
 ) -> Variables:
-    """Load a network's variables, with the averaged params where the run kept them.
+    """Load a network's variables, with the averaged params if the run kept them.
 
     Args:
         path: a stage's folder, its `checkpoints` folder, or the folder of one step.
-        which: a step, "last" or "best"; not looked at when `path` is one step.
-        template: variables of the network to load into; shapes are enough (`jax.eval_shape`).
-        use_ema: False gives the params of the last update instead.
+        which: a step, "last" or "best"; ignored when `path` is one step.
+        template: the network's variables or their shapes (`jax.eval_shape`).
+        use_ema: False loads the params of the last update instead.
 
     Raises:
         InputError: there is no such checkpoint, or it is of another model.
@@ -148,26 +154,26 @@ def restore_variables(
     directory, which = _locate(Path(path).absolute(), which)
     with _open(directory, for_writing=False) as manager:
         step = _choose_step(manager, directory, which)
-        damage = checksums.find_damage(directory / str(step))
+        damage = find_damage(directory / str(step))
         if damage is not None:
             raise InputError(
                 f"checkpoint {step} is damaged: {damage}. Ask for another one, or delete "
                 f"{directory / str(step)} and the evaluation.json beside `{FOLDER_NAME}`: the same command "
-                "then trains on from the one before"
+                "then continues from the checkpoint before"
             )
         saved = _read_about(manager, step)["shapes"]
         has_average = use_ema and any(name.startswith("ema/") for name in saved)
         items = {"variables": template, **({"ema": template["params"]} if has_average else {})}
-        found = {name: shape for name, shape in saved.items() if name.split("/")[0] in items}
-        check_names(found, shapes_by_name(items), directory / str(step))
+        used = {name: shape for name, shape in saved.items() if name.split("/")[0] in items}
+        check_names(used, shapes_by_name(items), directory / str(step))
         restored = jax.tree.map(jnp.asarray, _restore_items(manager, step, items))
     return {**restored["variables"], "params": restored["ema"]} if has_average else restored["variables"]
 
 
 def restore_whole(path: Path | str, which: int | str) -> Variables:
-    """Load the variables of whatever network was saved, with the averaged params where they were kept.
+    """Load the variables of whatever network was saved, with the averaged params if the run kept them.
 
-    `path` and `which` are as in `restore_variables`, which checks the network too.
+    `path` and `which` are as in `restore_variables`, which also checks the network.
 
     Raises:
         InputError: there is no such checkpoint.
@@ -189,14 +195,14 @@ def restore_whole(path: Path | str, which: int | str) -> Variables:
 
 
 def training_secs(directory: Path | str) -> float:
-    """Give the seconds that a stage had trained for at its newest checkpoint, over all its sessions."""
+    """Return the seconds of training, over all sessions, at a stage's newest checkpoint."""
     folder, _ = _locate(Path(directory).absolute(), "last")
     with _open(folder, for_writing=False) as manager:
         return _read_about(manager, _choose_step(manager, folder, "last"))["training_secs"]
 
 
 def find_step(directory: Path | str, which: int | str) -> int:
-    """Give the step that "last", "best" or a number means in a stage's folder.
+    """Return the step that "last", "best" or a number stands for in a stage's folder.
 
     Raises:
         InputError: there is no such checkpoint.
@@ -222,17 +228,17 @@ def _open(directory: Path, for_writing: bool) -> ocp.CheckpointManager:
 
 
 def _all_hosts() -> ocp.options.MultiprocessingOptions:
-    """Let orbax wait for all hosts at what it does: they save and resume together."""
+    """Let orbax synchronise all hosts: they save and resume together."""
     return ocp.options.MultiprocessingOptions()
 
 
 def _this_host() -> ocp.options.MultiprocessingOptions:
-    """Let a host read for itself, whatever the others do."""
+    """Let this host read without waiting for the others."""
     if hosts.count() == 1:
         return _all_hosts()
-    this = hosts.host_index()
+    index = hosts.host_index()
     return ocp.options.MultiprocessingOptions(
-        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"reader{this}"
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"reader{index}"
     )
 
 
@@ -249,12 +255,13 @@ def _from_items(items: dict[str, Any], template: TrainState) -> TrainState:
 
 
 def _restore_items(manager: ocp.CheckpointManager, step: int, templates: dict[str, Any]) -> dict[str, Any]:
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # for templates that are shapes alone
+    default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # for templates without a sharding
 
-    def placed(leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here)
+    def describe(leaf: Any) -> jax.ShapeDtypeStruct:
+        sharding = getattr(leaf, "sharding", None) or default
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    abstract = jax.tree.map(placed, templates)
+    abstract = jax.tree.map(describe, templates)
     arguments = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
     restored = manager.restore(step, args=ocp.args.Composite(**arguments))
     return {name: restored[name] for name in templates}
@@ -279,10 +286,10 @@ def _locate(path: Path, which: int | str) -> tuple[Path, int | str]:
 def _choose_step(manager: ocp.CheckpointManager, directory: Path, which: int | str) -> int:
     steps = sorted(manager.all_steps())
     if not steps:
-        raise InputError(f"{directory}: no checkpoint in it; train first, or check the path")
+        raise InputError(f"{directory}: there is no checkpoint in it; train first, or check the path")
     step = steps[-1] if which == "last" else _best_step(manager) if which == "best" else which
     if step is None:
-        raise InputError(f"{directory}: no checkpoint was evaluated, so none is the best; ask for 'last'")
+        raise InputError(f"{directory}: no checkpoint was evaluated, so there is no best one; ask for 'last'")
     if step not in steps:
         raise InputError(f"{directory}: no checkpoint {which!r}; there are 'last', 'best' and {steps}")
     return int(step)

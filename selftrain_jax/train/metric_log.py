@@ -1,6 +1,6 @@
-"""The log of a stage: one JSON object a line in `metrics.jsonl`, and TensorBoard events if asked.
+"""The log of a stage: one JSON object per line in `metrics.jsonl`, and TensorBoard events if asked.
 
-Open a `MetricLog` at the step that the run starts from; `read_metrics` gives the lines back.
+Open a `MetricLog` at the step that the run starts from; `read_metrics` reads the lines.
 """
 
 import json
@@ -12,11 +12,13 @@ from typing import Any
 
 import jax
 
+from selftrain_jax.io import atomic_write
+
 FILE_NAME = "metrics.jsonl"
 
 
 class MetricLog:
-    """Writes on process 0 alone. Lines after `resume_step` are dropped, for they will be run again."""
+    """Writes on process 0 only. Lines after `resume_step` are removed, as these steps will be run again."""
 
     def __init__(self, directory: Path, *, resume_step: int = 0, tensorboard: bool = False) -> None:
         self._file = None
@@ -28,7 +30,7 @@ class MetricLog:
         _drop_lines_after(path, resume_step)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
-            from clu import metric_writers  # brings TensorFlow
+            from clu import metric_writers  # imports TensorFlow
 
             self._events = metric_writers.SummaryWriter(str(directory))
 
@@ -43,7 +45,7 @@ class MetricLog:
             self._events.flush()
 
     def __enter__(self) -> "MetricLog":
-        """Give the log itself."""
+        """Return the log itself."""
         return self
 
     def __exit__(
@@ -57,16 +59,16 @@ class MetricLog:
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """Read the log of a stage; a line cut off by a crash is left out, null stands for not finite."""
+    """Read the log of a stage, without lines cut off by a crash; None stands for a number not finite."""
     path = directory / FILE_NAME
     if not path.exists():
         return []
-    rows = (_parse(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    return [row for row in rows if row is not None]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [metrics for metrics in map(_parse, lines) if metrics is not None]
 
 
 def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, Any]) -> str:
-    """Say in one line how far a stage is: step, loss, images a second, waiting for data, time left."""
+    """Format a stage's progress: step, loss, images per second, share of waiting for data, time left."""
     minutes, secs = divmod(round(metrics["speed/eta_secs"]), 60)
     return (
         f"{name} step {step}/{num_steps}  loss {float(metrics['train/loss']):.4g}  "
@@ -76,11 +78,9 @@ def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, An
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
-    """Rewrite the log through a second file, so that a crash leaves the old one or the new one."""
-    rows = [row for row in read_metrics(path.parent) if row["step"] <= step]
-    rewritten = path.with_suffix(".tmp")
-    rewritten.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    rewritten.replace(path)
+    lines = [line for line in read_metrics(path.parent) if line["step"] <= step]
+    with atomic_write(path) as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def _to_line(step: int, metrics: Mapping[str, Any]) -> str:
@@ -92,7 +92,7 @@ def _to_line(step: int, metrics: Mapping[str, Any]) -> str:
 
 def _parse(line: str) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
+        metrics = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+    return metrics if isinstance(metrics, dict) and isinstance(metrics.get("step"), int) else None

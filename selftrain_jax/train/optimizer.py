@@ -1,7 +1,7 @@
 """The paper's optimizer (section 3.2 and its detection code): momentum SGD with L2, cosine schedule.
 
-`momentum_sgd` makes the optax transformation without the learning rate, which is an argument of the
-train step: runs whose schedules differ share one compiled step. Schedules map a step to a float.
+The transformation of `momentum_sgd` leaves out the learning rate, which is an argument of the train step:
+so runs with different schedules share one compiled step.
 """
 
 import math
@@ -13,7 +13,7 @@ import optax
 from selftrain_jax.errors import InputError
 
 Schedule = Callable[[int], float]
-"""The learning rate of the update that starts from state `step` (0 for the first)."""
+"""From the number of updates done (0 before the first) to the learning rate of the next."""
 
 
 def warmup_cosine(peak: float, warmup_start: float, warmup_steps: int, total_steps: int) -> Schedule:
@@ -23,7 +23,7 @@ def warmup_cosine(peak: float, warmup_start: float, warmup_steps: int, total_ste
     after: peak / 2 * (1 + cos(pi * (step - w) / (T - w))).
 
     Raises:
-        InputError: the warm-up does not end before the last step.
+        InputError: the warm-up is not shorter than the run.
 
     Paper: section 3.2, peak 0.32 from 0.0032 over 1000 steps at batch 256.
     """
@@ -48,7 +48,7 @@ def step_decay(
     """Rise linearly to `peak`, then multiply by `factor` at each of `drop_steps`.
 
     Raises:
-        InputError: the drops do not follow the warm-up in rising order.
+        InputError: the steps of warm-up and drops do not rise.
 
     Paper: the SpineNet runs of Table 5 (drops at 217,610 and 226,870 of 231,500 steps).
     """
@@ -70,13 +70,13 @@ def step_decay(
 def momentum_sgd(
     *, momentum: float = 0.9, weight_decay: float, clip_norm: float = 0.0, decay_bn: bool = False
 ) -> optax.GradientTransformation:
-    """Add weight_decay * w to the gradient, clip by global norm (0 = off), then v = momentum * v + g.
+    """Add weight_decay * w to the gradient g, clip by global norm (0: off), then v = momentum * v + g.
 
-    The update is v itself; the train step multiplies it by minus the learning rate.
+    The update is v; the train step multiplies it by minus the learning rate.
 
-    Paper: section 3.2 (weight decay 1e-4); momentum 0.9 without Nesterov is the code's.
-    Differs: the clip acts on the gradient of the whole batch; the TPU code clipped each core's share
-    before they were summed, which is far looser.
+    Paper: section 3.2 (weight decay 1e-4); momentum 0.9 without Nesterov is from the released code.
+    Differs: the gradient of the whole batch is clipped; the TPU code clipped each core's part before the
+    sum, which is far looser.
     """
     decay = optax.add_decayed_weights(weight_decay, mask=lambda params: decay_mask(params, decay_bn))
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
@@ -84,11 +84,9 @@ def momentum_sgd(
 
 
 def decay_mask(params: dict[str, Any], decay_bn: bool = False) -> dict[str, Any]:
-    """Mark the parameters that weight decay acts on: every `kernel`, no bias.
+    """Mark the parameters that decay: every `kernel`; with `decay_bn` also `scale` and `bias` of BatchNorms.
 
-    With `decay_bn` also `scale` and `bias` of the modules that have a `scale`, the BatchNorms.
-
-    Paper: Table 12's caption, R-101 runs decay BatchNorm's parameters too.
+    Paper: by Table 12's caption, the ResNet-101 runs decay BatchNorm's parameters too.
     """
     is_bn = "scale" in params
     return {

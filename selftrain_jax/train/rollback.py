@@ -1,15 +1,15 @@
-"""Going back to the last checkpoint with a lower learning rate when a loss was not finite; off by default.
+"""Returning to the last checkpoint with a lower learning rate when a loss is not finite; off by default.
 
-`rollback.json` in the stage's folder says when it happened, so that a resumed run has the same rate.
-Paper: not in it. SpineNet-190 at a learning rate of 0.28 is where users of the released code met NaN.
+`rollback.json` in the stage's folder lists the rollbacks, so that a resumed run has the same learning rate.
+Not in the paper. Users of the released code met NaN with SpineNet-190 at a learning rate of 0.28.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import atomic_write
 from selftrain_jax.train.optimizer import Schedule
 
 FILE_NAME = "rollback.json"
@@ -17,14 +17,14 @@ FACTOR = 0.5
 
 
 class Rollback(NamedTuple):
-    """One time that training went back."""
+    """One return to a checkpoint."""
 
-    bad_step: int  # whose loss was not finite
-    learning_rate_factor: float  # from then on
+    bad_step: int  # its loss was not finite
+    learning_rate_factor: float  # since then
 
 
 def read_rollbacks(directory: Path) -> list[Rollback]:
-    """Read how often a stage went back, in order.
+    """Read a stage's rollbacks, in order.
 
     Raises:
         InputError: the file is damaged.
@@ -37,22 +37,21 @@ def read_rollbacks(directory: Path) -> list[Rollback]:
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{path} is damaged ({error}); expected [[step, factor], ...]. Delete the stage's folder to "
-            "train it anew, or write down the learning rate factor that its log shows"
+            "train it again, or restore the file with the learning rate factor that the log shows"
         ) from None
 
 
-def note_rollback(directory: Path, bad_step: int) -> Rollback:
-    """Add one to the file and return it: the learning rate is halved once more."""
+def add_rollback(directory: Path, bad_step: int) -> Rollback:
+    """Add a rollback to the file, with half the learning rate of the one before, and return it."""
     before = read_rollbacks(directory)
     latest = Rollback(bad_step, FACTOR ** (len(before) + 1))
-    unfinished = directory / f"{FILE_NAME}.tmp"
-    unfinished.write_text(json.dumps([*before, latest]), encoding="utf-8")
-    os.replace(unfinished, directory / FILE_NAME)
+    with atomic_write(directory / FILE_NAME) as file:
+        json.dump([*before, latest], file)
     return latest
 
 
-def lowered(schedule: Schedule, rollbacks: list[Rollback]) -> Schedule:
-    """Multiply a schedule by the latest factor."""
+def scale_schedule(schedule: Schedule, rollbacks: list[Rollback]) -> Schedule:
+    """Multiply a schedule by the factor of the latest rollback."""
     if not rollbacks:
         return schedule
     factor = rollbacks[-1].learning_rate_factor

@@ -1,7 +1,7 @@
-"""How fast a stage trains: images a second, the share of time spent waiting for data, time left.
+"""The speed of training: images per second, share of time spent waiting for data, time left.
 
-The loop calls `fetch` for every batch, `count` when its update is done, wraps evaluation in `pause`, and
-reads `metrics` at each log line.
+The loop calls `fetch` for every batch and `count` after its update, wraps evaluation in `pause`, and reads
+`metrics` at each line of the log.
 """
 
 import time
@@ -12,7 +12,7 @@ from selftrain_jax.types import Batch
 
 
 class Speed:
-    """Counts since the last reading; `training_secs` counts all, earlier sessions and pauses included."""
+    """Counters since the last reading; `training_secs` includes earlier sessions and pauses."""
 
     def __init__(self, earlier_secs: float = 0.0) -> None:
         self._begin = time.monotonic() - earlier_secs
@@ -20,7 +20,7 @@ class Speed:
 
     @property
     def training_secs(self) -> float:
-        """Seconds of this stage so far, over all its sessions."""
+        """Seconds spent on this stage so far, over all sessions."""
         return time.monotonic() - self._begin
 
     def fetch(
@@ -28,8 +28,8 @@ class Speed:
     ) -> tuple[Batch, list[str]]:
         """Take the next batch and its image ids.
 
-        The time counts as a wait when the devices are idle at its end. It is an upper bound, since they
-        may have run out of work only then.
+        The time counts as waiting if the devices are idle at its end. This is an upper bound: they may have
+        become idle only then.
         """
         begin = time.monotonic()
         batch, image_ids = next(stream)
@@ -39,19 +39,19 @@ class Speed:
         return batch, image_ids
 
     def count(self, num_images: int) -> None:
-        """Count an update that is done."""
+        """Count a finished update."""
         self._steps += 1
         self._images += num_images
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Leave what runs inside (evaluation, checkpoints) out of the speed."""
+        """Do not count the time of what runs inside (evaluation, checkpoints)."""
         begin = time.monotonic()
         yield
         self._since += time.monotonic() - begin
 
     def metrics(self, steps_left: int) -> dict[str, float]:
-        """Read the speed since the last reading and start counting again."""
+        """Return the speed since the last reading, and start a new interval."""
         elapsed_secs = max(time.monotonic() - self._since, 1e-9)
         metrics = {
             "speed/images_per_second": self._images / elapsed_secs,
@@ -62,7 +62,7 @@ class Speed:
         return metrics
 
     def restart(self) -> None:
-        """Begin a new interval."""
+        """Start a new interval."""
         self._since = time.monotonic()
         self._wait_secs = 0.0
         self._steps = 0

@@ -1,6 +1,6 @@
-"""All that changes while the teacher or the student trains, in one value.
+"""All that changes during training, in one value.
 
-`create_state` allocates it; `eval_variables` gives what evaluation and pseudo-labelling use.
+`create_state` allocates it; `eval_variables` returns what evaluation and pseudo-labelling use.
 """
 
 from typing import Any, NamedTuple
@@ -15,14 +15,14 @@ from selftrain_jax.types import Task, Variables
 
 
 class TrainState(NamedTuple):
-    """Everything a resumed run needs. `rng` never changes: each step folds its number in."""
+    """Everything that a resumed run needs. `rng` is constant: each step folds its own number in."""
 
     step: Int[Array, ""]  # updates done
     variables: Variables
     opt_state: optax.OptState
     loss_norm: LossNormState
     rng: PRNGKeyArray
-    ema: Any  # moving average of the params, or () when none is kept
+    ema: Any  # moving average of the params, or () if none is kept
 
 
 def create_state(
@@ -46,16 +46,16 @@ def create_state(
 
 
 def with_variables(state: TrainState, variables: Variables) -> TrainState:
-    """Start from given weights (the teacher's, or imported ones); a kept average starts there too.
+    """Start from given weights (the teacher's, or imported ones), as does the moving average if one is kept.
 
-    The weights are copied, because the train step gives the memory of its state away.
+    The weights are copied, because the train step donates the memory of its state.
     """
     variables = _copy(variables)
     return state._replace(variables=variables, ema=_copy(variables["params"]) if has_ema(state) else ())
 
 
 def eval_variables(state: TrainState) -> Variables:
-    """Give the variables to evaluate: the averaged params where an average is kept."""
+    """Return the variables to evaluate, with the averaged params if an average is kept."""
     return {**state.variables, "params": state.ema} if has_ema(state) else state.variables
 
 

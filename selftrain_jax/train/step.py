@@ -1,6 +1,6 @@
 """One update of the teacher or the student; a batch without pseudo labels makes it plain training.
 
-`make_train_step` gives the pure function, `jit_train_step` compiles it over a mesh.
+`make_train_step` returns the pure function, `jit_train_step` compiles it for a mesh.
 """
 
 from collections.abc import Callable
@@ -16,18 +16,17 @@ from jaxtyping import PRNGKeyArray
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, LossNormState
-from selftrain_jax.train.sharding import keep_placed
+from selftrain_jax.train.sharding import constrain_state
 from selftrain_jax.train.state import TrainState, has_ema
 from selftrain_jax.types import Batch, Metrics, Task, Variables
 
 TrainStep = Callable[[TrainState, Batch, ArrayLike], tuple[TrainState, Metrics]]
 
+RematPolicy = Callable[..., bool] | None  # which results are saved for the backward pass; None: all
 
-Save = Callable[..., bool] | None
 
-
-class _Pass(NamedTuple):
-    """What a forward and backward pass hands on to the next slice of the batch."""
+class _StepCarry(NamedTuple):
+    """What the forward and backward pass of one slice of the batch hands on to that of the next."""
 
     variables: Variables
     loss_norm: LossNormState
@@ -44,23 +43,23 @@ def make_train_step(
 ) -> TrainStep:
     """Make `(state, batch, learning_rate) -> (state, metrics)`: w = w - learning_rate * tx(gradient).
 
-    With `accumulation` > 1 the batch is worked off in so many slices whose gradients are averaged.
-    An average that the state keeps follows: ema = ema_decay * ema + (1 - ema_decay) * w. With `remat`
-    "convolutions" the backward pass finds the outputs of convolutions and matrix products in memory and
-    computes all between them (normalisation, activations) once more; with "none" it finds everything.
+    With `accumulation` > 1 the gradients of that many slices of the batch are averaged. If the state keeps an
+    average of the weights, ema = ema_decay * ema + (1 - ema_decay) * w. `remat` is for rematerialisation:
+    with "convolutions" only the outputs of convolutions and matrix products are saved for the backward pass,
+    which recomputes the rest (normalisation, activations); with "none" everything is saved.
 
     Raises:
         InputError: `remat` is neither.
 
     Paper: section 3.2.
-    Differs: with accumulation, BatchNorm and the averages of the loss normalisation see the slices
-    one after the other, as if each were a batch. The paper's detectors keep no average of weights.
+    Differs: with accumulation, BatchNorm and the averages of the loss normalisation are updated slice by
+    slice, as if each slice were a batch. The paper's detectors keep no average of weights.
     """
-    gradient = partial(_gradient, task, normalizer, _saved(remat))
+    gradient = partial(_gradient, task, normalizer, _remat_policy(remat))
 
     def train_step(state: TrainState, batch: Batch, learning_rate: ArrayLike) -> tuple[TrainState, Metrics]:
         rng = jax.random.fold_in(state.rng, state.step)
-        begin = _Pass(state.variables, state.loss_norm)
+        begin = _StepCarry(state.variables, state.loss_norm)
         if accumulation == 1:
             grads, end, metrics = gradient(begin, batch, rng)
         else:
@@ -86,70 +85,77 @@ def make_train_step(
 
 
 def jit_train_step(step: TrainStep, mesh: Mesh) -> TrainStep:
-    """Compile a step for a state and batches that `sharding` placed; the old state is given away."""
+    """Compile a step for a sharded state and sharded batches; the old state is donated."""
 
     def train_step(state: TrainState, batch: Batch, learning_rate: ArrayLike) -> tuple[TrainState, Metrics]:
-        return keep_placed(mesh, step(state, batch, learning_rate))
+        return constrain_state(mesh, step(state, batch, learning_rate))
 
     return jax.jit(train_step, donate_argnums=0)
 
 
 def _gradient(
-    task: Task, normalizer: LossNormalizer, save: Save, begin: _Pass, batch: Batch, rng: PRNGKeyArray
-) -> tuple[Any, _Pass, Metrics]:
-    """Differentiate normalised loss + auxiliary loss; `task.loss` returns the collections that it changed."""
+    task: Task,
+    normalizer: LossNormalizer,
+    policy: RematPolicy,
+    begin: _StepCarry,
+    batch: Batch,
+    rng: PRNGKeyArray,
+) -> tuple[Any, _StepCarry, Metrics]:
+    """Differentiate normalised loss + auxiliary loss; `task.loss` also returns the collections it changed."""
 
-    def loss_of(params: Any) -> tuple[jax.Array, tuple[_Pass, Metrics]]:
+    def total_loss(params: Any) -> tuple[jax.Array, tuple[_StepCarry, Metrics]]:
         terms, changed = task.loss({**begin.variables, "params": params}, batch, rng)
         loss, loss_norm, metrics = normalizer.update(terms, begin.loss_norm)
         variables = {**begin.variables, **changed, "params": begin.variables["params"]}
         total = loss + terms.auxiliary
-        return total, (_Pass(variables, loss_norm), {**terms.metrics, **metrics, "train/loss": total})
+        return total, (_StepCarry(variables, loss_norm), {**terms.metrics, **metrics, "train/loss": total})
 
-    kept = jax.checkpoint(loss_of, policy=save) if save else loss_of
-    grads, (end, metrics) = jax.grad(kept, has_aux=True)(begin.variables["params"])
+    loss_function = jax.checkpoint(total_loss, policy=policy) if policy else total_loss
+    grads, (end, metrics) = jax.grad(loss_function, has_aux=True)(begin.variables["params"])
     return grads, end, metrics
 
 
-def _saved(remat: str) -> Save:
-    """Return which results a backward pass finds in memory; None for all."""
+def _remat_policy(remat: str) -> RematPolicy:
+    """Return the policy that config.optimizer.remat names."""
     if remat == "none":
         return None
     if remat == "convolutions":
-        # A choice by platform is a `cond` to JAX; here both its branches are convolutions.
-        kept = {"conv_general_dilated", "dot_general", "cond"}
-        return lambda primitive, *_, **__: primitive.name in kept
+        # To JAX a choice by platform is a `cond`; here both branches are convolutions.
+        saved = {"conv_general_dilated", "dot_general", "cond"}
+        return lambda primitive, *_, **__: primitive.name in saved
     raise InputError(f"config.optimizer.remat={remat!r} is not one of none, convolutions")
 
 
 def _accumulate(
-    gradient: Callable[[_Pass, Batch, PRNGKeyArray], tuple[Any, _Pass, Metrics]],
-    begin: _Pass,
+    gradient: Callable[[_StepCarry, Batch, PRNGKeyArray], tuple[Any, _StepCarry, Metrics]],
+    begin: _StepCarry,
     batch: Batch,
     rng: PRNGKeyArray,
     accumulation: int,
-) -> tuple[Any, _Pass, Metrics]:
-    """Average gradients and metrics over the slices of the batch, one slice in memory at a time."""
+) -> tuple[Any, _StepCarry, Metrics]:
+    """Average gradients and metrics over the slices of the batch, with one slice in memory at a time."""
 
-    def work_off(carry: tuple[_Pass, Any], index_and_slice: tuple[jax.Array, Batch]) -> tuple[Any, Metrics]:
+    def accumulate_slice(
+        carry: tuple[_StepCarry, Any], index_and_slice: tuple[jax.Array, Batch]
+    ) -> tuple[Any, Metrics]:
         (begin, total), (index, part) = carry, index_and_slice
         grads, end, metrics = gradient(begin, part, jax.random.fold_in(rng, index))
         return (end, jax.tree.map(jnp.add, total, grads)), metrics
 
     parts = jax.tree.map(partial(_slices, accumulation=accumulation), batch)
     zeros = jax.tree.map(jnp.zeros_like, begin.variables["params"])
-    (end, total), metrics = jax.lax.scan(work_off, (begin, zeros), (jnp.arange(accumulation), parts))
+    (end, total), metrics = jax.lax.scan(accumulate_slice, (begin, zeros), (jnp.arange(accumulation), parts))
     mean_grads = jax.tree.map(lambda grad: grad / accumulation, total)
     return mean_grads, end, jax.tree.map(partial(jnp.mean, axis=0), metrics)
 
 
 def _slices(leaf: jax.Array, accumulation: int) -> jax.Array:
-    """Deal neighbouring pairs (human, pseudo) out to the slices, so that each gets half of each.
+    """Split a batch into slices, pair by pair (human, pseudo), so that half of each slice is human.
 
-    [B, ...] -> [accumulation, B / accumulation, ...]. Dealing keeps every example on its device.
+    [B, ...] -> [accumulation, B / accumulation, ...]. Every example stays on its device.
 
     Raises:
-        InputError: the slices would not all hold the same, even number of images.
+        InputError: the slices would not all have the same, even number of images.
     """
     batch_size = leaf.shape[0]
     if batch_size % (2 * accumulation):

@@ -1,6 +1,6 @@
-"""SIGTERM: a loop that trains saves first, everything else ends at once, since files are whole or absent.
+"""SIGTERM: training saves first; everything else ends at once, since files are written whole or not at all.
 
-`main` calls `end_on_sigterm`; the loop asks `deferred_stop` at every step.
+`main` calls `end_on_sigterm`; the training loop runs inside `deferred_stop`.
 """
 
 import signal
@@ -18,32 +18,32 @@ IsStopping = Callable[[int], bool]
 
 
 def end_on_sigterm() -> None:
-    """From now on SIGTERM raises RunAgainError where the main thread is."""
+    """Make SIGTERM raise RunAgainError in the main thread from now on."""
     signal.signal(signal.SIGTERM, _raise)
 
 
 @contextmanager
 def deferred_stop() -> Iterator[IsStopping]:
-    """Collect SIGTERM; the function that it gives is asked at each step and tells whether to stop there.
+    """Hold SIGTERM back; the loop calls the yielded function at each step to learn whether to stop there.
 
-    On many hosts JAX lets all of them stop at the same step, whoever got the signal.
+    With many hosts, JAX makes all of them stop at the same step, whichever got the signal.
 
     Raises:
-        RunAgainError: SIGTERM came after the loop had asked for the last time.
+        RunAgainError: SIGTERM was received after the last call of that function.
     """
     if jax.process_count() > 1:
         yield reached_preemption_sync_point
         return
-    if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield lambda step: False
         return
-    has_come = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: has_come.set())
+    is_received = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: is_received.set())
     try:
-        yield lambda step: has_come.is_set()
+        yield lambda step: is_received.is_set()
     finally:
         signal.signal(signal.SIGTERM, before)
-    if has_come.is_set():
+    if is_received.is_set():
         raise RunAgainError("stopped by SIGTERM after the last step, saved")
 
 

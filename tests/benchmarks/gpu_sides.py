@@ -89,14 +89,14 @@ def measure_ours(name: str, settings: Settings) -> dict[str, Any]:
     from selftrain_jax.models.cost import count_multiply_adds
     from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
     from selftrain_jax.train.optimizer import momentum_sgd
-    from selftrain_jax.train.sharding import make_mesh, place_state
+    from selftrain_jax.train.sharding import make_mesh, shard_state
     from selftrain_jax.train.state import create_state
     from selftrain_jax.train.step import jit_train_step, make_train_step
 
     model, task = our_detector(name, settings.size_px)
     tx, normalizer = momentum_sgd(weight_decay=WEIGHT_DECAY, clip_norm=10.0), ema_loss_normalizer(1.0)
     mesh = make_mesh(devices=jax.devices()[:1])
-    state = place_state(mesh, create_state(task, tx, normalizer, jax.random.key(0)))
+    state = shard_state(mesh, create_state(task, tx, normalizer, jax.random.key(0)))
     forward, predict = jax.jit(partial(model.apply, train=False)), jax.jit(task.predict)
     step = jit_train_step(make_train_step(task, tx, normalizer), mesh)
     image = jax.ShapeDtypeStruct((1, settings.size_px, settings.size_px, 3), "float32")
@@ -141,7 +141,7 @@ def our_detector(name: str, size_px: int) -> tuple[Any, Any]:
     """Make the model and its task, with the batch normalisation of the project's COCO configs."""
     from selftrain_jax.detection.postprocess import Postprocess
     from selftrain_jax.detection.task import make_detection_task
-    from selftrain_jax.models.detector import make_retinanet
+    from selftrain_jax.models.retinanet import make_retinanet
 
     backbone, anchor_size, activation = OURS[name]
     model = make_retinanet(

@@ -19,6 +19,7 @@ from skimage import data
 from selftrain_jax.augment.policies import augment_policy
 from selftrain_jax.data.pipeline import make_batches
 from selftrain_jax.data.source import Source, decode_image
+from selftrain_jax.tasks.detection.targets import box_targets
 
 POLICIES = ("s1", "s2", "s3", "s4")
 ROUNDS, BATCHES, BATCH_SIZE, NUM_BOXES = 5, 6, 16, 12
@@ -51,7 +52,7 @@ def main() -> None:
     source, streams = photographs(), {}
     for policy in POLICIES:
         augment = augment_policy(policy, output_size_px=size_px)
-        batches = make_batches(source, augment=augment, batch_size=BATCH_SIZE, max_boxes=100, seed=0)
+        batches = make_batches(source, box_targets(100), augment=augment, batch_size=BATCH_SIZE, seed=0)
         streams[policy] = batches(0)
         next(streams[policy])
     wall: dict[str, list[float]] = {policy: [] for policy in POLICIES}

@@ -107,7 +107,7 @@ def timed_compile(function: Any, *args: Any) -> tuple[Any, float]:
 def our_model(name: str) -> Any:
     """Make the network, nothing in it random."""
     from selftrain_jax.models.classifier import make_classifier
-    from selftrain_jax.models.detector import make_retinanet
+    from selftrain_jax.models.retinanet import make_retinanet
 
     if name == DETECTOR:
         return make_retinanet(backbone="resnet50", num_classes=DETECTOR_CLASSES)
@@ -116,7 +116,7 @@ def our_model(name: str) -> Any:
 
 def our_loss(name: str, outputs: Any, inputs: Any) -> Any:
     """Mean cross-entropy, or focal + 50 · Huber an anchor."""
-    from selftrain_jax.classification.losses import cross_entropy
+    from selftrain_jax.classification.task import cross_entropy
     from selftrain_jax.detection.losses import box_loss, focal_loss
 
     if name != DETECTOR:

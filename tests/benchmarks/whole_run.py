@@ -33,12 +33,12 @@ from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.source import Source, decode_image, without_labels
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.jobs.selftrain import Run, train_stage
-from selftrain_jax.models.detector import make_retinanet
+from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.tasks.detection.inference import build_detector
 from selftrain_jax.tasks.detection.pseudo.inference import InferredChunk
-from selftrain_jax.tasks.spec import open_task_jobs
+from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.train.metric_log import read_metrics
 from selftrain_jax.train.sharding import jit_predict, local_mesh
 from selftrain_jax.types import Variables
@@ -98,7 +98,7 @@ def measure_training(run: Run) -> dict[str, Any]:
 def measure_labelling(run: Run, source: Source, rounds: int) -> dict[str, list[float]]:
     """Time the job and its parts, by turns: images a second of each."""
     variables = run.experiment.new_state().variables
-    labeller = run.jobs.labeller(variables, source)
+    labeller = run.predictor.labeller(variables, source)
     kept: list[InferredChunk] = []
 
     def keep(chunks: Iterable[tuple[int, Any]]) -> Iterator[InferredChunk]:
@@ -127,7 +127,7 @@ def measure_labelling(run: Run, source: Source, rounds: int) -> dict[str, list[f
 def network_parts(run: Run, source: Source, variables: Variables) -> dict[str, Callable[[], Any]]:
     """Return what reads all images, and what runs the network over as many."""
     config, mesh = run.config, local_mesh(run.experiment.mesh)
-    detector = build_detector(config, run.experiment)
+    detector = build_detector(config, run.experiment.task, run.experiment.mesh)
     fields = {key: value for key, value in config.model.to_dict().items() if key != "anchor_size"}
     model = make_retinanet(num_classes=max(category.id for category in COCO_CATEGORIES) + 1, **fields)
     forward = jit_predict(mesh, functools.partial(model.apply, train=False))
@@ -162,7 +162,12 @@ def write(run: Run, source: Source, labeller: Labeller) -> None:
             source=source,
             labeller=labeller,
             categories=run.sources.human.categories,
-            provenance={"teacher": teacher, **run.jobs.inference, "config": {}, "versions": {}},
+            provenance={
+                "teacher": teacher,
+                **run.self_training.label_settings(run.config),
+                "config": {},
+                "versions": {},
+            },
             images_per_shard=1024,
         )
     assert manifest["num_images"] == len(source), "images are missing in the shards"
@@ -181,7 +186,9 @@ def main() -> None:
     print(f"{len(jax.devices())} x {device}, {os.cpu_count()} CPU cores, JAX {jax.__version__}, {vars(args)}")
     with tempfile.TemporaryDirectory() as folder:
         sources = Sources(human, unlabeled, None, test, test)
-        run = Run(config, Path(folder), sources, None, experiment, open_task_jobs(config, experiment))
+        task, labels = get_task(config.task), get_self_training(config.task)
+        predictor = labels.open_predictor(config, experiment.task, experiment.mesh)
+        run = Run(config, Path(folder), sources, None, experiment, task.metrics, labels, predictor)
         training = measure_training(run)
         labelling = measure_labelling(run, unlabeled, args.rounds)
     print_training(training)

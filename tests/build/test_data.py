@@ -8,11 +8,12 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import common
-from selftrain_jax.build import data as build_data
-from selftrain_jax.build.data import build_sources, check_task, open_split, open_unlabeled
+from selftrain_jax.build.data import build_sources, open_unlabeled
 from selftrain_jax.data.source import Source
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
+from selftrain_jax.tasks.lookup import get_task
+from selftrain_jax.tasks.segmentation import data as segmentation_data
 from tests import tiny_masks
 
 SPLITS = ("train", "val", "test")
@@ -40,7 +41,7 @@ def _save(path: pathlib.Path, pixels: np.ndarray) -> None:
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the sources whose masks are checked, as they come."""
     names: list[str] = []
-    monkeypatch.setattr(build_data, "check_masks", lambda source: names.append(source.name))
+    monkeypatch.setattr(segmentation_data, "check_masks", lambda source: names.append(source.name))
     return names
 
 
@@ -75,6 +76,10 @@ def test_bad_or_empty_masks_of_evaluation_are_told_before_training(
         build_sources(config)
 
 
+def open_train(config: ConfigDict) -> Source:
+    return get_task(config.task).open_split(config, "data", "train")
+
+
 @pytest.fixture
 def train(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     """Boxes; and the current folder holds an image, which an empty path would find."""
@@ -105,7 +110,7 @@ def test_empty_folder_is_not_taken_for_the_current_one(
     config.task, config.data.classes = task, "sky,road"
     config[group].update(kind=kind, dir=folder)
     with pytest.raises(InputError, match=rf"^config\.{group}\.dir is empty; name the folder of ") as error:
-        open_unlabeled(config, train) if group == "unlabeled" else open_split(config, "train")
+        open_unlabeled(config, train) if group == "unlabeled" else open_train(config)
     assert f"--config.{group}.dir=FOLDER" in str(error.value)
 
 
@@ -134,7 +139,7 @@ def test_template_of_coco_with_other_braces_is_refused_with_its_key(
     config = common.get_config()
     config[group].update({"kind": "coco", "dir": "data", name: template})
     with pytest.raises(InputError) as error:
-        open_unlabeled(config, train) if group == "unlabeled" else open_split(config, "train")
+        open_unlabeled(config, train) if group == "unlabeled" else open_train(config)
     assert str(error.value).startswith(f"config.{group}.{name}={template!r} has braces")
 
 
@@ -142,10 +147,10 @@ def test_kinds_of_boxes_are_refused_for_masks_each_with_its_reason() -> None:
     config = common.get_config()
     config.task, config.data.kind = "segmentation", "auto"
     with pytest.raises(InputError) as error:
-        check_task(config)
+        get_task(config.task).check_config(config)
     assert "config.data.kind=auto is for boxes" in str(error.value)
     assert "builtin, voc, folder" in str(error.value)
     assert "TFDS" not in str(error.value)
     config.data.kind, config.data.tfds = "tfds", "voc/2012"
     with pytest.raises(InputError, match="TFDS"):
-        check_task(config)
+        get_task(config.task).check_config(config)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selftrain_jax.classification.accuracy import accuracy, count_hits
+from selftrain_jax.classification.task import accuracy, count_hits
 
 SCORES = np.tile(np.arange(7, dtype=np.float32), (4, 1))  # class 6 is the best, 2 the fifth
 

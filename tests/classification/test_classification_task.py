@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.classification.losses import cross_entropy
-from selftrain_jax.classification.task import loss_terms, make_classification_task
+from selftrain_jax.classification.task import cross_entropy, loss_terms, make_classification_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier
 from selftrain_jax.selftrain.loss_norm import plain_loss

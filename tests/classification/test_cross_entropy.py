@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.classification.losses import cross_entropy, mean_over
+from selftrain_jax.classification.task import cross_entropy, mean_over
 
 LOGITS = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]]))
 

@@ -20,7 +20,7 @@ from selftrain_jax.models.classifier import Classifier
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
 from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.train.optimizer import momentum_sgd
-from selftrain_jax.train.sharding import make_mesh, place_state, shard_batch
+from selftrain_jax.train.sharding import make_mesh, shard_batch, shard_state
 from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import jit_train_step, make_train_step
 from tests.classification.toy_networks import (
@@ -123,7 +123,7 @@ def test_detections_are_the_detectors(variables) -> None:
 def test_whole_step_learns_both_on_two_devices_and_leaves_the_loss_averages_alone() -> None:
     tx, normalizer, mesh = momentum_sgd(weight_decay=1e-4), ema_loss_normalizer(1.0, 0.9), make_mesh()
     step = jit_train_step(make_train_step(JOINT, tx, normalizer), mesh)
-    state = place_state(mesh, create_state(JOINT, tx, normalizer, jax.random.key(0)))
+    state = shard_state(mesh, create_state(JOINT, tx, normalizer, jax.random.key(0)))
     rows = []
     for number in range(60):
         batch = detection_batch()._replace(auxiliary=class_batch(number))
@@ -163,5 +163,5 @@ def test_negative_weight_and_other_backbone_are_refused() -> None:
     def other_init(rng):
         return jax.tree.map(lambda leaf: leaf[None], CLASSIFICATION.init(rng))
 
-    with pytest.raises(InputError, match="build both from the same settings"):
+    with pytest.raises(InputError, match="both from the same settings"):
         make_joint_task(DETECTION, CLASSIFICATION._replace(init=other_init), weight=0.5).init(RNG)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 from selftrain_jax.build.data import build_augment, stage_settings
-from selftrain_jax.build.experiment import build_schedule, build_task
+from selftrain_jax.build.experiment import build_schedule
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.types import Batch, BoxTargets, Category
 
 DIGITS = tuple(Category(i + 1, str(i)) for i in range(10))
@@ -28,7 +29,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "arguments", "categories"), CASES)
 def test_config_builds_abstractly(name: str, arguments: str | None, categories: tuple | None) -> None:
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
-    task = build_task(config, categories or tuple(COCO_CATEGORIES))
+    task = get_task(config.task).build_task(config, categories or tuple(COCO_CATEGORIES))
     for stage in ("teacher", "student"):
         build_augment(config, stage_settings(config, stage).policy)
         schedule, num_steps = build_schedule(config, stage)

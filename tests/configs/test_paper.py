@@ -10,12 +10,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import paper
-from selftrain_jax.build.experiment import build_normalizer, build_schedule, build_task
+from selftrain_jax.build.experiment import build_normalizer, build_schedule
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.errors import InputError
 from selftrain_jax.paper.recipe import find_recipe, find_teacher
 from selftrain_jax.paper.row import Row
 from selftrain_jax.paper.rows import ROWS, find_row, rows
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.types import Batch, BoxTargets
 
 DETECTION = [row for row in ROWS if row.task == "detection"]
@@ -173,7 +174,7 @@ def test_all_rows_share_five_networks() -> None:
 @pytest.mark.parametrize("row", NETWORKS.values(), ids=lambda row: row.backbone)
 def test_each_network_builds_abstractly(row: Row) -> None:
     config = config_of(row)
-    task = build_task(config, tuple(COCO_CATEGORIES))
+    task = get_task(config.task).build_task(config, tuple(COCO_CATEGORIES))
     size, slots = config.image.size_px, config.image.max_boxes
     variables = jax.eval_shape(task.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)

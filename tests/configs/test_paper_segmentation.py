@@ -10,10 +10,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import paper, voc_nasfpn
-from selftrain_jax.build.experiment import build_normalizer, build_schedule, build_task
+from selftrain_jax.build.experiment import build_normalizer, build_schedule
 from selftrain_jax.paper.recipe import find_recipe, find_teacher
 from selftrain_jax.paper.row import Row
 from selftrain_jax.paper.rows import ROWS, find_row
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.types import Batch, Category, MaskTargets
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden/paper_segmentation.json").read_text())
@@ -172,7 +173,7 @@ def test_all_rows_share_two_networks() -> None:
 @pytest.mark.parametrize("entry", NETWORKS.values(), ids=lambda entry: entry["backbone"])
 def test_each_network_builds_abstractly(entry: dict) -> None:
     config = config_of(entry["table"], entry["row"])
-    task = build_task(config, VOC_CLASSES)
+    task = get_task(config.task).build_task(config, VOC_CLASSES)
     variables = jax.eval_shape(task.init, jax.random.key(0))
     assert sum(x.size for x in jax.tree.leaves(variables["params"])) == NUM_PARAMETERS[entry["backbone"]]
     images = jax.ShapeDtypeStruct((2, 512, 512, 3), jnp.float32)

@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 
 from configs import camvid, own_masks, quickstart_segmentation
 from selftrain_jax.build.data import build_augment, stage_settings
-from selftrain_jax.build.experiment import build_schedule, build_task
+from selftrain_jax.build.experiment import build_schedule
 from selftrain_jax.data.label_fraction import label_fraction
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.types import Batch, Category, MaskTargets
 
 # A config, its arguments and its number of classes.
@@ -35,7 +36,9 @@ def abstract_batch(config: ConfigDict, num_images: int) -> Batch:
 def test_config_of_masks_builds_abstractly(name: str, arguments: str | None, num_classes: int) -> None:
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
     assert config.task == "segmentation"
-    task = build_task(config, tuple(Category(class_id, str(class_id)) for class_id in range(num_classes)))
+    task = get_task(config.task).build_task(
+        config, tuple(Category(class_id, str(class_id)) for class_id in range(num_classes))
+    )
     for stage in ("teacher", "student"):
         build_augment(config, stage_settings(config, stage).policy)
         schedule, num_steps = build_schedule(config, stage)

@@ -1,4 +1,4 @@
-"""Training batches: what stands where, what is padded, and what happens to bad images."""
+"""Training batches: what is where, what is padded, and what happens to bad images."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from selftrain_jax.data.pipeline import Reader, example_index, make_batches, tak
 from selftrain_jax.data.source import Source
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
+from selftrain_jax.tasks.detection.targets import box_targets
 
 pytestmark = pytest.mark.tf
 
@@ -30,14 +31,14 @@ def source_of(num_images: int = 6, bad: tuple[int, ...] = (), num_boxes: int = 2
     return Source("toy", (), ids, read_labels, lambda index: b"", read_image)  # type: ignore
 
 
-def batches_of(source: Source, *, seed: int = 0, policy: str = "s1", **settings):
+def batches_of(source: Source, *, seed: int = 0, policy: str = "s1", max_boxes: int = 4, **settings):
     augment = augment_policy(policy, output_size_px=32)
-    settings = {"batch_size": 3, "max_boxes": 4, **settings}
-    return make_batches(source, augment=augment, seed=seed, **settings)
+    settings = {"batch_size": 3, **settings}
+    return make_batches(source, box_targets(max_boxes), augment=augment, seed=seed, **settings)
 
 
 def test_every_epoch_holds_each_example_once_in_a_new_order() -> None:
-    epochs = [[example_index(place, 7, seed=3) for place in range(7 * e, 7 * e + 7)] for e in range(3)]
+    epochs = [[example_index(position, 7, seed=3) for position in range(7 * e, 7 * e + 7)] for e in range(3)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert epochs[0] != epochs[1]
 
@@ -45,7 +46,7 @@ def test_every_epoch_holds_each_example_once_in_a_new_order() -> None:
 def test_stream_started_later_equals_the_rest_of_the_stream() -> None:
     source = read_builtin("train", num_images=8, image_size_px=64)
     augment = augment_policy("s4", output_size_px=64, reference_size_px=640)
-    batches = make_batches(source, augment=augment, batch_size=4, max_boxes=16, seed=5)
+    batches = make_batches(source, box_targets(16), augment=augment, batch_size=4, seed=5)
     whole, rest = take_steps(batches, 0, 4), take_steps(batches, 2, 2)
     for (batch, ids), (later, later_ids) in zip(whole[2:], rest, strict=True):
         assert ids == later_ids
@@ -71,7 +72,7 @@ def test_boxes_are_padded_and_crowds_left_out() -> None:
 
 
 def test_bad_image_is_replaced_by_its_neighbour_and_counted() -> None:
-    reader = Reader(source_of(4, bad=(1,)), max_bad_images=1, max_boxes=4)
+    reader = Reader(source_of(4, bad=(1,)), max_bad_images=1)
     assert [reader(index)[0] for index in (0, 1, 2, 1)] == [0, 2, 2, 2]
 
 
@@ -83,7 +84,7 @@ def test_one_bad_image_too_many_names_the_files() -> None:
 
 def test_all_images_bad_is_an_error() -> None:
     with pytest.raises(InputError, match="no image of toy can be read"):
-        Reader(source_of(2, bad=(0, 1)), max_bad_images=5, max_boxes=4)(0)
+        Reader(source_of(2, bad=(0, 1)), max_bad_images=5)(0)
 
 
 def test_image_with_more_boxes_than_slots_names_the_key() -> None:

@@ -5,13 +5,13 @@ import pytest
 
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.losses import ImageLosses, box_loss, focal_loss, image_losses, source_losses
-from selftrain_jax.detection.matching import IGNORED, NEGATIVE, AnchorTargets
+from selftrain_jax.detection.matching import IGNORED_ANCHOR, NEGATIVE_ANCHOR, AnchorTargets
 from tests.detection.detection_golden import GOLDEN, network_outputs
 
 
 def golden_targets():
     golden = GOLDEN["matching"]
-    classes = np.full(len(make_anchors(image_size_px=128)), NEGATIVE, np.int32)
+    classes = np.full(len(make_anchors(image_size_px=128)), NEGATIVE_ANCHOR, np.int32)
     boxes = np.zeros((len(classes), 4), np.float32)
     classes[golden["positive_index"]] = golden["positive_class"]
     boxes[golden["positive_index"]] = golden["positive_targets"]
@@ -42,7 +42,7 @@ def test_losses_equal_the_authors():
 
 
 LOGITS = jnp.array([[0.3, -2.0, 5.0], [-1.0, 0.0, 1.0], [40.0, -40.0, 120.0]])
-CLASSES = jnp.array([[2], [NEGATIVE], [0]])
+CLASSES = jnp.array([[2], [NEGATIVE_ANCHOR], [0]])
 IS_TARGET = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]])
 
 
@@ -68,7 +68,7 @@ def test_focal_loss_and_its_gradient_are_finite_for_certain_answers():
 
 
 def test_ignored_anchor_has_no_loss_and_no_gradient():
-    classes = jnp.array([[IGNORED], [NEGATIVE], [IGNORED]])
+    classes = jnp.array([[IGNORED_ANCHOR], [NEGATIVE_ANCHOR], [IGNORED_ANCHOR]])
     loss, gradient = jax.value_and_grad(lambda x: focal_loss(x, classes).sum())(LOGITS)
     np.testing.assert_array_equal(gradient[jnp.array([0, 2])], 0)
     assert gradient[1].all()
@@ -104,7 +104,7 @@ def pyramid_of_two(num_classes=5):
     keys = jax.random.split(jax.random.key(0), 4)
     logits = jax.random.normal(keys[0], (2, 15, num_classes)) * 3
     outputs = jax.random.normal(keys[1], (2, 15, 4)) * 0.2
-    classes = jax.random.randint(keys[2], (2, 15), IGNORED, num_classes)
+    classes = jax.random.randint(keys[2], (2, 15), IGNORED_ANCHOR, num_classes)
     boxes = jnp.where((classes >= 0)[..., None], jax.random.normal(keys[3], (2, 15, 4)) * 0.2, 0)
     return (logits, outputs), AnchorTargets(classes, boxes, jnp.zeros(2))
 

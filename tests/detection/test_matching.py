@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selftrain_jax.detection.anchors import make_anchors
-from selftrain_jax.detection.matching import IGNORED, NEGATIVE, match_anchors
+from selftrain_jax.detection.matching import IGNORED_ANCHOR, NEGATIVE_ANCHOR, match_anchors
 from selftrain_jax.types import BoxTargets
 from tests.detection.detection_golden import GOLDEN
 
@@ -46,13 +46,13 @@ def test_positives_equal_the_authors(golden_match):
 
 
 def test_other_anchors_are_negative_with_zero_box_targets(golden_match):
-    negative = golden_match.classes[0] == NEGATIVE
+    negative = golden_match.classes[0] == NEGATIVE_ANCHOR
     assert negative.sum() == len(ANCHORS) - 52
     assert not golden_match.boxes[0][negative].any()
 
 
 def test_image_without_boxes_is_all_negative(golden_match):
-    assert (golden_match.classes[1] == NEGATIVE).all()
+    assert (golden_match.classes[1] == NEGATIVE_ANCHOR).all()
     assert golden_match.num_positives[1] == 0
 
 
@@ -99,8 +99,8 @@ def test_ignore_region_masks_anchors_without_a_box_and_makes_no_positives():
     region = ANCHORS[1500].tolist()
     found = match(ANCHORS, targets_of([(region, 3, True)], [(region, 3, False)]))
     assert found.num_positives[0] == 0
-    assert found.classes[0, 1500] == IGNORED
-    np.testing.assert_array_equal(found.classes[0] == IGNORED, found.classes[1] == 3)
+    assert found.classes[0, 1500] == IGNORED_ANCHOR
+    np.testing.assert_array_equal(found.classes[0] == IGNORED_ANCHOR, found.classes[1] == 3)
 
 
 def test_positive_anchor_is_never_ignored():

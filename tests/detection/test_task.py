@@ -8,7 +8,7 @@ import pytest
 from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.detector import make_retinanet
+from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.types import Batch, BoxTargets
 
 SIZE_PX = 32

@@ -64,7 +64,7 @@ def tf_pointer(folder: pathlib.Path) -> Parser:
 
 
 def golden_file(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.pretrain.golden_file import check_shapes, read_golden
+    from selftrain_jax.pretrain.golden import check_shapes, read_golden
 
     output = {"shape": [1, 4], "mean": 0.5, "std": 1.5, "absmax": 2, "idx": [0, 3], "vals": [1, -2]}
     path = folder / "net_64.json"
@@ -77,20 +77,20 @@ def golden_file(folder: pathlib.Path) -> Parser:
 
 
 def checkpoint_seal(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.train.checksums import FILE_NAME, find_damage, seal
+    from selftrain_jax.train.checkpoint_files import CHECKSUMS_FILE, find_damage, write_checksums
 
     (folder / "variables").mkdir()
     (folder / "variables/0").write_bytes(bytes(1000))
     (folder / "about").write_text("{}")
-    seal(folder)
+    write_checksums(folder)
 
     def parse(data: bytes) -> None:
-        (folder / FILE_NAME).write_bytes(data)
+        (folder / CHECKSUMS_FILE).write_bytes(data)
         damage = find_damage(folder)
         if damage is not None:
             raise InputError(damage)  # as its callers do
 
-    return Parser([(folder / FILE_NAME).read_bytes()], mutations.json_changed, parse)
+    return Parser([(folder / CHECKSUMS_FILE).read_bytes()], mutations.json_changed, parse)
 
 
 def manifest(folder: pathlib.Path) -> Parser:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import RUN_AGAIN, USER_MISTAKE
+from tests.processes import environment
 
 ROOT = pathlib.Path(__file__).parents[2]
 NUM_DEVICES = 4  # of all hosts together
@@ -22,15 +23,15 @@ BATCHES = ("--config.teacher.batch_size=8", "--config.student.batch_size=8")
 
 
 def start(workdir: pathlib.Path, hosts: int, index: int, address: str, *more: str) -> subprocess.Popen:
-    devices = f"--xla_force_host_platform_device_count={NUM_DEVICES // hosts}"
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "XLA_FLAGS": devices}
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(workdir.parent / f"compiled{hosts}")
+    # Its own folder for each number of hosts: two of them must not read what was compiled for one.
+    compiled = os.environ["JAX_COMPILATION_CACHE_DIR"] + f"/hosts{hosts}"
+    variables = environment(NUM_DEVICES // hosts, JAX_COMPILATION_CACHE_DIR=compiled)
     command = [sys.executable, "-m", "selftrain_jax.main", "--config=tests/tiny.py", f"--workdir={workdir}"]
     if hosts > 1:
         command += [f"--hosts={address}", f"--num_hosts={hosts}", f"--host={index}", "--host_wait_secs=120"]
     with log_of(workdir, hosts, index).open("w") as file:
         return subprocess.Popen(
-            [*command, *BATCHES, *more], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
+            [*command, *BATCHES, *more], cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT
         )
 
 

@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import os
 import pathlib
 import re
 import subprocess
@@ -18,6 +17,7 @@ from configs import coco_retinanet, coco_spinenet
 from selftrain_jax.build.data import check_data_sets
 from selftrain_jax.data.sources.tfds import prepare_command
 from selftrain_jax.errors import InputError
+from tests.processes import environment
 
 pytestmark = pytest.mark.tf
 ROOT = pathlib.Path(__file__).parents[2]
@@ -53,18 +53,12 @@ SMALL = {
 
 
 def run(config: str, workdir: pathlib.Path, **settings: object) -> tuple[int, str]:
-    """Run the command on two fake devices, compiled fast instead of to fast code."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["XLA_FLAGS"] = (
-        "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0 "
-        "--xla_llvm_disable_expensive_passes=true"
-    )
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(workdir.parent / "compiled")
+    """Run the command on two fake devices."""
     flags = [f"--config.{key}={value}" for key, value in settings.items()]
     done = subprocess.run(
         [sys.executable, "-m", "selftrain_jax.main", f"--config={config}", f"--workdir={workdir}", *flags],
         cwd=ROOT,
-        env=environment,
+        env=environment(num_devices=2),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -12,8 +12,8 @@ from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
 from selftrain_jax.jobs.workdir import claim_workdir, differing_keys
+from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
-from selftrain_jax.tasks.spec import per_class_thresholds
 from selftrain_jax.types import Category
 
 pytestmark = pytest.mark.tf
@@ -152,7 +152,7 @@ def test_workdir_that_is_a_file_is_an_error(config, tmp_path: pathlib.Path) -> N
 
 def test_per_class_thresholds_are_read_and_refused(config) -> None:
     config.pseudo.per_class_thresholds = "person=0.4,traffic light=0.6"
-    assert per_class_thresholds(config) == {"person": 0.4, "traffic light": 0.6}
+    assert class_thresholds_by_name(config) == {"person": 0.4, "traffic light": 0.6}
     config.pseudo.per_class_thresholds = "person:0.4"
     with pytest.raises(InputError, match="name=score"):
-        per_class_thresholds(config)
+        class_thresholds_by_name(config)

@@ -80,6 +80,7 @@ def copy_repository(folder):
     (folder / "selftrain_jax").mkdir()
     (folder / "selftrain_jax/main.py").touch()
     (folder / "requirements.txt").write_text("jax>=0.6\n")
+    (folder / "pyproject.toml").touch()
     (folder / ".gitignore").write_text("runs/\n.venv/\n")
     for command in (["init", "--quiet"], ["add", "--all"]):
         subprocess.run(

@@ -41,10 +41,12 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: pathlib.Pat
         is_parameters = "parameters" in cell["metadata"].get("tags", [])
         sources.append(SMALL.format(workdir=str(workdir)) if is_parameters else "".join(cell["source"]))
     script.write_text("\n".join(sources))
+    # As in a notebook, the working directory is where Python looks for modules first.
     environment = {**os.environ, "MPLBACKEND": "Agg", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     done = subprocess.run(
-        [sys.executable, script], cwd=ROOT / "launch", env=environment, capture_output=True, text=True
-    )
+        [sys.executable, "-c", "import runpy, sys; runpy.run_path(sys.argv[1])", script],
+        cwd=ROOT / "launch", env=environment, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     assert "student over control" in done.stdout
     assert "threshold 0.95: " in done.stdout

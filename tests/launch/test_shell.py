@@ -17,7 +17,7 @@ SCRIPTS = [*sorted((ROOT / "launch").rglob("*.sh")), ROOT / "launch/slurm.sbatch
 def test_shellcheck_finds_nothing():
     beside_python = pathlib.Path(sys.executable).with_name("shellcheck")
     shellcheck = beside_python if beside_python.exists() else shutil.which("shellcheck")
-    assert shellcheck, "shellcheck is missing; pip install -r requirements.txt"
+    assert shellcheck, "shellcheck is missing; pip install -e .[dev]"
     command = [shellcheck, "--shell=bash", "--external-sources", *SCRIPTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -3,8 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.models.convolution import convolve
-from selftrain_jax.models.mixed_precision import native
+from selftrain_jax.models.convolution import convolve, native
 
 NONE = ((0, 0), (0, 0))
 

@@ -7,8 +7,8 @@ from jax import lax
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.cost import count_multiply_adds
-from selftrain_jax.models.detector import make_retinanet
 from selftrain_jax.models.layers import Conv, DepthwiseConv, LayerStyle
+from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.models.spinenet import SIZES
 

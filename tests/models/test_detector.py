@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -5,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs.common import get_config
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.detector import BACKBONES, make_backbone, make_retinanet
+from selftrain_jax.models.retinanet import make_retinanet
+from selftrain_jax.models.settings import BACKBONES, NetworkSettings, make_backbone
 from selftrain_jax.types import Batch, BoxTargets
 from tests.models.random_variables import random_variables
 
@@ -83,6 +86,10 @@ def test_nas_fpn_of_separable_convolutions():
     assert count(variables["params"]["fpn"]) == lateral + 2 * cell
 
 
+def test_settings_are_the_keys_of_config_model():
+    assert {field.name for field in dataclasses.fields(NetworkSettings)} == set(get_config().model)
+
+
 def test_each_part_has_the_settings_of_its_own():
     """EfficientNet stays swish with its norm under a relu FPN and heads; SpineNet and ResNet follow them."""
     model = make_retinanet(backbone="efficientnet_b0", num_classes=3, dtype="bfloat16")
@@ -92,7 +99,7 @@ def test_each_part_has_the_settings_of_its_own():
     assert model.backbone.drop_connect_rate == 0.2
     assert (model.style.activation, model.style.bn_momentum, model.style.bn_epsilon) == ("relu", 0.997, 1e-4)
     assert model.fpn.style == model.style
-    assert make_backbone("efficientnet_lite1").style.activation == "relu6"
+    assert make_backbone(NetworkSettings(backbone="efficientnet_lite1")).style.activation == "relu6"
     spinenet = make_retinanet(backbone="spinenet190", num_classes=3, activation="swish", bn_epsilon=1e-3)
     assert spinenet.backbone.style == spinenet.style
     assert (spinenet.head_channels, spinenet.head_convs) == (512, 7)
@@ -148,4 +155,4 @@ def test_loss_is_a_function_of_the_key_which_drops_branches(name):
 @pytest.mark.parametrize(("backbone", "padding"), [("resnet18", "torch"), ("spinenet49", "fixed")])
 def test_a_pool_padding_that_means_nothing_is_refused(backbone, padding):
     with pytest.raises(InputError, match=f"pool_padding='?{padding}'? is"):
-        make_backbone(backbone, pool_padding=padding)
+        make_backbone(NetworkSettings(backbone=backbone, pool_padding=padding))

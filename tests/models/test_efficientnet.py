@@ -15,7 +15,7 @@ from selftrain_jax.models.efficientnet import (
     EfficientNet,
     MBConv,
     Stage,
-    blocks_of,
+    scale_blocks,
 )
 from tests.models.random_variables import random_variables
 
@@ -64,7 +64,7 @@ def test_features_of_level_n_have_stride_2_to_the_n(variant, channels):
     [("b7", 55, [3, 10, 17, 37, 54]), ("l2", 88, [5, 16, 27, 59, 87])],
 )
 def test_levels_end_where_the_authors_endpoints_are(variant, num_blocks, last_of_level):
-    blocks = blocks_of(VARIANTS[variant])
+    blocks = scale_blocks(VARIANTS[variant])
     strided = [i for i, block in enumerate(blocks) if block.stride == 2]
     assert [*(i - 1 for i in strided), len(blocks) - 1] == last_of_level
     assert len(blocks) == num_blocks
@@ -84,7 +84,7 @@ def test_lite_has_no_gates_and_keeps_the_ends_depths():
     params = traced("lite1")[1]["params"]
     assert not any(name.startswith("se_") for block in params.values() for name in block)
     # The published weights' blocks: 21 where B1 has 23.
-    assert [len(blocks_of(VARIANTS[f"lite{i}"])) for i in range(3)] == [16, 21, 21]
+    assert [len(scale_blocks(VARIANTS[f"lite{i}"])) for i in range(3)] == [16, 21, 21]
     assert traced("lite2")[1]["params"]["stem"]["kernel"].shape[-1] == 32
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.fpn import FPN, upsample2
+from selftrain_jax.models.fpn import FPN
+from selftrain_jax.models.layers import resize_nearest
 from tests.models.random_variables import random_variables
 
 FEATURES = {n: jax.random.normal(jax.random.key(n), (1, 64 >> n, 64 >> n, 4)) for n in (2, 3, 4, 5)}
@@ -26,13 +27,18 @@ def identity_weights(fpn):
     return {**variables, "params": jax.tree_util.tree_map_with_path(middle, variables["params"])}
 
 
+def double(x):
+    """Repeat each cell twice along both axes."""
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
 def test_levels_are_merged_from_the_top_down_and_extended():
     fpn = FPN(num_channels=4)
     pyramid = jax.jit(partial(fpn.apply, train=False))(identity_weights(fpn), FEATURES)
     lateral = {n: FEATURES[n] + 1 for n in (3, 4, 5)}
     merged5 = lateral[5]
-    merged4 = lateral[4] + upsample2(merged5)
-    merged3 = lateral[3] + upsample2(merged4)
+    merged4 = lateral[4] + double(merged5)
+    merged3 = lateral[3] + double(merged4)
     p6 = (merged5 + 1)[:, 1::2, 1::2] + 1  # "same" at stride 2 starts at pixel 0: its middle is pixel 1
     p7 = jax.nn.relu(p6)[:, :1, :1] + 1  # of a single pixel the middle is itself
     expected = {3: merged3 + 1, 4: merged4 + 1, 5: merged5 + 1, 6: p6, 7: p7}
@@ -41,7 +47,7 @@ def test_levels_are_merged_from_the_top_down_and_extended():
 
 
 def test_upsampling_repeats_cells():
-    found = upsample2(jnp.array([[1, 2], [3, 4]], jnp.float32)[None, :, :, None])
+    found = resize_nearest(jnp.array([[1, 2], [3, 4]], jnp.float32)[None, :, :, None], 4, 4)
     np.testing.assert_array_equal(found[0, :, :, 0], [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]])
 
 

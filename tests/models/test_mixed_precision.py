@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from selftrain_jax.models.convolution import convolve_mixed
 from selftrain_jax.models.layers import Conv, DepthwiseConv, LayerStyle
-from selftrain_jax.models.mixed_precision import convolve_mixed
 
 STYLE = LayerStyle(dtype="bfloat16")
 

@@ -5,7 +5,7 @@ import pytest
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.layers import LayerStyle
-from selftrain_jax.models.nas_fpn import NASFPN, NODES, attend, fit, unused_nodes
+from selftrain_jax.models.nas_fpn import NASFPN, NODES, attend, change_level, unused_nodes
 from tests.models.random_variables import random_variables
 
 SEPARABLE_CELL = 7 * (3 * 3 * 256 + 256 * 256 + 256 + 2 * 256)
@@ -70,8 +70,8 @@ def test_attention_gates_each_channel_by_the_others_global_maximum():
 def test_fitting_pools_to_coarser_levels_and_repeats_to_finer_ones():
     x = -jnp.arange(1.0, 26.0).reshape(1, 5, 5, 1)  # below 0, so that a border of zeros would win
     # 2 windows of 4 cells over 5 leave 3 over: 1 before the first row, 2 after the last
-    assert fit(x, 2, 2, 2)[0, :, :, 0].tolist() == [[-1, -4], [-16, -19]]
-    assert fit(x[:, :1, :2], -1, 2, 4)[0, :, :, 0].tolist() == [[-1, -1, -2, -2]] * 2
+    assert change_level(x, 2, 2, 2)[0, :, :, 0].tolist() == [[-1, -4], [-16, -19]]
+    assert change_level(x[:, :1, :2], -1, 2, 4)[0, :, :, 0].tolist() == [[-1, -1, -2, -2]] * 2
 
 
 def resize_by_hand(x, size):

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import pytest
 
-from selftrain_jax.models.resize import resize_nearest
+from selftrain_jax.models.layers import resize_nearest
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
-from selftrain_jax.models.detector import BACKBONES
-from selftrain_jax.models.resize import upsample_bilinear
+from selftrain_jax.models.layers import upsample_bilinear
 from selftrain_jax.models.segmenter import fuse, make_segmenter
+from selftrain_jax.models.settings import BACKBONES
 from tests.models.random_variables import random_variables
 
 PAPER = dict(num_classes=21, nas_fpn_repeats=7, separable=True, bn_epsilon=1e-3)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.models.resize import upsample_bilinear
+from selftrain_jax.models.layers import upsample_bilinear
 
 
 def upsample_by_hand(x, factor):

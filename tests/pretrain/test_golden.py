@@ -45,7 +45,7 @@ def test_variances_are_between_1_and_1_2():
 
 
 def test_a_name_of_no_kind_has_no_rule():
-    with pytest.raises(ValueError, match="No rule for a variable named a/scale"):
+    with pytest.raises(ValueError, match="no rule for a variable named a/scale"):
         golden_array("a/scale", (1,))
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.pretrain.golden_file import (
+from selftrain_jax.pretrain.golden import (
     check_shapes,
     difference,
     parse_output,
@@ -40,9 +40,9 @@ def test_a_name_without_a_size_is_refused(name):
     ("content", "message"),
     [
         (None, "cannot be read: No such file"),
-        ("{", "is no JSON"),
-        ("[]", "holds no outputs"),
-        ("{}", "holds no outputs"),
+        ("{", "is not JSON"),
+        ("[]", "has no outputs"),
+        ("{}", "has no outputs"),
         ('{"logits": 3}', "logits of .* is 3; expected an object"),
     ],
 )
@@ -61,7 +61,7 @@ def test_a_file_that_is_not_golden_is_refused(tmp_path, content, message):
         ({"std": float("nan")}, "std nan"),
         ({"idx": [0, 6]}, "from 0 to 5"),
         ({"idx": [-1, 5]}, "from 0 to 5"),
-        ({"vals": [0]}, "1 vals for the idx"),
+        ({"vals": [0]}, "1 vals for 2 idx"),
         ({"mean": "much"}, "malformed"),
         ({"shape": 3}, "malformed"),
     ],

@@ -11,13 +11,13 @@ from configs import common
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.import_weights import run_import_weights
 from selftrain_jax.models.classifier import make_classifier
-from selftrain_jax.models.detector import make_retinanet
-from selftrain_jax.pretrain.import_variables import file_shapes, leaves_by_name
+from selftrain_jax.models.retinanet import make_retinanet
+from selftrain_jax.named_arrays import arrays_by_name
+from selftrain_jax.pretrain.import_variables import file_shapes
 from selftrain_jax.pretrain.importers import import_timm
 from selftrain_jax.pretrain.init_modes import init_variables, load_mode
-from selftrain_jax.pretrain.lite_names import find_lite_package
-from selftrain_jax.pretrain.parity import variable_shapes
-from selftrain_jax.pretrain.timm_names import timm_efficientnet_names
+from selftrain_jax.pretrain.official_networks import variable_shapes
+from selftrain_jax.pretrain.torch_names import find_lite_package, timm_efficientnet_names
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
 from tests.pretrain.torch_golden import torch_golden_array
 from tests.pretrain.weight_files import write_safetensors
@@ -48,7 +48,7 @@ def imported(source, tmp_path_factory):
 def test_the_checkpoint_holds_what_the_importer_gives(imported, source):
     want = import_timm(source, NETWORK).variables
     for found in (restore_variables(imported, "last", want), restore_whole(imported, "last")):
-        found, wanted = leaves_by_name(found), leaves_by_name(want)
+        found, wanted = arrays_by_name(found), arrays_by_name(want)
         assert found.keys() == wanted.keys()
         for name in found:
             np.testing.assert_array_equal(found[name], wanted[name])
@@ -84,8 +84,8 @@ def test_its_backbone_goes_into_a_detector_and_the_rest_stays_random(imported):
     assert report.random.keys() == {"fpn", "class_net", "box_net"}
     want = restore_whole(imported, "last")
     for collection in ("params", "batch_stats"):
-        loaded = leaves_by_name({"x": found[collection]["backbone"]})
-        for name, array in leaves_by_name({"x": want[collection]["backbone"]}).items():
+        loaded = arrays_by_name({"x": found[collection]["backbone"]})
+        for name, array in arrays_by_name({"x": want[collection]["backbone"]}).items():
             np.testing.assert_array_equal(loaded[name], array)
         assert all((leaf == 7).all() for leaf in jax.tree.leaves(found[collection]["fpn"]))
 

@@ -116,7 +116,7 @@ def test_all_faults_are_told_at_once_and_long_lists_cut():
     with pytest.raises(InputError) as caught:
         import_variables(template(), arrays, NAMES)
     message = str(caught.value)
-    assert "7 unexpected: other/0, other/1, other/2, other/3, other/4, ...\n" in message
+    assert "7 unexpected: other/0, other/1, other/2, other/3, other/4 and 2 more\n" in message
     assert "2 missing: params/conv/kernel" in message
     assert "1 mis-shaped: net/mean [5] instead of [4]" in message
     assert "0 imported\n" in message

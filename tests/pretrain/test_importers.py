@@ -9,13 +9,13 @@ import pytest
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.models.layers import convolve
+from selftrain_jax.named_arrays import arrays_by_name
 from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.golden import golden_image
-from selftrain_jax.pretrain.import_variables import file_shapes, leaves_by_name
-from selftrain_jax.pretrain.input_rule import RULES, fold_input_rule, normalize
-from selftrain_jax.pretrain.parity import variable_shapes
-from selftrain_jax.pretrain.timm_names import timm_efficientnet_names
-from selftrain_jax.pretrain.torchvision_names import torchvision_resnet_names
+from selftrain_jax.pretrain.import_variables import file_shapes
+from selftrain_jax.pretrain.input_normalization import NORMALIZATIONS, fold_normalization, normalize
+from selftrain_jax.pretrain.official_networks import variable_shapes
+from selftrain_jax.pretrain.torch_names import timm_efficientnet_names, torchvision_resnet_names
 from tests.pretrain.torch_golden import torch_golden_array
 from tests.pretrain.weight_files import write_safetensors
 
@@ -30,7 +30,7 @@ def torch_file(path, network, names, **extra):
 
 
 def assert_same(a, b):
-    a, b = leaves_by_name(a), leaves_by_name(b)
+    a, b = arrays_by_name(a), arrays_by_name(b)
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
@@ -88,7 +88,7 @@ def test_timms_lite_takes_our_images_after_folding(tmp_path):
     assert found.preprocessing[:3] == ("half", True, 1e-3)
     as_is = importers.import_timm(path, "efficientnet_lite0", input_rule="imagenet")
     assert as_is.preprocessing[:3] == ("imagenet", False, 1e-3)
-    assert_same(found.variables, fold_input_rule(as_is.variables, RULES["half"]))
+    assert_same(found.variables, fold_normalization(as_is.variables, NORMALIZATIONS["half"]))
 
 
 def test_files_of_other_networks_are_refused_with_what_differs(tmp_path):
@@ -135,18 +135,20 @@ def test_a_folded_stem_gives_the_sources_on_an_image_framed_in_our_mean_colour(r
         "params": {"backbone": {"stem": {"kernel": kernel}, "other": {}}, "dense": {}},
         "batch_stats": {"backbone": {"stem_bn": {"mean": mean}}},
     }
-    folded = fold_input_rule(variables, RULES[rule])
+    folded = fold_normalization(variables, NORMALIZATIONS[rule])
     assert folded["params"]["backbone"].keys() == {"stem", "other"}
-    ours = normalize(pixels, RULES["imagenet"])
+    ours = normalize(pixels, NORMALIZATIONS["imagenet"])
     pads = ((3, 3), (3, 3))
     got = convolve(jnp.asarray(ours), folded["params"]["backbone"]["stem"]["kernel"], 2, pads)
-    frame = np.broadcast_to(np.multiply(RULES["imagenet"].mean, 255), (1, 15, 18, 3)).copy()
+    frame = np.broadcast_to(np.multiply(NORMALIZATIONS["imagenet"].mean, 255), (1, 15, 18, 3)).copy()
     frame[:, 3:-3, 3:-3] = pixels
-    source = normalize(frame, RULES[rule])
+    source = normalize(frame, NORMALIZATIONS[rule])
     want = convolve(jnp.asarray(source), jnp.asarray(kernel, jnp.float32), 2, ((0, 0), (0, 0)))
     got -= folded["batch_stats"]["backbone"]["stem_bn"]["mean"]
     np.testing.assert_allclose(got, want - mean, atol=2e-4)
-    padded = convolve(jnp.asarray(normalize(pixels, RULES[rule])), jnp.asarray(kernel, jnp.float32), 2, pads)
+    padded = convolve(
+        jnp.asarray(normalize(pixels, NORMALIZATIONS[rule])), jnp.asarray(kernel, jnp.float32), 2, pads
+    )
     np.testing.assert_allclose(got[:, 2:-2, 2:-2], (padded - mean)[:, 2:-2, 2:-2], atol=2e-4)
     assert np.abs(got - (padded - mean))[:, 0].max() > 0.1
 
@@ -156,4 +158,4 @@ def test_folding_our_own_rule_changes_nothing():
         "params": {"backbone": {"stem": {"kernel": np.ones((3, 3, 3, 2), np.float32)}}},
         "batch_stats": {"backbone": {"stem_bn": {"mean": np.ones(2, np.float32)}}},
     }
-    assert_same(fold_input_rule(variables, RULES["imagenet"]), variables)
+    assert_same(fold_normalization(variables, NORMALIZATIONS["imagenet"]), variables)

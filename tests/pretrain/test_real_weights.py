@@ -6,8 +6,8 @@ import pytest
 
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.pretrain.importers import import_lite
-from selftrain_jax.pretrain.input_rule import RULES, normalize
-from selftrain_jax.pretrain.lite_names import find_lite_package
+from selftrain_jax.pretrain.input_normalization import NORMALIZATIONS, normalize
+from selftrain_jax.pretrain.torch_names import find_lite_package
 
 torch = pytest.importorskip("torch", reason="needs pip install torch")
 torch_lite = pytest.importorskip(
@@ -43,7 +43,7 @@ def photos() -> np.ndarray:
 @pytest.fixture(scope="module")
 def torch_logits(photos):
     model = torch_lite.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(FILE)).eval()
-    images = torch.tensor(normalize(photos, RULES["lite"]).transpose(0, 3, 1, 2).copy())
+    images = torch.tensor(normalize(photos, NORMALIZATIONS["lite"]).transpose(0, 3, 1, 2).copy())
     with torch.no_grad():
         return model(images).numpy()
 
@@ -61,7 +61,7 @@ def top5(logits):
 def test_lite0_gives_torchs_logits_and_top5(photos, torch_logits, run):
     imported = import_lite(FILE, "lite0", fold=False)
     with jax.default_matmul_precision("highest"):
-        logits = np.asarray(run(imported.variables, normalize(photos, RULES["lite"])))
+        logits = np.asarray(run(imported.variables, normalize(photos, NORMALIZATIONS["lite"])))
     difference = np.abs(logits - torch_logits).max()
     print(f"largest logit difference {difference:.1e} of logits up to {np.abs(torch_logits).max():.1f}")
     assert difference < 1e-3
@@ -73,7 +73,7 @@ def test_lite0_gives_torchs_logits_and_top5(photos, torch_logits, run):
 def test_with_its_input_rule_folded_lite0_sees_the_same_in_our_images(photos, torch_logits, run):
     """Only the image's border differs, by the colour that it is padded with."""
     imported = import_lite(FILE, "lite0")
-    logits = np.asarray(run(imported.variables, normalize(photos, RULES["imagenet"])))
+    logits = np.asarray(run(imported.variables, normalize(photos, NORMALIZATIONS["imagenet"])))
     difference = np.abs(logits - torch_logits).max()
     print(f"largest logit difference with the rule folded {difference:.2f}")
     assert 1e-3 < difference < 0.3
@@ -82,5 +82,5 @@ def test_with_its_input_rule_folded_lite0_sees_the_same_in_our_images(photos, to
 
 def test_without_folding_our_images_are_another_input(photos, torch_logits, run):
     variables = import_lite(FILE, "lite0", fold=False).variables
-    logits = np.asarray(run(variables, normalize(photos, RULES["imagenet"])))
+    logits = np.asarray(run(variables, normalize(photos, NORMALIZATIONS["imagenet"])))
     assert np.abs(logits - torch_logits).max() > 1

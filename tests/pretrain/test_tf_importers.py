@@ -9,16 +9,15 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.import_weights import run_import_weights
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.models.segmenter import make_segmenter
+from selftrain_jax.named_arrays import arrays_by_name
 from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.golden import golden_array
-from selftrain_jax.pretrain.import_variables import file_shapes, leaves_by_name
+from selftrain_jax.pretrain.import_variables import file_shapes
 from selftrain_jax.pretrain.init_modes import init_variables
-from selftrain_jax.pretrain.input_rule import RULES, fold_input_rule
-from selftrain_jax.pretrain.official_networks import make_network
-from selftrain_jax.pretrain.parity import golden_variables, variable_shapes
-from selftrain_jax.pretrain.tf_names import tf_names, unused_tf_names
-from selftrain_jax.pretrain.tf_names_backbones import resnet_tf_names
-from selftrain_jax.pretrain.tf_names_layers import conv_names
+from selftrain_jax.pretrain.input_normalization import NORMALIZATIONS, fold_normalization
+from selftrain_jax.pretrain.official_networks import make_network, variable_shapes
+from selftrain_jax.pretrain.parity import golden_variables
+from selftrain_jax.pretrain.tf_names import conv_names, resnet_tf_names, tf_names, unused_tf_names
 from selftrain_jax.train.checkpoint import restore_whole
 from tests.pretrain.weight_files import write_tf_checkpoint
 
@@ -33,7 +32,7 @@ def golden_arrays(shapes):
 
 
 def assert_same(a, b):
-    a, b = leaves_by_name(a), leaves_by_name(b)
+    a, b = arrays_by_name(a), arrays_by_name(b)
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
@@ -73,7 +72,7 @@ def test_tpu_resnet_with_and_without_its_scope(tmp_path, scope):
     momenta = {f"{name}/Momentum": np.zeros(1, np.float32) for name in arrays}
     prefix = write_tf_checkpoint(tmp_path / "model.ckpt-112602", {**arrays, **momenta})
     found = importers.import_resnet_tf(prefix, 50)
-    leaves = leaves_by_name(found.variables)
+    leaves = arrays_by_name(found.variables)
     for index, (name, slot) in enumerate(names.items()):
         assert leaves[str(slot)].reshape(-1)[0] == index, name
     assert found.variables["params"]["dense"]["kernel"].shape == (2048, 1001)
@@ -97,7 +96,7 @@ def test_simclr_takes_our_images_after_folding(tmp_path, has_head):
     assert raw.preprocessing[:3] == ("unit", False, 1e-5)
     folded = importers.import_simclr(prefix)
     assert folded.preprocessing[:3] == ("unit", True, 1e-5)
-    assert_same(folded.variables, fold_input_rule(raw.variables, RULES["unit"]))
+    assert_same(folded.variables, fold_normalization(raw.variables, NORMALIZATIONS["unit"]))
     with pytest.raises(InputError, match="no moving average of"):
         importers.import_simclr(prefix, ema=True)
 

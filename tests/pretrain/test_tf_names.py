@@ -14,10 +14,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.import_variables import file_shapes
 from selftrain_jax.pretrain.name_map import Slot
 from selftrain_jax.pretrain.official_networks import NETWORKS as COMPARABLE
-from selftrain_jax.pretrain.official_networks import make_network
-from selftrain_jax.pretrain.parity import variable_shapes
-from selftrain_jax.pretrain.tf_names import NETWORKS, tf_names, unused_tf_names
-from selftrain_jax.pretrain.tf_names_backbones import resnet_tf_names
+from selftrain_jax.pretrain.official_networks import make_network, variable_shapes
+from selftrain_jax.pretrain.tf_names import NETWORKS, resnet_tf_names, tf_names, unused_tf_names
 
 TESTS = pathlib.Path(__file__).parents[1]
 DIGESTS = json.loads((TESTS / "golden/tf_variables/digests.json").read_text())

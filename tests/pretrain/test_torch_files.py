@@ -56,9 +56,9 @@ def entry(shape, offsets, dtype="F32"):
         (entry([4], [0, 12]), "takes 16 bytes"),
         (entry([3], [0, 16]), "takes 12 bytes"),
         (entry([3], [8, 20]), "should begin at 0"),
-        (entry([2**40], [0, 2**42]), "lies about"),
+        (entry([2**40], [0, 2**42]), "wrong about"),
         (entry([1], [0, 4]), "4 bytes, but 12 follow"),
-        (entry([3], [12, 0]), "lies about"),
+        (entry([3], [12, 0]), "wrong about"),
         (entry([-3], [0, -12]), "-3"),
         (entry([3.0], [0, 12]), "3.0"),
         (entry([True] * 3, [0, 12]), "True"),
@@ -79,7 +79,7 @@ def test_a_header_that_lies_is_refused(tmp_path, row, words):
 def test_overlapping_arrays_are_refused(tmp_path):
     arrays = {"a": np.zeros(3, np.float32), "b": np.zeros(3, np.float32)}
     path = write_safetensors(tmp_path / "w.safetensors", arrays, b=entry([3], [0, 12]))
-    with pytest.raises(InputError, match="lies about 'b'"):
+    with pytest.raises(InputError, match="wrong about 'b'"):
         read_torch_file(path)
 
 
@@ -150,7 +150,7 @@ def test_state_dicts_come_out_of_their_wrappers(tmp_path):
 def test_other_torch_files_are_refused(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "w.pth"
-    for content, words in (([1, 2], "holds a list"), ({"a": 1}, "'a' is a int"), ({}, "holds a dict")):
+    for content, words in (([1, 2], "has a list"), ({"a": 1}, "'a' is a int"), ({}, "has a dict")):
         torch.save(content, path)
         with pytest.raises(InputError, match=words):
             read_torch_file(path)

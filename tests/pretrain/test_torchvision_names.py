@@ -7,8 +7,8 @@ import pytest
 
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.pretrain.import_variables import file_shapes
-from selftrain_jax.pretrain.parity import variable_shapes
-from selftrain_jax.pretrain.torchvision_names import torchvision_resnet_names
+from selftrain_jax.pretrain.official_networks import variable_shapes
+from selftrain_jax.pretrain.torch_names import torchvision_resnet_names
 from tests.pretrain.torch_golden import names_digest
 
 GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden/torch_networks.json").read_text())[

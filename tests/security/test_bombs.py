@@ -23,7 +23,7 @@ from selftrain_jax.data.sources.voc_boxes import read_voc
 from selftrain_jax.data.sources.xml_tree import parse_xml
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import MAX_DEPTH, parse_json, parse_shallow_json, read_json
-from selftrain_jax.pretrain.golden_file import read_golden
+from selftrain_jax.pretrain.golden import read_golden
 from selftrain_jax.pretrain.torch_files import read_safetensors
 from selftrain_jax.report.workdir import read_metrics
 from tests.faults.fuzz_parsers import outcome

@@ -14,7 +14,7 @@ from selftrain_jax.segmentation.losses import RESOLUTIONS, pixel_losses
 from selftrain_jax.segmentation.task import loss_terms, make_segmentation_task
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
 from selftrain_jax.train.optimizer import momentum_sgd
-from selftrain_jax.train.sharding import make_mesh, place_state, shard_batch
+from selftrain_jax.train.sharding import make_mesh, shard_batch, shard_state
 from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import jit_train_step, make_train_step
 from selftrain_jax.types import Batch, MaskTargets
@@ -133,7 +133,7 @@ def test_training_on_two_devices_learns_the_classes() -> None:
     task = make_segmentation_task(model=MODEL, image_size_px=SIZE_PX)
     tx, normalizer, mesh = momentum_sgd(weight_decay=1e-4), ema_loss_normalizer(1.0, 0.9), make_mesh()
     step = jit_train_step(make_train_step(task, tx, normalizer), mesh)
-    state = place_state(mesh, create_state(task, tx, normalizer, jax.random.key(0)))
+    state = shard_state(mesh, create_state(task, tx, normalizer, jax.random.key(0)))
     first = None
     for number in range(60):
         batch = shard_batch(mesh, jax.device_get(batch_of(number)))

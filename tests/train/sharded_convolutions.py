@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from selftrain_jax.models.convolution import convolve_mixed, native
 from selftrain_jax.models.layers import padding_px
-from selftrain_jax.models.mixed_precision import convolve_mixed, native
-from selftrain_jax.models.rows import place_rows
-from selftrain_jax.train.sharding import make_mesh, on_mesh, place_state, shard_batch
+from selftrain_jax.models.spatial_sharding import shard_rows
+from selftrain_jax.train.sharding import make_mesh, shard_batch, shard_state, with_mesh
 
 KERNELS = [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (5, 2), (7, 2)]  # size, stride
 BATCH_SIZE, CHANNELS = 8, 4
@@ -36,13 +36,13 @@ def outputs_and_gradients(mesh, size_px: int, case: tuple) -> list[np.ndarray]:
 
     def loss(variables, x):
         y, z = (
-            place_rows(convolve(place_rows(x), variables[name], stride, pads))
+            shard_rows(convolve(shard_rows(x), variables[name], stride, pads))
             for name, convolve in (("native", native), ("mixed", convolve_mixed))
         )
         return jnp.sum(jnp.sin(y) + jnp.cos(z)), (y, z)
 
-    graded = jax.jit(jax.value_and_grad(on_mesh(mesh, loss), argnums=(0, 1), has_aux=True))
-    kernels = place_state(mesh, {"native": kernel, "mixed": kernel})
+    graded = jax.jit(jax.value_and_grad(with_mesh(mesh, loss), argnums=(0, 1), has_aux=True))
+    kernels = shard_state(mesh, {"native": kernel, "mixed": kernel})
     return [np.asarray(leaf) for leaf in jax.tree.leaves(graded(kernels, shard_batch(mesh, x)))]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.train import sharding
-from selftrain_jax.train.sharding import jit_predict, place_state, shard_batch
+from selftrain_jax.train.sharding import jit_predict, shard_batch, shard_state
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
 from tests import tiny, tiny_masks
 
@@ -50,7 +50,7 @@ def train(config, axes: dict[str, int], devices) -> dict[str, np.ndarray]:
     config.optimizer.ema_decay, config.optimizer.weight_decay = 0.9, 1e-4
     experiment = build_experiment(config, CATEGORIES, devices=devices)
     mesh, is_boxes = experiment.mesh, config.task == "detection"
-    state = place_state(mesh, experiment.new_state())
+    state = shard_state(mesh, experiment.new_state())
     for number in range(NUM_STEPS):
         compiles_at_start = len(COMPILES)
         batch = shard_batch(mesh, make_batch(number, is_boxes))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.named_arrays import digest
 from selftrain_jax.selftrain.loss_norm import plain_loss
-from selftrain_jax.train import checksums
+from selftrain_jax.train import checkpoint_files
 from selftrain_jax.train.checkpoint import Checkpoints, find_step, restore_variables, training_secs
-from selftrain_jax.train.named_arrays import digest
 from selftrain_jax.train.optimizer import momentum_sgd
-from selftrain_jax.train.sharding import make_mesh, place_state
+from selftrain_jax.train.sharding import make_mesh, shard_state
 from selftrain_jax.train.state import create_state
 from tests.train.toy import assert_same, make_task
 
@@ -25,7 +25,7 @@ def state_at(step, *, task=TASK, with_ema=False, clip_norm=0.0):
     state = state._replace(step=jnp.int32(step))
     if with_ema:
         state = state._replace(ema=jax.tree.map(lambda w: w + 1, state.ema))
-    return place_state(make_mesh(), state)
+    return shard_state(make_mesh(), state)
 
 
 def save(directory, scores, keep=2, **options):
@@ -176,7 +176,9 @@ def test_digest_depends_on_every_weight_and_name_but_not_on_order():
 
 
 def largest_file(folder):
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != checksums.FILE_NAME]
+    files = [
+        path for path in folder.rglob("*") if path.is_file() and path.name != checkpoint_files.CHECKSUMS_FILE
+    ]
     return max(files, key=lambda path: path.stat().st_size)
 
 
@@ -219,6 +221,6 @@ def test_when_all_are_damaged_the_run_stops(tmp_path):
 
 def test_a_checkpoint_that_a_crash_left_without_checksums_is_taken(tmp_path):
     save(tmp_path, {3: None, 7: None})
-    (tmp_path / "checkpoints/7" / checksums.FILE_NAME).unlink()
+    (tmp_path / "checkpoints/7" / checkpoint_files.CHECKSUMS_FILE).unlink()
     with Checkpoints(tmp_path) as checkpoints:
         assert_same(checkpoints.restore_latest(state_at(0))[0], state_at(7))

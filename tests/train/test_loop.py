@@ -207,7 +207,7 @@ def with_nan_until(times):
 def test_after_a_nan_training_goes_back_and_on_at_half_the_rate(tmp_path, capsys):
     run(tmp_path / "good")
     run(tmp_path / "bad", batches=with_nan_until(2), max_rollbacks=2)
-    assert "student: goes back, learning rate times 0.25" in capsys.readouterr().out
+    assert "returns to the last checkpoint, with the learning rate times 0.25" in capsys.readouterr().out
     assert [tuple(entry) for entry in read_rollbacks(tmp_path / "bad")] == [(4, 0.5), (4, 0.25)]
     good, bad = (
         {row["step"]: row["train/learning_rate"] for row in read_metrics(tmp_path / name)}

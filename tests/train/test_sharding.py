@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,17 +8,18 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models import rows as rows_module
+from selftrain_jax.models import spatial_sharding
 from selftrain_jax.train import sharding
 from selftrain_jax.train.sharding import (
     batch_sharding,
     check_batch_size,
     local_mesh,
     make_mesh,
-    place_state,
     shard_batch,
+    shard_state,
     state_sharding,
 )
+from tests.processes import environment
 
 
 def one_device():
@@ -87,8 +87,8 @@ def test_model_splits_the_largest_side_of_large_tensors_alone():
 def test_giving_a_placed_state_away_leaves_the_original(axes):
     mesh = make_mesh(**axes)
     original = {"w": jax.numpy.ones((512, 512)), "rng": jax.random.key(1)}
-    first = place_state(mesh, original)
-    second = place_state(mesh, first)
+    first = shard_state(mesh, original)
+    second = shard_state(mesh, first)
     assert second["w"].sharding == state_sharding(mesh, (512, 512))
     changed = jax.jit(lambda tree: {**tree, "w": tree["w"] + 1}, donate_argnums=0)(second)
     assert second["w"].is_deleted()
@@ -99,10 +99,9 @@ def test_giving_a_placed_state_away_leaves_the_original(axes):
 
 def on_eight_devices(module: str, *arguments: str) -> str:
     """Run in a process of its own: the number of fake devices is fixed when JAX starts."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-m", f"tests.train.{module}", *arguments],
-        env={**os.environ, **flags},
+        env=environment(num_devices=8),
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -133,14 +132,14 @@ def test_five_steps_on_eight_devices_equal_one_device(task, meshes):
 @pytest.mark.parametrize("rows", [("4",), pytest.param(("7", "16"), marks=pytest.mark.slow)])
 def test_convolutions_with_split_rows_equal_whole_ones(rows):
     """Of XLA's partitioner: with fewer rows a device it gives false gradients, or aborts."""
-    assert rows_module.MIN_ROWS == 4
+    assert spatial_sharding.MIN_ROWS == 4
     assert on_eight_devices("sharded_convolutions", *rows) == "equal\n"
 
 
 @pytest.mark.parametrize(("num_rows", "spec"), [(8, (("data", "model"), "space")), (6, (("data", "model"),))])
 def test_coarse_maps_are_kept_whole(num_rows, spec):
-    with rows_module.rows_over(make_mesh(space=2)):
-        traced = jax.make_jaxpr(rows_module.place_rows)(np.zeros((2, num_rows, 8, 3), np.float32))
+    with spatial_sharding.split_rows_over(make_mesh(space=2)):
+        traced = jax.make_jaxpr(spatial_sharding.shard_rows)(np.zeros((2, num_rows, 8, 3), np.float32))
     assert traced.eqns[0].params["sharding"].spec == PartitionSpec(*spec)
 
 

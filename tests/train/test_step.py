@@ -6,7 +6,7 @@ import pytest
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer, plain_loss
 from selftrain_jax.train.optimizer import momentum_sgd
-from selftrain_jax.train.sharding import make_mesh, place_state, shard_batch
+from selftrain_jax.train.sharding import make_mesh, shard_batch, shard_state
 from selftrain_jax.train.state import create_state, eval_variables, with_variables
 from selftrain_jax.train.step import jit_train_step, make_train_step
 from tests.train.toy import assert_same, make_batch, make_task
@@ -23,7 +23,7 @@ def run(
 ):
     mesh = make_mesh(devices=jax.devices()[:num_devices])
     train_step = jit_train_step(make_train_step(task, tx, normalizer, **step_options), mesh)
-    state = place_state(mesh, start(task, normalizer, tx, with_ema="ema_decay" in step_options))
+    state = shard_state(mesh, start(task, normalizer, tx, with_ema="ema_decay" in step_options))
     rows = []
     for step in range(num_steps):
         batch = shard_batch(mesh, make_batch(step, **(options or {})))

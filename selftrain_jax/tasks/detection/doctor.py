@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import require_dir
 from selftrain_jax.data.image_files import fill_template
 from selftrain_jax.data.problems import BOX_KINDS, BadBoxes
 from selftrain_jax.data.source import Problem, Source
@@ -21,6 +20,7 @@ from selftrain_jax.doctor.examine import scan_splits, summarise
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
 from selftrain_jax.doctor.verdicts import ProblemKind
 from selftrain_jax.errors import printable
+from selftrain_jax.tasks.config_values import class_names, require_dir
 from selftrain_jax.tasks.detection.box_statistics import (
     BoxStatistics,
     judge_boxes,
@@ -67,8 +67,7 @@ def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
         annotations, images = (root / fill_template(text, split, key) for key, text in keys.items())
         yield from coco.find_problems(annotations, images)
     if is_voc:
-        classes = tuple(filter(None, data.classes.split(","))) or None
-        yield from voc_boxes.find_problems(root, split, classes)
+        yield from voc_boxes.find_problems(root, split, class_names(config) or None)
 
 
 def examine(

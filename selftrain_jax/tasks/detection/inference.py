@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from jax.sharding import Mesh
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.augment.policies import resize_for_inference
-from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
 from selftrain_jax.tasks.detection.coco_export import export_image_ids, to_coco_results
 from selftrain_jax.tasks.detection.pseudo.inference import Load, Network, infer_images
-from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state
-from selftrain_jax.types import Detections, Example, Variables
+from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
+from selftrain_jax.types import Detections, Example, Task, Variables
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Detector:
     eval_backend: Backend
 
 
-def build_detector(config: ConfigDict, experiment: Experiment) -> Detector:
+def build_detector(config: ConfigDict, task: Task, mesh: Mesh) -> Detector:
     """Compile-once inference over this host's devices, by its part of the batch."""
-    mesh = local_mesh(experiment.mesh)
+    mesh = local_mesh(mesh)
     return Detector(
-        place=lambda variables: place_state(mesh, variables),
-        predict=jit_predict(mesh, experiment.task.predict),
+        place=lambda variables: shard_state(mesh, variables),
+        predict=jit_predict(mesh, task.predict),
         load=make_load(config.image.size_px),
         batch_size=config.eval.batch_size // hosts.count(),
         image_size_px=config.image.size_px,

@@ -1,48 +1,83 @@
-"""Detection's part of a run's stages: COCO evaluation, boxes as pseudo labels; call `box_jobs`."""
+"""Detection as a `TaskSpec`: boxes found by RetinaNet, measured as COCO does."""
 
-import functools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source
-from selftrain_jax.io import write_json
-from selftrain_jax.selftrain.labeller import Labeller, box_labeller
+from selftrain_jax.detection.nms import HardNMS, SoftNMS
+from selftrain_jax.detection.postprocess import Postprocess
+from selftrain_jax.detection.task import make_detection_task
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.selftrain.manifest import BOXES, Manifest, read_manifest
+from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
-from selftrain_jax.tasks.detection.inference import Detector, bind_variables, build_detector, evaluate_source
+from selftrain_jax.tasks.detection.data import KINDS, class_counts, open_split
 from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_labels
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
-from selftrain_jax.tasks.spec import TaskJobs, per_class_thresholds
-from selftrain_jax.types import Variables
+from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
+from selftrain_jax.types import Category, Task
+
+if TYPE_CHECKING:
+    from selftrain_jax.data.pipeline import TargetSpec
 
 
-def box_jobs(config: ConfigDict, experiment: Experiment) -> TaskJobs:
-    """Close detection's jobs over a run's network and config."""
-    detector = build_detector(config, experiment)
-    thresholds = {
-        "threshold": config.pseudo.threshold,
-        "per_class_thresholds": per_class_thresholds(config),
-    }
+def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
+    """Return RetinaNet's init, loss and predict for these classes.
 
-    def labeller(variables: Variables, source: Source) -> Labeller:
-        return box_labeller(source, bind_variables(detector, variables, config.pseudo.score_floor))
-
-    return TaskJobs(
-        write_truth=_write_truth,
-        measure=lambda variables, source: evaluate_source(detector, variables, source)[0],
-        evaluate=functools.partial(_evaluate, detector),
-        measure_scales=None,
-        labeller=labeller,
-        inference={"nms": config.postprocess.to_dict()},
-        write_quality=functools.partial(write_quality, **thresholds),
-        describe_labels=functools.partial(_describe_labels, config.pseudo.threshold),
-        open_labels=functools.partial(_open_labels, config),
+    Raises:
+        InputError: config.model names a network that does not exist, or values do not go together.
+    """
+    if config.postprocess.max_detections > config.image.max_boxes:
+        raise InputError(
+            f"config.postprocess.max_detections={config.postprocess.max_detections} boxes of the teacher may "
+            f"not fit into config.image.max_boxes={config.image.max_boxes} slots; raise the latter"
+        )
+    fields = config.model.to_dict()
+    anchor_size = fields.pop("anchor_size")
+    num_classes = max(category.id for category in categories) + 1
+    try:
+        model = make_retinanet(num_classes=num_classes, **fields)
+    except InputError as error:
+        raise InputError(f"config.model: {error}") from None
+    return make_detection_task(
+        model=model,
+        image_size_px=config.image.size_px,
+        anchor_size=anchor_size,
+        postprocess=build_postprocess(config.postprocess),
+        **config.loss.to_dict(),
     )
+
+
+def build_postprocess(settings: ConfigDict) -> Postprocess:
+    """Return how config.postprocess selects boxes."""
+    nms: HardNMS | SoftNMS = HardNMS(settings.iou_threshold)
+    if settings.soft_nms_sigma > 0:
+        nms = SoftNMS(settings.soft_nms_sigma, settings.soft_nms_convention)
+    return Postprocess(
+        score_threshold=settings.score_threshold,
+        pre_nms_top_k=settings.pre_nms_top_k,
+        max_detections=settings.max_detections,
+        nms=nms,
+    )
+
+
+def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
+    from selftrain_jax.tasks.detection.predictor import open_predictor
+
+    return open_predictor(config, task, mesh)
+
+
+def _targets(config: ConfigDict) -> "TargetSpec":
+    from selftrain_jax.tasks.detection.targets import box_targets
+
+    return box_targets(config.image.max_boxes)
 
 
 def _write_truth(source: Source, workdir: Path) -> None:
@@ -50,19 +85,22 @@ def _write_truth(source: Source, workdir: Path) -> None:
         write_coco_json(source, workdir / "ground_truth.json")
 
 
-def _evaluate(detector: Detector, variables: Variables, source: Source, directory: Path) -> dict[str, Any]:
-    result, detections = evaluate_source(detector, variables, source)
-    hosts.run_on_host0(lambda: write_json(directory / "detections.json", detections))
-    return result
+def _label_settings(config: ConfigDict) -> Mapping[str, Any]:
+    return {"nms": config.postprocess.to_dict()}
 
 
-def _describe_labels(threshold: float, manifest: Manifest) -> str:
+def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
+    by_name = class_thresholds_by_name(config)
+    write_quality(directory, truth, threshold=config.pseudo.threshold, per_class_thresholds=by_name)
+
+
+def _describe_labels(config: ConfigDict, manifest: Manifest) -> str:
     boxes, images = manifest["num_boxes_at_threshold"], manifest["num_images"]
-    return f"{boxes} boxes of score {threshold} or more on {images} images"
+    return f"{boxes} boxes of score {config.pseudo.threshold} or more on {images} images"
 
 
 def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
-    """Open the pseudo labels for the student, after a look at whether they can teach anything."""
+    """Open the pseudo labels for the student, after checking that they can teach anything."""
     settings = config.pseudo
     for warning in check_pseudo_labels(
         read_manifest(directory, BOXES),
@@ -76,17 +114,31 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     return read_pseudo_labels(
         directory,
         threshold=settings.threshold,
-        per_class_thresholds=per_class_thresholds(config),
+        per_class_thresholds=class_thresholds_by_name(config),
         ignore_below=settings.ignore_below or None,
         max_damaged=config.data.max_bad_images,
     )
 
 
-def class_counts(source: Source) -> dict[str, int]:
-    """Count a labelled source's boxes by class name."""
-    counts = dict.fromkeys((category.name for category in source.categories), 0)
-    names = {category.id: category.name for category in source.categories}
-    for index in range(len(source)):
-        for class_id in source.read_labels(index)["classes"]:
-            counts[names[int(class_id)]] += 1
-    return counts
+def _accept(*_: Any) -> None:
+    """Check nothing: values that do not fit are found where they are used."""
+
+
+DETECTION = TaskSpec(
+    name="detection",
+    metrics=(Metric("ap", "AP", "AP"), Metric("ap50", "AP50", "AP50"), Metric("ap75", "AP75", "AP75")),
+    data_kinds=KINDS,
+    check_config=_accept,
+    open_split=open_split,
+    check_sources=_accept,
+    build_task=build_task,
+    targets=_targets,
+    self_training=SelfTraining(
+        open_predictor=_open_predictor,
+        write_truth=_write_truth,
+        label_settings=_label_settings,
+        write_quality=_write_quality,
+        describe_labels=_describe_labels,
+        open_labels=_open_labels,
+    ),
+)

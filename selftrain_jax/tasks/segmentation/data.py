@@ -1,45 +1,51 @@
-"""Segmentation's part of the composition, beside `build.py` and `build_data.py`: its task, its data sets."""
+"""Images with masks, as config.data and config.unlabeled name them, and checks of their pixels.
 
+Call `open_split`; before a run `check_sources`: a loss over no pixel teaches nothing, and evaluation needs
+every mask.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import MASK_KINDS, require_dir
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.paired_folders import read_mask_folder
+from selftrain_jax.data.sources.png_masks import value_counts
 from selftrain_jax.data.sources.voc_masks import read_voc_masks, refuse_tfds_masks
 from selftrain_jax.demo.builtin import read_builtin_masks
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.segmenter import make_segmenter
-from selftrain_jax.segmentation.task import make_segmentation_task
-from selftrain_jax.types import Category, Task
+from selftrain_jax.tasks.config_values import class_names, require_dir
+from selftrain_jax.types import IGNORED
+
+KINDS = ("builtin", "voc", "folder")
 
 
-def build_segmentation_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
-    """Return the segmenter's init, loss and predict for these classes.
+def check_config(config: ConfigDict) -> None:
+    """Refuse TFDS, kind=auto and joint training.
 
     Raises:
-      InputError: config.model names a network that does not exist or values that do not go together.
+        InputError: one of them is asked for.
     """
-    fields = config.model.to_dict()
-    del fields["anchor_size"]
-    num_classes = max(category.id for category in categories) + 1
-    try:
-        model = make_segmenter(num_classes=num_classes, **fields)
-    except InputError as error:
-        raise InputError(f"config.model: {error}") from None
-    return make_segmentation_task(
-        model=model,
-        image_size_px=config.image.size_px,
-        loss_resolution=config.segmentation.loss_resolution,
-    )
+    if config.data.kind == "tfds":
+        refuse_tfds_masks(config.data.tfds)
+    if config.data.kind == "auto":
+        raise InputError(f"config.data.kind=auto is for boxes; for masks choose one of {', '.join(KINDS)}")
+    if config.joint.weight:
+        raise InputError(
+            f"config.joint.weight={config.joint.weight:g}: joint training is of detectors (Table 7); use 0"
+        )
 
 
-def open_masks(config: ConfigDict, group: str, split: str) -> Source:
-    """Open images with masks; `group` of the config is data, or unlabeled where its masks are known.
+def open_split(config: ConfigDict, group: str, split: str) -> Source:
+    """Open a split of images with masks; `group` of the config is data or unlabeled.
 
     An empty config.unlabeled.dir stands for config.data.dir.
 
     Raises:
-      InputError: they are missing or malformed, or there are no masks in such a data set.
+        InputError: they are missing or malformed, or such a data set has no masks.
     """
     data, where = config.data, config[group]
     if where.kind == "builtin":
@@ -47,10 +53,9 @@ def open_masks(config: ConfigDict, group: str, split: str) -> Source:
         return read_builtin_masks(split, num_images=num_images, seed=config.seed, image_size_px=size_px)
     if where.kind == "tfds":
         refuse_tfds_masks(where.tfds)
-    if where.kind not in MASK_KINDS:
+    if where.kind not in KINDS:
         raise InputError(
-            f"config.{group}.kind={where.kind!r} of a data set with masks is not one of "
-            f"{', '.join(MASK_KINDS)}"
+            f"config.{group}.kind={where.kind!r} of a data set with masks is not one of {', '.join(KINDS)}"
         )
     root = require_dir(where.dir or data.dir, f"config.{group}.dir", "the images and masks")
     if where.kind == "voc":
@@ -60,7 +65,97 @@ def open_masks(config: ConfigDict, group: str, split: str) -> Source:
         split,
         images=data.images,
         masks=data.masks,
-        class_names=tuple(filter(None, data.classes.split(","))),
+        class_names=class_names(config),
         values=data.mask_values,
         ignore_value=data.ignore_value,
     )
+
+
+def check_sources(config: ConfigDict, human: Source, measured: list[Source]) -> None:
+    """Make sure that some pixel can be learnt from, and that every mask of val and test is good.
+
+    Raises:
+        InputError: no labelled pixel in `human`, or a bad mask in `measured`.
+    """
+    require_labelled_pixels(human)
+    if config.data.kind == "builtin":
+        return  # drawn masks cannot be bad, and reading them all would draw them all
+    for source in measured:
+        check_masks(source)
+
+
+Counts = Int[np.ndarray, "256"]
+
+
+def count_each(source: Source) -> list[Counts | InputError]:
+    """Count the pixels of every id in every mask, on all cores; a bad mask gives its error instead."""
+
+    def count(index: int) -> Counts | InputError:
+        try:
+            return value_counts(source.read_labels(index)["mask"])
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(count, range(len(source))))
+
+
+def pixel_counts(source: Source, *, max_bad_images: int = 0) -> dict[str, int]:
+    """Return the pixels of each class; ignored ones are left out.
+
+    Raises:
+        InputError: more than `max_bad_images` masks are bad; up to that many are skipped.
+    """
+    good, _ = _skip_bad(source, max_bad_images, "(config.data.max_bad_images)")
+    total = sum(good, np.zeros(256, int))
+    return {category.name: int(total[category.id]) for category in source.categories}
+
+
+def check_masks(source: Source, *, max_bad_images: int = 0) -> None:
+    """Read every mask, on all cores.
+
+    Raises:
+        InputError: more than `max_bad_images` masks are bad, or no pixel of the others has a class, so that
+            there is no mIoU.
+    """
+    good, bad = _skip_bad(source, max_bad_images, "where mIoU is measured")
+    if not any(np.delete(counts, IGNORED).any() for counts in good):
+        raise _no_pixel_has_a_class(source, bad)
+
+
+def require_labelled_pixels(source: Source) -> None:
+    """Make sure that some pixel has a class; reads no further than the first mask with one.
+
+    Raises:
+        InputError: every pixel of every mask is ignored, or no mask can be read.
+    """
+    errors = []
+    for index in range(len(source)):
+        try:
+            if np.any(source.read_labels(index)["mask"] != IGNORED):
+                return
+        except InputError as error:  # the reader of batches counts bad images and names them
+            errors.append(error)
+    raise _no_pixel_has_a_class(source, errors)
+
+
+def _no_pixel_has_a_class(source: Source, bad: list[InputError]) -> InputError:
+    first_error = f" {len(bad)} masks are bad, the first: {bad[0]}" if bad else ""
+    return InputError(
+        f"{source.name}: not one pixel of its {len(source)} masks has a class; all that can be read are "
+        f"ignored.{first_error} Check config.data.ignore_value and config.data.mask_values, or label pixels."
+    )
+
+
+def _skip_bad(source: Source, max_bad: int, where: str) -> tuple[list[Counts], list[InputError]]:
+    """Separate good masks from bad ones.
+
+    Raises:
+        InputError: there are more bad ones than `max_bad`, the limit that applies `where`.
+    """
+    found = count_each(source)
+    bad = [error for error in found if isinstance(error, InputError)]
+    if len(bad) > max_bad:
+        shown = "; ".join(str(error) for error in bad[:5])
+        raise InputError(f"{len(bad)} masks of {source.name} are bad, allowed are {max_bad} {where}: {shown}")
+    return [counts for counts in found if not isinstance(counts, InputError)], bad

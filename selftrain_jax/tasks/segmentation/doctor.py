@@ -21,8 +21,8 @@ from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
 from selftrain_jax.doctor.verdicts import ProblemKind
 from selftrain_jax.errors import InputError, printable
 from selftrain_jax.html.blocks import Finding
+from selftrain_jax.tasks.segmentation.data import Counts, count_each
 from selftrain_jax.tasks.segmentation.doctor_page import MaskStatistics, page_sections
-from selftrain_jax.tasks.segmentation.pixels import Counts, count_each
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED
 

@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.augment.resize import legacy_nearest_window
-from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.geometry import confusion_matrix, iou_by_class, mean_iou
 from selftrain_jax.segmentation.multi_scale import label_pixels
@@ -23,8 +22,8 @@ from selftrain_jax.tasks.detection.inference import make_load
 from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.inference import predict_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import Label, Load, MaskNetwork, network_sizes
-from selftrain_jax.train.sharding import jit_predict, local_mesh, place_state, shard_batch
-from selftrain_jax.types import Category, PixelLogits, Variables
+from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_batch, shard_state
+from selftrain_jax.types import Category, PixelLogits, Task, Variables
 
 MASKS_FOLDER = "masks"
 _make_load = cache(make_load)  # one graph a size
@@ -42,12 +41,12 @@ class Segmenter:
     max_side_px: int
 
 
-def build_segmenter(config: ConfigDict, experiment: Experiment) -> Segmenter:
+def build_segmenter(config: ConfigDict, task: Task, mesh: Mesh) -> Segmenter:
     """Inference over this host's devices, by its part of the batch."""
-    mesh = local_mesh(experiment.mesh)
+    mesh = local_mesh(mesh)
     return Segmenter(
-        place=lambda variables: place_state(mesh, variables),
-        predict=jit_predict(mesh, experiment.task.predict),
+        place=lambda variables: shard_state(mesh, variables),
+        predict=jit_predict(mesh, task.predict),
         label=_jit_label(mesh),
         batch_size=config.eval.batch_size // hosts.count(),
         image_size_px=config.image.size_px,

@@ -1,90 +1,94 @@
-"""Segmentation's part of a run's stages: mIoU, masks as pseudo labels; call `mask_jobs`."""
+"""Segmentation as a `TaskSpec`: the class of every pixel, measured by mIoU."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.source import Source
-from selftrain_jax.selftrain.labeller import Labeller, mask_labeller
+from selftrain_jax.errors import InputError
+from selftrain_jax.models.segmenter import make_segmenter
+from selftrain_jax.segmentation.task import make_segmentation_task
 from selftrain_jax.selftrain.manifest import MASKS, Manifest, read_manifest
-from selftrain_jax.tasks.detection.pseudo.inference import InferredChunk
-from selftrain_jax.tasks.segmentation.inference import (
-    Segmenter,
-    bind_variables,
-    build_segmenter,
-    evaluate_masks,
+from selftrain_jax.tasks.config_values import class_thresholds_by_name
+from selftrain_jax.tasks.segmentation.data import (
+    KINDS,
+    check_config,
+    check_sources,
+    open_split,
+    pixel_counts,
 )
-from selftrain_jax.tasks.segmentation.pixels import pixel_counts
 from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
-from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork, check_max_side, network_sizes
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import read_pseudo_masks
-from selftrain_jax.tasks.spec import TaskJobs, per_class_thresholds
-from selftrain_jax.types import Variables
+from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
+from selftrain_jax.types import Category, Task
+
+if TYPE_CHECKING:
+    from selftrain_jax.data.pipeline import TargetSpec
 
 
-def mask_jobs(config: ConfigDict, experiment: Experiment) -> TaskJobs:
-    """Close segmentation's jobs over a run's network and config."""
-    segmenter, settings = build_segmenter(config, experiment), config.pseudo
-    check_max_side(config.segmentation.max_side_px)
-    for scales in (settings.scales, config.evaluate.scales):
-        network_sizes(config.image.size_px, scales)  # wrong ones are refused before anything is trained
-    thresholds = {
-        "threshold": settings.threshold,
-        "per_class_thresholds": per_class_thresholds(config),
-    }
+def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
+    """Return the segmenter's init, loss and predict for these classes.
 
-    def measure_scales(variables: Variables, source: Source) -> dict[str, Any]:
-        several = {"scales": config.evaluate.scales, "flip": config.evaluate.flip}
-        return evaluate_masks(segmenter, bind_variables(segmenter, variables, **several), source)
-
-    def labeller(variables: Variables, source: Source) -> Labeller:
-        network = bind_variables(segmenter, variables, scales=settings.scales, flip=settings.flip)
-        return _say_shapes(mask_labeller(source, network), network)
-
-    return TaskJobs(
-        write_truth=lambda source, workdir: None,  # masks are read where they lie
-        measure=partial(_evaluate, segmenter),
-        evaluate=partial(_evaluate, segmenter),
-        measure_scales=measure_scales
-        if tuple(config.evaluate.scales) != (1.0,) or config.evaluate.flip
-        else None,
-        labeller=labeller,
-        inference={"scales": list(settings.scales)},
-        write_quality=partial(write_mask_quality, **thresholds, max_bad_images=config.data.max_bad_images),
-        describe_labels=partial(_describe_labels, settings.threshold),
-        open_labels=partial(_open_labels, config),
+    Raises:
+        InputError: config.model names a network that does not exist, or values do not go together.
+    """
+    fields = config.model.to_dict()
+    del fields["anchor_size"]
+    num_classes = max(category.id for category in categories) + 1
+    try:
+        model = make_segmenter(num_classes=num_classes, **fields)
+    except InputError as error:
+        raise InputError(f"config.model: {error}") from None
+    return make_segmentation_task(
+        model=model,
+        image_size_px=config.image.size_px,
+        loss_resolution=config.segmentation.loss_resolution,
     )
 
 
-def _say_shapes(labeller: Labeller, network: MaskNetwork) -> Labeller:
-    """Print at the end how many shapes were compiled."""
+def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
+    from selftrain_jax.tasks.segmentation.predictor import open_predictor
 
-    def infer(chunks: Iterable[tuple[int, Sequence[int]]]) -> Iterator[InferredChunk]:
-        yield from labeller.infer(chunks)
-        hosts.log(f"pseudo labels: compiled for {network.shapes_used}")
-
-    return labeller._replace(infer=infer)
+    return open_predictor(config, task, mesh)
 
 
-def _evaluate(
-    segmenter: Segmenter, variables: Variables, source: Source, directory: Path | None = None
-) -> dict[str, Any]:
-    return evaluate_masks(segmenter, bind_variables(segmenter, variables), source, directory)
+def _targets(config: ConfigDict) -> "TargetSpec":
+    from selftrain_jax.tasks.segmentation.targets import MASK_TARGETS
+
+    return MASK_TARGETS
 
 
-def _describe_labels(threshold: float, manifest: Manifest) -> str:
+def _write_truth(source: Source, workdir: Path) -> None:
+    """Write nothing: the report reads masks from the data set."""
+
+
+def _label_settings(config: ConfigDict) -> Mapping[str, Any]:
+    return {"scales": list(config.pseudo.scales)}
+
+
+def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
+    write_mask_quality(
+        directory,
+        truth,
+        threshold=config.pseudo.threshold,
+        per_class_thresholds=class_thresholds_by_name(config),
+        max_bad_images=config.data.max_bad_images,
+    )
+
+
+def _describe_labels(config: ConfigDict, manifest: Manifest) -> str:
     coverage = 0.0 if manifest["coverage"] is None else manifest["coverage"]
-    return f"{coverage:.1%} of the pixels of {manifest['num_images']} images are sure to {threshold} or more"
+    threshold, images = config.pseudo.threshold, manifest["num_images"]
+    return f"{coverage:.1%} of the pixels of {images} images have a confidence of {threshold} or more"
 
 
 def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
-    """Open the pseudo masks for the student, after a look at whether they can teach anything."""
+    """Open the pseudo masks for the student, after checking that they can teach anything."""
     settings = config.pseudo
     for warning in check_pseudo_masks(
         read_manifest(directory, MASKS),
@@ -97,6 +101,30 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     return read_pseudo_masks(
         directory,
         threshold=settings.threshold,
-        per_class_thresholds=per_class_thresholds(config),
+        per_class_thresholds=class_thresholds_by_name(config),
         max_damaged=config.data.max_bad_images,
     )
+
+
+SEGMENTATION = TaskSpec(
+    name="segmentation",
+    metrics=(
+        Metric("miou", "mIoU", "mIoU"),
+        Metric("miou_resized", "mIoU of the resized masks", "resized"),
+        Metric("pixel_accuracy", "pixel accuracy", "pixels"),
+    ),
+    data_kinds=KINDS,
+    check_config=check_config,
+    open_split=open_split,
+    check_sources=check_sources,
+    build_task=build_task,
+    targets=_targets,
+    self_training=SelfTraining(
+        open_predictor=_open_predictor,
+        write_truth=_write_truth,
+        label_settings=_label_settings,
+        write_quality=_write_quality,
+        describe_labels=_describe_labels,
+        open_labels=_open_labels,
+    ),
+)

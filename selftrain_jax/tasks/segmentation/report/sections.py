@@ -18,6 +18,7 @@ from selftrain_jax.report import sections as parts
 from selftrain_jax.report.curves import share_by_source
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used
+from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, read_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels
 from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
@@ -31,7 +32,6 @@ from selftrain_jax.tasks.segmentation.report.test_images import (
     Predicted,
     test_galleries,
 )
-from selftrain_jax.tasks.spec import per_class_thresholds
 from selftrain_jax.types import Example
 
 CLASS_IOU = ClassScore("iou", "IoU", "pixels")
@@ -71,7 +71,7 @@ def gather_images(
         augmented=augmented,
         threshold=config.pseudo.threshold,
         predicted=read_predicted(workdir),
-        class_thresholds=per_class_thresholds(config),
+        class_thresholds=class_thresholds_by_name(config),
     )
 
 

@@ -1,0 +1,60 @@
+"""Joint training's second stream (config.joint): classified images for the detector's backbone (Table 7).
+
+Start at `open_joint_source`, then `build_joint_task` and `build_joint_batches`.
+"""
+
+from ml_collections import ConfigDict
+
+from selftrain_jax.build.data import STAGE_SEEDS
+from selftrain_jax.classification.joint import attach, make_joint_task
+from selftrain_jax.classification.task import make_classification_task
+from selftrain_jax.data.source import Source
+from selftrain_jax.errors import InputError
+from selftrain_jax.tasks.classification.data import class_batches, open_split
+from selftrain_jax.tasks.classification.spec import build_classifier
+from selftrain_jax.types import Batches, Task
+
+SEED = 700
+
+
+def open_joint_source(config: ConfigDict) -> Source:
+    """Open the second stream's images.
+
+    Raises:
+        InputError: they are missing or malformed.
+    """
+    return open_split(config, "joint", config.joint.split)
+
+
+def build_joint_task(config: ConfigDict, detection: Task, num_classes: int) -> Task:
+    """Add the classification loss of config.joint, on the detector's backbone, to a detection task.
+
+    Raises:
+        InputError: a value that does not exist or does not fit.
+    """
+    classification = make_classification_task(
+        model=build_classifier(config, num_classes),
+        image_size_px=config.joint.size_px,
+        label_smoothing=config.joint.label_smoothing,
+    )
+    return make_joint_task(detection, classification, weight=config.joint.weight)
+
+
+def build_joint_batches(config: ConfigDict, stage: str, batches: Batches, source: Source) -> Batches:
+    """Attach batches of `source` to a stage's stream of detection batches, if config.joint.stage includes it.
+
+    The control is treated as the student.
+
+    Raises:
+        InputError: there is no such stage.
+    """
+    joint_stages = {"teacher": ("teacher",), "student": ("control", "student")}
+    joint_stages["both"] = (*joint_stages["teacher"], *joint_stages["student"])
+    if config.joint.stage not in joint_stages:
+        raise InputError(f"config.joint.stage={config.joint.stage!r} is not one of {', '.join(joint_stages)}")
+    if stage not in joint_stages[config.joint.stage]:
+        return batches
+    seed = 1000 * config.seed + SEED + STAGE_SEEDS[stage]
+    return attach(
+        batches, class_batches(config, config.joint, source, size_px=config.joint.size_px, seed=seed)
+    )

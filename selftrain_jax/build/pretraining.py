@@ -1,0 +1,69 @@
+"""Pre-training a backbone as a classifier (config.pretrain): data, task, schedule, batches.
+
+Start at `build_class_sources`, then `build_pretraining`.
+"""
+
+from dataclasses import dataclass
+
+from ml_collections import ConfigDict
+
+from selftrain_jax.build.experiment import Experiment, compose
+from selftrain_jax.data.source import Source
+from selftrain_jax.data.sources.class_folder import check_same_classes
+from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.loss_norm import plain_loss
+from selftrain_jax.tasks.classification.data import class_batches
+from selftrain_jax.tasks.lookup import get_task
+from selftrain_jax.train.optimizer import Schedule, warmup_cosine
+from selftrain_jax.types import Batches, Category
+
+TASK, SEED = "classification", 3
+
+
+@dataclass(frozen=True)
+class ClassSources:
+    """Classified images to train on and to measure on, of the same classes."""
+
+    train: Source
+    val: Source
+
+
+def build_class_sources(config: ConfigDict) -> ClassSources:
+    """Open config.data's splits train and val; no image is decoded.
+
+    Raises:
+        InputError: a data set is missing or malformed, or the splits' classes differ.
+    """
+    task, data = get_task(TASK), config.data
+    train, val = (task.open_split(config, "data", split) for split in (data.train, data.val))
+    check_same_classes(train, val)
+    return ClassSources(train, val)
+
+
+def build_pretraining(config: ConfigDict, categories: tuple[Category, ...]) -> Experiment:
+    """Compose the classification task, the optimizer and the devices; nothing is computed yet.
+
+    Raises:
+        InputError: a value that does not exist or does not fit.
+    """
+    task = get_task(TASK).build_task(config, categories)
+    return compose(config, task, plain_loss(0.0), ["pretrain", "eval"])
+
+
+def build_pretrain_schedule(config: ConfigDict) -> Schedule:
+    """Return the learning rate by step: warm-up, then half a cosine.
+
+    Raises:
+        InputError: another schedule is asked for, or the warm-up does not fit into the steps.
+    """
+    settings, optimizer = config.pretrain, config.optimizer
+    if optimizer.schedule != "cosine":
+        raise InputError(f"config.optimizer.schedule={optimizer.schedule!r}: pre-training has cosine only")
+    peak = settings.learning_rate
+    return warmup_cosine(peak, peak * optimizer.warmup_start_frac, optimizer.warmup_steps, settings.steps)
+
+
+def build_pretrain_batches(config: ConfigDict, train: Source) -> Batches:
+    """Return the stream of training batches of crops."""
+    seed = 1000 * config.seed + SEED
+    return class_batches(config, config.pretrain, train, size_px=config.image.size_px, seed=seed)

@@ -1,0 +1,88 @@
+"""A run ends when no batch arrives for too long (a dead network disk, above all) and says what it waited for.
+
+Wrap any stream of batches in `with_timeout`; a `Reading` knows which images are being read.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from selftrain_jax.errors import RunAgainError
+
+T = TypeVar("T")
+MAX_LISTED = 5
+_END = object()
+
+
+class Reading:
+    """The images that are being read at the moment, by any thread."""
+
+    def __init__(self) -> None:
+        self._since: dict[int, tuple[str, float]] = {}
+
+    @contextmanager
+    def note(self, image_id: str) -> Iterator[None]:
+        """List an image while the block runs."""
+        key = threading.get_ident()
+        self._since[key] = image_id, time.monotonic()
+        try:
+            yield
+        finally:
+            del self._since[key]
+
+    def describe(self) -> str:
+        """Name the images that have been read for longest."""
+        now = time.monotonic()
+        oldest = sorted(self._since.copy().values(), key=lambda entry: entry[1])[:MAX_LISTED]
+        named = ", ".join(f"{image_id} (for {now - since:.0f} s)" for image_id, since in oldest)
+        return f"being read: {named}" if named else "no image is being read: the augmentation hangs"
+
+
+def with_timeout(max_secs: float, stream: Iterator[T], describe: Callable[[], str]) -> Iterator[T]:
+    """Yield what a stream yields; it runs in a thread of its own, one item ahead.
+
+    Raises:
+        RunAgainError: an item took longer than `max_secs`; `describe` says what was being done.
+        Exception: whatever the stream raises.
+    """
+    items: queue.Queue[Any] = queue.Queue(maxsize=1)
+    is_over = threading.Event()
+
+    def pull() -> None:
+        try:
+            for item in stream:
+                _put(items, item, is_over)
+                if is_over.is_set():
+                    return
+            _put(items, _END, is_over)
+        except BaseException as error:
+            _put(items, error, is_over)
+
+    threading.Thread(target=pull, daemon=True).start()
+    try:
+        while (item := _take(items, max_secs, describe)) is not _END:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        is_over.set()
+
+
+def _take(items: "queue.Queue[Any]", max_secs: float, describe: Callable[[], str]) -> Any:
+    try:
+        return items.get(timeout=max_secs)
+    except queue.Empty:
+        raise RunAgainError(
+            f"no batch for {max_secs:g} s (config.data.max_stall_secs); {describe()}. Check the disk or the "
+            "network that the data comes from"
+        ) from None
+
+
+def _put(items: "queue.Queue[Any]", item: Any, is_over: threading.Event) -> None:
+    while not is_over.is_set():
+        with suppress(queue.Full):
+            items.put(item, timeout=0.5)
+            break

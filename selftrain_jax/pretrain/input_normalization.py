@@ -1,0 +1,78 @@
+"""The input normalisations of published weights, and weights changed to take ours: `fold_normalization`.
+
+Not in the paper; the official detector gives every backbone inputs of mean 0 and deviation 1.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Variables
+
+AnyArray = Shaped[np.ndarray | Array, "..."]
+
+
+class InputNormalization(NamedTuple):
+    """The network's input is (x / 255 - mean) / deviation, for each channel (RGB)."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+NORMALIZATIONS: dict[str, InputNormalization] = {
+    "imagenet": InputNormalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # ours
+    "unit": InputNormalization((0.0,) * 3, (1.0,) * 3),  # SimCLR: x / 255
+    "half": InputNormalization((0.5,) * 3, (0.5,) * 3),  # AdvProp and timm's Lite: from -1 to 1
+    "lite": InputNormalization((127 / 255,) * 3, (128 / 255,) * 3),  # EfficientNet-Lite: (x - 127) / 128
+}
+OURS = NORMALIZATIONS["imagenet"]
+
+
+def find_normalization(name: str) -> InputNormalization:
+    """Look up a normalisation by its name. Raises: InputError listing those that exist."""
+    if name not in NORMALIZATIONS:
+        raise InputError(f"input_rule={name!r} is not one of auto, {', '.join(NORMALIZATIONS)}")
+    return NORMALIZATIONS[name]
+
+
+def normalize(
+    images: Float[np.ndarray, "*B H W 3"] | Shaped[np.ndarray, "*B H W 3"], source: InputNormalization
+) -> Float[np.ndarray, "*B H W 3"]:
+    """Normalise pixels from 0 to 255."""
+    return ((images / 255 - np.asarray(source.mean)) / np.asarray(source.deviation)).astype(np.float32)
+
+
+def fold_normalization(variables: Variables, source: InputNormalization) -> Variables:
+    """Change the stem so that it computes from our input z what it computed from the source's x = a·z + b.
+
+    conv(x) = conv'(z) + r with kernel' = a·kernel and r = Σ kernel·b; r is subtracted from the running mean
+    of the batch normalisation that follows. This is exact where the kernel lies inside the image.
+
+    Differs: beyond the border the source pads with x = 0, we pad with z = 0, so the result is the source's
+    for an image in a frame of our mean colour. In training, the batch's mean cancels r.
+    """
+    scale = np.divide(OURS.deviation, source.deviation)
+    shift = (np.asarray(OURS.mean) - source.mean) / np.asarray(source.deviation)
+    kernel = np.asarray(get_array(variables, "params", "stem", "kernel"), np.float64)
+    mean = np.asarray(get_array(variables, "batch_stats", "stem_bn", "mean"), np.float64)
+    response = np.einsum("hwio,i->o", kernel, shift)
+    folded = replace_array(variables, "params", "stem", "kernel", kernel * scale[:, None])
+    return replace_array(folded, "batch_stats", "stem_bn", "mean", mean - response)
+
+
+def get_array(variables: Variables, collection: str, layer: str, name: str) -> AnyArray:
+    """Return an array of the backbone's first layers."""
+    return variables[collection]["backbone"][layer][name]
+
+
+def replace_array(
+    variables: Variables, collection: str, layer: str, name: str, value: Float[np.ndarray, "..."]
+) -> Variables:
+    """Return the variables with one array of the backbone's first layers changed."""
+    group = variables[collection]
+    backbone = group["backbone"]
+    changed = {**backbone, layer: {**backbone[layer], name: jnp.asarray(value, jnp.float32)}}
+    return {**variables, collection: {**group, "backbone": changed}}

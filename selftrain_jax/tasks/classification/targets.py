@@ -1,0 +1,69 @@
+"""Classes of whole images on their way into a batch, for pre-training and joint training (Table 7).
+
+Hand `CLASS_TARGETS` to `make_batches` to train; `read_in_order` goes over a source once to evaluate.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from selftrain_jax.data.pipeline import TargetSpec, iterate_batches, load_examples
+from selftrain_jax.data.source import Source
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Batch, ClassTargets, Example
+
+NO_CLASS = -1
+CLASS_TARGETS = TargetSpec(
+    signature={"class": tf.TensorSpec([], tf.int32)},
+    read=lambda example, where: {"class": np.array(example["image_class"], np.int32)},
+    to_targets=lambda tensors: ClassTargets(tensors["class"]),
+)
+
+
+def read_in_order(
+    source: Source,
+    *,
+    prepare: Callable[[tf.Tensor], tf.Tensor],
+    batch_size: int,
+    max_bad_images: int = 0,
+) -> Iterator[Batch]:
+    """Yield every image once, in batches of one size; class -1 marks padding and images that do not decode.
+
+    `prepare` makes the network's input of a uint8 image.
+
+    Raises:
+        InputError: too many images do not decode.
+    """
+    blank: Example = {"image": np.zeros((1, 1, 3), np.uint8), "image_class": NO_CLASS}
+    bad: list[str] = []
+
+    def read_or_blank(position: int) -> Example:
+        if position >= len(source):
+            return blank
+        try:
+            return source.read(position)
+        except InputError as error:
+            bad.append(str(error))
+            if len(bad) > max_bad_images:
+                raise InputError(
+                    f"{len(bad)} images of {source.name} do not decode, allowed are {max_bad_images} "
+                    f"(config.data.max_bad_images): {'; '.join(bad[:5])}"
+                ) from None
+            return blank
+
+    def read(position: int) -> tuple[int, Mapping[str, np.ndarray]]:
+        example = read_or_blank(position)
+        return position, {"image": example["image"], **CLASS_TARGETS.read(example, "")}
+
+    failures: list[InputError] = []
+    positions = tf.data.Dataset.range(-(-len(source) // batch_size) * batch_size)
+    examples = load_examples(
+        positions,
+        read,
+        CLASS_TARGETS,
+        lambda tensors, position: {**tensors, "image": prepare(tensors["image"])},
+        failures,
+    )
+    for batch, _ in iterate_batches(examples, batch_size, failures):
+        yield batch

@@ -1,0 +1,39 @@
+"""Config values that several tasks write as text: folders, class names, thresholds by class."""
+
+import pathlib
+
+from ml_collections import ConfigDict
+
+from selftrain_jax.errors import InputError
+
+
+def require_dir(text: str, key: str, what: str) -> pathlib.Path:
+    """Return the folder that a key names.
+
+    Raises:
+        InputError: the key is empty, which as a path would be the working directory.
+    """
+    if not text.strip():
+        raise InputError(f"{key} is empty; name the folder of {what}, as --{key}=FOLDER")
+    return pathlib.Path(text)
+
+
+def class_names(config: ConfigDict) -> tuple[str, ...]:
+    """Return the names in config.data.classes, in order; none stands for all that occur."""
+    return tuple(filter(None, config.data.classes.split(",")))
+
+
+def class_thresholds_by_name(config: ConfigDict) -> dict[str, float]:
+    """Read config.pseudo.per_class_thresholds, "person=0.4,car=0.6".
+
+    Raises:
+        InputError: it does not have that form.
+    """
+    text = config.pseudo.per_class_thresholds
+    try:
+        pairs = [item.rsplit("=", 1) for item in text.split(",") if item]
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise InputError(
+            f"config.pseudo.per_class_thresholds={text!r}; expected name=score pairs such as person=0.4"
+        ) from None

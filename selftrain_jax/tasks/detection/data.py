@@ -1,0 +1,57 @@
+"""Images with boxes, as config.data and config.unlabeled name them; call `open_split`."""
+
+from ml_collections import ConfigDict
+
+from selftrain_jax.data.image_files import fill_template
+from selftrain_jax.data.source import Source
+from selftrain_jax.data.sources.coco import read_coco_json
+from selftrain_jax.data.sources.voc_boxes import read_voc
+from selftrain_jax.demo.builtin import read_builtin
+from selftrain_jax.errors import InputError
+from selftrain_jax.tasks.config_values import class_names, require_dir
+
+KINDS = ("builtin", "coco", "voc", "tfds", "auto")
+
+
+def open_split(config: ConfigDict, group: str, split: str) -> Source:
+    """Open a split of a data set with boxes; `group` of the config is data or unlabeled.
+
+    Raises:
+        InputError: it is missing or malformed.
+    """
+    where = config[group]
+    kind = where.kind
+    if kind == "auto":
+        kind = "voc" if where.dir else "tfds"
+    if kind == "builtin":
+        num_images, size_px = config.data.builtin[split], config.image.size_px
+        return read_builtin(split, num_images=num_images, seed=config.seed, image_size_px=size_px)
+    if kind == "coco":
+        return _open_coco(config, group, split)
+    if kind == "voc":
+        root = require_dir(where.dir, f"config.{group}.dir", "the VOC data set")
+        return read_voc(root, split, class_names(config) or None, bad_boxes=config.data.bad_boxes)
+    if kind == "tfds":
+        from selftrain_jax.data.sources.tfds import read_tfds
+
+        split = {"val": "validation"}.get(split, split)  # as TFDS calls it
+        return read_tfds(where.tfds, split, data_dir=where.dir or None, bad_boxes=config.data.bad_boxes)
+    raise InputError(f"config.{group}.kind={kind!r} of a data set is not one of {', '.join(KINDS)}")
+
+
+def _open_coco(config: ConfigDict, group: str, split: str) -> Source:
+    where = config[group]
+    root = require_dir(where.dir, f"config.{group}.dir", "COCO's files")
+    annotations = root / fill_template(where.annotations, split, f"config.{group}.annotations")
+    images = root / fill_template(where.images, split, f"config.{group}.images")
+    return read_coco_json(annotations, images, bad_boxes=config.data.bad_boxes)
+
+
+def class_counts(source: Source) -> dict[str, int]:
+    """Count a labelled source's boxes by class name."""
+    counts = dict.fromkeys((category.name for category in source.categories), 0)
+    names = dict(source.categories)
+    for index in range(len(source)):
+        for class_id in source.read_labels(index)["classes"]:
+            counts[names[int(class_id)]] += 1
+    return counts

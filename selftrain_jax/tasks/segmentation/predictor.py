@@ -1,0 +1,152 @@
+"""Segmentation's network in the jobs' hands: evaluation, pseudo masks, predictions; call `open_predictor`."""
+
+import pathlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+from PIL import Image
+
+from selftrain_jax import hosts
+from selftrain_jax.data.source import Source
+from selftrain_jax.data.sources.voc_masks import voc_palette
+from selftrain_jax.errors import InputError
+from selftrain_jax.io import atomic_write, write_json
+from selftrain_jax.selftrain.labeller import Labeller, mask_labeller
+from selftrain_jax.selftrain.manifest import class_thresholds
+from selftrain_jax.tasks.config_values import class_thresholds_by_name
+from selftrain_jax.tasks.detection.pseudo.inference import Inferred, InferredChunk
+from selftrain_jax.tasks.segmentation.draw import mask_path, overlay, save_mask_png
+from selftrain_jax.tasks.segmentation.inference import (
+    MASKS_FOLDER,
+    Segmenter,
+    bind_variables,
+    build_segmenter,
+    evaluate_masks,
+)
+from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, ignore_unsure
+from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks
+from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork, check_max_side, network_sizes
+from selftrain_jax.tasks.spec import Predictor
+from selftrain_jax.text import shorten_list
+from selftrain_jax.types import IGNORED, Category, Task, Variables
+
+
+def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
+    """Close segmentation's inference over a run's network and config.
+
+    Raises:
+        InputError: the config's scales or largest side do not fit; before anything is trained.
+    """
+    segmenter, settings = build_segmenter(config, task, mesh), config.pseudo
+    check_max_side(config.segmentation.max_side_px)
+    for scales in (settings.scales, config.evaluate.scales):
+        network_sizes(config.image.size_px, scales)
+
+    def measure_scales(variables: Variables, source: Source) -> dict[str, Any]:
+        several = {"scales": config.evaluate.scales, "flip": config.evaluate.flip}
+        return evaluate_masks(segmenter, bind_variables(segmenter, variables, **several), source)
+
+    def labeller(variables: Variables, source: Source) -> Labeller:
+        network = bind_variables(segmenter, variables, scales=settings.scales, flip=settings.flip)
+        return _log_shapes(mask_labeller(source, network), network)
+
+    has_scales = tuple(config.evaluate.scales) != (1.0,) or config.evaluate.flip
+    return Predictor(
+        measure=partial(_evaluate, segmenter),
+        evaluate=partial(_evaluate, segmenter),
+        measure_scales=measure_scales if has_scales else None,
+        labeller=labeller,
+        predict=partial(_predict, config, segmenter),
+    )
+
+
+def _log_shapes(labeller: Labeller, network: MaskNetwork) -> Labeller:
+    """Print at the end how many shapes were compiled."""
+
+    def infer(chunks: Iterable[tuple[int, Sequence[int]]]) -> Iterator[InferredChunk]:
+        yield from labeller.infer(chunks)
+        hosts.log(f"pseudo labels: compiled for {network.shapes_used}")
+
+    return labeller._replace(infer=infer)
+
+
+def _evaluate(
+    segmenter: Segmenter, variables: Variables, source: Source, directory: pathlib.Path | None = None
+) -> dict[str, Any]:
+    return evaluate_masks(segmenter, bind_variables(segmenter, variables), source, directory)
+
+
+def _predict(
+    config: ConfigDict,
+    segmenter: Segmenter,
+    variables: Variables,
+    source: Source,
+    categories: tuple[Category, ...],
+    output: pathlib.Path,
+) -> str:
+    """Label every pixel; write `masks/`, `drawn/` and `classes.json`; return what was done in a phrase.
+
+    A mask is named as its image; its values are class ids, its palette their colours. In `drawn/` pixels of
+    a confidence below config.pseudo's thresholds are hatched. Scales and flip are config.predict's.
+
+    Raises:
+        InputError: an image does not decode, or two would have one mask.
+    """
+    settings = config.predict
+    _check_names(source)
+    network = bind_variables(segmenter, variables, scales=settings.scales, flip=settings.flip)
+    thresholds = class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
+    levels = confidence_levels(thresholds)
+    output.mkdir(parents=True, exist_ok=True)
+    _write_classes(output, categories)
+    starts = range(0, len(source), network.batch_size)
+    chunks = [(0, range(start, min(start + network.batch_size, len(source)))) for start in starts]
+    names = {id: name for id, name in categories if name.lower() != "background"}
+    found = (image for _, images in infer_masks(chunks, source=source, network=network) for image in images)
+    sure = total = 0
+    for position, image in enumerate(found):
+        if isinstance(image, InputError):
+            raise image
+        kept = ignore_unsure(image.labels["mask"], image.labels["confidence"], levels)
+        _write(output, source.read_image(position), image, kept, names)
+        sure, total = sure + int((kept != IGNORED).sum()), total + kept.size
+    threshold = config.pseudo.threshold
+    return f"{len(source)} images, {sure / total:.1%} of their pixels sure to {threshold} or more"
+
+
+def _check_names(source: Source) -> None:
+    """Refuse images whose masks would have one name. Raises: InputError."""
+    names = Counter(_name_of(image_id) for image_id in source.image_ids)
+    doubled = [image_id for image_id in source.image_ids if names[_name_of(image_id)] > 1]
+    if doubled:
+        raise InputError(
+            f"{len(doubled)} images of {source.name} differ in nothing but the suffix: "
+            f"{shorten_list(doubled)}. A mask is named as its image without it: give them other names"
+        )
+
+
+def _name_of(image_id: str) -> str:
+    return str(pathlib.PurePosixPath(image_id).with_suffix(""))
+
+
+def _write_classes(output: pathlib.Path, categories: tuple[Category, ...]) -> None:
+    palette = voc_palette().tolist()
+    rows = [{"id": id, "name": name, "color": palette[id]} for id, name in categories]
+    write_json(output / "classes.json", rows)
+
+
+def _write(
+    output: pathlib.Path, pixels: np.ndarray, image: Inferred, kept: np.ndarray, names: dict[int, str]
+) -> None:
+    name = _name_of(image.labels["image_id"])
+    save_mask_png(mask_path(output / MASKS_FOLDER, name), image.labels["mask"])
+    drawn = overlay(pixels, kept, names=names)
+    path = mask_path(output / "drawn", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path, "wb") as file:
+        Image.fromarray(drawn).save(file, format="PNG")
