@@ -175,6 +175,7 @@ def test_all_rows_share_two_networks() -> None:
     assert sorted(entry["backbone"] for entry in NETWORKS.values()) == list(NUM_PARAMETERS)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     "entry",
     [

@@ -11,6 +11,8 @@ from selftrain_jax.models.segmenter import fuse, make_segmenter
 from selftrain_jax.models.settings import BACKBONES
 from tests.models.random_variables import random_variables
 
+pytestmark = pytest.mark.compiles
+
 PAPER = dict(num_classes=21, nas_fpn_repeats=7, separable=True, bn_epsilon=1e-3)
 TINY = dict(
     backbone="resnet18", width_factor=0.125, num_classes=3, fpn_channels=8, nas_fpn_repeats=1, head_channels=8
