@@ -13,6 +13,8 @@ from selftrain_jax.models.spine_blocks import Resample, SpineBlock
 from selftrain_jax.models.spinenet import NODES, SIZES, SpineNet, unused_nodes
 from tests.models.random_variables import random_variables
 
+pytestmark = pytest.mark.compiles
+
 RELU = LayerStyle("relu")
 
 

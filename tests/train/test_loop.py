@@ -19,6 +19,8 @@ from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import jit_train_step, make_train_step
 from tests.train.toy import assert_same, make_stream, make_task
 
+pytestmark = pytest.mark.compiles
+
 TASK = make_task(noise=0.1)
 TX = momentum_sgd(weight_decay=1e-4, clip_norm=10.0)
 NORMALIZER = ema_loss_normalizer(0.5)
