@@ -4,9 +4,9 @@ python -m launch.study_bccd --data=../shared/data/bccd [--runs=DIR] [--results=F
 
 {rand, imagenet} x {10, 20, 100 %} of the labels with S4, each supervised, as a control with equal steps, and
 self-trained (100 %: only supervised), and supervised with S1 at 20 and 100 %; three seeds;
-EfficientNet-Lite0, 256 px. Every cell is an ordinary run of the command in its own folder. Started again, the study resumes
-interrupted cells and skips those in the results file; delete that file to start from scratch. Results are
-written after each cell, with a table (FILE.md) and a figure (FILE.png) beside them.
+EfficientNet-Lite0, 256 px. Every cell is an ordinary run of the command in its own folder. Started again, the
+study resumes interrupted cells and skips those in the results file; delete that file to start from scratch.
+Results are written after each cell, with a table (FILE.md) and a figure (FILE.png) beside them.
 """
 
 import argparse
