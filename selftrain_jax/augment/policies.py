@@ -4,10 +4,13 @@
 """
 
 import difflib
+import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from jaxtyping import Float, UInt8
 
 from selftrain_jax.augment.autoaugment import AUTOAUGMENT, autoaugment
 from selftrain_jax.augment.geometry import flip_horizontal
@@ -133,6 +136,25 @@ def resize_for_inference(tensors: Tensors, *, output_size_px: int) -> Tensors:
     """
     tensors = {**tensors, "image": tf.ensure_shape(tensors["image"], [None, None, 3])}
     return resize_and_crop(tensors, output_size_px=output_size_px, jitter=1.0, crop_yx_frac=tf.zeros([2]))
+
+
+@functools.cache
+def make_inference_resize(
+    output_size_px: int,
+) -> Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]]:
+    """Return `resize_for_inference` for one image: (network's input, scale), network px = image px * scale.
+
+    Traced here, not in the threads that call it.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+    def resize(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        tensors = {"image": image, "boxes": tf.zeros([0, 4]), "classes": tf.zeros([0], tf.int32)}
+        resized = resize_for_inference(tensors, output_size_px=output_size_px)
+        return resized["image"], resized["scale"]
+
+    resize.get_concrete_function()
+    return lambda image: tuple(tensor.numpy() for tensor in resize(image))
 
 
 def _flip_some(tensors: Tensors, seed: Seed, flip_frac: float) -> Tensors:
