@@ -21,7 +21,7 @@ ALLOWED = {
     "pretrain": {"pretrain", "models"},
     "selftrain": {"selftrain", "data"},
     "data": {"data"},
-    "train": {"train", "selftrain.loss_norm", "models.spatial_sharding"},
+    "train": {"train", "selftrain.loss_norm", "models.spatial_sharding", "run_files.metrics"},
     "report": {"report", "data"},
     "segmentation": {"segmentation", "models"},
 }
