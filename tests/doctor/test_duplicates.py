@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from selftrain_jax.demo.builtin import read_builtin
-from selftrain_jax.doctor.perceptual_hash import (
+from selftrain_jax.doctor.duplicates import (
     BLOCK_ROWS,
     count_bits,
     count_bits_by_table,

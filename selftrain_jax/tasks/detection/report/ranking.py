@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from selftrain_jax.geometry import box_iou
+from selftrain_jax.html.galleries import spread
 from selftrain_jax.types import Example
 
 MAX_IMAGES_RANKED = 2000  # evenly spread over the source; reading more would take longer than it is worth
@@ -17,13 +18,6 @@ class Labelled(NamedTuple):
 
     position: int
     example: Example
-
-
-def spread(length: int, count: int) -> list[int]:
-    """Pick `count` indices evenly through `length`, the first and the last among them."""
-    return (
-        sorted({round(place) for place in np.linspace(0, length - 1, min(count, length))}) if length else []
-    )
 
 
 def read_spread(read_labels: Callable[[int], Example], length: int) -> list[Labelled]:

@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import io
 import json
 import pathlib
 import re
@@ -8,15 +7,14 @@ import re
 import jaxtyping
 import numpy as np
 import pytest
-from PIL import Image
 
 from selftrain_jax.data.problems import describe_fault
 from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.demo.builtin import read_builtin
-from selftrain_jax.doctor.examine import examine
-from selftrain_jax.doctor.pictures import box_of, describe_box, thumbnail
-from selftrain_jax.doctor.report import format_diagnosis, write_doctor_report
 from selftrain_jax.errors import InputError
+from selftrain_jax.tasks.detection.box_statistics import describe_box
+from selftrain_jax.tasks.detection.doctor import examine_boxes, format_diagnosis, write_report
+from selftrain_jax.tasks.detection.doctor_page import box_of, marked_thumbnail, picture_problems
 from selftrain_jax.types import Category
 
 BCCD = pathlib.Path(__file__).parents[3] / "shared/data/bccd"
@@ -45,13 +43,13 @@ def with_images(source, replaced):
 
 def diagnose(train=TRAIN, test=TEST, unlabelled=UNLABELLED, problems=(), **settings):
     labelled = {"train": train, "test": test}
-    return examine(labelled=labelled, unlabelled=unlabelled, problems=problems, **settings)
+    return examine_boxes(labelled=labelled, unlabelled=unlabelled, problems=problems, **settings)
 
 
 def duplicates(diagnosis, split, evaluation_split):
     found = [
         found
-        for found in diagnosis.duplicates
+        for found in diagnosis.images.duplicates
         if (found.split, found.evaluation_split) == (split, evaluation_split)
     ]
     assert len(found) == 1
@@ -59,7 +57,7 @@ def duplicates(diagnosis, split, evaluation_split):
 
 
 def levels(diagnosis, words):
-    return [verdict.level for verdict in diagnosis.verdicts if words in verdict.finding]
+    return [verdict.level for verdict in diagnosis.images.verdicts if words in verdict.finding]
 
 
 def tiny_source(boxes, classes, is_crowd=None):
@@ -82,9 +80,9 @@ def tiny_source(boxes, classes, is_crowd=None):
 
 def test_sound_data_has_no_error_and_no_warning():
     diagnosis = diagnose()
-    assert {verdict.level for verdict in diagnosis.verdicts} == {"ok"}
-    assert not diagnosis.has_errors
-    assert not any(found.pairs for found in diagnosis.duplicates)
+    assert {verdict.level for verdict in diagnosis.images.verdicts} == {"ok"}
+    assert not diagnosis.images.has_errors
+    assert not any(found.pairs for found in diagnosis.images.duplicates)
 
 
 def test_planted_exact_and_near_leaks_are_found_and_no_other():
@@ -98,7 +96,7 @@ def test_planted_exact_and_near_leaks_are_found_and_no_other():
         (UNLABELLED.image_ids[one], TEST.image_ids[other], is_exact) for one, other, is_exact in expected
     ]
     assert (found.num_exact, found.num_near) == (1, 1)
-    assert diagnosis.has_errors
+    assert diagnosis.images.has_errors
     assert levels(diagnosis, "equal an image of unlabelled") == ["error"]
     assert levels(diagnosis, "look like an image of unlabelled") == ["warning"]
     assert not duplicates(diagnosis, "train", "test").pairs
@@ -118,7 +116,7 @@ def test_images_that_do_not_decode_are_counted_not_raised():
     broken = {4: InputError("a.jpg: the image is damaged")}
     diagnosis = diagnose(unlabelled=with_images(UNLABELLED, broken))
     assert levels(diagnosis, "1 of 130 images do not decode") == ["warning"]
-    assert "a.jpg: the image is damaged" in diagnosis.splits[-1].unreadable[0]
+    assert "a.jpg: the image is damaged" in diagnosis.images.splits[-1].unreadable[0]
     assert levels(diagnose(test=with_images(TEST, broken)), "1 of 24 images do not decode") == ["error"]
 
 
@@ -128,13 +126,14 @@ def test_statistics_of_a_split_are_those_counted_by_hand():
         classes=[[1, 1], [], [1, 2]],
         is_crowd=[[False, False], [], [False, True]],
     )
-    split = diagnose(train=source).splits[0]
-    assert split.class_counts == {"cat": 3, "dog": 0}
-    assert (split.num_boxes, split.num_crowd, split.num_images_without_boxes) == (3, 1, 1)
-    assert split.boxes_per_image == {0: 1, 1: 1, 2: 1}
-    assert split.object_areas == {"small": 1, "medium": 2, "large": 0}  # 400, 1600 and 3600 px², 32² = 1024
-    assert split.box_side_px == (20, 30, 40, 50, 60)
-    assert split.image_sizes == {"80 x 60": 3}
+    diagnosis = diagnose(train=source)
+    boxes = diagnosis.boxes[0]
+    assert boxes.class_counts == {"cat": 3, "dog": 0}
+    assert (boxes.num_boxes, boxes.num_crowd, boxes.num_images_without_boxes) == (3, 1, 1)
+    assert boxes.boxes_per_image == {0: 1, 1: 1, 2: 1}
+    assert boxes.object_areas == {"small": 1, "medium": 2, "large": 0}  # 400, 1600 and 3600 px², 32² = 1024
+    assert boxes.box_side_px == (20, 30, 40, 50, 60)
+    assert diagnosis.images.splits[0].image_sizes == {"80 x 60": 3}
 
 
 def test_objects_are_sized_by_their_own_area_where_it_is_known():
@@ -142,9 +141,9 @@ def test_objects_are_sized_by_their_own_area_where_it_is_known():
     labels = source.read_labels
     areas = np.array([1000.0, 2000.0])
     sized = dataclasses.replace(source, read_labels=lambda index: {**labels(index), "areas": areas})
-    split = diagnose(train=sized).splits[0]
-    assert split.object_areas == {"small": 1, "medium": 1, "large": 0}  # by boxes both are medium
-    assert split.box_side_px[0] == 40
+    boxes = diagnose(train=sized).boxes[0]
+    assert boxes.object_areas == {"small": 1, "medium": 1, "large": 0}  # by boxes both are medium
+    assert boxes.box_side_px[0] == 40
 
 
 def test_absent_and_rare_classes_and_missing_labels_are_warned_of():
@@ -161,9 +160,9 @@ def test_tiny_and_repeated_boxes_are_found():
         boxes=[[[0, 0, 30, 30], [0, 0, 30, 30], [5, 5, 6, 30], [0, 0, 30, 30]]], classes=[[1, 1, 1, 2]]
     )
     diagnosis = diagnose(train=source)
-    assert diagnosis.problem_counts == {"repeated": 1, "tiny": 1}
+    assert diagnosis.images.problem_counts == {"repeated": 1, "tiny": 1}
     assert levels(diagnosis, "[tiny]") == levels(diagnosis, "[repeated]") == ["warning"]
-    assert len(diagnosis.problem_pictures) == 2
+    assert len(picture_problems(diagnosis.images.problems, diagnosis.sources)) == 2
 
 
 def test_bad_boxes_are_errors_unless_the_reader_drops_them():
@@ -177,7 +176,7 @@ def test_bad_boxes_are_errors_unless_the_reader_drops_them():
 
 
 def test_a_split_that_could_not_be_opened_is_an_error():
-    diagnosis = examine(labelled={"train": TRAIN, "test": None}, unlabelled=None, problems=[])
+    diagnosis = examine_boxes(labelled={"train": TRAIN, "test": None}, unlabelled=None, problems=[])
     assert levels(diagnosis, "test: could not be opened") == ["error"]
     assert levels(diagnosis, "no unlabelled images") == ["warning"]
 
@@ -213,7 +212,7 @@ def test_thumbnail_marks_the_box_even_without_area_or_outside():
     image = np.zeros((120, 240, 3), np.uint8)
 
     def red_at(box):
-        pixels = np.asarray(Image.open(io.BytesIO(thumbnail(image, box)))).astype(int)
+        pixels = marked_thumbnail(image, box).astype(int)
         return np.argwhere((pixels[..., 0] > 150) & (pixels[..., 1] < 100)).mean(0), pixels.shape[:2]
 
     middle, size = red_at((60.0, 100.0, 60.0, 100.0))
@@ -228,12 +227,12 @@ def test_reports_agree_and_escape_what_the_data_says(tmp_path):
     leaking = with_images(UNLABELLED, {7: TEST.read_image(3), 9: InputError("b.jpg: <b>cut</b> off")})
     problem = Problem("malformed", "<script>alert(1)</script>", "a & b")
     diagnosis = diagnose(unlabelled=leaking, problems=[problem])
-    page = write_doctor_report(diagnosis, tmp_path / "new").read_text()
+    page = write_report(diagnosis, tmp_path / "new").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "<b>cut" not in page
     assert "src=" in page
-    assert not re.search(r"""(src|href)=["'](?!data:)""", page)  # nothing is loaded
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)  # nothing is loaded
     assert page.count("data:image/jpeg;base64,") == 2  # the pair
     document = json.loads((tmp_path / "new" / "doctor.json").read_text())
     assert document["has_errors"] is True
@@ -254,12 +253,12 @@ def test_blood_cells_hold_two_stray_clicks_and_one_leak(monkeypatch):
     # Checking shapes 600,000 times would take three quarters of the time.
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     splits, classes = ("train", "val"), ("Platelets", "RBC", "WBC")
-    diagnosis = examine(
+    diagnosis = examine_boxes(
         labelled={split: read_voc(BCCD, split, classes, bad_boxes="drop") for split in splits},
         unlabelled=None,
         problems=[problem for split in splits for problem in find_problems(BCCD, split, classes)],
     )
-    assert diagnosis.problem_counts == {"zero_area": 2}
-    assert len(diagnosis.problem_pictures) == 2
+    assert diagnosis.images.problem_counts == {"zero_area": 2}
+    assert len(picture_problems(diagnosis.images.problems, diagnosis.sources)) == 2
     (pair,) = [pair for found in diagnosis.duplicates for pair in found.pairs]
     assert (pair.image_id, pair.evaluation_image_id) == ("BloodImage_00038", "BloodImage_00037")
