@@ -22,6 +22,8 @@ from selftrain_jax.train.checkpoint import restore_variables, restore_whole
 from tests.pretrain.torch_golden import torch_golden_array
 from tests.pretrain.weight_files import write_safetensors
 
+pytestmark = pytest.mark.compiles
+
 NETWORK = "efficientnet_lite0"
 
 

@@ -19,6 +19,8 @@ from selftrain_jax.pretrain.torch_names import timm_efficientnet_names, torchvis
 from tests.pretrain.torch_golden import torch_golden_array
 from tests.pretrain.weight_files import write_safetensors
 
+pytestmark = pytest.mark.compiles
+
 TORCH_GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden/torch_networks.json").read_text())
 
 

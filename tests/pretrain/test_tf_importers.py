@@ -21,7 +21,7 @@ from selftrain_jax.pretrain.tf_names import conv_names, resnet_tf_names, tf_name
 from selftrain_jax.train.checkpoint import restore_whole
 from tests.pretrain.weight_files import write_tf_checkpoint
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.compiles]
 
 EMA = "/ExponentialMovingAverage"
 HEAD = "head_supervised/linear_layer/dense"

@@ -47,6 +47,7 @@ def test_names_are_those_of_the_list(network):
     assert set(tf_names(network)) | set(unused_tf_names(network)) == set(official_shapes(network))
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     "network",
     [
