@@ -1,24 +1,31 @@
-"""What the data doctor finds, as values; `doctor.examine` makes a `Diagnosis`.
-
-`doctor_report` shows one in the terminal and as a page.
-"""
+"""What the data doctor finds in the images of a data set, as values; a task adds what it finds in labels."""
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from selftrain_jax.data.source import Problem
+from selftrain_jax.html.blocks import Finding
+from selftrain_jax.types import Example
 
-Level = Literal["ok", "warning", "error"]
+TRAIN, UNLABELLED = "train", "unlabelled"  # the splits that are trained on; all others are for evaluation
 
 
-class Verdict(NamedTuple):
-    """One line of the diagnosis."""
+class ImageScan(NamedTuple):
+    """What one reading of an image and its labels gave."""
 
-    level: Level
-    finding: str
-    remedy: str  # what to do; empty when all is well
+    labels: Example  # less the pixels, of image and mask
+    size_px: tuple[int, int]  # height, width
+    digest: str
+    hash: np.uint64  # what it looks like
+
+    @property
+    def image_id(self) -> str:
+        """The image's name in its split."""
+        return self.labels["image_id"]
 
 
 class Pair(NamedTuple):
@@ -51,7 +58,7 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """A split in numbers. Boxes are those that are no crowd."""
+    """The images of a split in numbers."""
 
     split: str
     source: str
@@ -60,50 +67,17 @@ class SplitSummary:
     num_examined: int
     unreadable: tuple[str, ...]  # messages
     image_sizes: Mapping[str, int]  # "640 x 480" (width, height) -> images, the most frequent first
-    class_counts: Mapping[str, int] = field(default_factory=dict)  # boxes, in the order of the categories
-    num_crowd: int = 0
-    num_images_without_boxes: int = 0
-    boxes_per_image: Mapping[int, int] = field(default_factory=dict)  # boxes -> images
-    object_areas: Mapping[str, int] = field(default_factory=dict)  # COCO's small, medium, large -> objects
-    box_side_px: tuple[float, ...] = ()  # square root of a box's area: least, quartiles, greatest
-
-    @property
-    def num_boxes(self) -> int:
-        """Boxes that are no crowd."""
-        return sum(self.class_counts.values())
-
-
-class MaskStatistics(NamedTuple):
-    """A split's masks in numbers; bad masks are left out."""
-
-    split: str
-    num_masks: int
-    num_bad_masks: int
-    num_ignored_masks: int  # masks without one pixel that has a class
-    num_pixels: int
-    ignored_frac: float  # of the pixels
-    pixels_by_class: Mapping[str, int]
-    images_by_class: Mapping[str, int]
-
-
-class Picture(NamedTuple):
-    """Thumbnails that belong together."""
-
-    caption: str
-    jpegs: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that the doctor found."""
+    """All that the doctor found, but for the statistics of the labels."""
 
     splits: tuple[SplitSummary, ...]
     problems: tuple[Problem, ...]
     duplicates: tuple[Duplicates, ...]
     max_distance: int
-    verdicts: tuple[Verdict, ...]
-    problem_pictures: tuple[Picture, ...]
-    duplicate_pictures: tuple[Picture, ...]
+    verdicts: tuple[Finding, ...]
 
     @property
     def has_errors(self) -> bool:
@@ -114,12 +88,3 @@ class Diagnosis:
     def problem_counts(self) -> dict[str, int]:
         """Problems by kind, the most frequent first."""
         return dict(Counter(problem.kind for problem in self.problems).most_common())
-
-
-class MaskDiagnosis(NamedTuple):
-    """All that the doctor found: of the images, and of the masks."""
-
-    images: Diagnosis  # its verdicts and problems include those of the masks
-    masks: tuple[MaskStatistics, ...]
-    examples: tuple[Picture, ...]  # masks beside their images
-    class_ids: Mapping[str, int]

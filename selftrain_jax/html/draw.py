@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from selftrain_jax.html.galleries import fit_side
+
 Color = tuple[int, int, int]
 
 CLASS_COLORS: tuple[Color, ...] = (  # Okabe and Ito's palette, safe for the colour-blind
@@ -67,11 +69,8 @@ def fit_image(
     image: UInt8[np.ndarray, "H W 3"], boxes: Float[np.ndarray, "N 4"], longest_px: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "N 4"]]:
     """Scale an image with its boxes so that its longer side has `longest_px`."""
-    scale = longest_px / max(image.shape[:2])
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
-    resized = np.asarray(Image.fromarray(image).resize((width, height), smooth))
-    ratio = np.array([height / image.shape[0], width / image.shape[1]] * 2, dtype=np.float32)
+    resized = fit_side(image, longest_px)
+    ratio = np.array([resized.shape[0] / image.shape[0], resized.shape[1] / image.shape[1]] * 2, np.float32)
     return resized, (boxes * ratio).astype(np.float32)
 
 

@@ -1,12 +1,10 @@
-"""How every plot of the report looks, and how it becomes part of a page.
+"""How every plot of a page looks.
 
-Draw on the `Axes` of `new_axes` inside a function decorated with `styled`; `figure_html` embeds the result.
+Draw on the `Axes` of `new_axes` inside a function decorated with `styled`; `render` puts it on a page.
 Colours are named by their role. In SVG they become CSS variables of that name, so that one drawing serves
 the light and the dark page.
 """
 
-import base64
-import html
 import io
 import re
 from typing import Any, NamedTuple
@@ -14,6 +12,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from jaxtyping import Float
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -46,7 +45,6 @@ LINE_STYLES = {
     "pseudo": (0, (4, 1.5)),
 }
 MAX_POINTS = 400  # of one line; more are thinned out
-MAX_SVG_BYTES = 60_000  # above this a PNG is smaller
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -86,6 +84,13 @@ class Plot(NamedTuple):
     caption: str
     alt: str
     figure: Figure
+
+
+class Drawing(NamedTuple):
+    """The inside of an SVG element. Matplotlib has escaped the texts in it."""
+
+    view_box: str
+    body: Markup
 
 
 def new_axes(x_label: str, y_label: str, size_inches: tuple[float, float] = (5.2, 3.1)) -> Axes:
@@ -131,30 +136,22 @@ def shorten(name: str, limit: int = 26) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def figure_html(plot: Plot, key: str) -> str:
-    """Embed a plot: as SVG in the page's colours, or as PNG if that is large. `key` is unique in the page."""
-    drawing = figure_svg(plot.figure, key, plot.alt)
-    if len(drawing.encode(errors="backslashreplace")) <= MAX_SVG_BYTES:
-        return drawing
-    encoded = base64.b64encode(figure_png(plot.figure)).decode()
-    return f'<img class="sheet" alt="{html.escape(plot.alt)}" src="data:image/png;base64,{encoded}">'
-
-
 @matplotlib.rc_context(STYLE)
-def figure_svg(figure: Figure, key: str, alt: str) -> str:
-    """Draw an inline SVG element whose ids begin with `key` and whose colours are CSS variables."""
+def draw_svg(figure: Figure, key: str) -> Drawing:
+    """Draw a figure: its ids begin with `key` (unique in the page), its colours are CSS variables."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True)
     drawing = buffer.getvalue()
     view_box = re.search(r'viewBox="([-0-9. ]+)"', drawing)
     assert view_box is not None
-    body = drawing[drawing.index(">", view_box.end()) + 1 :]
+    body = drawing[drawing.index(">", view_box.end()) + 1 : drawing.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r'(?<= id=")|(?<=url\(#)|(?<=xlink:href="#)', f"{key}-", body).replace("xlink:href", "href")
     for role, color in ROLE_COLORS.items():
         body = body.replace(color, f"var(--{role})")
-    body = re.sub(r"\s*\n\s*", "\n", body.replace("'DejaVu Sans'", "var(--sans)"))
-    return f'<svg class="plot" role="img" aria-label="{html.escape(alt)}" viewBox="{view_box[1]}">{body}'
+    return Drawing(
+        view_box[1], Markup(re.sub(r"\s*\n\s*", "\n", body.replace("'DejaVu Sans'", "var(--sans)")))
+    )
 
 
 @matplotlib.rc_context(STYLE)

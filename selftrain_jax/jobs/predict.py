@@ -11,6 +11,7 @@ from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
 from selftrain_jax.named_arrays import check_names, shapes_by_name
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.tasks.lookup import get_self_training
 from selftrain_jax.train.checkpoint import restore_whole
 from selftrain_jax.types import Category
@@ -55,7 +56,7 @@ def newest_stage(workdir: pathlib.Path) -> pathlib.Path:
         InputError: no stage is finished.
     """
     for stage in ("student", "control", "teacher"):
-        if (workdir / stage / "evaluation.json").exists():
+        if (workdir / stage / EVALUATION_FILE).exists():
             return workdir / stage
     raise InputError(
         f"no stage in {workdir} is finished; train first, or name one by --config.predict.checkpoint=FOLDER"

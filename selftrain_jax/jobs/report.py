@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -12,11 +12,10 @@ from selftrain_jax.augment.resize import MEAN_RGB, STDDEV_RGB
 from selftrain_jax.build.data import Sources, build_augment, build_sources
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.report.page import ReportImages, write_report
-from selftrain_jax.tasks.config_values import class_thresholds_by_name
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
-from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
-from selftrain_jax.tasks.segmentation.report.page import MaskReportImages, read_predicted
+from selftrain_jax.report.page import write_report_page
+from selftrain_jax.report.workdir import RunFiles, read_run
+from selftrain_jax.tasks.lookup import TASKS, get_self_training, get_task
+from selftrain_jax.tasks.spec import TaskSpec
 from selftrain_jax.types import Example
 
 POLICIES = ("s1", "s2", "s3", "s4")
@@ -29,39 +28,39 @@ def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
     Raises:
         InputError: the data set of the config or a file of the run is missing or broken.
     """
-    sources = build_sources(config)
+    sources, task = build_sources(config), get_self_training(config.task)
     workdir.mkdir(parents=True, exist_ok=True)
-    gather = _mask_images if config.task == "segmentation" else _box_images
-    path = write_report(workdir, images=gather(config, workdir, sources))
-    print(f"report: {path}")
+    augmented = {policy: augmented_pairs(config, sources.human, policy) for policy in POLICIES}
+    images = task.gather_images(config, workdir, sources.test, _truth(sources), augmented)
+    print(f"report: {write_report(workdir, get_task(config.task), images)}")
 
 
-def _box_images(config: ConfigDict, workdir: pathlib.Path, sources: Sources) -> ReportImages:
-    pseudo = None
-    if (workdir / "pseudo_labels" / "manifest.json").exists():
-        pseudo = read_pseudo_labels(workdir / "pseudo_labels", threshold=config.pseudo.score_floor)
-    return ReportImages(
-        test_source=sources.test,
-        pseudo_source=pseudo,
-        pseudo_truth=_truth(sources),
-        augmented={policy: augmented_pairs(config, sources.human, policy) for policy in POLICIES},
-        threshold=config.pseudo.threshold,
-    )
+def write_report(workdir: pathlib.Path, task: TaskSpec | None, images: Any) -> pathlib.Path:
+    """Write `<workdir>/report.html` from what the run has written so far, and return its path.
+
+    Without a `task` the run's files say which task it is. `images` are what the task's `gather_images`
+    gave, or None for a report without pictures.
+
+    Raises:
+        InputError: the folder does not exist, or one of its files is broken.
+    """
+    run = read_run(workdir)
+    task = task or get_task(task_of(run))
+    sections = get_self_training(task.name).report_sections(run, images)
+    return write_report_page(run, sections, task.metrics[0].key, task.metrics[0].name)
 
 
-def _mask_images(config: ConfigDict, workdir: pathlib.Path, sources: Sources) -> MaskReportImages:
-    pseudo = None
-    if (workdir / "pseudo_labels" / "manifest.json").exists():
-        pseudo = read_raw_masks(workdir / "pseudo_labels", verify_digests=False)
-    return MaskReportImages(
-        test_source=sources.test,
-        pseudo_raw=pseudo,
-        pseudo_truth=_truth(sources),
-        augmented={policy: augmented_pairs(config, sources.human, policy) for policy in POLICIES},
-        threshold=config.pseudo.threshold,
-        predicted=read_predicted(workdir),
-        class_thresholds=class_thresholds_by_name(config),
-    )
+def task_of(run: RunFiles) -> str:
+    """Name the task of a run: its config says it, or else the files that only one task writes."""
+    if name := (run.config or {}).get("task"):
+        return name
+    kind = (run.manifest or {}).get("kind")
+    evaluations = [stage.evaluation or {} for stage in run.stages.values()]
+    for task in TASKS:
+        has_labels = task.self_training is not None and task.self_training.label_totals.kind == kind
+        if has_labels or any(task.metrics[0].key in evaluation for evaluation in evaluations):
+            return task.name
+    return TASKS[0].name
 
 
 def _truth(sources: Sources) -> Callable[[str], Example] | None:
@@ -69,12 +68,12 @@ def _truth(sources: Sources) -> Callable[[str], Example] | None:
     truth = sources.unlabeled_truth
     if truth is None:
         return None
-    places = {image_id: index for index, image_id in enumerate(truth.image_ids)}
+    indices = {image_id: index for index, image_id in enumerate(truth.image_ids)}
 
     def read(image_id: str) -> Example:
         try:
-            return truth.read_labels(places[image_id])
-        except InputError:  # a bad mask, which the quality figures pass over too and count
+            return truth.read_labels(indices[image_id])
+        except InputError:  # bad labels, which the quality figures skip too and count
             return {"image_id": image_id}
 
     return read
@@ -83,15 +82,15 @@ def _truth(sources: Sources) -> Callable[[str], Example] | None:
 def augmented_pairs(config: ConfigDict, source: Source, policy: str) -> list[tuple[Example, Example]]:
     """Return (before, after) of the first labelled images under a policy, as the network sees them."""
     augment = build_augment(config, policy)
-    moving = ("image", "mask") if config.task == "segmentation" else ("image", "boxes", "classes")
     pairs = []
     for index in range(min(NUM_AUGMENTED, len(source))):
         before = source.read(index)
-        tensors = {key: tf.constant(before[key]) for key in moving}  # type: ignore[literal-required]
-        found = augment(tensors, tf.constant([config.seed, index], tf.int32))
-        after = {key: found[key].numpy() for key in moving}
-        after |= {"image_id": before["image_id"], "image": _to_uint8(after["image"])}
-        pairs.append((before, cast(Example, after)))
+        moving = [key for key in ("image", "boxes", "classes", "mask") if key in before]
+        tensors = {key: tf.constant(before[key]) for key in moving}
+        augmented = augment(tensors, tf.constant([config.seed, index], tf.int32))
+        after = {key: augmented[key].numpy() for key in moving}
+        after["image"] = _to_uint8(after["image"])
+        pairs.append((before, cast(Example, {**after, "image_id": before["image_id"]})))
     return pairs
 
 

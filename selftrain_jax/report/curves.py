@@ -1,44 +1,36 @@
-"""What happened over the steps of teacher, control and student: AP, losses, the loss normaliser, speed.
+"""What happened over the steps of teacher, control and student: scores, losses, the loss normaliser, speed.
 
 Each function gives the plots for which the run has logged values, perhaps none.
 """
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 
-from selftrain_jax.html import markup
+from selftrain_jax.html.numbers import number
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
-from selftrain_jax.report.workdir import Run, Stage, series
+from selftrain_jax.report.workdir import RunFiles, StageFiles, series
 
-METRIC_NAMES = {
-    "ap": "AP",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "miou": "mIoU",
-    "miou_resized": "mIoU, resized",
-    "pixel_accuracy": "Pixel accuracy",
-}
 LOSS_AVERAGES = {
     "loss_norm/human_average": ("human", "human"),
     "loss_norm/pseudo_average": ("pseudo", "pseudo"),
 }
 
 
-def start_step(run: Run, name: str, total_steps: bool) -> float:
+def start_step(run: RunFiles, name: str, total_steps: bool) -> float:
     """Give the step at which a stage starts: control and student come after the teacher's last step."""
     teacher = run.stages["teacher"].metrics
     return float(teacher[-1]["step"]) if total_steps and name != "teacher" and teacher else 0.0
 
 
 @styled()
-def learning_curve(run: Run, metric: str, *, total_steps: bool = True) -> list[Plot]:
-    """Plot an evaluation metric, in points of 100, over the steps of every stage.
+def learning_curve(run: RunFiles, metric: str, label: str, *, total_steps: bool = True) -> list[Plot]:
+    """Plot an evaluation metric, in points of 100 and called `label`, over the steps of every stage.
 
     With `total_steps` control and student start where the teacher ended; without, every stage starts at 0.
     """
-    axes = new_step_axes(
-        "steps, the teacher's included" if total_steps else "steps of the stage", METRIC_NAMES[metric]
-    )
+    axes = new_step_axes("steps, the teacher's included" if total_steps else "steps of the stage", label)
     ends = []
     for name, stage in run.stages.items():
         steps, values = series(stage, f"eval/{metric}")
@@ -47,16 +39,8 @@ def learning_curve(run: Run, metric: str, *, total_steps: bool = True) -> list[P
         steps, values = thin(
             steps + start_step(run, name, total_steps), 100 * np.where(values < 0, np.nan, values)
         )
-        axes.plot(
-            steps,
-            values,
-            label=name,
-            color=ROLE_COLORS[name],
-            linestyle=LINE_STYLES[name],
-            marker="o",
-            markersize=3,
-        )
-        ends.append(f"{name} ends at {markup.number(float(values[-1]))}")
+        _draw_line(axes, name, name, steps, values, marker="o", markersize=3)
+        ends.append(f"{name} ends at {number(float(values[-1]))}")
         if name == "teacher":
             axes.axhline(float(values[-1]), color=ROLE_COLORS[name], linewidth=0.8, linestyle=":")
     if not ends:
@@ -64,12 +48,12 @@ def learning_curve(run: Run, metric: str, *, total_steps: bool = True) -> list[P
     axes.set_ylim(bottom=0)
     caption = "The student should end above the control, which saw no pseudo labels. "
     caption += "The dotted line is where the teacher ended."
-    title = f"{METRIC_NAMES[metric]} on the evaluation images"
+    title = f"{label} on the evaluation images"
     return [finish(axes, title, caption, f"{title} over steps: {', '.join(ends)}.")]
 
 
 @styled()
-def loss_curve(run: Run, name: str) -> list[Plot]:
+def loss_curve(run: RunFiles, name: str) -> list[Plot]:
     """Plot a stage's loss on human and on pseudo labels over its steps."""
     stage = run.stages[name]
     axes = new_step_axes(f"steps of the {name}", "loss")
@@ -78,13 +62,7 @@ def loss_curve(run: Run, name: str) -> list[Plot]:
         steps, values = series(stage, f"train/loss_{source}")
         if len(steps) and (source == "human" or np.nansum(values) > 0):
             steps, values = thin(steps, values)
-            axes.plot(
-                steps,
-                values,
-                label=f"{source} labels",
-                color=ROLE_COLORS[source],
-                linestyle=LINE_STYLES[source],
-            )
+            _draw_line(axes, source, f"{source} labels", steps, values)
             ends.append(f"on {source} labels {values[-1]:.3g} at the end")
     if not ends:
         return []
@@ -96,13 +74,28 @@ def loss_curve(run: Run, name: str) -> list[Plot]:
 
 
 @styled()
-def loss_norm_averages(run: Run) -> list[Plot]:
+def share_by_source(run: RunFiles, key: str, y_label: str, title: str, caption: str) -> list[Plot]:
+    """Plot what the student logged as `<key>_human` and `<key>_pseudo`, which are shares."""
+    axes, ends = new_step_axes("steps of the student", y_label), []
+    for source in ("human", "pseudo"):
+        steps, values = series(run.stages["student"], f"{key}_{source}")
+        if len(steps):
+            _draw_line(axes, source, f"{source} labels", *thin(steps, values))
+            ends.append(f"{source} {values[-1]:.3g} at the end")
+    if not ends:
+        return []
+    axes.set_ylim(0, 1.02)
+    return [finish(axes, title, caption, f"{title} of the student: {', '.join(ends)}.")]
+
+
+@styled()
+def loss_norm_averages(run: RunFiles) -> list[Plot]:
     """Plot the student's moving averages of both losses. Paper: appendix B."""
     axes = new_step_axes("steps of the student", "moving average of the loss")
     for key, (source, label) in LOSS_AVERAGES.items():
         steps, values = thin(*series(run.stages["student"], key))
         if len(steps):
-            axes.plot(steps, values, label=label, color=ROLE_COLORS[source], linestyle=LINE_STYLES[source])
+            _draw_line(axes, source, label, steps, values)
     if not axes.lines:
         return []
     axes.set_ylim(bottom=0)
@@ -112,7 +105,7 @@ def loss_norm_averages(run: Run) -> list[Plot]:
 
 
 @styled()
-def loss_norm_ratio(run: Run) -> list[Plot]:
+def loss_norm_ratio(run: RunFiles) -> list[Plot]:
     """Plot the ratio by which the student's pseudo loss is scaled. Paper: appendix B."""
     steps, values = thin(*series(run.stages["student"], "loss_norm/ratio"))
     if not len(steps):
@@ -126,7 +119,7 @@ def loss_norm_ratio(run: Run) -> list[Plot]:
 
 
 @styled()
-def speed_curve(run: Run) -> list[Plot]:
+def speed_curve(run: RunFiles) -> list[Plot]:
     """Plot the images a second of every stage over its steps."""
     return _all_stages(
         run,
@@ -138,7 +131,7 @@ def speed_curve(run: Run) -> list[Plot]:
 
 
 @styled()
-def data_wait_curve(run: Run) -> list[Plot]:
+def data_wait_curve(run: RunFiles) -> list[Plot]:
     """Plot the share of the time in which the accelerator waited for images."""
     return _all_stages(
         run,
@@ -149,13 +142,13 @@ def data_wait_curve(run: Run) -> list[Plot]:
     )
 
 
-def _all_stages(run: Run, key: str, y_label: str, title: str, caption: str) -> list[Plot]:
+def _all_stages(run: RunFiles, key: str, y_label: str, title: str, caption: str) -> list[Plot]:
     axes = new_step_axes("steps of the stage", y_label)
     ends = []
     for name, stage in run.stages.items():
         steps, values = _finite(stage, key)
         if len(steps):
-            axes.plot(*thin(steps, values), label=name, color=ROLE_COLORS[name], linestyle=LINE_STYLES[name])
+            _draw_line(axes, name, name, *thin(steps, values))
             ends.append(f"{name} median {np.median(values):.3g}")
     if not ends:
         return []
@@ -163,7 +156,13 @@ def _all_stages(run: Run, key: str, y_label: str, title: str, caption: str) -> l
     return [finish(axes, title, caption, f"{title}, {y_label}: {', '.join(ends)}.")]
 
 
-def _finite(stage: Stage, key: str) -> tuple[np.ndarray, np.ndarray]:
+def _draw_line(
+    axes: Axes, role: str, label: str, steps: np.ndarray, values: np.ndarray, **style: Any
+) -> None:
+    axes.plot(steps, values, label=label, color=ROLE_COLORS[role], linestyle=LINE_STYLES[role], **style)
+
+
+def _finite(stage: StageFiles, key: str) -> tuple[np.ndarray, np.ndarray]:
     steps, values = series(stage, key)
     return steps[np.isfinite(values)], values[np.isfinite(values)]
 

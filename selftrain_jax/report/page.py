@@ -1,49 +1,61 @@
-"""The report of a run as one HTML file that needs no network. Call `write_report(workdir, images=...)`."""
+"""The report of a run as one HTML file. Call `write_report_page`."""
 
-import html
-import os
-from collections.abc import Mapping
+import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
-from selftrain_jax.html.css import style_sheet
-from selftrain_jax.report.header import header, headline
-from selftrain_jax.report.workdir import Run, read_run
-from selftrain_jax.tasks.detection.report import page as box_page
-from selftrain_jax.tasks.detection.report.page import ReportImages
-from selftrain_jax.tasks.segmentation.report import page as mask_page
-from selftrain_jax.tasks.segmentation.report.page import MaskReportImages
+from selftrain_jax.html.blocks import Badge, Page, Section
+from selftrain_jax.html.numbers import number
+from selftrain_jax.html.render import write_page
+from selftrain_jax.report.workdir import RunFiles, evaluations, points
+
+MISSING = "not there yet"
 
 
-def write_report(workdir: Path, *, images: ReportImages | MaskReportImages | None) -> Path:
-    """Write `<workdir>/report.html` from what the run has written so far, and return its path.
+def write_report_page(run: RunFiles, sections: Sequence[Section], key: str, label: str) -> Path:
+    """Write `report.html` into the run's folder and return its path.
 
-    The pictures say whether it is a run of boxes or of masks; without any the run's own files do.
-
-    Raises: InputError when the folder does not exist or one of its files is broken.
+    The number that counts is at `key` of an evaluation and called `label`.
     """
-    path = workdir / "report.html"
-    page = render_page(read_run(workdir), images)
-    unfinished = path.with_suffix(".html.unfinished")
-    unfinished.write_text(page, encoding="utf-8", errors="backslashreplace")  # JSON can hold half characters
-    os.replace(unfinished, path)
-    return path
-
-
-def render_page(run: Run, images: ReportImages | MaskReportImages | None) -> str:
-    """Compose the whole page."""
-    if isinstance(images, MaskReportImages) or (images is None and run.task == "segmentation"):
-        run = run._replace(task="segmentation")
-        return _frame(run, mask_page.CONTENTS, mask_page.mask_sections(run, images))
-    run = run._replace(task="detection")
-    return _frame(run, box_page.CONTENTS, box_page.box_sections(run, images))
-
-
-def _frame(run: Run, contents: Mapping[str, str], sections: list[str]) -> str:
-    items = "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in contents.items())
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{html.escape(headline(run))}</title><style>{style_sheet()}</style></head>"
-        f'<body><div class="page">{header(run)}<nav aria-label="Contents"><ol>{items}</ol></nav>'
-        f"<main>{''.join(sections)}</main></div></body></html>\n"
+    written = f"{datetime.datetime.now():%Y-%m-%d %H:%M}"
+    page = Page(
+        origin=f"Self-training report of {run.workdir}, written {written}",
+        headline=headline(run, key, label),
+        badges=progress(run, key, label),
+        sections=sections,
     )
+    return write_page(run.workdir / "report.html", page)
+
+
+def headline(run: RunFiles, key: str, label: str) -> str:
+    """Say the result in one sentence, as far as the run has come."""
+    reached = {name: points(evaluation[key]) for name, evaluation in evaluations(run).items()}
+    if "student" in reached:
+        gains = [
+            f"{number(reached['student'] - reached[name], signed=True)} over {name}"
+            for name in ("control", "teacher")
+            if name in reached
+        ]
+        return ", ".join([f"Student {number(reached['student'])} {label}", *gains])
+    if "teacher" in reached:
+        return f"Teacher {number(reached['teacher'])} {label}; the student is not evaluated yet"
+    return "No stage is evaluated yet"
+
+
+def progress(run: RunFiles, key: str, label: str) -> list[Badge]:
+    """Say of teacher, pseudo labels, control and student how far they are."""
+    labels = MISSING if run.manifest is None else f"{run.manifest['num_images']:,} images"
+    states = {name: _stage_state(run, name, key, label) for name in ("teacher", "control", "student")}
+    return [
+        Badge("Teacher", states["teacher"], "teacher", states["teacher"] == MISSING),
+        Badge("Pseudo labels", labels, "pseudo", labels == MISSING),
+        Badge("Control", states["control"], "control", states["control"] == MISSING),
+        Badge("Student", states["student"], "student", states["student"] == MISSING),
+    ]
+
+
+def _stage_state(run: RunFiles, name: str, key: str, label: str) -> str:
+    stage = run.stages[name]
+    if stage.evaluation is not None:
+        return f"{number(points(stage.evaluation[key]))} {label}"
+    return f"at step {stage.metrics[-1]['step']:,}" if stage.metrics else MISSING

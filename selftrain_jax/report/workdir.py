@@ -17,30 +17,29 @@ from selftrain_jax.io import parse_shallow_json
 STAGES = ("teacher", "control", "student")
 
 
-class Stage(NamedTuple):
+class StageFiles(NamedTuple):
     """The files of one trained model."""
 
     metrics: tuple[dict[str, Any], ...]  # one a step, in order of steps
     evaluation: dict[str, Any] | None
-    evaluation_scales: dict[str, Any] | None  # masks averaged over config.evaluate's scales
+    evaluation_scales: dict[str, Any] | None  # averaged over config.evaluate's scales
     detections: list[dict[str, Any]] | None
 
 
-class Run(NamedTuple):
+class RunFiles(NamedTuple):
     """The files of a workdir; `stages` has every name of STAGES."""
 
     workdir: Path
-    stages: dict[str, Stage]
+    stages: dict[str, StageFiles]
     manifest: dict[str, Any] | None  # of the pseudo labels
     quality: dict[str, Any] | None  # of the pseudo labels, when the truth is known
     ground_truth: dict[str, Any] | None  # COCO format, test split
     summary: dict[str, Any] | None
     config: dict[str, Any] | None
     categories: list[dict[str, Any]] | None  # the classes that the run was trained on
-    task: str  # detection | segmentation
 
 
-def read_run(workdir: Path) -> Run:
+def read_run(workdir: Path) -> RunFiles:
     """Read every file of a workdir that the report uses.
 
     Raises: InputError when the folder does not exist or a file in it is not JSON.
@@ -49,18 +48,15 @@ def read_run(workdir: Path) -> Run:
         raise InputError(f"{workdir}: no such folder; give the --workdir of a run")
     summary = read_json(workdir / "summary.json")
     config = read_json(workdir / "config.json") or (summary or {}).get("config")
-    stages = {name: _read_stage(workdir / name) for name in STAGES}
-    manifest = read_json(workdir / "pseudo_labels" / "manifest.json")
-    return Run(
+    return RunFiles(
         workdir=workdir,
-        stages=stages,
-        manifest=manifest,
+        stages={name: _read_stage(workdir / name) for name in STAGES},
+        manifest=read_json(workdir / "pseudo_labels" / "manifest.json"),
         quality=read_json(workdir / "pseudo_labels" / "quality.json"),
         ground_truth=read_json(workdir / "ground_truth.json"),
         summary=summary,
         config=config,
         categories=read_json(workdir / "categories.json"),
-        task=(config or {}).get("task") or _task_of_files(stages, manifest),
     )
 
 
@@ -94,7 +90,7 @@ def read_metrics(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(by_step[step] for step in sorted(by_step))
 
 
-def series(stage: Stage, key: str) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+def series(stage: StageFiles, key: str) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
     """Pick the steps at which `key` was logged, and its values; null becomes NaN."""
     rows = [row for row in stage.metrics if key in row]
     return as_floats([row["step"] for row in rows]), as_floats([row[key] for row in rows])
@@ -105,12 +101,22 @@ def as_floats(values: list[Any]) -> Float[np.ndarray, " N"]:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def threshold_used(run: Run) -> float | None:
-    """Give the score from which the teacher's boxes became labels, once it is written down."""
+def evaluations(run: RunFiles) -> dict[str, dict[str, Any]]:
+    """Give the final evaluations that are there, by stage."""
+    return {name: stage.evaluation for name, stage in run.stages.items() if stage.evaluation is not None}
+
+
+def points(value: float | int | None) -> float:
+    """Turn a score from 0 to 1 into points of 100; NaN where it is undefined (-1)."""
+    return np.nan if value is None or value < 0 else 100.0 * value
+
+
+def threshold_used(run: RunFiles) -> float | None:
+    """Give the score from which the teacher's predictions became labels, once it is written down."""
     return None if run.manifest is None else float(run.manifest["threshold"])
 
 
-def class_names(run: Run, *sources: Source | None) -> dict[int, str]:
+def class_names(run: RunFiles, *sources: Source | None) -> dict[int, str]:
     """Name the classes by id, as training, the pseudo labels, the test split and the sources do."""
     listed = [
         *(run.categories or []),
@@ -121,17 +127,10 @@ def class_names(run: Run, *sources: Source | None) -> dict[int, str]:
     return names | {id: name for source in sources if source is not None for id, name in source.categories}
 
 
-def _read_stage(folder: Path) -> Stage:
-    return Stage(
+def _read_stage(folder: Path) -> StageFiles:
+    return StageFiles(
         metrics=read_metrics(folder / "metrics.jsonl"),
         evaluation=read_json(folder / "evaluation.json"),
         evaluation_scales=read_json(folder / "evaluation_scales.json"),
         detections=read_json(folder / "detections.json"),
     )
-
-
-def _task_of_files(stages: dict[str, Stage], manifest: dict[str, Any] | None) -> str:
-    """Tell the task by what only masks have, where no config says it."""
-    is_masks = (manifest or {}).get("kind") == "masks"
-    is_masks |= any("miou" in (stage.evaluation or {}) for stage in stages.values())
-    return "segmentation" if is_masks else "detection"

@@ -4,7 +4,7 @@ A task reads the config keys that are about it; everything else is handed in. `d
 a third one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from selftrain_jax.data.source import Source
-from selftrain_jax.selftrain.labeller import Labeller
-from selftrain_jax.selftrain.manifest import Manifest
+from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.html.blocks import Section
+from selftrain_jax.report.workdir import RunFiles
+from selftrain_jax.run_files.evaluation import EvaluationDetails
+from selftrain_jax.run_files.manifest import LabelTotals, Manifest
+from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.types import Category, Task, Variables
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -46,12 +49,18 @@ class Predictor:
 class SelfTraining:
     """What teacher, pseudo labels and student need of a task beyond training it."""
 
+    label_totals: type[LabelTotals]  # this task's part of manifest.json
     open_predictor: Callable[[ConfigDict, Task, Mesh], Predictor]
     write_truth: Callable[[Source, Path], None]  # the test split's labels, into the run's folder
     label_settings: Callable[[ConfigDict], Mapping[str, Any]]  # what the labels depend on, for the manifest
     write_quality: Callable[[ConfigDict, Path, Source], None]  # finished labels compared with the truth
     describe_labels: Callable[[ConfigDict, Manifest], str]
     open_labels: Callable[[ConfigDict, Path, Source], Source]  # for the student, checked against human labels
+    # The pictures of report.html, from config, workdir, test split, truth by image id and augmented examples.
+    gather_images: Callable[..., Any]
+    report_sections: Callable[[RunFiles, Any], list[Section]]
+    find_problems: Callable[[ConfigDict, str], Iterator[Problem]]  # faults in a split's label files
+    examine: Callable[..., bool]  # prints and writes what the doctor finds; True where there are errors
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class TaskSpec:
 
     name: str  # config.task
     metrics: tuple[Metric, ...]  # of an evaluation, the headline first
+    evaluation_details: type[EvaluationDetails]  # this task's part of evaluation.json
     data_kinds: tuple[str, ...]  # the values of config.data.kind that hold labels of this task
     check_config: Callable[[ConfigDict], None]  # refuses what does not go together, before data are opened
     open_split: Callable[[ConfigDict, str, str], Source]  # (config, its group: data or unlabeled, split)

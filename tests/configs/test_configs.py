@@ -25,6 +25,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.compiles
 @pytest.mark.tf
 @pytest.mark.parametrize(("name", "arguments", "categories"), CASES)
 def test_config_builds_abstractly(name: str, arguments: str | None, categories: tuple | None) -> None:
@@ -45,8 +46,9 @@ def test_config_builds_abstractly(name: str, arguments: str | None, categories: 
         flags,
     )
     batch = Batch(images, targets, jax.ShapeDtypeStruct((2,), jnp.bool_))
-    terms, _ = jax.eval_shape(task.loss, variables, batch, jax.random.key(0))
-    assert terms.human.shape == ()
+    terms, updated = jax.eval_shape(task.loss, variables, batch, jax.random.key(0))
+    assert terms.human.shape == terms.pseudo.shape == ()
+    assert jax.tree.structure(updated["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
     found = jax.eval_shape(task.predict, variables, images)
     assert found.boxes.shape == (2, config.postprocess.max_detections, 4)
 

@@ -20,7 +20,7 @@ from selftrain_jax.jobs import run_job, selftrain
 from selftrain_jax.types import PixelLogits
 from tests import tiny_masks
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.compiles]
 STAGES = ("teacher", "control", "student")
 CLASSIFIER_GAIN = 20.0
 NUM_CLASSES = len(MASK_CATEGORIES)

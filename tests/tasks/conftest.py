@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.report.page import ReportImages, write_report
-from selftrain_jax.tasks.segmentation.report.page import MaskReportImages
+from selftrain_jax.jobs.report import write_report
+from selftrain_jax.tasks.detection.report.sections import BoxImages
+from selftrain_jax.tasks.lookup import get_task
+from selftrain_jax.tasks.segmentation.report.sections import MaskImages
 from selftrain_jax.types import Category
 from tests.tasks.segmentation.report.mask_run import make_mask_images, write_mask_workdir
 
@@ -131,10 +133,10 @@ def write_workdir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make_images() -> ReportImages:
+def make_images() -> BoxImages:
     test_source = make_source("t", [[1, 2, 5, 8]], None)
     pair = (test_source.read(0), test_source.read(0))
-    return ReportImages(
+    return BoxImages(
         test_source=test_source,
         pseudo_source=make_source("p", [[1, 2, 5, 8], [4, 4, 9, 9]], [0.9, 0.3]),
         pseudo_truth=lambda image_id: {
@@ -153,14 +155,15 @@ def workdir(tmp_path) -> Path:
 
 
 @pytest.fixture
-def images() -> ReportImages:
+def images() -> BoxImages:
     return make_images()
 
 
 @pytest.fixture(scope="session")
 def page(tmp_path_factory) -> str:
     """Render the whole report once."""
-    path = write_report(write_workdir(tmp_path_factory.mktemp("run")), images=make_images())
+    workdir = write_workdir(tmp_path_factory.mktemp("run"))
+    path = write_report(workdir, get_task("detection"), make_images())
     return path.read_text(encoding="utf-8")
 
 
@@ -170,7 +173,7 @@ def mask_workdir(tmp_path) -> Path:
 
 
 @pytest.fixture
-def mask_images(mask_workdir) -> MaskReportImages:
+def mask_images(mask_workdir) -> MaskImages:
     return make_mask_images(mask_workdir)
 
 
@@ -178,4 +181,5 @@ def mask_images(mask_workdir) -> MaskReportImages:
 def mask_page(tmp_path_factory) -> str:
     """Render the whole report of a segmentation run once."""
     workdir = write_mask_workdir(tmp_path_factory.mktemp("masks"))
-    return write_report(workdir, images=make_mask_images(workdir)).read_text(encoding="utf-8")
+    path = write_report(workdir, get_task("segmentation"), make_mask_images(workdir))
+    return path.read_text(encoding="utf-8")

@@ -14,9 +14,8 @@ from selftrain_jax.data.source import MAX_IMAGE_PIXELS, Problem
 from selftrain_jax.data.sources.label_table import Box
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import show
-from selftrain_jax.types import Category
+from selftrain_jax.types import MAX_CLASS_ID, Category
 
-MAX_CLASS_ID = 9999  # every id up to the highest costs channels of the class head
 _MAX_AREA = float(np.finfo(np.float32).max)
 _UNKNOWN_SIZE = (2**30, 2**30)  # for an image whose problem stops the reader anyway
 

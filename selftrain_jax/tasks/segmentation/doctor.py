@@ -1,29 +1,61 @@
 """Examine a segmentation data set before training: bad masks, pixels by class, and leaked test images.
 
-Call `examine_masks`, then `format_mask_diagnosis` and `write_mask_report`. Paper: not in it, like `doctor`.
+Call `examine`; `find_problems` has nothing to yield, as masks are read when their split is examined.
 """
 
 import dataclasses
-import json
-import os
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
+from ml_collections import ConfigDict
 
 from selftrain_jax.data.source import Problem, Source, without_labels
-from selftrain_jax.doctor.diagnosis import MaskDiagnosis, MaskStatistics, Verdict
-from selftrain_jax.doctor.examine import TRAIN, examine
-from selftrain_jax.doctor.pictures import picture_masks
-from selftrain_jax.doctor.report import LISTED, to_json, verdict_lines
+from selftrain_jax.doctor import verdicts
+from selftrain_jax.doctor.diagnosis import TRAIN, UNLABELLED, Diagnosis
+from selftrain_jax.doctor.duplicates import MAX_DISTANCE, find_duplicates
+from selftrain_jax.doctor.examine import scan_splits, summarise
+from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
+from selftrain_jax.doctor.verdicts import ProblemKind
 from selftrain_jax.errors import InputError, printable
+from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.segmentation.data import Counts, count_each
-from selftrain_jax.tasks.segmentation.doctor_page import mask_doctor_page
+from selftrain_jax.tasks.segmentation.doctor_page import MaskStatistics, page_sections
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED
 
-EXAMPLES = 6  # masks shown of a split
-UNLABELLED_TRUTH = "unlabelled truth"  # masks that pseudo masks are held against; nobody trains on them
+UNLABELLED_TRUTH = "unlabelled truth"  # masks that pseudo masks are compared with; nobody trains on them
+KINDS = {"bad_mask": ProblemKind("masks that do not fit their image or classes")}
+
+
+class MaskDiagnosis(NamedTuple):
+    """All that the doctor found: in the images, and in the masks."""
+
+    images: Diagnosis  # its verdicts and problems include those of the masks
+    masks: tuple[MaskStatistics, ...]
+    class_ids: Mapping[str, int]
+    sources: Mapping[str, Source]  # by split
+
+
+def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
+    """Yield nothing: a bad mask is found when its split is examined."""
+    yield from ()
+
+
+def examine(
+    config: ConfigDict,
+    labelled: Mapping[str, Source | None],
+    unlabelled: Source | None,
+    problems: Iterable[Problem],
+    workdir: Path,
+) -> bool:
+    """Print what is found in the splits, write doctor.json and doctor.html; say whether there are errors."""
+    diagnosis = examine_masks(labelled=labelled, unlabelled=unlabelled, problems=problems)
+    print(format_diagnosis(diagnosis))
+    print(f"with pictures: {write_report(diagnosis, workdir)}")
+    return diagnosis.images.has_errors
 
 
 def examine_masks(
@@ -33,43 +65,55 @@ def examine_masks(
     problems: Iterable[Problem] = (),
     max_images: int | None = None,
 ) -> MaskDiagnosis:
-    """Read every mask, then every image, for what `doctor.examine` finds: images that repeat, above all.
+    """Read every mask, then every image, for images that repeat above all.
 
     `labelled` names the splits; None stands for one that could not be opened, and `problems`
     say why. Masks of the unlabelled images, where there are any, are a split of their own:
     "unlabelled truth". They are not trained on, so that what is bad in them is no error.
     """
     sources = {name: source for name, source in labelled.items() if source is not None}
-    if unlabelled is not None and any(unlabelled.categories == each.categories for each in sources.values()):
-        sources[UNLABELLED_TRUTH] = unlabelled
-    counts = {name: count_each(source) for name, source in sources.items()}
-    found = [problem for name in sources for problem in _problems(name, sources[name], counts[name])]
-    problems = [*problems, *found]
-    images = examine(
-        labelled={name: _images_only(source) for name, source in labelled.items()},
-        unlabelled=_images_only(unlabelled),
-        problems=[problem for problem in problems if problem.kind not in ("ignored_mask", "bad_truth")],
-        max_images=max_images,
-    )
-    masks = tuple(summarise_masks(name, sources[name], counts[name]) for name in sources)
-    verdicts = [verdict._replace(remedy=_of_masks(verdict.remedy)) for verdict in images.verdicts]
-    verdicts += [
-        verdict
-        for split in masks
-        for verdict in (_judge_truth(split) if split.split == UNLABELLED_TRUTH else _judge(split))
+    with_masks = dict(sources)
+    if unlabelled is not None:
+        if any(unlabelled.categories == source.categories for source in sources.values()):
+            with_masks[UNLABELLED_TRUTH] = unlabelled
+        sources[UNLABELLED] = unlabelled
+    counts = {name: count_each(source) for name, source in with_masks.items()}
+    masks = tuple(summarise_masks(name, source, counts[name]) for name, source in with_masks.items())
+    of_masks = [
+        problem for name, source in with_masks.items() for problem in _problems(name, source, counts[name])
     ]
-    verdicts.sort(key=lambda verdict: ("error", "warning", "ok").index(verdict.level))
-    images = dataclasses.replace(images, problems=tuple(problems), verdicts=tuple(verdicts))
-    shown = {name: source for name, source in sources.items() if name != UNLABELLED_TRUTH}
-    examples = [
-        picture for name, source in shown.items() for picture in picture_masks(source, name, EXAMPLES)
+    images = _examine_images(labelled, unlabelled, [*problems, *of_masks], masks, max_images)
+    class_ids = {
+        category.name: category.id for source in with_masks.values() for category in source.categories
+    }
+    return MaskDiagnosis(images, masks, class_ids, sources)
+
+
+def _examine_images(
+    labelled: Mapping[str, Source | None],
+    unlabelled: Source | None,
+    problems: list[Problem],
+    masks: tuple[MaskStatistics, ...],
+    max_images: int | None,
+) -> Diagnosis:
+    bare = {name: _images_only(source) for name, source in labelled.items()}
+    scans = scan_splits(bare, _images_only(unlabelled), max_images)
+    splits = summarise(scans)
+    duplicates = find_duplicates({name: scan.images for name, scan in scans.items()})
+    counted = [problem for problem in problems if problem.kind not in ("ignored_mask", "bad_truth")]
+    judged = [
+        *verdicts.judge_missing(labelled),
+        *verdicts.judge_problems(counted, KINDS),
+        *verdicts.judge_images(splits),
+        *verdicts.judge_unlabelled(splits),
+        *verdicts.judge_duplicates(duplicates, splits, "mIoU"),
+        *(verdict for split in masks for verdict in _judge(split)),
     ]
-    class_ids = {category.name: category.id for source in sources.values() for category in source.categories}
-    return MaskDiagnosis(images, masks, tuple(examples), class_ids)
+    return Diagnosis(splits, tuple(problems), duplicates, MAX_DISTANCE, verdicts.worst_first(judged))
 
 
 def summarise_masks(split: str, source: Source, found: list[Counts | InputError]) -> MaskStatistics:
-    """Add up the pixels that `mask_pixels.count_each` found."""
+    """Add up the pixels that `pixels.count_each` found."""
     good = [counts for counts in found if not isinstance(counts, InputError)]
     table = np.array(good, np.int64).reshape(-1, 256)
     ids = {category.name: category.id for category in source.categories}
@@ -86,23 +130,21 @@ def summarise_masks(split: str, source: Source, found: list[Counts | InputError]
     )
 
 
-def format_mask_diagnosis(diagnosis: MaskDiagnosis) -> str:
+def format_diagnosis(diagnosis: MaskDiagnosis) -> str:
     """Write the splits, the share of each class, the verdicts and the first problems, for a terminal."""
     images = diagnosis.images
     lines = ["Splits"]
     lines += [f"  {split.split}: {split.num_images:,} images ({split.source})" for split in images.splits]
-    return printable("\n".join([*lines, "", *_class_table(diagnosis.masks), "", *verdict_lines(images)]))
+    return printable("\n".join([*lines, "", *_class_lines(diagnosis.masks), "", *verdict_lines(images)]))
 
 
-def write_mask_report(diagnosis: MaskDiagnosis, directory: str | os.PathLike) -> pathlib.Path:
-    """Write doctor.json, as `doctor_report` does and with the masks' numbers, and doctor.html; return it."""
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    content = to_json(diagnosis.images) | {"masks": [split._asdict() for split in diagnosis.masks]}
-    (directory / "doctor.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    path = directory / "doctor.html"
-    path.write_text(mask_doctor_page(diagnosis), encoding="utf-8", errors="backslashreplace")
-    return path
+def write_report(diagnosis: MaskDiagnosis, directory: Path) -> Path:
+    """Write doctor.json and doctor.html; return the page."""
+    sources = diagnosis.sources
+    shown = {split.split: sources[split.split] for split in diagnosis.masks if split.split in sources}
+    document = {**to_json(diagnosis.images), "masks": [split._asdict() for split in diagnosis.masks]}
+    sections = page_sections(diagnosis.images, diagnosis.masks, diagnosis.class_ids, shown)
+    return write_diagnosis(directory, diagnosis.images, sections, sources, document)
 
 
 def _problems(split: str, source: Source, found: list[Counts | InputError]) -> Iterator[Problem]:
@@ -125,52 +167,47 @@ def _images_only(source: Source | None) -> Source | None:
     return dataclasses.replace(without_labels(source), name=source.name)
 
 
-def _of_masks(remedy: str) -> str:
-    return remedy.replace("in AP", "in mIoU")
-
-
-def _judge(masks: MaskStatistics) -> Iterator[Verdict]:
+def _judge(masks: MaskStatistics) -> Iterator[Finding]:
     name = masks.split
+    if name == UNLABELLED_TRUTH:
+        yield from _judge_truth(masks)
+        return
     if masks.ignored_frac == 1 or not masks.num_pixels:
         remedy = "Check config.data.ignore_value and config.data.mask_values, or label pixels."
-        yield Verdict("error", f"{name}: not one pixel has a class", remedy)
+        yield Finding("error", f"{name}: not one pixel has a class", remedy)
         return
     if masks.num_ignored_masks:
         finding = f"{name}: {masks.num_ignored_masks:,} of {masks.num_masks:,} masks are ignored throughout"
-        yield Verdict("warning", finding, "Nothing, if they are meant so; they count for nothing.")
+        yield Finding("warning", finding, "Nothing, if they are meant so; they are ignored.")
     absent = [class_name for class_name, count in masks.pixels_by_class.items() if not count]
     if absent:
-        more = f" and {len(absent) - LISTED} more classes" if len(absent) > LISTED else ""
+        names = shorten_list(absent) + (" classes" if len(absent) > 5 else "")
         remedy = "The network cannot learn them; label some." if name == TRAIN else "mIoU leaves them out."
-        yield Verdict("warning", f"{name}: no pixel of {', '.join(absent[:LISTED])}{more}", remedy)
+        yield Finding("warning", f"{name}: no pixel of {names}", remedy)
     else:
         finding = f"{name}: {masks.num_masks:,} masks, every class present, "
-        yield Verdict("ok", f"{finding}{masks.ignored_frac:.1%} of the pixels ignored", "")
+        yield Finding("ok", f"{finding}{masks.ignored_frac:.1%} of the pixels ignored", "")
 
 
-def _judge_truth(masks: MaskStatistics) -> Iterator[Verdict]:
+def _judge_truth(masks: MaskStatistics) -> Iterator[Finding]:
     name, bad = masks.split, masks.num_bad_masks
     if bad:
         finding = f"{name}: {bad:,} of {masks.num_masks:,} masks are bad [bad_truth]"
-        remedy = "Mend them: the quality figures leave out up to config.data.max_bad_images."
-        yield Verdict("warning", finding, remedy)
+        remedy = "Fix them: the quality figures leave out up to config.data.max_bad_images."
+        yield Finding("warning", finding, remedy)
     if masks.ignored_frac == 1 or not masks.num_pixels:
-        yield Verdict("warning", f"{name}: not one pixel has a class", "The quality figures will be empty.")
+        yield Finding("warning", f"{name}: not one pixel has a class", "The quality figures will be empty.")
     elif not bad:
         finding = f"{name}: {masks.num_masks:,} masks, {masks.ignored_frac:.1%} of the pixels ignored"
-        yield Verdict("ok", finding, "")
+        yield Finding("ok", finding, "")
 
 
-def _class_table(splits: tuple[MaskStatistics, ...]) -> list[str]:
+def _class_lines(splits: tuple[MaskStatistics, ...]) -> list[str]:
     """Write a row a class: its share of the labelled pixels, and the images with it, in each split."""
     names = list(splits[0].pixels_by_class) if splits else []
     width = max((len(name) for name in names), default=0)
     lines = [f"  {'':{width}}" + "".join(f"{split.split:>20}" for split in splits)]
     for name in names:
-        cells = [
-            f"{split.pixels_by_class[name] / max(sum(split.pixels_by_class.values()), 1):.2%}"
-            f" in {split.images_by_class[name]:,}"
-            for split in splits
-        ]
+        cells = [f"{split.share(name):.2%} in {split.images_by_class[name]:,}" for split in splits]
         lines.append(f"  {name:{width}}" + "".join(f"{cell:>20}" for cell in cells))
     return ["Share of the labelled pixels, and images with the class", *lines] if names else []

@@ -6,18 +6,25 @@ Pixels that are IGNORED (in pseudo masks those under the threshold, paper sectio
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.segmentation.names import write_names
+from selftrain_jax.html.draw import load_font
+from selftrain_jax.html.galleries import fit_side
+from selftrain_jax.html.plots import shorten
+from selftrain_jax.io import atomic_write
 from selftrain_jax.types import IGNORED
 
 HATCH_PERIOD_PX = 9  # from line to line, along a row
 HATCH_LINE_PX = 3
+FONT_FRAC = 1 / 27  # of the longer side
+MIN_FONT_PX = 10
+STRIDE = 2  # an area is sought on every second pixel
 
 
 def colour_mask(mask: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -59,12 +66,11 @@ def class_edges(mask: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
 def hatched(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
     """Draw white diagonals with a dark side, to be seen on any image."""
     rows, columns = np.indices(image.shape[:2])
-    place = (rows + columns) % HATCH_PERIOD_PX
+    phase = (rows + columns) % HATCH_PERIOD_PX
     drawn = image.copy()
-    drawn[place == 0] //= 3
-    drawn[(place > 0) & (place < HATCH_LINE_PX)] = (
-        255 - (255 - drawn[(place > 0) & (place < HATCH_LINE_PX)]) // 5
-    )
+    drawn[phase == 0] //= 3
+    is_line = (phase > 0) & (phase < HATCH_LINE_PX)
+    drawn[is_line] = 255 - (255 - drawn[is_line]) // 5
     return drawn
 
 
@@ -74,9 +80,8 @@ def fit_mask(
     """Scale an image and its mask (nearest pixel) so that the longer side has `longest_px`."""
     scale = longest_px / max(mask.shape)
     size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
-    smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
     resized = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
-    return np.asarray(Image.fromarray(image).resize(size, smooth)), np.asarray(resized)
+    return fit_side(image, longest_px), np.asarray(resized)
 
 
 def mask_path(folder: Path, image_id: str) -> Path:
@@ -102,9 +107,8 @@ def save_mask_png(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
     picture = Image.fromarray(mask).convert("L")
     picture.putpalette(voc_palette().tobytes())
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".png.unfinished")
-    picture.save(unfinished, format="PNG", optimize=True)
-    os.replace(unfinished, path)
+    with atomic_write(path, "wb") as file:
+        picture.save(file, format="PNG", optimize=True)
 
 
 def read_mask_png(path: Path) -> UInt8[np.ndarray, "H W"]:
@@ -122,3 +126,63 @@ def read_mask_png(path: Path) -> UInt8[np.ndarray, "H W"]:
             f"{path}: a PNG of mode {mode}; expected class ids, mode P or L, as evaluation writes"
         )
     return mask
+
+
+class Square(NamedTuple):
+    """The largest square that lies inside an area."""
+
+    y: int  # of the centre
+    x: int
+    side_px: int
+
+
+def write_names(
+    image: UInt8[np.ndarray, "H W 3"],
+    mask: UInt8[np.ndarray, "H W"],
+    names: Mapping[int, str],
+    font_px: int | None = None,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Write each class's name into its largest area if it is as high as a letter; none over another.
+
+    Classes with most room go first.
+    """
+    size_px = max(MIN_FONT_PX, round(max(mask.shape) * FONT_FRAC)) if font_px is None else font_px
+    coarse = mask[::STRIDE, ::STRIDE]
+    found = {int(class_id): widest_square(coarse == class_id) for class_id in np.unique(coarse)}
+    picture = Image.fromarray(image)
+    draw, font = ImageDraw.Draw(picture), load_font(size_px)
+    taken: list[tuple[float, float, float, float]] = []
+    for class_id, square in sorted(found.items(), key=lambda item: -item[1].side_px):
+        text = shorten(names.get(class_id, ""), 16)
+        half_width, half_height = font.getlength(text) / 2 + 2, size_px * 0.7
+        x = min(max(square.x * STRIDE, half_width), max(picture.width - half_width, half_width))
+        y = min(max(square.y * STRIDE, half_height), picture.height - half_height)
+        box = (x - half_width, y - half_height, x + half_width, y + half_height)
+        if text and square.side_px * STRIDE >= size_px and not any(_overlap(box, other) for other in taken):
+            draw.text((x, y), text, font=font, anchor="mm", fill="white", stroke_width=2, stroke_fill="black")
+            taken.append(box)
+    return np.asarray(picture).copy()
+
+
+def widest_square(inside: Bool[np.ndarray, "H W"]) -> Square:
+    """Find the largest square of True pixels, the middle one of those of that size; side 0 without any."""
+    sums = np.pad(inside.astype(np.int32).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    low, high = 0, min(inside.shape)
+    while low < high:  # a square of `low` fits, one of `high + 1` does not
+        side = (low + high + 1) // 2
+        low, high = (side, high) if _filled(sums, side).any() else (low, side - 1)
+    if not low:
+        return Square(0, 0, 0)
+    corners = np.argwhere(_filled(sums, low))
+    row, column = (int(index) for index in corners[len(corners) // 2])
+    return Square(row + low // 2, column + low // 2, low)
+
+
+def _filled(sums: np.ndarray, side: int) -> np.ndarray:
+    """Say of every top left corner whether the square of `side` from there is all inside."""
+    count = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return count == side * side
+
+
+def _overlap(first: tuple[float, float, float, float], second: tuple[float, float, float, float]) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]

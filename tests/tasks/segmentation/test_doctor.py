@@ -1,19 +1,13 @@
 import dataclasses
-import io
 import json
 import pathlib
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from selftrain_jax.data.source import Source, subset, without_labels
-from selftrain_jax.doctor.pictures import picture_masks
-from selftrain_jax.tasks.segmentation.doctor import (
-    examine_masks,
-    format_mask_diagnosis,
-    write_mask_report,
-)
+from selftrain_jax.tasks.segmentation.doctor import examine_masks, format_diagnosis, write_report
+from selftrain_jax.tasks.segmentation.doctor_page import picture_masks
 from tests.tasks.segmentation.mask_sources import filled, make_source
 
 NOISE = np.random.default_rng(9).integers(0, 256, (3, 4, 4, 3)).astype(np.uint8)
@@ -69,13 +63,13 @@ def test_terminal_json_and_page_show_classes_problems_and_verdicts(tmp_path: pat
         labelled={"train": make_source(filled(0, 0, 0, 1), None), "test": make_source(filled(1))},
         unlabelled=None,
     )
-    text = format_mask_diagnosis(diagnosis)
+    text = format_diagnosis(diagnosis)
     assert "75.00% in 1" in text
     assert "100.00% in 1" in text
     assert "toys, image 1: 1.png is bad [bad_mask]" in text
     assert "Errors: 2" in text  # the bad mask, and the test image that is in train
     assert "no labels" not in text
-    page = write_mask_report(diagnosis, tmp_path / "new").read_text()
+    page = write_report(diagnosis, tmp_path / "new").read_text()
     for words in (
         "This data has errors",
         "75.00% in 1",
@@ -96,10 +90,10 @@ def test_names_of_the_data_are_escaped_on_the_page(tmp_path: pathlib.Path) -> No
     diagnosis = examine_masks(
         labelled={"train": dataclasses.replace(source, categories=named)}, unlabelled=None
     )
-    page = write_mask_report(diagnosis, tmp_path).read_text()
-    for text in ("train &lt;b&gt;;", "&lt;i&gt;", "&lt;u&gt;ground"):
+    page = write_report(diagnosis, tmp_path).read_text()
+    for text in ("train &lt;b&gt;<", "&lt;i&gt;", "&lt;u&gt;ground"):
         assert text in page
-    for text in ("train <b>;", "<i>", "<u>"):
+    for text in ("train <b>", "<i>", "<u>"):
         assert text not in page
 
 
@@ -107,11 +101,11 @@ def test_a_mask_lies_in_its_classes_colours_on_the_picture_and_ignored_pixels_ar
     grey = np.full((4, 4, 3), 100, np.uint8)
     source = dataclasses.replace(make_source(filled(1), filled(255), None), read_image=lambda _: grey)
     pictures = picture_masks(source, "train", 6)
-    assert [picture.caption.split(";")[0] for picture in pictures] == ["train 0", "train 1"]
-    plain, coloured = (np.array(Image.open(io.BytesIO(jpeg))) for jpeg in pictures[0].jpegs)
+    assert [row[0].caption for row in pictures] == ["train 0", "train 1"]
+    plain, coloured = (picture.image for picture in pictures[0])
     np.testing.assert_allclose(plain.mean(axis=(0, 1)), [100, 100, 100], atol=2)
     np.testing.assert_allclose(coloured.mean(axis=(0, 1)), [114, 50, 50], atol=2)  # VOC's 1: (128, 0, 0)
-    ignored = np.array(Image.open(io.BytesIO(pictures[1].jpegs[1])))
+    ignored = pictures[1][1].image
     np.testing.assert_allclose(ignored.mean(axis=(0, 1)), [100, 100, 100], atol=2)
 
 
@@ -133,7 +127,7 @@ def test_masks_of_the_unlabelled_are_examined_and_what_is_bad_in_them_is_a_warni
         ("bad_truth", "more, image 1"),
         ("ignored_mask", "more, image 2"),
     ]
-    assert "more, image 1: 1.png is bad [bad_truth]" in format_mask_diagnosis(diagnosis)
+    assert "more, image 1: 1.png is bad [bad_truth]" in format_diagnosis(diagnosis)
 
 
 def test_truth_without_a_class_is_a_warning_and_unlabelled_images_have_none() -> None:

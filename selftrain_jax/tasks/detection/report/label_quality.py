@@ -1,18 +1,21 @@
-"""How good the pseudo labels are: scores, precision, recall, calibration, and statistics beside human labels.
+"""How good the pseudo boxes are: scores, precision and recall, and their number and size beside human labels.
 
-All but scores and statistics need `quality.json`, which exists where the truth of the images is known.
+Precision and recall need `quality.json`, which exists where the truth of the images is known.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 
+from selftrain_jax.geometry import box_areas
+from selftrain_jax.html.blocks import Table
+from selftrain_jax.html.numbers import format_value, number
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, styled
-from selftrain_jax.report.class_results import MAX_SMALL_PLOTS, SMALL_INCHES
-from selftrain_jax.report.measure import measure_of
-from selftrain_jax.report.workdir import Run, as_floats
+from selftrain_jax.report import labels
+from selftrain_jax.report.labels import mark_threshold, quality_axes
+from selftrain_jax.report.workdir import RunFiles, as_floats
+from selftrain_jax.tasks.detection.report.ranking import Labelled, boxes_of, is_kept
 
 
 class BoxStatistics(NamedTuple):
@@ -22,8 +25,56 @@ class BoxStatistics(NamedTuple):
     sizes_px: Float[np.ndarray, " N"]  # square root of the area
 
 
+def human_statistics(run: RunFiles) -> BoxStatistics | None:
+    """Count and measure the human boxes of the test split."""
+    if run.ground_truth is None:
+        return None
+    boxes = [record for record in run.ground_truth["annotations"] if not record.get("iscrowd")]
+    counts = dict.fromkeys((str(image["id"]) for image in run.ground_truth["images"]), 0)
+    for record in boxes:
+        counts[str(record["image_id"])] += 1
+    sizes = [max(record["bbox"][2] * record["bbox"][3], 0.0) ** 0.5 for record in boxes]
+    return BoxStatistics(np.array(list(counts.values()), dtype=np.float64), np.array(sizes, dtype=np.float64))
+
+
+def pseudo_statistics(labelled: list[Labelled], threshold: float | None) -> BoxStatistics | None:
+    """Count and measure the pseudo boxes at the threshold, of the images that were read."""
+    if not labelled or threshold is None:
+        return None
+    kept = [boxes_of(image.example)[is_kept(image.example, threshold)] for image in labelled]
+    sizes = np.sqrt(box_areas(np.concatenate(kept).astype(np.float64)))
+    return BoxStatistics(np.array([len(boxes) for boxes in kept], dtype=np.float64), sizes)
+
+
+def label_table(manifest: dict[str, Any], quality: dict[str, Any] | None) -> Table:
+    """List the numbers of the pseudo labels, with their quality where it is known."""
+    images, boxes = manifest["num_images"], manifest["num_boxes_at_threshold"]
+    rows = [
+        ["images labelled", number(images, 0)],
+        ["images that could not be read", number(manifest["num_bad_images"], 0)],
+        [f"boxes from the floor {manifest['score_floor']:g} on", number(manifest["num_boxes"], 0)],
+        [f"boxes from the threshold {manifest['threshold']:g} on", number(boxes, 0)],
+        ["of them in an image, on average", number(boxes / max(images, 1), 2)],
+        ["images without any such box", number(manifest["images_without_boxes_at_threshold"], 0)],
+    ]
+    if quality is not None:
+        at, iou = quality["at_threshold"], f"IoU {quality['iou']:g}"
+        rows += [[f"{name} at the threshold, {iou}", number(at[name], 3)] for name in ("precision", "recall")]
+    return Table(["", ""], rows)
+
+
+def label_class_table(manifest: dict[str, Any]) -> Table:
+    """Count the pseudo boxes of every class, the most frequent first."""
+    classes = sorted(manifest["per_class"].items(), key=lambda entry: -entry[1]["boxes_at_threshold"])
+    rows = [
+        [name, number(counts["boxes_at_threshold"], 0), number(counts["boxes_at_floor"], 0)]
+        for name, counts in classes
+    ]
+    return Table(["", "boxes at the threshold", "boxes at the floor"], rows)
+
+
 @styled()
-def score_histogram(run: Run, threshold: float | None) -> list[Plot]:
+def score_histogram(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Draw how many boxes the teacher gave each score, from the floor on."""
     if run.manifest is None:
         return []
@@ -46,7 +97,7 @@ def score_histogram(run: Run, threshold: float | None) -> list[Plot]:
 
 
 @styled()
-def quality_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
+def quality_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot precision and recall of the pseudo labels against the threshold, the one in use marked."""
     if run.quality is None:
         return []
@@ -55,59 +106,20 @@ def quality_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
         "Precision should be high where the threshold stands; what recall lacks, the student is not told."
     )
     at = run.quality["at_threshold"]
-    values = f"precision {said(at['precision'])}, recall {said(at['recall'])}"
+    values = f"precision {format_value(at['precision'])}, recall {format_value(at['recall'])}"
     alt = f"At the threshold {at['threshold']:g}: {values}."
     return [finish(axes, "Precision and recall of the pseudo labels", caption, alt)]
 
 
-@styled()
-def quality_by_class(run: Run, threshold: float | None) -> list[Plot]:
-    """Plot the same for each of the MAX_SMALL_PLOTS classes with most pseudo boxes."""
-    if run.quality is None:
-        return []
-    counts = {} if run.manifest is None else run.manifest["per_class"]
-    size = {name: counts.get(name, {}).get("boxes_at_threshold", 0) for name in run.quality["per_class"]}
-    plots = []
-    for name in sorted(size, key=lambda name: -size[name])[:MAX_SMALL_PLOTS]:
-        axes = quality_axes(
-            run.quality["thresholds"], run.quality["per_class"][name], threshold, SMALL_INCHES
-        )
-        caption = f"{size[name]:,} boxes at the threshold"
-        plots.append(
-            finish(axes, name, caption, f"Precision and recall of pseudo labels for {name}.", legend=False)
-        )
-    return plots
-
-
-@styled()
-def reliability(run: Run) -> list[Plot]:
-    """Plot the share of right labels against the mean score of their bin; a point's area is their number."""
-    if run.quality is None:
-        return []
-    calibration = run.quality["calibration"]
-    scores, precision = as_floats(calibration["mean_score"]), as_floats(calibration["precision"])
-    counts = as_floats(calibration["count"])
-    axes = new_axes("mean score of the bin", f"share of right {measure_of(run).unit}")
-    axes.plot([0, 1], [0, 1], color=ROLE_COLORS["muted"], linewidth=0.8, linestyle=":", label="perfect")
-    filled = counts > 0
-    axes.plot(scores[filled], precision[filled], color=ROLE_COLORS["pseudo"], label="teacher")
-    axes.scatter(
-        scores[filled],
-        precision[filled],
-        s=8 + 90 * counts[filled] / max(counts.max(), 1),
-        color=ROLE_COLORS["pseudo"],
-        alpha=0.6,
-        linewidths=0,
+def quality_by_class(run: RunFiles, threshold: float | None) -> list[Plot]:
+    """Plot the same for the classes with most pseudo boxes."""
+    return labels.quality_by_class(
+        run,
+        threshold,
+        "boxes_at_threshold",
+        "labels",
+        lambda count, total: f"{count:,} boxes at the threshold",
     )
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
-    error = said(calibration["expected_calibration_error"])
-    caption = (
-        f"On the dotted line a score of 0.8 means right 8 times in 10. Expected calibration error: {error}."
-    )
-    return [
-        finish(axes, "Reliability of the scores", caption, f"Reliability diagram; calibration error {error}.")
-    ]
 
 
 @styled()
@@ -162,38 +174,3 @@ def _histograms(
 def _given(human: BoxStatistics | None, pseudo: BoxStatistics | None) -> dict[str, BoxStatistics]:
     sets = {"human": human, "pseudo": pseudo}
     return {name: stats for name, stats in sets.items() if stats is not None and len(stats.boxes_per_image)}
-
-
-def quality_axes(
-    thresholds: list[float],
-    values: dict[str, list[Any]],
-    threshold: float | None,
-    size_inches: tuple[float, float],
-) -> Axes:
-    """Draw precision and recall over the threshold."""
-    axes = new_axes("threshold", "", size_inches)
-    axes.plot(thresholds, as_floats(values["precision"]), color=ROLE_COLORS["ink"], label="precision")
-    axes.plot(
-        thresholds, as_floats(values["recall"]), color=ROLE_COLORS["pseudo"], label="recall", linestyle="--"
-    )
-    mark_threshold(axes, threshold)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
-    return axes
-
-
-def mark_threshold(axes: Axes, threshold: float | None) -> None:
-    """Draw a dotted line where the threshold is."""
-    if threshold is not None:
-        axes.axvline(
-            threshold,
-            color=ROLE_COLORS["muted"],
-            linewidth=1.0,
-            linestyle=":",
-            label=f"threshold {threshold:g}",
-        )
-
-
-def said(value: float | int | None) -> str:
-    """Write a share for a sentence."""
-    return "undefined" if value is None else f"{value:.3f}"

@@ -1,164 +1,171 @@
-"""What each section of the report says. A section whose stage has not run says so.
+"""The report of a detection run (paper section 3.1). Call `gather_images`, then `report_sections`."""
 
-Every function gives a whole `<section>`; `page.write_report` puts them in order.
-"""
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import json
-from collections.abc import Sequence
+import numpy as np
+from ml_collections import ConfigDict
 
-from selftrain_jax.html import markup
-from selftrain_jax.html.plots import Plot
-from selftrain_jax.report import class_results, curves
-from selftrain_jax.report.class_results import evaluations
-from selftrain_jax.report.workdir import STAGES, Run
-from selftrain_jax.tasks.detection.report import label_quality, tables
-from selftrain_jax.tasks.detection.report.label_quality import BoxStatistics
+from selftrain_jax.data.source import Source
+from selftrain_jax.html.blocks import Details, Legend, LegendEntry, Section, plots
+from selftrain_jax.html.draw import class_color
+from selftrain_jax.html.galleries import Gallery
+from selftrain_jax.report import labels as label_parts
+from selftrain_jax.report import sections as parts
+from selftrain_jax.report.results import ClassScore, class_gain_bars
+from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, threshold_used
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
+from selftrain_jax.tasks.detection.report import galleries, label_quality
+from selftrain_jax.tasks.detection.report.galleries import BoxStyle
+from selftrain_jax.tasks.detection.report.precision_recall import class_table, precision_recall_section
+from selftrain_jax.tasks.detection.report.ranking import Labelled, read_spread
+from selftrain_jax.types import Example
 
-STAGE_LEGEND = [
-    ("teacher", "var(--teacher)", "solid"),
-    ("control", "var(--control)", "dashed"),
-    ("student", "var(--student)", "solid"),
-]
-QUALITY_LEGEND = [
-    ("precision", "var(--ink)", "solid"),
-    ("recall", "var(--pseudo)", "dashed"),
-    ("threshold in use", "var(--muted)", "dotted"),
-]
-
-RESULTS_LEAD = (
-    "Compare the student with the control, which saw no pseudo labels, and not only with the teacher: "
-    "with equal steps the difference is what the pseudo labels gave."
-)
-AUGMENTATION_LEAD = (
-    "The four policies from flip and crop (S1) to the strongest (S4), as the network sees them."
-)
+CLASS_AP = ClassScore("ap", "AP", "boxes")
+COLUMNS = {
+    **{"AP": "ap", "AP50": "ap50", "AP75": "ap75"},
+    **{"AP small": "ap_small", "AP medium": "ap_medium", "AP large": "ap_large", "AR 100": "ar_100"},
+}
 
 
-def results_section(run: Run) -> str:
-    """Show the table of COCO metrics, the gains, and the gains by class."""
-    found = evaluations(run)
-    if not found:
-        return markup.section("results", "Results", RESULTS_LEAD)
-    first = next(iter(found.values()))
-    note = f"Measured on {first['num_images']:,} images of the split \u201c{first['split']}\u201d. "
-    note += "One run with one seed: run more seeds before you trust a small difference."
-    return markup.section(
-        "results",
-        "Results",
-        RESULTS_LEAD,
-        tables.results_table(run),
-        markup.paragraph(note, "hint"),
-        unequal_steps(run),
-        markup.plots(class_results.class_gain_bars(run), "gain", "plots single"),
-        markup.details("AP of every class", tables.class_table(run)),
-    )
+class BoxImages(NamedTuple):
+    """Where the pictures come from; what is None or empty is left out."""
+
+    test_source: Source | None  # pixels and truth of the test split
+    pseudo_source: Source | None  # images with pseudo labels and scores, down to the floor
+    pseudo_truth: Callable[[str], Example] | None  # image id -> true labels; no `boxes` key where unknown
+    augmented: Mapping[str, list[tuple[Example, Example]]]  # "s1".."s4" -> (before, after), uint8 images
+    threshold: float  # the score from which pseudo boxes and detections are shown as found
 
 
-def curves_section(run: Run) -> str:
-    """Show AP over steps."""
-    drawn = [*curves.learning_curve(run, "ap"), *curves.learning_curve(run, "ap50")]
-    lead = "A student that is still rising at its end would gain from more steps."
-    return markup.section("curves", "Learning curves", lead, markup.plots(drawn, "curve"))
+def gather_images(
+    config: ConfigDict,
+    workdir: Path,
+    test_source: Source,
+    pseudo_truth: Callable[[str], Example] | None,
+    augmented: Mapping[str, list[tuple[Example, Example]]],
+) -> BoxImages:
+    """Open the pseudo labels of a run, if there are any, beside what every task has.
+
+    Raises: InputError when the pseudo labels are damaged.
+    """
+    folder = workdir / "pseudo_labels"
+    has_labels = (folder / "manifest.json").exists()
+    pseudo = read_pseudo_boxes(folder, threshold=config.pseudo.score_floor) if has_labels else None
+    return BoxImages(test_source, pseudo, pseudo_truth, augmented, config.pseudo.threshold)
 
 
-def training_section(run: Run, of_task: Sequence[Plot] = ()) -> str:
-    """Show losses, what the task adds, the loss normaliser and the speed."""
-    drawn = [plot for name in STAGES for plot in curves.loss_curve(run, name)] + [*of_task]
-    drawn += [*curves.loss_norm_averages(run), *curves.loss_norm_ratio(run)]
-    drawn += [*curves.speed_curve(run), *curves.data_wait_curve(run)]
-    lead = "Look for curves that jump, rise or stop, and for an accelerator that waits for its data."
-    return markup.section("training", "Training", lead, markup.plots(drawn, "loss"))
-
-
-def precision_recall_section(run: Run) -> str:
-    """Show precision-recall curves of all classes and of each."""
-    lead = "Where a line ends early, objects are never found; where it starts low, confident boxes are wrong."
-    drawn = [
-        *class_results.precision_recall(run, "precision_iou50", "0.5"),
-        *class_results.precision_recall(run, "precision_iou75", "0.75"),
+def report_sections(run: RunFiles, images: BoxImages | None) -> list[Section]:
+    """Say what each section of the report holds, in their order."""
+    threshold = threshold_used(run) if images is None else float(images.threshold)
+    sources = () if images is None else (images.test_source, images.pseudo_source)
+    names = class_names(run, *sources)
+    labelled = _read_pseudo(images)
+    return [
+        _results_section(run),
+        parts.curves_section(run, {"ap": "AP", "ap50": "AP50"}),
+        parts.training_section(run),
+        precision_recall_section(run),
+        _labels_section(run, threshold, labelled),
+        _label_images_section(images, labelled, names),
+        _augmentation_section(images, names),
+        _test_images_section(run, images, names),
+        parts.reproduce_section(run),
     ]
-    if not drawn:
-        return markup.section("precision-recall", "Precision and recall", lead)
-    body = markup.plots(drawn, "pr") + small_multiples(
-        class_results.precision_recall_by_class(run),
-        "prc",
-        "By class, at IoU 0.5",
-        len(class_results.classes_by_size(run)),
-        [row for row in STAGE_LEGEND if row[0] in evaluations(run)],
+
+
+def detections_by_image(stage: StageFiles) -> dict[str, Example]:
+    """Turn COCO results (xywh) into examples (yxyx) by image id."""
+    records: dict[str, list[Mapping[str, Any]]] = {}
+    for record in stage.detections or []:
+        records.setdefault(str(record["image_id"]), []).append(record)
+    return {image_id: _as_example(image_id, found) for image_id, found in records.items()}
+
+
+def _as_example(image_id: str, records: list[Mapping[str, Any]]) -> Example:
+    x, y, width, height = np.array([record["bbox"] for record in records], dtype=np.float32).T
+    return {
+        "image_id": image_id,
+        "boxes": np.stack([y, x, y + height, x + width], axis=1),
+        "classes": np.array([record["category_id"] for record in records], dtype=np.int32),
+        "scores": np.array([record["score"] for record in records], dtype=np.float32),
+    }
+
+
+def _results_section(run: RunFiles) -> Section:
+    bars = plots(class_gain_bars(run, CLASS_AP), "gain", "single")
+    return parts.results_section(
+        run, COLUMNS, _how_measured, [*bars, Details("AP of every class", class_table(run))]
     )
-    return markup.section("precision-recall", "Precision and recall", lead, body)
 
 
-def labels_section(
-    run: Run, threshold: float | None, human: BoxStatistics | None, pseudo: BoxStatistics | None
-) -> str:
-    """Show numbers and plots of the pseudo labels."""
+def _how_measured(evaluation: Mapping[str, Any]) -> str:
+    return f"Measured on {evaluation['num_images']:,} images of the split \u201c{evaluation['split']}\u201d."
+
+
+def _labels_section(run: RunFiles, threshold: float | None, labelled: list[Labelled]) -> Section:
     lead = "Good pseudo labels are precise at the threshold and resemble human labels in number and size."
     if run.manifest is None:
-        return markup.section("labels", "Pseudo labels", lead)
+        return Section("labels", "Pseudo labels", lead, [])
+    human = label_quality.human_statistics(run)
+    pseudo = label_quality.pseudo_statistics(labelled, threshold)
     drawn = [
         *label_quality.score_histogram(run, threshold),
         *label_quality.quality_by_threshold(run, threshold),
-        *label_quality.reliability(run),
+        *label_parts.reliability(run, "boxes"),
         *label_quality.boxes_per_image(human, pseudo),
         *label_quality.box_sizes(human, pseudo),
     ]
-    total = 0 if run.quality is None else len(run.quality["per_class"])
-    multiples = small_multiples(
-        label_quality.quality_by_class(run, threshold), "plc", "By class", total, QUALITY_LEGEND
+    by_class = label_quality.quality_by_class(run, threshold)
+    tables = (
+        label_quality.label_table(run.manifest, run.quality),
+        label_quality.label_class_table(run.manifest),
     )
-    unknown = "The truth of these images is not known: no precision, recall or calibration."
-    return markup.section(
-        "labels",
-        "Pseudo labels",
-        lead,
-        tables.label_table(run.manifest, run.quality),
-        "" if run.quality else markup.paragraph(unknown, "hint"),
-        markup.details("Every class", tables.label_class_table(run.manifest)),
-        markup.plots(drawn, "label"),
-        multiples,
-    )
+    return label_parts.labels_section(run, lead, tables, drawn, by_class, "boxes")
 
 
-def reproduce_section(run: Run) -> str:
-    """Show the command line, the versions and the whole configuration."""
-    lead = "The same command on the same workdir resumes; on a new one it runs everything again."
-    blocks = [_command(run), markup.details("Versions and weights", tables.facts_table(run))]
-    if run.config is not None:
-        config = json.dumps(run.config, indent=2, sort_keys=True)
-        blocks.append(markup.details("Configuration", markup.code(config)))
-    return markup.section("reproduce", "Reproduce", lead, *blocks)
+def _label_images_section(
+    images: BoxImages | None, labelled: list[Labelled], names: dict[int, str]
+) -> Section:
+    lead = "Solid boxes became labels; dashed ones scored less than the threshold (but above half of it) "
+    lead += "or are ignored. Look for objects without a solid box."
+    if images is None or images.pseudo_source is None or not labelled:
+        return _pictures("label-images", lead, [], names)
+    style = BoxStyle(names, float(images.threshold))
+    shown = galleries.label_galleries(images.pseudo_source, labelled, images.pseudo_truth, style)
+    return _pictures("label-images", lead, shown, names, f"Chosen among {len(labelled):,} images.")
 
 
-def _command(run: Run) -> str:
-    command = (run.summary or {}).get("command")
-    if not command:
-        return markup.paragraph("No command line is written down in summary.json.", "missing")
-    return markup.code("\n".join(command) if isinstance(command, list) else str(command))
+def _augmentation_section(images: BoxImages | None, names: dict[int, str]) -> Section:
+    shown = [] if images is None else galleries.augmentation_galleries(images.augmented, names)
+    return _pictures("augmentation", parts.AUGMENTATION_LEAD, shown, names)
 
 
-def unequal_steps(run: Run) -> str:
-    """Warn where student and control were not trained alike."""
-    steps = {name: evaluation["checkpoint_step"] for name, evaluation in evaluations(run).items()}
-    if not {"student", "control"} <= set(steps) or steps["student"] == steps["control"]:
-        return ""
-    text = (
-        f"The student was trained for {steps['student']:,} steps and the control for {steps['control']:,}: "
-    )
-    return markup.paragraph(text + "part of the gain may come from that.", "warning")
+def _test_images_section(run: RunFiles, images: BoxImages | None, names: dict[int, str]) -> Section:
+    lead = "Truth on the left. Look for what both stages miss, and for what only the student finds."
+    if images is None or images.test_source is None:
+        return _pictures("test-images", lead, [], names)
+    detections = {
+        name: detections_by_image(stage) for name, stage in run.stages.items() if stage.detections is not None
+    }
+    source, style = images.test_source, BoxStyle(names, float(images.threshold))
+    shown = galleries.test_galleries(source, detections, style)
+    shown += galleries.disagreement_galleries(source, detections, style)
+    return _pictures("test-images", lead, shown, names)
 
 
-def small_multiples(
-    drawn: list[Plot],
-    key: str,
-    title: str,
-    total: int,
-    entries: list[tuple[str, str, str]],
-    unit: str = "boxes",
-) -> str:
-    """Lay out one small plot a class under one legend."""
-    if not drawn:
-        return ""
-    rest = f"The {len(drawn)} classes with most {unit}, of {total}." if total > len(drawn) else ""
-    hint = markup.paragraph(rest, "hint") if rest else ""
-    return f"<h3>{title}</h3>{hint}{markup.legend(entries)}{markup.plots(drawn, key, 'plots small')}"
+def _pictures(key: str, lead: str, shown: list[Gallery], names: dict[int, str], note: str = "") -> Section:
+    entries = [
+        LegendEntry(name, f"rgb{class_color(class_id)}")
+        for class_id, name in sorted(names.items())
+        if class_id
+    ]
+    legend = [Legend(entries)] if len(entries) <= 7 else []
+    return parts.pictures_section(key, lead, shown, legend, note)
+
+
+def _read_pseudo(images: BoxImages | None) -> list[Labelled]:
+    if images is None or images.pseudo_source is None:
+        return []
+    return read_spread(images.pseudo_source.read_labels, len(images.pseudo_source))

@@ -4,23 +4,27 @@ Confidence, coverage and class shares come with every pseudo mask (`manifest.jso
 `quality.json`, which exists where the truth of the images is known. Paper: Section 3.1, threshold 0.5.
 """
 
+from typing import Any
+
 import numpy as np
 
-from selftrain_jax.html import markup
+from selftrain_jax.html.blocks import Table
+from selftrain_jax.html.numbers import format_value, number, percent
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorten, styled
-from selftrain_jax.report.class_results import (
-    MAX_BARS,
-    MAX_SMALL_PLOTS,
-    SMALL_INCHES,
-    classes_by_size,
-    evaluations,
-)
-from selftrain_jax.report.workdir import Run, as_floats
-from selftrain_jax.tasks.detection.report.label_quality import mark_threshold, quality_axes, said
+from selftrain_jax.report import labels
+from selftrain_jax.report.labels import mark_threshold, quality_axes
+from selftrain_jax.report.results import MAX_BARS, classes_by_size
+from selftrain_jax.report.workdir import RunFiles, as_floats, evaluations
+
+QUALITY_WORDS = {
+    "precision": "precision, the share of kept pixels that is right",
+    "recall": "recall, the share of pixels that is kept and right",
+    "miou": "mIoU of the kept pixels",
+}
 
 
 @styled()
-def confidence_histogram(run: Run, threshold: float | None) -> list[Plot]:
+def confidence_histogram(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Draw which share of the pixels got each confidence."""
     if run.manifest is None:
         return []
@@ -38,7 +42,7 @@ def confidence_histogram(run: Run, threshold: float | None) -> list[Plot]:
 
 
 @styled()
-def coverage_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
+def coverage_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot the share of pixels kept against the threshold, the one in use marked."""
     if run.manifest is None:
         return []
@@ -53,13 +57,13 @@ def coverage_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
     caption = (
         "What a higher threshold would take from the student. Flat up to the line: little is lost by it."
     )
-    kept = said(run.manifest["coverage"])
+    kept = format_value(run.manifest["coverage"])
     alt = f"Coverage falls with the threshold; at the one in use it is {kept}."
     return [finish(axes, "Coverage of the pseudo masks", caption, alt)]
 
 
 @styled()
-def quality_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
+def quality_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot precision, recall and mIoU of the pixels kept against the threshold."""
     if run.quality is None:
         return []
@@ -76,7 +80,9 @@ def quality_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
         images = "image" if bad == 1 else "images"
         caption += f" Left out: {bad:,} {images} whose true mask is bad; --job=doctor names them."
     at = run.quality["at_threshold"]
-    values = ", ".join(f"{name} {said(at[name])}" for name in ("precision", "recall", "miou", "coverage"))
+    values = ", ".join(
+        f"{name} {format_value(at[name])}" for name in ("precision", "recall", "miou", "coverage")
+    )
     return [
         finish(
             axes, "Quality of the pseudo masks", caption, f"At the threshold {at['threshold']:g}: {values}."
@@ -85,7 +91,7 @@ def quality_by_threshold(run: Run, threshold: float | None) -> list[Plot]:
 
 
 @styled()
-def precision_by_coverage(run: Run) -> list[Plot]:
+def precision_by_coverage(run: RunFiles) -> list[Plot]:
     """Plot precision against coverage as the threshold moves, with a point at the threshold in use."""
     if run.quality is None:
         return []
@@ -104,34 +110,25 @@ def precision_by_coverage(run: Run) -> list[Plot]:
     caption = (
         "From right to left the threshold rises. Where the line is flat a higher one only takes pixels away."
     )
-    alt = f"At the threshold coverage is {said(at['coverage'])} and precision {said(at['precision'])}."
+    coverage, precision = format_value(at["coverage"]), format_value(at["precision"])
+    alt = f"At the threshold coverage is {coverage} and precision {precision}."
     return [finish(axes, "Precision against coverage", caption, alt)]
 
 
-@styled()
-def quality_by_class(run: Run, threshold: float | None) -> list[Plot]:
-    """Plot precision and recall for each of the MAX_SMALL_PLOTS classes with most pseudo pixels."""
-    if run.quality is None:
-        return []
-    counts = {} if run.manifest is None else run.manifest["per_class"]
-    size = {name: counts.get(name, {}).get("pixels_at_threshold", 0) for name in run.quality["per_class"]}
-    total = max(sum(size.values()), 1)
-    plots = []
-    for name in sorted(size, key=lambda name: -size[name])[:MAX_SMALL_PLOTS]:
-        axes = quality_axes(
-            run.quality["thresholds"], run.quality["per_class"][name], threshold, SMALL_INCHES
-        )
-        caption = f"{percent(size[name] / total)} of the pixels kept"
-        alt = f"Precision and recall of pseudo pixels for {name}."
-        plots.append(finish(axes, name, caption, alt, legend=False))
-    return plots
+def quality_by_class(run: RunFiles, threshold: float | None) -> list[Plot]:
+    """Plot precision and recall for the classes with most pseudo pixels."""
+
+    def describe(count: int, total: int) -> str:
+        return f"{percent(count / max(total, 1))} of the pixels kept"
+
+    return labels.quality_by_class(run, threshold, "pixels_at_threshold", "pixels", describe)
 
 
 @styled()
-def class_shares(run: Run) -> list[Plot]:
+def class_shares(run: RunFiles) -> list[Plot]:
     """Draw each class's share of the pixels on a logarithmic axis: human labels beside pseudo labels kept."""
     human, pseudo = human_shares(run), pseudo_shares(run)
-    names = [name for name in classes_by_size(run) if human.get(name, 0) > 0][:MAX_BARS]
+    names = [name for name in classes_by_size(run, "pixels") if human.get(name, 0) > 0][:MAX_BARS]
     if not names or not pseudo:
         return []
     axes = new_axes("percent of the labelled pixels", "", (5.2, 0.9 + 0.26 * len(names)))
@@ -155,27 +152,54 @@ def class_shares(run: Run) -> list[Plot]:
     return [finish(axes, "Share of each class", caption, f"Share of pixels, human and pseudo: {spoken}.")]
 
 
-def human_shares(run: Run) -> dict[str, float]:
+def human_shares(run: RunFiles) -> dict[str, float]:
     """Give each class's share of the test split's labelled pixels."""
     for evaluation in evaluations(run).values():
-        counts = {name: row["num_pixels"] for name, row in evaluation["per_class"].items()}
+        counts = {name: entry["num_pixels"] for name, entry in evaluation["per_class"].items()}
         return {name: count / max(sum(counts.values()), 1) for name, count in counts.items()}
     return {}
 
 
-def pseudo_shares(run: Run) -> dict[str, float]:
+def pseudo_shares(run: RunFiles) -> dict[str, float]:
     """Give each class's share of the pseudo pixels at the threshold."""
     counts = {
-        name: row["pixels_at_threshold"] for name, row in (run.manifest or {}).get("per_class", {}).items()
+        name: entry["pixels_at_threshold"]
+        for name, entry in (run.manifest or {}).get("per_class", {}).items()
     }
     return {name: count / max(sum(counts.values()), 1) for name, count in counts.items()}
 
 
-def percent(share: float | None, digits: int | None = None) -> str:
-    """Write a share in percent, with `digits` after the point or to about two in all."""
-    if share is None or not np.isfinite(share):
-        return markup.NO_VALUE
-    if digits is None and 0 < share < 0.01:
-        return f"{100 * share:.2g} %"
-    places = (1 if 0 < share < 0.1 else 0) if digits is None else digits
-    return f"{100 * share:.{places}f} %"
+def label_table(manifest: dict[str, Any], quality: dict[str, Any] | None) -> Table:
+    """List the numbers of the pseudo masks, with their quality where it is known."""
+    threshold = f"{manifest['threshold']:g}"
+    rows = [
+        ["images labelled", number(manifest["num_images"], 0)],
+        ["images that could not be read", number(manifest["num_bad_images"], 0)],
+        ["pixels", number(manifest["num_pixels"], 0)],
+        [f"pixels from the threshold {threshold} on", number(manifest["num_pixels_at_threshold"], 0)],
+        ["coverage, the share of pixels kept", percent(manifest["coverage"], 1)],
+        ["images without any pixel kept", number(manifest["images_without_pixels_at_threshold"], 0)],
+    ]
+    at = {} if quality is None else quality["at_threshold"]
+    rows += [[text, percent(at[key], 1)] for key, text in QUALITY_WORDS.items() if key in at]
+    return Table(["", ""], rows)
+
+
+def label_class_table(run: RunFiles) -> Table:
+    """List the pseudo pixels of every class, the most frequent first, beside the human labels' shares."""
+    assert run.manifest is not None
+    human, pseudo = human_shares(run), pseudo_shares(run)
+    ranked = sorted(run.manifest["per_class"].items(), key=lambda item: -item[1]["pixels_at_threshold"])
+    rows = [
+        [
+            name,
+            number(counts["pixels"], 0),
+            number(counts["pixels_at_threshold"], 0),
+            percent(counts["pixels_at_threshold"] / counts["pixels"] if counts["pixels"] else None),
+            percent(pseudo[name]),
+            percent(human.get(name)),
+        ]
+        for name, counts in ranked
+    ]
+    header = ["", "pixels", "kept", "share kept", "share of all kept", "share in human labels"]
+    return Table(header, rows)

@@ -1,9 +1,9 @@
-"""Test results of masks beyond one number: what is taken for what, and how the gain spreads over images.
+"""Test results of masks beyond one number: IoU by class, what is taken for what, and the gain by image.
 
 Numbers come from each stage's `evaluation.json`; IoU is in points of 100.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,14 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 
+from selftrain_jax.html.blocks import Table
+from selftrain_jax.html.numbers import number, percent
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
-from selftrain_jax.report.class_results import evaluations, points
-from selftrain_jax.report.workdir import Run, class_names
+from selftrain_jax.report.results import classes_by_size, known_gains
+from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, points
+from selftrain_jax.tasks.segmentation.report.label_quality import human_shares
 
 MAX_CLASSES = 30  # of a confusion matrix
 MIN_SHARE = 0.01  # cells below stay empty
 STRONGEST = 0.6  # opacity of a full cell, so that its number can be read
 GAIN_BINS = 24
+RESULT_COLUMNS = {"mIoU": "miou", "mIoU, resized": "miou_resized", "pixel accuracy": "pixel_accuracy"}
+MAX_CONFUSIONS = 12
 
 
 class Confusions(NamedTuple):
@@ -28,7 +33,7 @@ class Confusions(NamedTuple):
     shares: Float[np.ndarray, "K K"]  # NaN in the rows of classes without a true pixel
 
 
-def confusions(run: Run, stage: str) -> Confusions | None:
+def confusions(run: RunFiles, stage: str) -> Confusions | None:
     """Divide a stage's confusion matrix by rows; of many classes only those with most true pixels."""
     if stage not in evaluations(run):
         return None
@@ -42,7 +47,7 @@ def confusions(run: Run, stage: str) -> Confusions | None:
 
 
 @styled()
-def confusion_plot(run: Run, stage: str) -> list[Plot]:
+def confusion_plot(run: RunFiles, stage: str) -> list[Plot]:
     """Draw where the true pixels of each class went, in percent; the diagonal is what was right."""
     found = confusions(run, stage)
     if found is None or not found.names:
@@ -79,7 +84,7 @@ def worst_confusions(found: Confusions, count: int) -> list[tuple[int, int]]:
     return [pair for pair in pairs if wrong[pair] >= MIN_SHARE]
 
 
-def image_gains(run: Run, over: str) -> dict[str, float]:
+def image_gains(run: RunFiles, over: str) -> dict[str, float]:
     """Subtract the mIoU of each image by stage `over` from the student's, in points."""
     found = evaluations(run)
     if "student" not in found or over not in found:
@@ -93,7 +98,7 @@ def image_gains(run: Run, over: str) -> dict[str, float]:
 
 
 @styled()
-def image_gain_histogram(run: Run) -> list[Plot]:
+def image_gain_histogram(run: RunFiles) -> list[Plot]:
     """Draw how many test images the student improves and worsens, and by how much."""
     gains = {over: np.array(list(image_gains(run, over).values())) for over in ("control", "teacher")}
     gains = {over: values for over, values in gains.items() if len(values)}
@@ -106,12 +111,14 @@ def image_gain_histogram(run: Run) -> list[Plot]:
         color, style = ROLE_COLORS[over], LINE_STYLES[over]
         axes.stairs(counts, edges, color=color, linestyle=style, linewidth=1.6, label=f"over {over}")
     axes.axvline(0, color=ROLE_COLORS["muted"], linewidth=0.8)
-    said = "; ".join(
+    summary = "; ".join(
         f"over {over} on {100 * (values > 0).mean():.0f} % of the images, median {np.median(values):+.1f}"
         for over, values in gains.items()
     )
-    caption = f"Right of the line the student is better: {said}. An image's mIoU is over the classes in it."
-    return [finish(axes, "Gain by image", caption, f"Gain in mIoU by image: {said}.")]
+    caption = (
+        f"Right of the line the student is better: {summary}. An image's mIoU is over the classes in it."
+    )
+    return [finish(axes, "Gain by image", caption, f"Gain in mIoU by image: {summary}.")]
 
 
 def _fill_cells(axes: Axes, shares: Float[np.ndarray, "K K"]) -> None:
@@ -127,3 +134,62 @@ def _fill_cells(axes: Axes, shares: Float[np.ndarray, "K K"]) -> None:
     axes.add_collection(PolyCollection(corners, facecolors=colors, edgecolors="none", clip_on=False))
     for y, x in cells:
         axes.text(x, y, f"{100 * shares[y, x]:.0f}", ha="center", va="center_baseline", fontsize=7)
+
+
+def scale_rows(run: RunFiles) -> list[list[str]]:
+    """List the stages whose masks were also averaged over several scales, as rows of the results table."""
+    found = {name: stage.evaluation_scales for name, stage in run.stages.items() if stage.evaluation_scales}
+    return [
+        [
+            f"{name}, inputs of {', '.join(map(str, evaluation['sizes_px']))} px"
+            + (", mirrored too" if evaluation["flip"] else ""),
+            *(number(points(evaluation[key])) for key in RESULT_COLUMNS.values()),
+            number(evaluation["checkpoint_step"], 0),
+            "",
+        ]
+        for name, evaluation in found.items()
+    ]
+
+
+def class_table(run: RunFiles, key: str) -> Table:
+    """List every class's share of the test pixels, IoU by stage and gains, largest classes first.
+
+    `key` is "iou", at the images' own size, or "iou_resized".
+    """
+    found, shares = evaluations(run), human_shares(run)
+    gains = known_gains(run, key)
+    rows = []
+    for name in classes_by_size(run, "pixels"):
+        known = [evaluation["per_class"].get(name, {}) for evaluation in found.values()]
+        rows.append(
+            [
+                name,
+                percent(shares.get(name)),
+                *(number(points(entry.get(key))) for entry in known),
+                *(number(values.get(name), signed=True) for values in gains.values()),
+            ]
+        )
+    header = ["", "pixels", *found, *(f"over {over}" for over in gains)]
+    return Table(header, rows)
+
+
+def confusion_table(run: RunFiles) -> Table | None:
+    """List the student's most frequent confusions and how often other stages make them; None without any."""
+    student = confusions(run, "student")
+    if student is None:
+        return None
+    others = {stage: confusions(run, stage) for stage in ("control", "teacher")}
+    known = {"student": student} | {stage: found for stage, found in others.items() if found is not None}
+    rows = []
+    for row, column in worst_confusions(student, MAX_CONFUSIONS):
+        truth, taken = student.names[row], student.names[column]
+        shares = [percent(share_of(found.names, found.shares, truth, taken)) for found in known.values()]
+        rows.append([f"{truth} taken for {taken}", *shares])
+    return Table(["", *known], rows) if rows else None
+
+
+def share_of(names: list[str], shares: Any, truth: str, taken: str) -> float | None:
+    """Look a pair of classes up; None where a stage never saw one of them."""
+    if truth not in names or taken not in names:
+        return None
+    return float(shares[names.index(truth), names.index(taken)])

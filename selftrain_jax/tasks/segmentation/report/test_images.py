@@ -11,14 +11,16 @@ from jaxtyping import UInt8
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.html import markup
-from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture
-from selftrain_jax.report.class_results import evaluations, points
-from selftrain_jax.report.ranking import spread
-from selftrain_jax.report.workdir import Run
+from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, spread
+from selftrain_jax.html.numbers import number, percent
+from selftrain_jax.report.workdir import RunFiles, evaluations, points
 from selftrain_jax.tasks.segmentation.draw import fit_mask, hatched
-from selftrain_jax.tasks.segmentation.report.galleries import IMAGES_A_GALLERY, Brush, draw_mask, draw_plain
-from selftrain_jax.tasks.segmentation.report.label_quality import percent
+from selftrain_jax.tasks.segmentation.report.galleries import (
+    IMAGES_A_GALLERY,
+    MaskStyle,
+    draw_mask,
+    draw_plain,
+)
 from selftrain_jax.tasks.segmentation.report.ranking import nearest_to_median
 from selftrain_jax.tasks.segmentation.report.results import image_gains
 from selftrain_jax.types import IGNORED
@@ -32,7 +34,7 @@ BOTH_WRONG = (96, 96, 96)  # about; the image shows through
 FONT_PX = 20  # five pictures side by side are small
 
 
-def test_galleries(run: Run, source: Source, predicted: Predicted, brush: Brush) -> list[Gallery]:
+def test_galleries(run: RunFiles, source: Source, predicted: Predicted, style: MaskStyle) -> list[Gallery]:
     """Show truth beside what the other stage and the student predict: typical, most gained, most lost.
 
     The other stage is the teacher, or the control where the teacher is not evaluated. Until the student is,
@@ -40,18 +42,18 @@ def test_galleries(run: Run, source: Source, predicted: Predicted, brush: Brush)
 
     Raises: InputError when a prediction has another size than its image.
     """
-    places = {image_id: index for index, image_id in enumerate(source.image_ids)}
+    positions = {image_id: index for index, image_id in enumerate(source.image_ids)}
     other = next((name for name in ("teacher", "control") if image_gains(run, name)), None)
     if other is None:
         chosen = [source.image_ids[index] for index in spread(len(source), IMAGES_A_GALLERY)]
         choices = [("Truth beside predictions", "Evenly spread, not chosen by result.", chosen)]
         stages = list(evaluations(run))
     else:
-        known = {name: gain for name, gain in image_gains(run, other).items() if name in places}
+        known = {name: gain for name, gain in image_gains(run, other).items() if name in positions}
         choices, stages = choose(known, other), [other, "student"]
 
     def draw(image_id: str) -> list[Picture]:
-        return _row(run, source, places[image_id], stages, predicted, brush)
+        return _row(run, source, positions[image_id], stages, predicted, style)
 
     return [
         Gallery(title, caption, "rows wide", [draw(image_id) for image_id in chosen])
@@ -65,7 +67,7 @@ def choose(gains: Mapping[str, float], other: str) -> list[tuple[str, str, list[
     ranked = sorted(gains, key=lambda image_id: -gains[image_id])
     best = [image_id for image_id in ranked if gains[image_id] > 0][:IMAGES_A_GALLERY]
     worst = [image_id for image_id in ranked[::-1] if gains[image_id] < 0][:IMAGES_A_GALLERY]
-    median = markup.number(float(np.median(list(gains.values()))) if gains else None, signed=True)
+    median = number(float(np.median(list(gains.values()))) if gains else None, signed=True)
     typical = f"Nearest to the median gain, {median} points of the image's mIoU over the {other}."
     gained = f"Highest gain over the {other}: what the pseudo labels taught."
     lost = f"Lowest gain over the {other}. Look for errors that the pseudo labels have too."
@@ -88,8 +90,8 @@ def draw_change(
     drawn[codes == 3] //= 2
     counted = codes != IGNORED
     shares = [percent(float((codes == code)[counted].mean()) if counted.any() else 0.0) for code in (1, 2, 3)]
-    said = f"became right {shares[0]}, wrong {shares[1]}; wrong in both {shares[2]}"
-    return Picture(drawn, said, f"What changed: {said}")
+    words = f"became right {shares[0]}, wrong {shares[1]}; wrong in both {shares[2]}"
+    return Picture(drawn, words, f"What changed: {words}")
 
 
 def change_codes(
@@ -102,27 +104,27 @@ def change_codes(
 
 
 def _row(
-    run: Run, source: Source, index: int, stages: list[str], predicted: Predicted, brush: Brush
+    run: RunFiles, source: Source, index: int, stages: list[str], predicted: Predicted, style: MaskStyle
 ) -> list[Picture]:
     example, image_id = source.read(index), source.image_ids[index]
     image, truth = example["image"], example["mask"]
-    brush = brush._replace(font_px=FONT_PX)
+    style = style._replace(font_px=FONT_PX)
     found = {stage: mask for stage in stages if (mask := predicted(stage, image_id)) is not None}
     for stage, mask in found.items():
         _require_size(mask, truth, stage, image_id)
-    pictures = [draw_plain(image, image_id), draw_mask(image, truth, brush, "truth")]
+    pictures = [draw_plain(image, image_id), draw_mask(image, truth, style, "truth")]
     pictures += [
-        draw_mask(image, mask, brush, _stage_caption(run, stage, image_id)) for stage, mask in found.items()
+        draw_mask(image, mask, style, _stage_caption(run, stage, image_id)) for stage, mask in found.items()
     ]
     if len(found) == 2 and "student" in found:
         pictures.append(draw_change(image, truth, found[stages[0]], found["student"]))
     return pictures
 
 
-def _stage_caption(run: Run, stage: str, image_id: str) -> str:
+def _stage_caption(run: RunFiles, stage: str, image_id: str) -> str:
     evaluation: dict[str, Any] = evaluations(run).get(stage, {})
     value = points(evaluation.get("per_image", {}).get(image_id))
-    return f"{stage}, mIoU {markup.number(value)}" if np.isfinite(value) else stage
+    return f"{stage}, mIoU {number(value)}" if np.isfinite(value) else stage
 
 
 def _require_size(

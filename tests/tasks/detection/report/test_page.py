@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.html import markup
-from selftrain_jax.report.page import write_report
-from selftrain_jax.report.ranking import read_spread
+from selftrain_jax.html.galleries import MAX_JPEG_BYTES, encode_jpeg
+from selftrain_jax.html.numbers import duration, number
+from selftrain_jax.jobs.report import write_report
 from selftrain_jax.report.workdir import read_metrics, read_run
-from selftrain_jax.tasks.detection.report.page import human_statistics, pseudo_statistics
+from selftrain_jax.tasks.detection.report.label_quality import human_statistics, pseudo_statistics
+from selftrain_jax.tasks.detection.report.ranking import read_spread
+from selftrain_jax.tasks.lookup import get_task
 from tests.html.html_page import Page
 
 
@@ -19,7 +21,7 @@ def test_page_nests_and_says_the_headline(page):
 
 def test_text_from_data_is_escaped(page):
     assert "<script" not in page
-    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -48,7 +50,7 @@ def test_every_picture_has_an_alternative_text(page):
 
 def test_report_is_one_small_file(workdir, page):
     before = set(workdir.rglob("*"))
-    path = write_report(workdir, images=None)
+    path = write_report(workdir, None, None)
     assert set(workdir.rglob("*")) - before == {path}
     assert len(page.encode()) < 8e6
 
@@ -69,29 +71,29 @@ def test_report_is_one_small_file(workdir, page):
 def test_missing_parts_are_tolerated(workdir, images, missing, headline):
     for path in (workdir / name for name in missing):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    text = write_report(workdir, images=images).read_text(encoding="utf-8")
+    text = write_report(workdir, get_task("detection"), images).read_text(encoding="utf-8")
     assert Page(text).headings == [headline]
 
 
 def test_empty_workdir_says_that_nothing_is_there_yet(tmp_path):
-    text = write_report(tmp_path, images=None).read_text(encoding="utf-8")
+    text = write_report(tmp_path, None, None).read_text(encoding="utf-8")
     assert Page(text).headings == ["No stage is evaluated yet"]
     assert text.count("Not there yet.") == 8
 
 
 def test_missing_folder_and_broken_file_are_named(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
-        write_report(tmp_path / "nowhere", images=None)
+        write_report(tmp_path / "nowhere", None, None)
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(InputError, match=r"summary\.json"):
-        write_report(tmp_path, images=None)
+        write_report(tmp_path, None, None)
 
 
 def test_unequal_steps_are_pointed_out(workdir, page):
     assert "part of the gain" not in page
     path = workdir / "control" / "evaluation.json"
     path.write_text(path.read_text().replace('"checkpoint_step": 30', '"checkpoint_step": 29'))
-    assert "for 30 steps and the control for 29" in write_report(workdir, images=None).read_text(
+    assert "for 30 steps and the control for 29" in write_report(workdir, None, None).read_text(
         encoding="utf-8"
     )
 
@@ -118,15 +120,15 @@ def test_statistics_count_and_measure_boxes(workdir, images):
 
 
 def test_numbers_are_written_for_people():
-    assert markup.number(1234.56) == "1,234.6"
-    assert markup.number(-3.14, signed=True) == "\u22123.1"
-    assert markup.number(3.14, signed=True) == "+3.1"
-    assert markup.number(float("nan")) == markup.number(None) == "\u2013"
-    assert markup.number(-0.01, signed=True) == "\u00b10.0"
-    assert markup.duration(7325) == "2 h 02 min"
-    assert markup.duration(61) == "1 min 01 s"
+    assert number(1234.56) == "1,234.6"
+    assert number(-3.14, signed=True) == "\u22123.1"
+    assert number(3.14, signed=True) == "+3.1"
+    assert number(float("nan")) == number(None) == "\u2013"
+    assert number(-0.01, signed=True) == "\u00b10.0"
+    assert duration(7325) == "2 h 02 min"
+    assert duration(61) == "1 min 01 s"
 
 
 def test_jpeg_of_noise_stays_below_the_limit():
     noise = np.random.default_rng(0).integers(0, 256, (420, 420, 3), np.uint8)
-    assert len(markup.encode_jpeg(noise)) <= markup.MAX_JPEG_BYTES
+    assert len(encode_jpeg(noise)) <= MAX_JPEG_BYTES

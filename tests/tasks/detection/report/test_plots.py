@@ -3,11 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from selftrain_jax.html.plots import MAX_POINTS, ROLE_COLORS, figure_svg, new_axes, styled, thin
-from selftrain_jax.report import class_results, curves
+from selftrain_jax.html.blocks import Plots
+from selftrain_jax.html.plots import MAX_POINTS, ROLE_COLORS, Plot, new_axes, styled, thin
+from selftrain_jax.html.render import render_blocks
+from selftrain_jax.report import curves, labels, results
 from selftrain_jax.report.workdir import read_run
-from selftrain_jax.tasks.detection.report import label_quality
+from selftrain_jax.tasks.detection.report import label_quality, precision_recall
 from selftrain_jax.tasks.detection.report.label_quality import BoxStatistics
+from selftrain_jax.tasks.detection.report.sections import CLASS_AP
 
 AP = {"teacher": 0.272, "control": 0.281, "student": 0.312}  # as conftest.py writes them
 NAMES = ["cat", "<script>alert('x')</script>", "$a_b$ & co"]
@@ -24,13 +27,13 @@ def run(workdir):
 
 
 def test_learning_curves_hold_the_logged_values_after_the_teachers_end(run):
-    drawn = lines(curves.learning_curve(run, "ap")[0])
+    drawn = lines(curves.learning_curve(run, "ap", "AP")[0])
     for name, start in (("teacher", 0), ("control", 30), ("student", 30)):
         np.testing.assert_allclose(drawn[name], [[start + 15, 50 * AP[name]], [start + 30, 100 * AP[name]]])
 
 
 def test_learning_curves_may_start_at_zero(run):
-    drawn = lines(curves.learning_curve(run, "ap", total_steps=False)[0])
+    drawn = lines(curves.learning_curve(run, "ap", "AP", total_steps=False)[0])
     np.testing.assert_allclose(drawn["student"][:, 0], [15, 30])
 
 
@@ -54,15 +57,15 @@ def test_null_is_left_out_of_the_wait_curve(run):
 def test_precision_recall_curves_equal_the_file(run):
     expected = np.stack([np.linspace(0, 1, 101), np.linspace(1, 0, 101)], axis=1)
     np.testing.assert_allclose(
-        lines(class_results.precision_recall(run, "precision_iou50", "0.5")[0])["student"], expected
+        lines(precision_recall.precision_recall(run, "precision_iou50", "0.5")[0])["student"], expected
     )
-    by_class = class_results.precision_recall_by_class(run)
+    by_class = precision_recall.precision_recall_by_class(run)
     assert [plot.title for plot in by_class] == NAMES
     np.testing.assert_allclose(lines(by_class[1])["control"], expected)
 
 
 def test_gain_bars_are_student_minus_the_others(run):
-    axes = class_results.class_gain_bars(run)[0].figure.axes[0]
+    axes = results.class_gain_bars(run, CLASS_AP)[0].figure.axes[0]
     for container, other in zip(axes.containers, ("control", "teacher"), strict=True):
         widths = [bar.get_width() for bar in container]
         np.testing.assert_allclose(widths, [100 * (AP["student"] - AP[other])] * 3)
@@ -73,7 +76,7 @@ def test_undefined_ap_gives_no_bar(workdir):
     evaluation = json.loads(path.read_text())
     evaluation["per_class"]["cat"]["ap"] = -1
     path.write_text(json.dumps(evaluation))
-    assert "cat" not in class_results.class_gains(read_run(workdir), "control")
+    assert "cat" not in results.class_gains(read_run(workdir), "control", "ap")
 
 
 def test_label_quality_equals_the_file_with_the_threshold_marked(run):
@@ -88,7 +91,7 @@ def test_score_histogram_and_reliability_equal_the_files(run):
     values, edges, _ = label_quality.score_histogram(run, 0.5)[0].figure.axes[0].patches[0].get_data()
     np.testing.assert_allclose(values, range(20))
     np.testing.assert_allclose(edges, np.linspace(0, 1, 21))
-    teacher = lines(label_quality.reliability(run)[0])["teacher"]
+    teacher = lines(labels.reliability(run, "boxes")[0])["teacher"]
     np.testing.assert_allclose(teacher, np.stack([np.linspace(0.15, 0.95, 9), np.linspace(0.1, 0.9, 9)], 1))
 
 
@@ -113,10 +116,11 @@ def test_long_series_are_thinned_to_exact_points_with_the_last_one():
 def test_svg_uses_page_colors_and_escapes_text():
     axes = new_axes("<b>$x$</b>", 'a"b')
     axes.plot([0, 1], [0, 1], color=ROLE_COLORS["student"])
-    drawing = figure_svg(axes.figure, "key", 'say "no"')
+    plot = Plot("title", "caption", 'say "no"', axes.figure)
+    drawing = render_blocks([Plots([plot], "key")])
     assert "<b>" not in drawing
     assert "&lt;b&gt;$x$&lt;/b&gt;" in drawing
-    assert 'aria-label="say &quot;no&quot;"' in drawing
+    assert 'aria-label="say &#34;no&#34;"' in drawing
     assert "var(--student)" in drawing
     assert ROLE_COLORS["student"] not in drawing
     assert "http" not in drawing

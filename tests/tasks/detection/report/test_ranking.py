@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from selftrain_jax.report.ranking import (
+from selftrain_jax.html.galleries import spread
+from selftrain_jax.tasks.detection.report.ranking import (
     Labelled,
     by_confidence,
     confidence,
     count_disagreements,
     is_kept,
     rarest_class,
-    spread,
 )
 
 

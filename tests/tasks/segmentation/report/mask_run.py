@@ -10,7 +10,7 @@ import numpy as np
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
-from selftrain_jax.tasks.segmentation.report.page import MaskReportImages, read_predicted
+from selftrain_jax.tasks.segmentation.report.sections import MaskImages, read_predicted
 from selftrain_jax.types import Category
 
 EVIL = "<script>alert('x')</script>"
@@ -40,10 +40,10 @@ def write_mask_workdir(workdir: Path) -> Path:
     return workdir
 
 
-def make_mask_images(workdir: Path) -> MaskReportImages:
+def make_mask_images(workdir: Path) -> MaskImages:
     test_source = make_mask_source("t", 4, {"mask": stripes(0)})
     pair = (test_source.read(0), test_source.read(1))
-    return MaskReportImages(
+    return MaskImages(
         test_source=test_source,
         pseudo_raw=make_mask_source("p", 3, {"mask": stripes(5), "confidence": ramp(), "is_pseudo": True}),
         pseudo_truth=lambda image_id: {"image_id": image_id, "mask": stripes(0)},

@@ -13,8 +13,9 @@ from selftrain_jax.tasks.segmentation.draw import (
     overlay,
     read_mask_png,
     save_mask_png,
+    widest_square,
+    write_names,
 )
-from selftrain_jax.tasks.segmentation.names import widest_place, write_names
 
 
 def halves() -> np.ndarray:
@@ -108,7 +109,7 @@ def test_png_of_colours_and_damaged_png_are_refused(tmp_path):
         read_mask_png(path)
 
 
-def test_widest_place_is_the_largest_square_by_brute_force():
+def test_widest_square_is_the_largest_square_by_brute_force():
     rng = np.random.default_rng(3)
     for density in (0.5, 0.8, 0.97):
         inside = rng.random((13, 17)) < density
@@ -119,12 +120,12 @@ def test_widest_place_is_the_largest_square_by_brute_force():
             for x in range(18 - side)
             if inside[y : y + side, x : x + side].all()
         ]
-        place = widest_place(inside)
-        assert place.side_px == max(fits)
-        half = place.side_px // 2
-        top, left = place.y - half, place.x - half
-        assert inside[top : top + place.side_px, left : left + place.side_px].all()
-    assert widest_place(np.zeros((4, 4), bool)).side_px == 0
+        square = widest_square(inside)
+        assert square.side_px == max(fits)
+        half = square.side_px // 2
+        top, left = square.y - half, square.x - half
+        assert inside[top : top + square.side_px, left : left + square.side_px].all()
+    assert widest_square(np.zeros((4, 4), bool)).side_px == 0
 
 
 def test_names_stand_in_their_areas_and_small_areas_have_none():

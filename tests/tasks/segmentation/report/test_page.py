@@ -6,19 +6,27 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.html.markup import NO_VALUE
-from selftrain_jax.report.page import write_report
+from selftrain_jax.html.numbers import NO_VALUE
+from selftrain_jax.html.render import render_section
+from selftrain_jax.jobs.report import task_of, write_report
 from selftrain_jax.report.workdir import read_run
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.segmentation.draw import save_mask_png
 from selftrain_jax.tasks.segmentation.report import sections as mask_sections
-from selftrain_jax.tasks.segmentation.report.galleries import Brush, draw_mask
-from selftrain_jax.tasks.segmentation.report.page import CONTENTS, read_predicted
+from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle, draw_mask
+from selftrain_jax.tasks.segmentation.report.sections import read_predicted
 from tests.html.html_page import Page
 from tests.tasks.segmentation.report.mask_run import make_mask_source, stripes
 
+SECTIONS = [
+    *("results", "curves", "training", "confusion", "labels", "label-images"),
+    *("augmentation", "test-images", "reproduce"),
+]
+
 
 def render(workdir, images):
-    return write_report(workdir, images=images).read_text(encoding="utf-8")
+    spec = None if images is None else get_task("segmentation")
+    return write_report(workdir, spec, images).read_text(encoding="utf-8")
 
 
 def test_page_nests_and_says_the_headline(mask_page):
@@ -37,7 +45,7 @@ def test_scores_over_several_scales_are_rows_of_their_own_and_undefined_ones_a_d
     path.with_name("evaluation_scales.json").write_text(json.dumps(several))
     plain = several | {"sizes_px": [128], "flip": False, "miou": -1}
     (mask_workdir / "teacher" / "evaluation_scales.json").write_text(json.dumps(plain))
-    table = table_of_results(mask_sections.results_section(read_run(mask_workdir)))
+    table = table_of_results(render_section(mask_sections.results_section(read_run(mask_workdir))))
     assert table["student"][0] == "53.1"
     assert table["student, inputs of 64, 128 px, mirrored too"] == ["56.7", NO_VALUE, "78.9", "30", ""]
     assert table["teacher, inputs of 128 px"] == [NO_VALUE, NO_VALUE, "78.9", "30", ""]
@@ -73,13 +81,13 @@ def table_of_results(text):
 
 
 def test_sections_are_those_of_masks_in_their_order(mask_page):
-    assert re.findall(r'<section id="([^"]*)"', mask_page) == list(CONTENTS)
+    assert re.findall(r'<section id="([^"]*)"', mask_page) == SECTIONS
     assert "Not there yet." not in mask_page
 
 
 def test_text_from_data_is_escaped_and_nothing_is_loaded_from_elsewhere(mask_page):
     assert "<script" not in mask_page
-    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in mask_page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in mask_page
     for _, attributes in Page(mask_page).tags:
         for key in ("src", "href", "xlink:href", "srcset", "data", "action"):
             assert attributes.get(key, "#").startswith(("#", "data:image/"))
@@ -134,14 +142,14 @@ def test_missing_parts_are_tolerated(mask_workdir, mask_images, missing, headlin
 
 
 def test_without_pictures_the_runs_files_say_that_it_is_one_of_masks(mask_workdir):
-    assert read_run(mask_workdir).task == "segmentation"
+    assert task_of(read_run(mask_workdir)) == "segmentation"
     (mask_workdir / "config.json").unlink()
-    assert read_run(mask_workdir).task == "segmentation"  # evaluations have mIoU
+    assert task_of(read_run(mask_workdir)) == "segmentation"  # evaluations have mIoU
     for name in ("teacher", "control", "student"):
         shutil.rmtree(mask_workdir / name)
-    assert read_run(mask_workdir).task == "segmentation"  # the labels are masks
+    assert task_of(read_run(mask_workdir)) == "segmentation"  # the labels are masks
     shutil.rmtree(mask_workdir / "pseudo_labels")
-    assert read_run(mask_workdir).task == "detection"
+    assert task_of(read_run(mask_workdir)) == "detection"
 
 
 def test_empty_workdir_says_that_nothing_is_there_yet(tmp_path):
@@ -164,9 +172,9 @@ def test_class_thresholds_replace_the_threshold_of_their_class(tmp_path, mask_im
 
 
 def test_background_is_described_and_listed_but_not_written_into_pictures(mask_page):
-    brush = Brush({0: "background", 1: "cat"}, np.zeros(256, np.int64))
+    style = MaskStyle({0: "background", 1: "cat"}, np.zeros(256, np.int64))
     image, mask = np.full((20, 30, 3), 90, np.uint8), np.zeros((20, 30), np.uint8)
-    picture = draw_mask(image, mask, brush, "truth")
+    picture = draw_mask(image, mask, style, "truth")
     assert picture.alt == "truth: background 100 %"
     assert (picture.image == 45).all()
     assert "rgb(0,0,0)" in mask_page
@@ -175,7 +183,7 @@ def test_background_is_described_and_listed_but_not_written_into_pictures(mask_p
 def test_prediction_of_another_size_is_named(mask_workdir, mask_images):
     save_mask_png(mask_workdir / "student" / "masks" / "t" / "1.png", np.zeros((5, 5), np.uint8))
     with pytest.raises(InputError, match=r"student/masks: .*t/1 has 5 x 5 .*20 x 30"):
-        write_report(mask_workdir, images=mask_images)
+        write_report(mask_workdir, get_task("segmentation"), mask_images)
 
 
 def test_predictions_are_looked_up_by_stage_and_image(mask_workdir):

@@ -3,15 +3,14 @@ import json
 import numpy as np
 import pytest
 
+from selftrain_jax.html.numbers import percent
 from selftrain_jax.html.plots import ROLE_COLORS
-from selftrain_jax.report import class_results, curves
+from selftrain_jax.report import curves, labels
+from selftrain_jax.report import results as report_results
 from selftrain_jax.report.workdir import read_run
-from selftrain_jax.tasks.detection.report import label_quality
 from selftrain_jax.tasks.segmentation.report import label_quality as mask_quality
 from selftrain_jax.tasks.segmentation.report import results as mask_results
-from selftrain_jax.tasks.segmentation.report import tables as mask_tables
-from selftrain_jax.tasks.segmentation.report import training as mask_training
-from selftrain_jax.tasks.segmentation.report.label_quality import percent
+from selftrain_jax.tasks.segmentation.report.sections import CLASS_IOU, training_plots
 from tests.tasks.segmentation.report.mask_run import CONFUSION, EVIL, MIOU, NAMES, THRESHOLDS
 
 
@@ -33,15 +32,14 @@ def edit(workdir, change):
 
 
 def test_learning_curve_holds_miou_after_the_teachers_end(run):
-    drawn = lines(curves.learning_curve(run, "miou")[0])
+    drawn = lines(curves.learning_curve(run, "miou", "mIoU")[0])
     np.testing.assert_allclose(drawn["student"], [[45, 50 * MIOU["student"]], [60, 100 * MIOU["student"]]])
 
 
 def test_training_curves_hold_what_was_logged_of_human_and_pseudo(run):
-    accuracy = lines(mask_training.pixel_accuracy_curve(run)[0])
+    accuracy, valid = map(lines, training_plots(run))
     np.testing.assert_allclose(accuracy["human labels"][:, 1], 0.8)
     np.testing.assert_allclose(accuracy["pseudo labels"], [[10, 0.91], [20, 0.92], [30, 0.93]])
-    valid = lines(mask_training.valid_pixels_curve(run)[0])
     np.testing.assert_allclose(valid["pseudo labels"][:, 1], [0.61, 0.62, 0.63])
 
 
@@ -93,10 +91,13 @@ def test_confusion_plot_writes_percents_right_ones_in_the_students_colour(run):
 def test_worst_confusions_come_first_and_none_lies_on_the_diagonal(run):
     found = mask_results.confusions(run, "student")
     assert mask_results.worst_confusions(found, 3) == [(2, 0), (0, 1), (1, 0)]
-    table = mask_tables.confusion_table(run)
-    assert table.index("$a_b$ &amp; co taken for background") < table.index("background taken for &lt;script")
+    table = mask_results.confusion_table(run)
+    assert [row[0] for row in table.rows][:2] == [
+        "$a_b$ & co taken for background",
+        f"background taken for {EVIL}",
+    ]
     teacher = CONFUSION["teacher"]
-    assert f"<td>{100 * teacher[2][0] / sum(teacher[2]):.0f} %</td>" in table
+    assert f"{100 * teacher[2][0] / sum(teacher[2]):.0f} %" in table.rows[0]
 
 
 def test_image_gains_are_student_minus_other_in_points_where_both_are_defined(run):
@@ -111,11 +112,11 @@ def test_image_gains_are_student_minus_other_in_points_where_both_are_defined(ru
 def test_gains_by_class_are_those_of_iou_and_undefined_ones_are_left_out(mask_workdir):
     run = read_run(mask_workdir)
     expected = 100 * (MIOU["student"] - MIOU["teacher"])
-    assert class_results.class_gains(run, "teacher") == pytest.approx(dict.fromkeys(NAMES, expected))
-    assert "points of IoU" in class_results.class_gain_bars(run)[0].figure.axes[0].get_xlabel()
+    assert report_results.class_gains(run, "teacher", "iou") == pytest.approx(dict.fromkeys(NAMES, expected))
+    assert "points of IoU" in report_results.class_gain_bars(run, CLASS_IOU)[0].figure.axes[0].get_xlabel()
     run = edit(mask_workdir, lambda evaluation: evaluation["per_class"][EVIL].update(iou=-1))
-    assert EVIL not in class_results.class_gains(run, "teacher")
-    assert EVIL in class_results.class_gains(run, "teacher", "iou_resized")
+    assert EVIL not in report_results.class_gains(run, "teacher", "iou")
+    assert EVIL in report_results.class_gains(run, "teacher", "iou_resized")
 
 
 def test_coverage_and_quality_equal_the_files_with_the_threshold_marked(run):
@@ -144,7 +145,7 @@ def test_images_whose_true_mask_is_bad_are_said_beside_the_quality(run, bad, sai
 def test_confidence_histogram_is_in_shares_and_reliability_speaks_of_pixels(run):
     values = mask_quality.confidence_histogram(run, 0.5)[0].figure.axes[0].patches[0].get_data().values
     np.testing.assert_allclose(values, np.arange(20) / 190)
-    assert "pixels" in label_quality.reliability(run)[0].figure.axes[0].get_ylabel()
+    assert "pixels" in labels.reliability(run, "pixels")[0].figure.axes[0].get_ylabel()
 
 
 def test_class_shares_stand_side_by_side_and_a_class_never_found_has_no_pseudo_point(run):
@@ -159,14 +160,13 @@ def test_quality_by_class_starts_with_the_most_frequent(run):
 
 
 def test_tables_hold_both_ways_of_measuring_and_the_pixels_of_each_class(run):
-    assert "<td>53.1</td><td>+4.9</td><td>+8.1</td>" in mask_tables.class_table(run, "iou")
-    assert "<td>54.1</td><td>+4.9</td><td>+8.1</td>" in mask_tables.class_table(run, "iou_resized")
-    labels = mask_tables.label_table(run.manifest, run.quality)
-    for text in ("35.0 %", "90.0 %", "40.0 %", "60.0 %", "<td>630</td>"):
-        assert text in labels
-    assert "<td>600</td><td>400</td><td>67 %</td><td>63 %</td><td>45 %</td>" in mask_tables.label_class_table(
-        run
-    )
+    assert mask_results.class_table(run, "iou").rows[0][-3:] == ["53.1", "+4.9", "+8.1"]
+    assert mask_results.class_table(run, "iou_resized").rows[0][-3:] == ["54.1", "+4.9", "+8.1"]
+    cells = [row[1] for row in mask_quality.label_table(run.manifest, run.quality).rows]
+    for text in ("35.0 %", "90.0 %", "40.0 %", "60.0 %", "630"):
+        assert text in cells
+    by_class = mask_quality.label_class_table(run)
+    assert by_class.rows[0][1:] == ["600", "400", "67 %", "63 %", "45 %"]
 
 
 def test_percents_have_about_two_digits():

@@ -1,0 +1,148 @@
+"""Find images that are the same, or nearly so, to keep evaluation images out of training (leaks).
+
+Call `pixel_digest` and `perceptual_hash` on each image, then `find_duplicates` on what they gave.
+Not in the paper; its unlabelled images come from the makers of the evaluation sets, so a leak is likely.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Int, UInt8, UInt64
+from PIL import Image
+
+from selftrain_jax.doctor.diagnosis import TRAIN, UNLABELLED, Duplicates, ImageScan, Pair
+
+# JPEG at quality 20 moves a hash by 0 to 4 bits; of 66,000 pairs of cell images one is under 10.
+MAX_DISTANCE = 6
+SIDE_PX = 32  # the grey thumbnail whose spectrum is hashed
+NUM_FREQUENCIES = 8
+BLOCK_ROWS = 512
+NO_MATCH = 255  # more than the 64 bits that can differ
+
+_CENTRES = np.arange(SIDE_PX) + 0.5
+_COSINES = np.cos(
+    np.pi / SIDE_PX * np.outer(np.arange(NUM_FREQUENCIES), _CENTRES)
+)  # the first rows of a DCT-II
+
+
+def find_duplicates(
+    splits: Mapping[str, Sequence[ImageScan]], max_distance: int = MAX_DISTANCE
+) -> tuple[Duplicates, ...]:
+    """Compare each evaluation split with what is trained on, with itself and with those before it."""
+    trained = [name for name in splits if name in (TRAIN, UNLABELLED)]
+    evaluated = [name for name in splits if name not in trained]
+    return tuple(
+        _compare(splits, name, evaluation, max_distance)
+        for position, evaluation in enumerate(evaluated)
+        for name in (*trained, *evaluated[: position + 1])
+    )
+
+
+def perceptual_hash(image: UInt8[np.ndarray, "H W 3"]) -> np.uint64:
+    """Hash what an image looks like into 64 bits: similar images differ in few bits.
+
+    Bit (u, v) tells whether the DCT coefficient (u, v) of the 32 x 32 grey thumbnail, u, v in 0..7,
+    lies above the median of all but the first, which is the brightness. An image without structure
+    hashes to 0 or 1.
+    """
+    side = (SIDE_PX, SIDE_PX)
+    grey = Image.fromarray(image).convert("L").resize(side, Image.Resampling.BOX, reducing_gap=2)
+    spectrum = np.rint(_COSINES @ (np.asarray(grey, np.float64) - 128) @ _COSINES.T).ravel()
+    bits = spectrum > np.median(spectrum[1:])
+    return np.packbits(bits, bitorder="little").view(np.uint64)[0]
+
+
+def pixel_digest(image: UInt8[np.ndarray, "H W 3"]) -> str:
+    """Return the SHA-256 of the size and the pixels, whatever file they were read from."""
+    header = f"{image.shape[0]}x{image.shape[1]}:".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def near_duplicates(
+    hashes_a: UInt64[np.ndarray, " A"], hashes_b: UInt64[np.ndarray, " B"], max_distance: int
+) -> Int[np.ndarray, "P 3"]:
+    """Pair each image of b with the image of a closest to it, where that is within `max_distance` bits.
+
+    A row is (index in a, index in b, bits that differ), by index in b; of equals the first in a wins.
+    One row an image of b, not all pairs: a video in which all frames are alike has billions of those.
+    """
+    return _closest(hashes_a, hashes_b, max_distance, only_earlier=False)
+
+
+def near_duplicates_within(hashes: UInt64[np.ndarray, " A"], max_distance: int) -> Int[np.ndarray, "P 3"]:
+    """Pair each image of a set with the closest of those before it: the images that repeat another."""
+    return _closest(hashes, hashes, max_distance, only_earlier=True)
+
+
+def _closest(
+    hashes_a: UInt64[np.ndarray, " A"],
+    hashes_b: UInt64[np.ndarray, " B"],
+    max_distance: int,
+    *,
+    only_earlier: bool,
+) -> Int[np.ndarray, "P 3"]:
+    if not len(hashes_a):
+        return np.zeros((0, 3), np.int64)
+    found = [np.zeros((0, 3), np.int64)]
+    indices_a = np.arange(len(hashes_a))
+    for start in range(0, len(hashes_b), BLOCK_ROWS):
+        block = hashes_b[start : start + BLOCK_ROWS]
+        indices_b = np.arange(start, start + len(block))
+        distances = count_bits(block[:, None] ^ hashes_a[None, :])
+        if only_earlier:
+            distances[indices_a[None, :] >= indices_b[:, None]] = NO_MATCH
+        closest = distances.argmin(axis=1)
+        least = distances[np.arange(len(block)), closest]
+        rows = np.stack([closest, indices_b, least], axis=1).astype(np.int64)
+        found.append(rows[least <= max_distance])
+    return np.concatenate(found)
+
+
+_BITS_OF_16 = np.array([value.bit_count() for value in range(2**16)], np.uint8)
+
+
+def count_bits(words: UInt64[np.ndarray, "A B"]) -> UInt8[np.ndarray, "A B"]:
+    """Count the bits that are set; by table where NumPy (before 2.0) has no function for it."""
+    if hasattr(np, "bitwise_count"):
+        return np.bitwise_count(words)
+    return count_bits_by_table(words)
+
+
+def count_bits_by_table(words: UInt64[np.ndarray, "A B"]) -> UInt8[np.ndarray, "A B"]:
+    """Count set bits 16 at a time."""
+    return _BITS_OF_16[words.view(np.uint16)].reshape(*words.shape, 4).sum(-1, dtype=np.uint8)
+
+
+def _compare(
+    splits: Mapping[str, Sequence[ImageScan]], name: str, evaluation: str, max_distance: int
+) -> Duplicates:
+    images, evaluated = splits[name], splits[evaluation]
+    hashes, other_hashes = (
+        np.array([image.hash for image in side], np.uint64) for side in (images, evaluated)
+    )
+    if name == evaluation:
+        near = near_duplicates_within(hashes, max_distance)
+    else:
+        near = near_duplicates(hashes, other_hashes, max_distance)
+    exact = _exact_duplicates(images, evaluated, only_earlier=name == evaluation)
+    matches = [(index, other, 0, True) for other, index in exact.items()]
+    matches += [(index, other, bits, False) for index, other, bits in near.tolist() if other not in exact]
+    pairs = tuple(
+        Pair(images[index].image_id, evaluated[other].image_id, bits, is_exact)
+        for index, other, bits, is_exact in sorted(
+            matches, key=lambda match: (not match[3], match[2], match[1])
+        )
+    )
+    return Duplicates(name, evaluation, pairs)
+
+
+def _exact_duplicates(
+    images: Sequence[ImageScan], evaluated: Sequence[ImageScan], *, only_earlier: bool
+) -> dict[int, int]:
+    """Map indices of evaluation images to the first index with the same pixels."""
+    first: dict[str, int] = {}
+    for index, image in enumerate(images):
+        first.setdefault(image.digest, index)
+    exact = {other: first[image.digest] for other, image in enumerate(evaluated) if image.digest in first}
+    return {other: index for other, index in exact.items() if index < other or not only_earlier}

@@ -1,0 +1,129 @@
+"""What the stages reached on the test split: the table, and what the student gained, class by class.
+
+Numbers come from each stage's `evaluation.json`; scores are in points of 100.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from selftrain_jax.html.blocks import Note, Table
+from selftrain_jax.html.numbers import duration, number
+from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorten, styled
+from selftrain_jax.report.workdir import RunFiles, evaluations, points
+
+MAX_BARS = 40
+
+
+class ClassScore(NamedTuple):
+    """The number of a class that counts, and what is counted in it."""
+
+    key: str  # in an evaluation's `per_class`
+    label: str
+    unit: str  # what there is to find; `num_<unit>` of a class is how much
+
+
+def results_table(
+    run: RunFiles, columns: Mapping[str, str], more_rows: Sequence[Sequence[str]] = ()
+) -> Table:
+    """List the metrics of every stage, and what the student gained over the others.
+
+    `columns` are keys of an evaluation by their labels; `more_rows` of as many cells come last.
+    """
+    found = evaluations(run)
+    rows = [
+        [name, *(number(points(evaluation[key])) for key in columns.values()), *_cost(run, name)]
+        for name, evaluation in found.items()
+    ]
+    gains = [
+        [f"student over {other}", *(_gain(found, other, key) for key in columns.values()), "", ""]
+        for other in ("control", "teacher")
+        if {"student", other} <= set(found)
+    ]
+    strong_rows = range(len(rows), len(rows) + len(gains))
+    return Table(["", *columns, "steps", "time"], [*rows, *gains, *more_rows], strong_rows)
+
+
+def unequal_steps(run: RunFiles) -> list[Note]:
+    """Warn where student and control were not trained alike."""
+    steps = {name: evaluation["checkpoint_step"] for name, evaluation in evaluations(run).items()}
+    if not {"student", "control"} <= set(steps) or steps["student"] == steps["control"]:
+        return []
+    text = (
+        f"The student was trained for {steps['student']:,} steps and the control for {steps['control']:,}: "
+    )
+    return [Note(text + "part of the gain may come from that.", "warning")]
+
+
+def classes_by_size(run: RunFiles, unit: str) -> list[str]:
+    """Name the classes of the test split, those with most of what there is to find first."""
+    counts: dict[str, float] = {}
+    for evaluation in evaluations(run).values():
+        counts |= {name: entry[f"num_{unit}"] for name, entry in evaluation["per_class"].items()}
+    return sorted(counts, key=lambda name: -counts[name])
+
+
+def class_gains(run: RunFiles, over: str, key: str) -> dict[str, float]:
+    """Subtract each class's number `key` by stage `over` from the student's, where both are defined."""
+    found = evaluations(run)
+    if "student" not in found or over not in found:
+        return {}
+    student, other = found["student"]["per_class"], found[over]["per_class"]
+    gains = {
+        name: points(entry[key]) - points(other[name][key])
+        for name, entry in student.items()
+        if name in other
+    }
+    return {name: gain for name, gain in gains.items() if np.isfinite(gain)}
+
+
+def known_gains(run: RunFiles, key: str) -> dict[str, dict[str, float]]:
+    """Give `class_gains` over control and over teacher, less those without any."""
+    gains = {over: class_gains(run, over, key) for over in ("control", "teacher")}
+    return {over: values for over, values in gains.items() if values}
+
+
+@styled()
+def class_gain_bars(run: RunFiles, score: ClassScore) -> list[Plot]:
+    """Draw the student's gain over control and teacher for each class, largest first.
+
+    Of more than MAX_BARS classes the best and the worst halves of that many are drawn.
+    """
+    gains = known_gains(run, score.key)
+    if not gains:
+        return []
+    over, first = next(iter(gains.items()))
+    names = sorted(first, key=lambda name: -first[name])
+    is_cut = len(names) > MAX_BARS
+    names = [*names[: MAX_BARS // 2], *names[-MAX_BARS // 2 :]] if is_cut else names
+    axes = new_axes(f"points of {score.label} gained by the student", "", (5.2, 0.8 + 0.34 * len(names)))
+    _draw_bars(axes, gains, names)
+    caption = "Bars to the right: pseudo labels helped this class. "
+    caption += f"A class with few test {score.unit} moves by chance."
+    caption += f" Only the {MAX_BARS // 2} best and worst classes." if is_cut else ""
+    values = ", ".join(f"{name} {first[name]:+.1f}" for name in names)
+    alt = f"Gain in {score.label} by class over {over}: {values}."
+    return [finish(axes, "Gain by class", caption, alt)]
+
+
+def _draw_bars(axes: Any, gains: dict[str, dict[str, float]], names: list[str]) -> None:
+    height = 0.8 / len(gains)
+    for series, (over, values) in enumerate(gains.items()):
+        positions = np.arange(len(names)) + (series - (len(gains) - 1) / 2) * height
+        widths = [values.get(name, np.nan) for name in names]
+        axes.barh(positions, widths, height, label=f"over {over}", color=ROLE_COLORS[over])
+    axes.set_yticks(range(len(names)), [shorten(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.axvline(0, color=ROLE_COLORS["muted"], linewidth=0.8)
+
+
+def _gain(found: Mapping[str, Mapping[str, Any]], other: str, key: str) -> str:
+    return number(points(found["student"][key]) - points(found[other][key]), signed=True)
+
+
+def _cost(run: RunFiles, name: str) -> list[str]:
+    entry = (run.summary or {}).get(name) or {}
+    steps = entry.get("steps", evaluations(run)[name]["checkpoint_step"])
+    return [number(steps, 0), duration(entry.get("seconds"))]

@@ -1,0 +1,147 @@
+"""Examine a detection data set before training: faulty boxes, statistics, and images that leak into training.
+
+Call `find_problems` for each split, then `examine`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from selftrain_jax.data.image_files import fill_template
+from selftrain_jax.data.problems import BOX_KINDS, BadBoxes
+from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.data.sources import coco, voc_boxes
+from selftrain_jax.doctor import verdicts
+from selftrain_jax.doctor.diagnosis import Diagnosis
+from selftrain_jax.doctor.duplicates import MAX_DISTANCE, find_duplicates
+from selftrain_jax.doctor.examine import scan_splits, summarise
+from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
+from selftrain_jax.doctor.verdicts import ProblemKind
+from selftrain_jax.errors import printable
+from selftrain_jax.tasks.config_values import class_names, require_dir
+from selftrain_jax.tasks.detection.box_statistics import (
+    BoxStatistics,
+    judge_boxes,
+    summarise_boxes,
+    suspect_boxes,
+)
+from selftrain_jax.tasks.detection.doctor_page import page_sections
+
+FAULTS = {
+    "zero_area": "boxes without area",
+    "outside": "boxes outside their images",
+    "nan": "boxes with a coordinate that is no finite number",
+}
+SUSPECTS = {
+    "tiny": ProblemKind(
+        "boxes under 2 px high or wide",
+        "warning",
+        "Look at the first of them on the page; strays of the mouse teach the detector noise.",
+    ),
+    "repeated": ProblemKind(
+        "boxes that are there twice", "warning", "Remove the copies; each counts as a miss at evaluation."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class BoxDiagnosis:
+    """All that the doctor found: in the images, and in the boxes."""
+
+    images: Diagnosis  # its verdicts and problems include those of the boxes
+    boxes: tuple[BoxStatistics, ...]  # one for each of the images' splits
+    sources: Mapping[str, Source]
+
+
+def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
+    """Yield the faults of a split's box files; built-in data and TFDS have no files of the user's."""
+    data = config.data
+    is_voc = data.kind == "voc" or (data.kind == "auto" and data.dir)
+    if not (is_voc or data.kind == "coco"):
+        return
+    root = require_dir(data.dir, "config.data.dir", "the data set")
+    if data.kind == "coco":
+        keys = {"config.data.annotations": data.annotations, "config.data.images": data.images}
+        annotations, images = (root / fill_template(text, split, key) for key, text in keys.items())
+        yield from coco.find_problems(annotations, images)
+    if is_voc:
+        yield from voc_boxes.find_problems(root, split, class_names(config) or None)
+
+
+def examine(
+    config: ConfigDict,
+    labelled: Mapping[str, Source | None],
+    unlabelled: Source | None,
+    problems: Iterable[Problem],
+    workdir: Path,
+) -> bool:
+    """Print what is found in the splits, write doctor.json and doctor.html; say whether there are errors."""
+    diagnosis = examine_boxes(
+        labelled=labelled, unlabelled=unlabelled, problems=problems, bad_boxes=config.data.bad_boxes
+    )
+    print(format_diagnosis(diagnosis))
+    print(f"with pictures: {write_report(diagnosis, workdir)}")
+    return diagnosis.images.has_errors
+
+
+def examine_boxes(
+    *,
+    labelled: Mapping[str, Source | None],
+    unlabelled: Source | None,
+    problems: Iterable[Problem],
+    max_images: int | None = None,
+    max_distance: int = MAX_DISTANCE,
+    bad_boxes: BadBoxes = "error",
+) -> BoxDiagnosis:
+    """Read the splits once and gather all there is to say about them.
+
+    `labelled` names the splits; all but "train" are for evaluation, and None stands for one that
+    could not be opened. `problems` are what the readers' `find_problems` yield. `bad_boxes` is the
+    reader's setting: boxes that it drops are only a warning. For `max_images` see `scan_splits`.
+    """
+    scans = scan_splits(labelled, unlabelled, max_images)
+    splits = summarise(scans)
+    boxes = tuple(summarise_boxes(scan) for scan in scans.values())
+    found = [*problems, *(problem for scan in scans.values() for problem in suspect_boxes(scan))]
+    duplicates = find_duplicates({name: scan.images for name, scan in scans.items()}, max_distance)
+    judged = [
+        *verdicts.judge_missing(labelled),
+        *verdicts.judge_problems(found, _problem_kinds(bad_boxes)),
+        *verdicts.judge_images(splits),
+        *(
+            verdict
+            for split, of_split in zip(splits, boxes, strict=True)
+            if split.is_labelled
+            for verdict in judge_boxes(split.split, split.num_examined, of_split)
+        ),
+        *verdicts.judge_unlabelled(splits),
+        *verdicts.judge_duplicates(duplicates, splits, "AP"),
+    ]
+    images = Diagnosis(splits, tuple(found), duplicates, max_distance, verdicts.worst_first(judged))
+    return BoxDiagnosis(images, boxes, {name: scan.source for name, scan in scans.items()})
+
+
+def format_diagnosis(diagnosis: BoxDiagnosis) -> str:
+    """Write the splits, the verdicts with what to do, and the first problems, for a terminal."""
+    lines = []
+    for split, boxes in zip(diagnosis.images.splits, diagnosis.boxes, strict=True):
+        labels = f"{boxes.num_boxes:,} boxes" if split.is_labelled else "no labels"
+        lines.append(f"  {split.split}: {split.num_images:,} images, {labels} ({split.source})")
+    return printable("\n".join(["Splits", *lines, "", *verdict_lines(diagnosis.images)]))
+
+
+def write_report(diagnosis: BoxDiagnosis, directory: Path) -> Path:
+    """Write doctor.json and doctor.html; return the page."""
+    document = to_json(diagnosis.images, map(asdict, diagnosis.boxes))
+    sections = page_sections(diagnosis.images, diagnosis.boxes, diagnosis.sources)
+    return write_diagnosis(directory, diagnosis.images, sections, diagnosis.sources, document)
+
+
+def _problem_kinds(bad_boxes: BadBoxes) -> dict[str, ProblemKind]:
+    dropped = ProblemKind("", "warning", "Nothing, if they are no more than strays.", ", left out")
+    fatal = ProblemKind("", "error", "Fix them, or leave them out: --config.data.bad_boxes=drop.")
+    judged = dropped if bad_boxes == "drop" else fatal
+    faults = {kind: judged._replace(words=FAULTS[kind]) for kind in BOX_KINDS}
+    return {"unknown_class": ProblemKind("boxes of unknown classes"), **faults, **SUSPECTS}

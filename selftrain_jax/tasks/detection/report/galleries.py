@@ -1,0 +1,184 @@
+"""Boxes to look at: pseudo labels, the augmentations S1 to S4 (paper section 3.1), and the test images.
+
+Each function gives galleries of rows; the pictures of a row belong together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from selftrain_jax.data.source import Source
+from selftrain_jax.html.draw import class_color, draw_boxes, fit_image
+from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, pair_galleries, spread
+from selftrain_jax.html.plots import shorten
+from selftrain_jax.tasks.detection.report.ranking import (
+    Labelled,
+    boxes_of,
+    by_confidence,
+    classes_of,
+    count_disagreements,
+    is_kept,
+    rarest_class,
+)
+from selftrain_jax.types import Example
+
+IMAGES_A_GALLERY = 6
+MAX_NAMED_BOXES = 12  # with more boxes in an image only their scores are written
+STAGES_SHOWN = ("teacher", "student")
+
+Detections = Mapping[str, Mapping[str, Example]]  # by stage, then by image id
+
+
+class BoxStyle(NamedTuple):
+    """How labels are drawn: class names by id, the score from which a box counts, the size of its text."""
+
+    names: Mapping[int, str]
+    threshold: float
+    font_px: int = 12  # 0: no text
+
+
+def draw_example(example: Example, style: BoxStyle, caption: str) -> Picture:
+    """Draw labels solid, and dashed what is ignored or scored from half the threshold up to it."""
+    scores = example.get("scores")
+    is_shown = (
+        np.ones(len(boxes_of(example)), dtype=bool) if scores is None else scores >= style.threshold / 2
+    )
+    kept = is_kept(example, style.threshold)[is_shown]
+    classes = [int(class_id) for class_id in classes_of(example)[is_shown]]
+    image, boxes = fit_image(example["image"], boxes_of(example)[is_shown], LONGEST_PX)
+    texts = _box_texts(classes, None if scores is None else scores[is_shown], kept, style)
+    colors = [class_color(class_id) for class_id in classes]
+    drawn = draw_boxes(image, boxes, texts, colors, dashed=(~kept).tolist(), font_px=max(style.font_px, 1))
+    return Picture(drawn, caption, f"{caption}: {_counts(np.asarray(classes)[kept], style.names)}")
+
+
+def augmentation_galleries(
+    augmented: Mapping[str, list[tuple[Example, Example]]], names: Mapping[int, str]
+) -> list[Gallery]:
+    """Show images before and after each policy. Paper: section 3.1, Figure 1."""
+    style = BoxStyle(names, 0.0, font_px=0)
+    caption = "Boxes must still sit on their objects after the change."
+    return pair_galleries(augmented, caption, lambda example, word: draw_example(example, style, word))
+
+
+def label_galleries(
+    source: Source, labelled: list[Labelled], truth: Callable[[str], Example] | None, style: BoxStyle
+) -> list[Gallery]:
+    """Show pseudo labels: random, most and least confident, rarest class, and wrong if `truth` is known.
+
+    `labelled` is what `ranking.read_spread` gave.
+    """
+    ranked = by_confidence(labelled, style.threshold)
+    order = np.random.default_rng((0, len(labelled))).permutation(len(labelled))
+    fair = "The fair picture: what the student sees on average."
+    choices = [
+        ("At random", fair, [labelled[position] for position in order]),
+        ("Most confident", "Highest mean score. Should be right nearly always.", ranked),
+        ("Least confident", "Lowest mean score. Often crowded, dark or unusual images.", ranked[::-1]),
+        *_rarest(labelled, ranked, style),
+    ]
+    galleries = [
+        Gallery(
+            title, caption, "tiles", [[_pseudo(source, image, style)] for image in images[:IMAGES_A_GALLERY]]
+        )
+        for title, caption, images in choices
+        if images
+    ]
+    return galleries if truth is None else [*galleries, *_against_truth(source, labelled, truth, style)]
+
+
+def test_galleries(source: Source, detections: Detections, style: BoxStyle) -> list[Gallery]:
+    """Show test images evenly through the split, truth beside what teacher and student detect."""
+    rows = [_test_row(source, index, detections, style) for index in spread(len(source), IMAGES_A_GALLERY)]
+    caption = "Evenly spread through the split, not chosen by result. "
+    caption += f"Detections from score {style.threshold:g} on; dashed: down to half of it."
+    return [Gallery("Truth beside detections", caption, "rows", rows)] if rows else []
+
+
+def disagreement_galleries(source: Source, detections: Detections, style: BoxStyle) -> list[Gallery]:
+    """Show the test images on which teacher and student differ most."""
+    if not set(STAGES_SHOWN) <= set(detections):
+        return []
+    sides = [[detections[stage].get(image_id, {}) for stage in STAGES_SHOWN] for image_id in source.image_ids]
+    counts = np.array([count_disagreements(teacher, student, style.threshold) for teacher, student in sides])
+    most = np.argsort(-counts, kind="stable")[:IMAGES_A_GALLERY]
+    rows = [_test_row(source, int(index), detections, style) for index in most if counts[index] > 0]
+    caption = "Chosen because they differ most: this is what the pseudo labels taught, good or bad."
+    return [Gallery("Where teacher and student disagree", caption, "rows", rows)] if rows else []
+
+
+def _rarest(
+    labelled: list[Labelled], ranked: list[Labelled], style: BoxStyle
+) -> list[tuple[str, str, list[Labelled]]]:
+    rare = rarest_class(labelled, style.threshold)
+    if rare is None:
+        return []
+    having = [
+        image
+        for image in ranked
+        if rare in classes_of(image.example)[is_kept(image.example, style.threshold)]
+    ]
+    caption = "Fewest pseudo labels: the first to suffer from a wrong threshold."
+    return [(f"Rarest class: {style.names.get(rare, str(rare))}", caption, having)]
+
+
+def _against_truth(
+    source: Source, labelled: list[Labelled], truth: Callable[[str], Example], style: BoxStyle
+) -> list[Gallery]:
+    known = [(image, truth(source.image_ids[image.position])) for image in labelled]
+    counted = [
+        (count_disagreements(image.example, true, style.threshold), image, true)
+        for image, true in known
+        if "boxes" in true
+    ]
+    worst = [entry for entry in sorted(counted, key=lambda entry: -entry[0]) if entry[0] > 0]
+    rows = [_truth_row(source, count, image, true, style) for count, image, true in worst[:IMAGES_A_GALLERY]]
+    caption = (
+        "Worst first. A disagreement is a box without a partner of its class at IoU 0.5 on the other side."
+    )
+    return [Gallery("Most at odds with the truth", caption, "rows", rows)] if rows else []
+
+
+def _truth_row(source: Source, count: int, image: Labelled, true: Example, style: BoxStyle) -> list[Picture]:
+    truth: Example = {**true, "image": source.read_image(image.position)}
+    disagreements = f"pseudo labels, {count} disagreement{'s' if count > 1 else ''}"
+    return [
+        draw_example(truth, style._replace(threshold=0.0), f"{source.image_ids[image.position]}, truth"),
+        _pseudo(source, image, style, disagreements),
+    ]
+
+
+def _pseudo(source: Source, image: Labelled, style: BoxStyle, caption: str | None = None) -> Picture:
+    example: Example = {**image.example, "image": source.read_image(image.position)}
+    return draw_example(example, style, caption or source.image_ids[image.position])
+
+
+def _test_row(source: Source, index: int, detections: Detections, style: BoxStyle) -> list[Picture]:
+    example, image_id = source.read(index), source.image_ids[index]
+    row = [draw_example(example, style._replace(threshold=0.0), f"{image_id}, truth")]
+    for stage in STAGES_SHOWN:
+        if stage in detections:
+            detected: Example = {**detections[stage].get(image_id, {}), "image": example["image"]}
+            row.append(draw_example(detected, style, stage))
+    return row
+
+
+def _box_texts(
+    classes: Sequence[int], scores: np.ndarray | None, kept: np.ndarray, style: BoxStyle
+) -> list[str]:
+    texts = [""] * len(classes)
+    for slot in map(int, np.flatnonzero(kept)) if style.font_px else []:
+        name = shorten(style.names.get(classes[slot], str(classes[slot])), 14)
+        score = "" if scores is None else f"{scores[slot]:.2f}"
+        texts[slot] = f"{name if kept.sum() <= MAX_NAMED_BOXES else ''} {score}".strip()
+    return texts
+
+
+def _counts(classes: np.ndarray, names: Mapping[int, str]) -> str:
+    ids, counts = np.unique(classes, return_counts=True)
+    parts = [
+        f"{count} {names.get(int(class_id), str(class_id))}"
+        for class_id, count in zip(ids, counts, strict=True)
+    ]
+    return ", ".join(parts) if parts else "no boxes"
