@@ -33,7 +33,7 @@ ALLOWED = {
     "detection": GROUND | {"models"},
     "segmentation": GROUND | {"models"},
     "classification": GROUND | {"models"},
-    "pretrain": GROUND | {"models", "named_arrays"},
+    "pretrain": GROUND | {"models", "named_arrays", "run_files"},
     "data": GROUND | {"hosts"},
     "demo": GROUND | {"data"},
     "run_files": GROUND,

@@ -70,7 +70,7 @@ def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, An
 def _drop_lines_after(path: Path, step: int) -> None:
     lines = [line for line in read_metrics(path, skip_damaged=True) if line["step"] <= step]
     with atomic_write(path) as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def _to_line(step: int, metrics: Mapping[str, Any]) -> str:
