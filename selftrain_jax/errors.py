@@ -2,12 +2,12 @@
 
 BUG = 1
 USER_MISTAKE = 2
-RUN_AGAIN = 75  # sysexits.h's EX_TEMPFAIL: nothing is wrong and nothing is lost, but it is not finished
+RUN_AGAIN = 75  # sysexits.h's EX_TEMPFAIL: not finished, but nothing is wrong and nothing is lost
 INTERRUPTED = 130
 
 
 class InputError(ValueError):
-    """Bad input from the user: data, config, checkpoint or command line. Ends with code 2.
+    """Bad input from the user: data, config, checkpoint or command line. Exit code 2.
 
     The message says what was found, where (file, line, key, image id), what was expected
     and what to do about it.
@@ -15,11 +15,11 @@ class InputError(ValueError):
 
 
 class RunAgainError(Exception):
-    """The run was stopped from outside (SIGTERM, a lost host) and the same command goes on. Code 75."""
+    """The run was stopped from outside (SIGTERM, a lost host); the same command resumes. Exit code 75."""
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would obey or cannot show; names from data stand in many messages."""
+    """Escape what a terminal would obey or cannot show; many messages contain names from the data."""
     return "".join(
         letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
         for letter in text

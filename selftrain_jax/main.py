@@ -63,7 +63,7 @@ def run() -> None:
     except InputError as error:
         sys.exit(_complain(error))
     except RunAgainError as error:
-        print(f"{error}; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"{error}; the same command resumes from the last checkpoint", file=sys.stderr)
         sys.exit(RUN_AGAIN)
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "configs":

@@ -19,7 +19,7 @@ Metrics = Mapping[str, Array]
 """Scalars by name, `group/name`."""
 
 IGNORED = 255
-"""The value of a mask's pixels that count for nothing."""
+"""The value of mask pixels that are ignored: neither learnt from nor measured."""
 
 SIZE_STEP_PX = 32
 """The sides of a segmenter's input are multiples of it: its backbone halves an image five times."""
@@ -65,7 +65,7 @@ class BoxTargets(NamedTuple):
 
 
 class MaskTargets(NamedTuple):
-    """The class of each pixel of the network's input; IGNORED where it counts for nothing."""
+    """The class of each pixel of the network's input, or IGNORED."""
 
     masks: UInt8[Array, "B H W"]
 

@@ -17,7 +17,7 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, *, stage: str =
     """Run one job of `main.JOBS`.
 
     Raises:
-      InputError: the user's data, config or work folder does not fit, or another run writes into it.
+        InputError: the user's data, config or work folder does not fit, or another run writes into it.
     """
     if job in HOST0_JOBS:
         return hosts.run_on_host0(lambda: _run_alone(job, config, workdir))

@@ -18,7 +18,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Check every split and the unlabelled images; write doctor.json and doctor.html.
 
     Raises:
-      InputError: the data has faults that would stop or spoil a run.
+        InputError: the data has faults that would stop or spoil a run.
     """
     spec = task_functions(config.task)
     tolerant = config.copy_and_resolve_references()

@@ -30,7 +30,7 @@ def run_import_weights(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Read config.import_weights.source; fill `workdir` with checkpoint and card.json, or with nothing.
 
     Raises:
-      InputError: the folder is not empty, or the file does not fit the network.
+        InputError: the folder is not empty, or the file does not fit the network.
     """
     settings = config.import_weights
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
@@ -55,7 +55,7 @@ def find_source(settings: ConfigDict) -> pathlib.Path:
     """Return the file to import; of Lite, by default the one in its package.
 
     Raises:
-      InputError: none is given, or the kind or the network is unknown.
+        InputError: none is given, or the kind or the network is unknown.
     """
     if settings.kind not in KINDS:
         raise InputError(f"config.import_weights.kind={settings.kind!r} is not one of {', '.join(KINDS)}")

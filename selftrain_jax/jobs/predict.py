@@ -11,6 +11,7 @@ from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
 from selftrain_jax.named_arrays import check_names, shapes_by_name
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.tasks.lookup import get_self_training
 from selftrain_jax.train.checkpoint import restore_whole
 from selftrain_jax.types import Category
@@ -19,12 +20,12 @@ from selftrain_jax.types import Category
 def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Predict for the images of config.predict.input with the student, or with the stage that is there.
 
-    Writes into config.predict.output, by default `<workdir>/predictions`: of boxes `predictions.json`
-    (categories, images, annotations with scores), of masks `masks/*.png` and `classes.json`, of both
-    pictures in `drawn/`.
+    Writes into config.predict.output, by default `<workdir>/predictions`: for detection `predictions.json`
+    (categories, images, annotations with scores), for segmentation `masks/*.png` and `classes.json`, for
+    both pictures in `drawn/`.
 
     Raises:
-      InputError: no input folder, no trained stage, or an image that does not decode.
+        InputError: no input folder, no trained stage, or an image that does not decode.
     """
     settings, self_training = config.predict, get_self_training(config.task)
     if not settings.input:
@@ -52,10 +53,10 @@ def newest_stage(workdir: pathlib.Path) -> pathlib.Path:
     """Return the folder of the student, or of the control or teacher when there is no student yet.
 
     Raises:
-      InputError: no stage is finished.
+        InputError: no stage is finished.
     """
     for stage in ("student", "control", "teacher"):
-        if (workdir / stage / "evaluation.json").exists():
+        if (workdir / stage / EVALUATION_FILE).exists():
             return workdir / stage
     raise InputError(
         f"no stage in {workdir} is finished; train first, or name one by --config.predict.checkpoint=FOLDER"

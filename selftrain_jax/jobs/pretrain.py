@@ -20,20 +20,21 @@ from selftrain_jax.build.pretraining import (
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.tasks.classification.inference import Measure, make_measure
+from selftrain_jax.tasks.classification.run_files import ClassDetails
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
 from selftrain_jax.train.loop import train
 from selftrain_jax.types import Variables
 
 STAGE = "pretrain"
-EVALUATION_FILE = "evaluation.json"
 
 
 def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Train to the last step, then measure top-1 and top-5 on val; resumes, and skips what is finished.
 
     Raises:
-      InputError: data or config do not fit.
+        InputError: data or config do not fit.
     """
     if "pretrain" not in config:
         raise InputError("--job=pretrain needs the config group `pretrain`; use --config=configs/pretrain.py")
@@ -99,9 +100,11 @@ def _evaluate(
         "checkpoint": f"{STAGE}/checkpoints/{step}",
         "training_secs": training_secs(directory),
     }
-    hosts.run_on_host0(lambda: write_json(directory / EVALUATION_FILE, {**result, **facts}))
+    path = directory / EVALUATION_FILE
+    evaluation = Evaluation.from_json({**result, **facts}, path, ClassDetails)
+    hosts.run_on_host0(lambda: write_json(path, evaluation.to_json()))
     print(
         f"{STAGE}: top-1 {100 * result['top1']:.1f} %, top-5 {100 * result['top5']:.1f} % of "
-        f"{result['num_images']} images at step {step}; start a detector from it by "
+        f"{evaluation.num_images} images at step {step}; start a detector from it by "
         f"--config.teacher.init={directory}"
     )

@@ -1,5 +1,6 @@
 """`--job=report`: report.html from what a work folder holds; pictures come from the run's own data."""
 
+import importlib
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
@@ -14,9 +15,11 @@ from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Section
 from selftrain_jax.report.page import write_report_page
-from selftrain_jax.report.workdir import RunFiles, read_run
-from selftrain_jax.tasks.lookup import get_task
-from selftrain_jax.tasks.spec import Metric
+from selftrain_jax.report.workdir import LABELS_FOLDER, RunFiles, read_config, read_known, read_run
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE
+from selftrain_jax.run_files.manifest import MANIFEST_FILE
+from selftrain_jax.run_files.summary import STAGES
+from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.types import Example
 
 POLICIES = ("s1", "s2", "s3", "s4")
@@ -26,7 +29,7 @@ NUM_AUGMENTED = 4
 class TaskFunctions(NamedTuple):
     """What report and doctor do differently for each task."""
 
-    metric: Metric  # the number of an evaluation that counts
+    task: str
     gather_images: Callable[..., Any]
     report_sections: Callable[[RunFiles, Any], list[Section]]
     find_problems: Callable[[ConfigDict, str], Iterator[Problem]]
@@ -35,27 +38,11 @@ class TaskFunctions(NamedTuple):
 
 def task_functions(task: str) -> TaskFunctions:
     """Return the functions of config.task."""
-    metric = get_task(task).metrics[0]
-    if task == "segmentation":
-        from selftrain_jax.tasks.segmentation import doctor as mask_doctor
-        from selftrain_jax.tasks.segmentation import report as mask_report
-
-        return TaskFunctions(
-            metric,
-            mask_report.gather_images,
-            mask_report.report_sections,
-            mask_doctor.find_problems,
-            mask_doctor.examine,
-        )
-    from selftrain_jax.tasks.detection import doctor as box_doctor
-    from selftrain_jax.tasks.detection import report as box_report
-
+    folder = "segmentation" if task == "segmentation" else "detection"
+    report = importlib.import_module(f"selftrain_jax.tasks.{folder}.report")
+    doctor = importlib.import_module(f"selftrain_jax.tasks.{folder}.doctor")
     return TaskFunctions(
-        metric,
-        box_report.gather_images,
-        box_report.report_sections,
-        box_doctor.find_problems,
-        box_doctor.examine,
+        folder, report.gather_images, report.report_sections, doctor.find_problems, doctor.examine
     )
 
 
@@ -63,7 +50,7 @@ def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Write `<workdir>/report.html`; stages that are not there yet are said to be so.
 
     Raises:
-      InputError: the data set of the config or a file of the run is missing or broken.
+        InputError: the data set of the config or a file of the run is missing or broken.
     """
     sources, spec = build_sources(config), task_functions(config.task)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -80,17 +67,21 @@ def write_report(workdir: pathlib.Path, spec: TaskFunctions | None, images: Any)
 
     Raises: InputError when the folder does not exist or one of its files is broken.
     """
-    run = read_run(workdir)
-    spec = task_functions(task_of(run)) if spec is None else spec
-    return write_report_page(run, spec.report_sections(run, images), spec.metric.key, spec.metric.name)
+    spec = task_functions(task_of(workdir)) if spec is None else spec
+    task, totals = get_task(spec.task), get_self_training(spec.task).label_totals
+    run = read_run(workdir, task.evaluation_details, totals)
+    return write_report_page(
+        run, spec.report_sections(run, images), task.metrics[0].key, task.metrics[0].name
+    )
 
 
-def task_of(run: RunFiles) -> str:
+def task_of(workdir: pathlib.Path) -> str:
     """Tell the task of a run: its config says it, or else what only segmentation writes."""
-    if task := (run.config or {}).get("task"):
+    if task := (read_config(workdir) or {}).get("task"):
         return task
-    is_segmentation = (run.manifest or {}).get("kind") == "masks"
-    is_segmentation |= any("miou" in (stage.evaluation or {}) for stage in run.stages.values())
+    manifest = read_known(workdir / LABELS_FOLDER / MANIFEST_FILE) or {}
+    evaluations = [read_known(workdir / stage / EVALUATION_FILE) or {} for stage in STAGES]
+    is_segmentation = manifest.get("kind") == "masks" or any("miou" in found for found in evaluations)
     return "segmentation" if is_segmentation else "detection"
 
 

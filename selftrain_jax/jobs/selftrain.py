@@ -6,7 +6,6 @@ Every stage has a folder and skips what is finished in it: a killed run continue
 import functools
 import pathlib
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -20,20 +19,20 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE, SCALES_FILE, Evaluation
+from selftrain_jax.run_files.fields import JsonObject
+from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.selftrain.manifest import class_thresholds
-from selftrain_jax.selftrain.quality import QUALITY_FILE
+from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.lookup import get_self_training, get_task
-from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining
+from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.text import format_percent
 from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, restore_whole, training_secs
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.state import TrainState, with_variables
 from selftrain_jax.types import Variables
 
-EVALUATION_FILE = "evaluation.json"
-SCALES_FILE = "evaluation_scales.json"
 PSEUDO_FOLDER = "pseudo_labels"
 
 
@@ -46,7 +45,7 @@ class Run:
     sources: Sources
     joint: Source | None  # the second stream of joint training
     experiment: Experiment
-    metrics: tuple[Metric, ...]
+    task: TaskSpec
     self_training: SelfTraining
     predictor: Predictor
 
@@ -55,7 +54,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     """Open the data, compose the network, write the test split's truth and the classes.
 
     Raises:
-      InputError: data or config do not fit.
+        InputError: data or config do not fit.
     """
     self_training = get_self_training(config.task)
     sources = build_sources(config)
@@ -71,8 +70,8 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
         self_training.write_truth(sources.test, workdir)
 
     hosts.run_on_host0(write)
-    metrics = get_task(config.task).metrics
-    return Run(config, workdir, sources, joint, experiment, metrics, self_training, predictor)
+    task = get_task(config.task)
+    return Run(config, workdir, sources, joint, experiment, task, self_training, predictor)
 
 
 def run_all(run: Run) -> None:
@@ -102,7 +101,7 @@ def train_stage(run: Run, stage: str) -> None:
     """Train a stage to its last step and evaluate it on the test split.
 
     Raises:
-      InputError: a stage before it is missing, or its pseudo labels are unusable.
+        InputError: a stage before it is missing, or its pseudo labels are unusable.
     """
     directory = run.workdir / stage
     if hosts.run_on_host0((directory / EVALUATION_FILE).exists):
@@ -124,7 +123,7 @@ def train_stage(run: Run, stage: str) -> None:
         directory=directory,
         mesh=run.experiment.mesh,
         evaluate=functools.partial(_curve_point, run),
-        best_metric=f"eval/{run.metrics[0].key}",
+        best_metric=f"eval/{run.task.metrics[0].key}",
         evaluate_every=config.eval.every_steps,
         checkpoint_every=config.checkpoint.every_steps,
         log_every=config.log.every_steps,
@@ -140,15 +139,13 @@ def evaluate_stage(run: Run, stage: str) -> None:
     """Measure a stage's checkpoint on the test split; write what it predicts, then evaluation.json.
 
     Raises:
-      InputError: the stage has no checkpoint.
+        InputError: the stage has no checkpoint.
     """
     directory = run.workdir / stage
     variables, step = restore_stage(run, stage)
     result = run.predictor.evaluate(variables, run.sources.test, directory)
-    hosts.run_on_host0(
-        lambda: write_json(directory / EVALUATION_FILE, {**result, **_facts(run, stage, step)})
-    )
-    hosts.log(f"{stage}: test {_headline(run.metrics, result)} at step {step}")
+    evaluation = _write_evaluation(run, directory / EVALUATION_FILE, step, result)
+    hosts.log(f"{stage}: test {_headline(run.task.metrics, evaluation)} at step {step}")
 
 
 def evaluate_scales(run: Run, stage: str) -> None:
@@ -158,29 +155,38 @@ def evaluate_scales(run: Run, stage: str) -> None:
     path, settings = run.workdir / stage / SCALES_FILE, run.config.evaluate
     variables, step = restore_stage(run, stage)
     asked = {"checkpoint_step": step, "scales": list(settings.scales), "flip": settings.flip}
-    if hosts.run_on_host0(lambda: path.exists() and asked.items() <= read_json(path, "delete it").items()):
+
+    def is_done() -> bool:
+        found = Evaluation.from_json(read_json(path, "delete it"), path, run.task.evaluation_details)
+        return asked.items() <= found.to_json().items()
+
+    if hosts.run_on_host0(lambda: path.exists() and is_done()):
         return
-    result = run.predictor.measure_scales(variables, run.sources.test)
-    hosts.run_on_host0(lambda: write_json(path, {**result, **_facts(run, stage, step), **asked}))
-    hosts.log(f"{stage}: test {_headline(run.metrics, result)} over inputs of {result['sizes_px']} px")
+    result = {**run.predictor.measure_scales(variables, run.sources.test), **asked}
+    evaluation = _write_evaluation(run, path, step, result)
+    metrics = _headline(run.task.metrics, evaluation)
+    hosts.log(f"{stage}: test {metrics} over inputs of {result['sizes_px']} px")
 
 
-def _facts(run: Run, stage: str, step: int) -> dict[str, Any]:
-    """Say what an evaluation was made of."""
-    return {
+def _write_evaluation(run: Run, path: pathlib.Path, step: int, result: JsonObject) -> Evaluation:
+    """Write what was measured of a stage, with what it was measured on."""
+    facts = {
         "split": run.sources.test.name,
         "num_images": len(run.sources.test),
         "checkpoint_step": step,
-        "checkpoint": f"{stage}/checkpoints/{step}",
-        "training_secs": training_secs(run.workdir / stage),
+        "checkpoint": f"{path.parent.name}/checkpoints/{step}",
+        "training_secs": training_secs(path.parent),
     }
+    evaluation = Evaluation.from_json({**result, **facts}, path, run.task.evaluation_details)
+    hosts.run_on_host0(lambda: write_json(path, evaluation.to_json()))
+    return evaluation
 
 
 def label_stage(run: Run) -> None:
     """Let the teacher label the unlabelled images; measure the labels where the truth is known.
 
     Raises:
-      InputError: the teacher is not trained, or the folder holds another teacher's labels.
+        InputError: the teacher is not trained, or the folder holds another teacher's labels.
     """
     config, directory = run.config, run.workdir / PSEUDO_FOLDER
     if run.sources.unlabeled is None:
@@ -221,10 +227,10 @@ def _measure_labels(run: Run, directory: pathlib.Path) -> None:
 def initial_state(run: Run, stage: str) -> TrainState:
     """Return what a stage starts from: config.*.init is rand, teacher, a mode of `init_modes` or a folder.
 
-    The control goes on from the teacher whatever the student starts from. Says what stays random.
+    The control continues from the teacher whatever the student starts from. Logs what stays random.
 
     Raises:
-      InputError: there are no such weights, or they are of another network.
+        InputError: there are no such weights, or they are of another network.
     """
     config, state = run.config, run.experiment.new_state()
     init = "teacher" if stage == "control" else stage_settings(config, stage).init
@@ -245,7 +251,7 @@ def restore_teacher(run: Run) -> Variables:
     """Return the finished teacher's variables.
 
     Raises:
-      InputError: the teacher is not finished.
+        InputError: the teacher is not finished.
     """
     if not hosts.run_on_host0((run.workdir / "teacher" / EVALUATION_FILE).exists):
         raise InputError(
@@ -256,7 +262,7 @@ def restore_teacher(run: Run) -> Variables:
 
 
 def restore_stage(run: Run, stage: str) -> tuple[Variables, int]:
-    """Return the variables that stand for a stage (config.eval.checkpoint) and their step."""
+    """Return a stage's variables, of the checkpoint that config.eval.checkpoint names, and their step."""
     directory, which = run.workdir / stage, run.config.eval.checkpoint
     template = jax.eval_shape(run.experiment.task.init, jax.random.key(0))
     return restore_variables(directory, which, template), find_step(directory, which)
@@ -264,9 +270,9 @@ def restore_stage(run: Run, stage: str) -> tuple[Variables, int]:
 
 def _curve_point(run: Run, variables: Variables) -> dict[str, float]:
     result = run.predictor.measure(variables, run.sources.val)
-    return {f"eval/{key}": result[key] for key, _, _ in run.metrics}
+    return {f"eval/{key}": result[key] for key, _, _ in run.task.metrics}
 
 
-def _headline(metrics: tuple[Metric, ...], result: dict[str, Any]) -> str:
-    """Name the two numbers that count most."""
-    return ", ".join(f"{name} {format_percent(result[key])}" for key, name, _ in metrics[:2])
+def _headline(metrics: tuple[Metric, ...], evaluation: Evaluation) -> str:
+    """Name the two scores that count most."""
+    return ", ".join(f"{name} {format_percent(evaluation.scores[key])}" for key, name, _ in metrics[:2])

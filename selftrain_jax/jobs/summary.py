@@ -4,90 +4,95 @@ import json
 import pathlib
 import shlex
 import sys
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.workdir import device_name, versions
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
+from selftrain_jax.run_files.manifest import MANIFEST_FILE, LabelTotals
+from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
+from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, LabelSummary, StageSummary, Summary
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.lookup import get_task
-from selftrain_jax.tasks.spec import Metric
+from selftrain_jax.tasks.spec import Metric, TaskSpec
 from selftrain_jax.text import format_percent
-
-STAGES = ("teacher", "control", "student")
 
 
 def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
     """Gather the stages' numbers into summary.json and return them as a table for the terminal."""
-    metrics = get_task(config.task).metrics
-    scores = tuple(metric.key for metric in metrics)
-    finished = [name for name in STAGES if (workdir / name / "evaluation.json").exists()]
-    stages = {name: _stage(workdir, name, scores) for name in finished}
-    labels = _pseudo_labels(workdir)
-    summary: dict[str, Any] = {**stages, "pseudo_labels": labels}
-    for other in ("teacher", "control"):
-        pair = [stages[name][scores[0]] for name in ("student", other) if name in stages]
-        is_known = len(pair) == 2 and min(pair) >= 0
-        summary[f"gain_over_{other}"] = pair[0] - pair[1] if is_known else None
-    seconds = [stage["seconds"] for stage in stages.values()] + [labels.get("seconds", 0.0)]
-    summary |= {
-        "metric": scores[0],
-        "device": device_name(),
-        "versions": versions(),
-        "seconds_total": sum(seconds),
-        "seed": config.seed,
-        "command": shlex.join(["python", "-m", "selftrain_jax.main", *sys.argv[1:]]),
-        "config": config.to_dict(),
-    }
-    write_json(workdir / "summary.json", json.loads(json.dumps(summary)))
-    return format_summary(summary, metrics)
+    task = get_task(config.task)
+    headline = task.metrics[0].key
+    finished = [name for name in STAGES if (workdir / name / EVALUATION_FILE).exists()]
+    stages = {name: _summarize_stage(workdir / name, task) for name in finished}
+    labels = None
+    if task.self_training is not None:
+        labels = _summarize_labels(workdir / "pseudo_labels", task.self_training.label_totals)
+    secs = [stage.seconds for stage in stages.values()] + [labels.seconds if labels else 0.0]
+    summary = Summary(
+        stages=stages,
+        pseudo_labels=labels,
+        gain_over_teacher=_gain(stages, "teacher", headline),
+        gain_over_control=_gain(stages, "control", headline),
+        metric=headline,
+        device=device_name(),
+        versions=versions(),
+        seconds_total=sum(secs),
+        seed=config.seed,
+        command=shlex.join(["python", "-m", "selftrain_jax.main", *sys.argv[1:]]),
+        config=json.loads(json.dumps(config.to_dict())),
+    )
+    write_json(workdir / SUMMARY_FILE, summary.to_json())
+    return format_summary(summary, task.metrics)
 
 
-def format_summary(summary: dict[str, Any], metrics: tuple[Metric, ...]) -> str:
+def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
     """Return the headline numbers as a small table, in percent."""
     heads = " ".join(f"{metric.head:>7}" for metric in metrics)
     lines = [f"{'':10}{heads} {'steps':>7} {'seconds':>8}"]
-    for name in STAGES:
-        if name in summary:
-            stage = summary[name]
-            values = " ".join(f"{format_percent(stage[metric.key]):>7}" for metric in metrics)
-            lines.append(f"{name:10}{values} {stage['steps']:7d} {stage['seconds']:8.0f}")
-    for other in ("teacher", "control"):
-        if summary[f"gain_over_{other}"] is not None:
-            gain = 100 * summary[f"gain_over_{other}"]
-            lines.append(f"student over {other}: {gain:+.1f} {metrics[0].head}")
+    for name, stage in summary.stages.items():
+        values = " ".join(f"{format_percent(stage.scores[metric.key]):>7}" for metric in metrics)
+        lines.append(f"{name:10}{values} {stage.steps:7d} {stage.seconds:8.0f}")
+    gains = {"teacher": summary.gain_over_teacher, "control": summary.gain_over_control}
+    for other, gain in gains.items():
+        if gain is not None:
+            lines.append(f"student over {other}: {100 * gain:+.1f} {metrics[0].head}")
     return "\n".join(lines)
 
 
-def _stage(workdir: pathlib.Path, name: str, scores: tuple[str, ...]) -> dict[str, Any]:
-    evaluation = read_json(workdir / name / "evaluation.json", f"run --job=evaluate --stage={name} again")
-    return {
-        **{key: evaluation[key] for key in (*scores, "checkpoint", "split")},
-        "steps": evaluation["checkpoint_step"],
-        "seconds": evaluation["training_secs"],
-    }
+def _summarize_stage(directory: pathlib.Path, task: TaskSpec) -> StageSummary:
+    path = directory / EVALUATION_FILE
+    value = read_json(path, f"run --job=evaluate --stage={directory.name} again")
+    evaluation = Evaluation.from_json(value, path, task.evaluation_details)
+    return StageSummary(
+        scores={metric.key: evaluation.scores[metric.key] for metric in task.metrics},
+        checkpoint=evaluation.checkpoint,
+        split=evaluation.split,
+        steps=evaluation.checkpoint_step,
+        seconds=evaluation.training_secs,
+    )
 
 
-def _pseudo_labels(workdir: pathlib.Path) -> dict[str, Any]:
-    """Count the labels; their precision and recall are None where the truth is not known."""
-    directory = workdir / "pseudo_labels"
-    if not (directory / "manifest.json").exists():
-        return {}
-    manifest = read_manifest(directory)
-    unit = "pixels" if manifest.get("kind") == "masks" else "boxes"
-    counts = {name: count[f"{unit}_at_threshold"] for name, count in manifest["per_class"].items()}
-    labels = {
-        "images": manifest["num_images"],
-        unit: manifest[f"num_{unit}_at_threshold"],
-        "per_class": counts,
-        "precision": None,
-        "recall": None,
-        "seconds": manifest["seconds"],
-    }
-    if unit == "pixels":
-        labels |= {"coverage": manifest["coverage"], "miou": None}
-    if (directory / "quality.json").exists():
-        quality = read_json(directory / "quality.json", "delete it and run --job=pseudo_label again")
-        labels |= {key: value for key, value in quality["at_threshold"].items() if key in labels}
-    return labels
+def _gain(stages: dict[str, StageSummary], other: str, score: str) -> float | None:
+    """Subtract another stage's score from the student's; None where one is missing or undefined."""
+    pair = [stages[name].scores[score] for name in ("student", other) if name in stages]
+    return pair[0] - pair[1] if len(pair) == 2 and min(pair) >= 0 else None
+
+
+def _summarize_labels(directory: pathlib.Path, totals: type[LabelTotals]) -> LabelSummary | None:
+    """Count the labels; what `quality.json` would say is None where the truth is not known."""
+    if not (directory / MANIFEST_FILE).exists():
+        return None
+    manifest = read_manifest(directory, totals)
+    quality = {"precision": None, "recall": None, **manifest.labels.summary}
+    path = directory / QUALITY_FILE
+    if path.exists():
+        value = read_json(path, "delete it and run --job=pseudo_label again")
+        at_threshold = Quality.from_json(value, path).at_threshold
+        quality |= {name: at_threshold[name] for name in quality if name in at_threshold}
+    return LabelSummary(
+        counts={"images": manifest.num_images, manifest.labels.unit: manifest.labels.num_kept},
+        per_class=manifest.labels.kept_per_class,
+        seconds=manifest.seconds,
+        quality=quality,
+    )

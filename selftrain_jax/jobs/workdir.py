@@ -15,12 +15,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from selftrain_jax.command_line import flatten
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
 
 CONFIG_FILE = "config.json"
 LOCK_FILE = ".lock"
-# What training does not read may change between calls.
+# Keys that training does not read; they may change between calls.
 FREE_KEYS = (
     "mesh",
     "predict",
@@ -44,10 +45,10 @@ PACKAGES = (
 
 @contextmanager
 def hold_workdir(workdir: pathlib.Path) -> Iterator[None]:
-    """Make the folder and keep other runs out of it; the system lets go of it however this process ends.
+    """Make the folder and lock out other runs; the lock is released however this process ends.
 
     Raises:
-      InputError: it cannot be a folder, or another run writes into it.
+        InputError: it cannot be a folder, or another run writes into it.
     """
     _make_folder(workdir)
     with (workdir / LOCK_FILE).open("a+", encoding="utf-8") as lock:
@@ -69,7 +70,7 @@ def claim_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Make the folder and write the config into it, or check that it is the one it was made with.
 
     Raises:
-      InputError: the folder holds a run of another config; the differing keys are shown.
+        InputError: the folder holds a run of another config; the differing keys are shown.
     """
     wanted = json.loads(json.dumps(config.to_dict()))
     path = workdir / CONFIG_FILE
@@ -98,19 +99,11 @@ def _make_folder(workdir: pathlib.Path) -> None:
 
 def differing_keys(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return (dotted key, old, new) wherever two configs differ, leaving out `FREE_KEYS`."""
-    old, new = _leaves(found), _leaves(wanted)
+    old, new = flatten(found), flatten(wanted)
     keys = [key for key in sorted(old | new) if not {key, key.split(".")[0]} & set(FREE_KEYS)]
     absent = "(absent)"
     pairs = [(key, old.get(key, absent), new.get(key, absent)) for key in keys]
     return [(key, was, now) for key, was, now in pairs if was != now]
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        nested = isinstance(value, Mapping)
-        leaves |= _leaves(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return leaves
 
 
 def versions() -> dict[str, str]:
@@ -125,6 +118,6 @@ def versions() -> dict[str, str]:
 
 
 def device_name() -> str:
-    """Say what the run computes on, e.g. "2 x cpu (cpu)"."""
+    """Return what the run computes on, e.g. "2 x cpu (cpu)"."""
     devices = jax.devices()
     return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"

@@ -1,8 +1,7 @@
 """The teacher labels the unlabelled images: shards, then a manifest (Paper: Section 3.1).
 
-Call `write_pseudo_labels` until it returns; a killed call is repeated with the same arguments and
-goes on at the first missing shard. `pseudo_source.read_pseudo_labels` reads boxes back,
-`mask_source.read_pseudo_masks` masks. Many hosts share the shards out; one run a folder.
+Call `write_pseudo_labels` with a task's `Labeller`. A call that was killed is repeated with the same
+arguments: it continues at the first missing shard. Many hosts divide the shards among themselves.
 """
 
 import hashlib
@@ -10,31 +9,48 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from selftrain_jax import hosts
 from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.shards import write_shard
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import read_json, write_json
-from selftrain_jax.selftrain.labeller import Labeller
+from selftrain_jax.io import read_json, show, write_json
+from selftrain_jax.run_files.fields import JsonObject, to_json
+from selftrain_jax.run_files.manifest import FIRST_KIND, MANIFEST_FILE, LabelTotals, Manifest
 from selftrain_jax.selftrain.manifest import (
-    BOXES,
     IMAGE_IDS_FILE,
-    MANIFEST_FILE,
-    Manifest,
-    class_thresholds,
-    make_manifest,
     read_manifest,
-    summarise_shard,
+    summarize_shard,
 )
+from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.detection.pseudo.inference import Inferred, InferredChunk
-from selftrain_jax.types import Category
+from selftrain_jax.text import shorten_list
+from selftrain_jax.types import Category, Example
 
 JOB_FILE = "job.json"
+MAX_LISTED_BAD = 20  # of the images in the manifest that do not decode
+
+
+class Labeller(NamedTuple):
+    """The teacher of one task as it labels one source; shards, resuming and the manifest know no task."""
+
+    infer: Callable[[Iterable[tuple[int, Sequence[int]]]], Iterator[InferredChunk]]  # of (shard, indices)
+    batch_size: int
+    settings: Any  # a dataclass: what makes the labels what they are, beside teacher and source
+    totals: type[LabelTotals]
+    count_shard: Callable[[Iterable[Example], np.ndarray], Any]  # counts of a shard, at thresholds by class
+    sum_counts: Callable[[Sequence[Any], Sequence[Category], Any], LabelTotals]  # of shards; with settings
+
+    @property
+    def identity(self) -> JsonObject:
+        """Labels of another identity may not be mixed in."""
+        return {"kind": self.totals.kind, **to_json(self.settings)}
 
 
 def write_pseudo_labels(
@@ -43,7 +59,7 @@ def write_pseudo_labels(
     source: Source,
     labeller: Labeller,
     categories: Sequence[Category],
-    provenance: Mapping[str, Any],
+    provenance: JsonObject,
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
     images_per_shard: int = 1024,
@@ -54,12 +70,12 @@ def write_pseudo_labels(
     `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `config`, `versions`, of
     boxes `nms`. Shard k holds images k*n to (k+1)*n - 1 of the source, less those that do not
     decode. Batches end with their shard: let `images_per_shard` be a multiple of the batch. The
-    thresholds only count boxes or pixels; when they have changed, a finished folder is counted anew
+    thresholds only count boxes or pixels; when they have changed, a finished folder is counted again
     without inference.
 
     Raises:
-      InputError: the source is empty, the folder belongs to another job or is damaged, more than
-        `max_bad_images` images do not decode, the disk is full, or the teacher's output is not finite.
+        InputError: the source is empty, the folder belongs to another job or is damaged, more than
+            `max_bad_images` images do not decode, the disk is full, or the teacher's output is not finite.
 
     Paper: Section 3.1. Differs: boxes and pixels below the threshold stay in the records, with their
     scores, so that moving the threshold needs no new inference.
@@ -69,49 +85,59 @@ def write_pseudo_labels(
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
     identity = _identity(source, labeller, categories, provenance, images_per_shard)
     hosts.run_on_host0(lambda: claim_folder(directory, identity))
-    counted_at = {"threshold": threshold, "per_class_thresholds": dict(per_class_thresholds or {})}
+    per_class_thresholds = dict(per_class_thresholds or {})
     thresholds = class_thresholds(categories, threshold, per_class_thresholds)
-    manifest = hosts.run_on_host0(lambda: _finished_before(directory, counted_at))
-    if manifest is not None:
-        return manifest
+    finished = hosts.run_on_host0(
+        lambda: _read_finished(directory, labeller, threshold, per_class_thresholds)
+    )
+    if finished is not None:
+        return Manifest.from_json(finished, directory / MANIFEST_FILE, labeller.totals)
 
     paths = shard_paths(directory, len(source), images_per_shard)
     missing = hosts.run_on_host0(lambda: [shard for shard, path in enumerate(paths) if not path.exists()])
-    own = [missing[place] for place in hosts.shard_range(len(missing))]
+    own = [missing[position] for position in hosts.shard_range(len(missing))]
     labelled = labeller.infer(_plan(own, len(source), images_per_shard, labeller.batch_size))
     _write_shards(labelled, paths, len(paths) - len(missing), len(own), max_bad_images)
     hosts.wait_for_all()
 
-    def finish() -> Manifest:
-        facts = {**provenance, **labeller.identity, "source": source.name, **counted_at}
+    def finish() -> JsonObject:
         shards = [
-            summarise_shard(path, lambda examples: labeller.summarise(examples, thresholds)) for path in paths
+            summarize_shard(path, lambda found: labeller.count_shard(found, thresholds)) for path in paths
         ]
         image_ids = [image_id for shard in shards for image_id in shard.image_ids]
-        bad_images = _left_out(source, image_ids, max_bad_images)
-        manifest = make_manifest(
-            shards,
-            categories=categories,
-            bad_images=bad_images,
-            facts={**facts, "seconds": round(time.monotonic() - started, 3)},
-            totals=labeller.tally([shard.counts for shard in shards], categories),
-        )
+        bad_images = _find_bad_images(source, image_ids, max_bad_images)
+        manifest = Manifest(
+            provenance=dict(provenance),
+            source=source.name,
+            threshold=threshold,
+            per_class_thresholds=per_class_thresholds,
+            seconds=round(time.monotonic() - started, 3),
+            num_images=len(image_ids),
+            num_bad_images=len(bad_images),
+            bad_images=tuple(bad_images[:MAX_LISTED_BAD]),
+            labels=labeller.sum_counts([shard.counts for shard in shards], categories, labeller.settings),
+            categories=tuple(categories),
+            shards=tuple(shard.entry for shard in shards),
+        ).to_json()
         write_json(directory / IMAGE_IDS_FILE, image_ids)
         write_json(directory / MANIFEST_FILE, manifest)
         return manifest
 
-    return hosts.run_on_host0(finish)
+    return Manifest.from_json(hosts.run_on_host0(finish), directory / MANIFEST_FILE, labeller.totals)
 
 
-def _finished_before(directory: Path, counted_at: Mapping[str, Any]) -> Manifest | None:
-    """Return the manifest of a finished folder, unless its counts are of other thresholds."""
+def _read_finished(
+    directory: Path, labeller: Labeller, threshold: float, per_class_thresholds: Mapping[str, float]
+) -> JsonObject | None:
+    """Return the manifest of a finished folder, unless its counts are at other thresholds."""
     if not (directory / MANIFEST_FILE).exists():
         return None
-    manifest = read_manifest(directory)
-    return manifest if all(manifest.get(key) == value for key, value in counted_at.items()) else None
+    manifest = read_manifest(directory, labeller.totals)
+    counted_at = (manifest.threshold, manifest.per_class_thresholds)
+    return manifest.to_json() if counted_at == (threshold, per_class_thresholds) else None
 
 
-def _left_out(source: Source, labelled: Sequence[str], max_bad_images: int) -> list[str]:
+def _find_bad_images(source: Source, labelled: Sequence[str], max_bad_images: int) -> list[str]:
     """Return the ids of images without labels, which are those that did not decode."""
     labelled_ids = set(labelled)
     bad_images = [image_id for image_id in source.image_ids if image_id not in labelled_ids]
@@ -125,24 +151,26 @@ def shard_paths(directory: Path, num_images: int, images_per_shard: int) -> list
     return [directory / f"pseudo-{shard:05d}-of-{count:05d}.tfrecord" for shard in range(count)]
 
 
-def claim_folder(directory: Path, identity: Mapping[str, Any]) -> None:
+def claim_folder(directory: Path, identity: JsonObject) -> None:
     """Write what makes the labels what they are, or check that the folder was begun with the same.
 
     Raises:
-      InputError: the folder was begun with something else, which is named.
+        InputError: the folder was begun with something else, which is named.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / JOB_FILE
-    hint = "the shards beside it cannot be told apart from another teacher's; delete the folder to start anew"
+    hint = (
+        "the shards beside it cannot be told apart from another teacher's; delete the folder to start again"
+    )
     if not path.exists() and not any(directory.glob("pseudo-*.tfrecord")):
         write_json(path, identity)
-    begun = {"kind": BOXES, **read_json(path, hint)}  # the first jobs do not say it
+    begun = {"kind": FIRST_KIND, **_read_job(path, hint)}
     asked = json.loads(json.dumps(identity))
     differing = [key for key in asked if begun.get(key) != asked[key]]
     if differing:
         changes = "; ".join(f"{key}: {begun.get(key)!r} then, {asked[key]!r} now" for key in differing)
         raise InputError(
-            f"{directory} holds pseudo labels of another job ({changes}). Delete the folder to label anew, "
+            f"{directory} holds pseudo labels of another job ({changes}). Delete the folder to label again, "
             "or choose another workdir."
         )
 
@@ -151,9 +179,9 @@ def _identity(
     source: Source,
     labeller: Labeller,
     categories: Sequence[Category],
-    provenance: Mapping[str, Any],
+    provenance: JsonObject,
     images_per_shard: int,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Collect what makes the labels what they are; labels of another identity may not be mixed in."""
     return {
         "teacher_digest": provenance["teacher"]["digest"],
@@ -165,6 +193,13 @@ def _identity(
         "images_per_shard": images_per_shard,
         **labeller.identity,
     }
+
+
+def _read_job(path: Path, hint: str) -> JsonObject:
+    job = read_json(path, hint)
+    if not isinstance(job, dict):
+        raise InputError(f"{path} holds {show(job)}; expected an object: {hint}")
+    return job
 
 
 def _plan(
@@ -210,5 +245,5 @@ def _check_bad(bad_images: Sequence[str], max_bad_images: int) -> None:
     if len(bad_images) > max_bad_images:
         raise InputError(
             f"{len(bad_images)} images do not decode, allowed are {max_bad_images}: "
-            f"{'; '.join(bad_images[:5])}. Repair or remove them, or raise config.data.max_bad_images."
+            f"{shorten_list(bad_images)}. Repair or remove them, or raise config.data.max_bad_images."
         )

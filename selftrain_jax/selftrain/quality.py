@@ -1,6 +1,6 @@
-"""What the quality of pseudo boxes and of pseudo masks have in common: truth found for each image, shares.
+"""The quality of pseudo labels of any task: find the truth of each image, compare scores with precision.
 
-`pseudo_quality.py` and `mask_quality.py` measure; both write quality.json.
+`tasks/<task>/pseudo/quality.py` measures and writes quality.json.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,9 +10,10 @@ import numpy as np
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
+from selftrain_jax.run_files.quality import Calibration, Quality
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Example
 
-QUALITY_FILE = "quality.json"
 CALIBRATION_EDGES = np.round(np.linspace(0, 1, 11), 1)
 
 
@@ -20,47 +21,64 @@ def pair_with_truth(pseudo: Source, truth: Source) -> Iterator[tuple[Example, Ex
     """Give the (truth, pseudo) labels of each pseudo-labelled image.
 
     Raises:
-      InputError: as `find_truth`. At once, not at the first pair.
+        InputError: as `find_truth`. At once, not at the first pair.
     """
-    places = find_truth(pseudo, truth)
-    return ((truth.read_labels(place), pseudo.read_labels(index)) for index, place in enumerate(places))
+    positions = find_truth(pseudo, truth)
+    return (
+        (truth.read_labels(position), pseudo.read_labels(index)) for index, position in enumerate(positions)
+    )
 
 
 def find_truth(pseudo: Source, truth: Source) -> list[int]:
-    """Find the place in `truth` of each pseudo-labelled image.
+    """Find the position in `truth` of each pseudo-labelled image.
 
     Raises:
-      InputError: `truth` has other categories or lacks one of the images.
+        InputError: `truth` has other categories or lacks one of the images.
     """
     if set(truth.categories) != set(pseudo.categories):
         raise InputError(
             f"{truth.name} has the categories {truth.categories[:5]}, {pseudo.name} has "
             f"{pseudo.categories[:5]}; the quality can only be measured against the same categories"
         )
-    place = {image_id: index for index, image_id in enumerate(truth.image_ids)}
-    missing = [image_id for image_id in pseudo.image_ids if image_id not in place]
+    position = {image_id: index for index, image_id in enumerate(truth.image_ids)}
+    missing = [image_id for image_id in pseudo.image_ids if image_id not in position]
     if missing:
         raise InputError(
-            f"{truth.name} has no labels for {len(missing)} images of {pseudo.name}, such as {missing[:5]}; "
-            "pass the labels of the images that were labelled by the teacher"
+            f"{truth.name} has no labels for {len(missing)} images of {pseudo.name}: "
+            f"{shorten_list(missing)}. Pass the labels of the images that were labelled by the teacher."
         )
-    return [place[image_id] for image_id in pseudo.image_ids]
+    return [position[image_id] for image_id in pseudo.image_ids]
 
 
-def describe_calibration(
+def calibrate(
     count: np.ndarray, score_sum: Sequence[float] | np.ndarray, num_true: np.ndarray
-) -> dict[str, Any]:
-    """Mean score against precision in the bins between CALIBRATION_EDGES.
+) -> Calibration:
+    """Compare the mean score with the precision in the bins between CALIBRATION_EDGES.
 
     Expected error = sum over bins of count / all * |mean score - precision|.
     """
-    return {
-        "edges": CALIBRATION_EDGES.tolist(),
-        "mean_score": [ratio(*pair) for pair in zip(score_sum, count, strict=True)],
-        "precision": [ratio(*pair) for pair in zip(num_true, count, strict=True)],
-        "count": count.tolist(),
-        "expected_calibration_error": ratio(np.abs(score_sum - num_true).sum(), count.sum()),
-    }
+    return Calibration(
+        edges=tuple(CALIBRATION_EDGES.tolist()),
+        mean_score=tuple(ratio(*pair) for pair in zip(score_sum, count, strict=True)),
+        precision=tuple(ratio(*pair) for pair in zip(num_true, count, strict=True)),
+        count=tuple(count.tolist()),
+        expected_calibration_error=ratio(np.abs(score_sum - num_true).sum(), count.sum()),
+    )
+
+
+def suggest_thresholds(quality: Quality) -> dict[str, float]:
+    """Return the threshold of each class with the best F1 = 2 P R / (P + R), the lowest of equals.
+
+    Classes that are never true are left out. Not used by default: the paper has one threshold.
+    """
+    best = {}
+    for name, curves in quality.per_class.items():
+        precision, recall = (np.array(curves[key], float) for key in ("precision", "recall"))  # None -> nan
+        with np.errstate(invalid="ignore"):
+            f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
+        if f1.any():
+            best[name] = quality.thresholds[int(f1.argmax())]
+    return best
 
 
 def ratio(part: Any, whole: Any) -> float | None:

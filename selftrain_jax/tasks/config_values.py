@@ -5,6 +5,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.thresholds import parse_class_thresholds
 
 
 def require_dir(text: str, key: str, what: str) -> pathlib.Path:
@@ -29,11 +30,5 @@ def class_thresholds_by_name(config: ConfigDict) -> dict[str, float]:
     Raises:
         InputError: it does not have that form.
     """
-    text = config.pseudo.per_class_thresholds
-    try:
-        pairs = [item.rsplit("=", 1) for item in text.split(",") if item]
-        return {name.strip(): float(value) for name, value in pairs}
-    except ValueError:
-        raise InputError(
-            f"config.pseudo.per_class_thresholds={text!r}; expected name=score pairs such as person=0.4"
-        ) from None
+    key = "config.pseudo.per_class_thresholds"
+    return parse_class_thresholds(config.pseudo.per_class_thresholds, key)

@@ -13,8 +13,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.selftrain.labeller import Labeller
-from selftrain_jax.selftrain.manifest import Manifest
+from selftrain_jax.run_files.evaluation import EvaluationDetails
+from selftrain_jax.run_files.manifest import LabelTotals, Manifest
+from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.types import Category, Task, Variables
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -46,6 +47,7 @@ class Predictor:
 class SelfTraining:
     """What teacher, pseudo labels and student need of a task beyond training it."""
 
+    label_totals: type[LabelTotals]  # this task's part of manifest.json
     open_predictor: Callable[[ConfigDict, Task, Mesh], Predictor]
     write_truth: Callable[[Source, Path], None]  # the test split's labels, into the run's folder
     label_settings: Callable[[ConfigDict], Mapping[str, Any]]  # what the labels depend on, for the manifest
@@ -60,6 +62,7 @@ class TaskSpec:
 
     name: str  # config.task
     metrics: tuple[Metric, ...]  # of an evaluation, the headline first
+    evaluation_details: type[EvaluationDetails]  # this task's part of evaluation.json
     data_kinds: tuple[str, ...]  # the values of config.data.kind that hold labels of this task
     check_config: Callable[[ConfigDict], None]  # refuses what does not go together, before data are opened
     open_split: Callable[[ConfigDict, str, str], Source]  # (config, its group: data or unlabeled, split)

@@ -34,8 +34,7 @@ from selftrain_jax.data.source import Source, decode_image, without_labels
 from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
 from selftrain_jax.jobs.selftrain import Run, train_stage
 from selftrain_jax.models.retinanet import make_retinanet
-from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.selftrain.labeller import Labeller
+from selftrain_jax.selftrain.label_job import Labeller, write_pseudo_labels
 from selftrain_jax.tasks.detection.inference import build_detector
 from selftrain_jax.tasks.detection.pseudo.inference import InferredChunk
 from selftrain_jax.tasks.lookup import get_self_training, get_task
@@ -170,7 +169,7 @@ def write(run: Run, source: Source, labeller: Labeller) -> None:
             },
             images_per_shard=1024,
         )
-    assert manifest["num_images"] == len(source), "images are missing in the shards"
+    assert manifest.num_images == len(source), "images are missing in the shards"
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from selftrain_jax.errors import InputError
+from tests import run_files as examples
 from tests.faults import mutations
 from tests.faults.fuzz_data import CATEGORIES, Parser, of_file
 
@@ -95,36 +96,57 @@ def checkpoint_seal(folder: pathlib.Path) -> Parser:
 
 def manifest(folder: pathlib.Path) -> Parser:
     from selftrain_jax.data.shards import write_shard
-    from selftrain_jax.selftrain.manifest import ShardSummary, make_manifest, read_manifest, verify_shards
-    from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_labels
-    from selftrain_jax.tasks.detection.pseudo.counts import count_boxes, tally_boxes
+    from selftrain_jax.selftrain.manifest import read_manifest, verify_shards
+    from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_boxes
+    from selftrain_jax.tasks.detection.run_files import BoxTotals
     from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
-    from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, tally_masks
+    from selftrain_jax.tasks.segmentation.run_files import MaskTotals
 
-    count = write_shard(folder / "pseudo-00000-of-00001.tfrecord", [b"a", b"b"])
-    size, digest = (folder / "pseudo-00000-of-00001.tfrecord").stat().st_size, "0" * 64
-    boxes = {"scores": np.array([0.9, 0.4]), "classes": np.array([1, 3])}
-    maps = {"mask": np.array([[1, 3]], np.uint8), "confidence": np.array([[200, 20]], np.uint8)}
-    thresholds = np.full(4, 0.5, np.float32)
-    totals = {
-        "boxes": tally_boxes([count_boxes([boxes], thresholds)], CATEGORIES),
-        "masks": tally_masks([count_masks([maps], thresholds)], CATEGORIES),
-    }
-    shard = ShardSummary("pseudo-00000-of-00001.tfrecord", size, digest, ("a", "b")[:count], None)
-    facts = {"threshold": 0.5, "score_floor": 0.05, "per_class_thresholds": {}, "seconds": 1.5}
-    seeds = [
-        make_manifest(
-            [shard], categories=CATEGORIES, bad_images=["c"], facts={**facts, "kind": kind}, totals=total
-        )
-        for kind, total in totals.items()
-    ]
+    path = folder / examples.SHARDS[0]["file"]
+    write_shard(path, [b"a", b"b"])
+    shards = [{**examples.SHARDS[0], "bytes": path.stat().st_size}]
+    seeds = [{**seed, "shards": shards} for seed in (examples.BOX_MANIFEST, examples.MASK_MANIFEST)]
 
     def parse(data: bytes) -> None:
         (folder / "manifest.json").write_bytes(data)
-        found = read_manifest(folder)
-        verify_shards(folder, found, digests=False)
-        check = check_pseudo_masks if found.get("kind") == "masks" else check_pseudo_labels
-        check(found, human_categories=CATEGORIES)
+        is_masks = b'"masks"' in data
+        found = read_manifest(folder, MaskTotals if is_masks else BoxTotals)
+        verify_shards(folder, found.shards, digests=False)
+        check = check_pseudo_masks if is_masks else check_pseudo_boxes
+        check(found, human_categories=found.categories)
+
+    return Parser([json.dumps(seed).encode() for seed in seeds], mutations.json_changed, parse)
+
+
+def results(folder: pathlib.Path) -> Parser:
+    from selftrain_jax.io import parse_shallow_json
+    from selftrain_jax.run_files.evaluation import Evaluation
+    from selftrain_jax.run_files.model_card import ModelCard
+    from selftrain_jax.run_files.quality import Quality
+    from selftrain_jax.run_files.summary import Summary
+    from selftrain_jax.tasks.detection.run_files import BoxDetails
+    from selftrain_jax.tasks.segmentation.run_files import MaskDetails
+
+    path = folder / "run.json"
+    seeds = (
+        examples.BOX_QUALITY, examples.MASK_QUALITY, examples.BOX_EVALUATION, examples.SCALES_EVALUATION,
+        examples.SUMMARY, examples.MASK_SUMMARY, examples.CARD,
+    )  # fmt: skip
+    readers = (
+        Quality.from_json, Summary.from_json, ModelCard.from_json,
+        lambda value, path: Evaluation.from_json(value, path, BoxDetails),
+        lambda value, path: Evaluation.from_json(value, path, MaskDetails),
+    )  # fmt: skip
+
+    def parse(data: bytes) -> None:
+        value, errors = parse_shallow_json(data, str(path), ""), []
+        for read in readers:
+            try:
+                read(value, path).to_json()
+            except InputError as error:
+                errors.append(error)
+        if len(errors) == len(readers):
+            raise errors[0]
 
     return Parser([json.dumps(seed).encode() for seed in seeds], mutations.json_changed, parse)
 
@@ -144,14 +166,14 @@ def run_config(folder: pathlib.Path) -> Parser:
 
 
 def metrics_log(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.report.workdir import read_metrics
+    from selftrain_jax.run_files.metrics import merge_steps, read_metrics
 
     rows = [{"step": step, "train/loss": 0.5, "eval/ap": None} for step in (1, 2)]
     seed = "".join(json.dumps(row) + "\n" for row in rows).encode()
 
     def parse(data: bytes) -> None:
         (folder / "metrics.jsonl").write_bytes(data)
-        read_metrics(folder / "metrics.jsonl")
+        merge_steps(read_metrics(folder / "metrics.jsonl"))
 
     def change(rng: np.random.Generator, seeds: Sequence[bytes]) -> bytes:
         lines = [mutations.json_changed(rng, line.splitlines()) for line in seeds]
@@ -196,14 +218,10 @@ def mask_values(folder: pathlib.Path) -> Parser:
 
 
 def class_thresholds(folder: pathlib.Path) -> Parser:
-    from ml_collections import ConfigDict
-
-    from selftrain_jax.selftrain import manifest
-    from selftrain_jax.tasks.spec import per_class_thresholds
+    from selftrain_jax.selftrain.thresholds import class_thresholds, parse_class_thresholds
 
     def parse(data: bytes) -> None:
-        config = ConfigDict({"pseudo": {"per_class_thresholds": _text(data)}})
-        manifest.class_thresholds(CATEGORIES, 0.5, per_class_thresholds(config))
+        class_thresholds(CATEGORIES, 0.5, parse_class_thresholds(_text(data), "per_class_thresholds"))
 
     return Parser([b"cat=0.4,stop sign=0.6", b"cat=1"], mutations.text_changed, parse)
 

@@ -22,6 +22,7 @@ PARSERS: dict[str, Callable[[pathlib.Path], Parser]] = {
     "golden file": fuzz_run_files.golden_file,
     "checkpoint seal": fuzz_run_files.checkpoint_seal,
     "manifest.json": fuzz_run_files.manifest,
+    "results of a run": fuzz_run_files.results,
     "config.json": fuzz_run_files.run_config,
     "metrics.jsonl": fuzz_run_files.metrics_log,
     "overrides": fuzz_run_files.overrides,

@@ -10,7 +10,7 @@ from selftrain_jax.data import shards
 from selftrain_jax.data.records import decode_record
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.detection.pseudo.inference import to_original_pixels
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from tests.tasks.detection.pseudo.pseudo_toy import Teacher, label, make_source
 
 pytestmark = pytest.mark.tf
@@ -116,7 +116,7 @@ def test_folder_from_before_masks_is_gone_on_with_and_read(tmp_path):
         (tmp_path / name).write_text(json.dumps(old))
     idle = Teacher(fail_at_call=0)
     assert label(tmp_path, threshold=0.2, teacher=idle)["num_boxes_at_threshold"] == 10
-    assert len(read_pseudo_labels(tmp_path, threshold=0.2)) == 10
+    assert len(read_pseudo_boxes(tmp_path, threshold=0.2)) == 10
     assert label(tmp_path, threshold=0.085, teacher=idle)["num_boxes_at_threshold"] == 11
 
 
@@ -131,7 +131,7 @@ def test_images_that_do_not_decode_are_skipped_counted_and_listed(tmp_path):
     manifest = label(tmp_path, bad={1, 8}, max_bad_images=2)
     assert manifest["num_images"] == 8
     assert manifest["bad_images"] == ["image-1", "image-8"]
-    source = read_pseudo_labels(tmp_path)
+    source = read_pseudo_boxes(tmp_path)
     assert source.image_ids == tuple(f"image-{i}" for i in (0, 2, 3, 4, 5, 6, 7, 9))
     assert (source.read(6)["image"] == 7).all()
 

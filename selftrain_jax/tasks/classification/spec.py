@@ -9,6 +9,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier, make_classifier
 from selftrain_jax.models.settings import NetworkSettings, make_backbone
 from selftrain_jax.tasks.classification.data import KINDS, open_split
+from selftrain_jax.tasks.classification.run_files import ClassDetails
 from selftrain_jax.tasks.spec import Metric, TaskSpec
 from selftrain_jax.types import Category, Task
 
@@ -57,6 +58,7 @@ def _accept(*_: Any) -> None:
 CLASSIFICATION = TaskSpec(
     name="classification",
     metrics=(Metric("top1", "top-1 accuracy", "top-1"), Metric("top5", "top-5 accuracy", "top-5")),
+    evaluation_details=ClassDetails,
     data_kinds=KINDS,
     check_config=_accept,
     open_split=open_split,

@@ -13,7 +13,7 @@ from selftrain_jax import hosts
 from selftrain_jax.data.source import Source
 from selftrain_jax.html.draw import class_color, draw_boxes
 from selftrain_jax.io import write_json
-from selftrain_jax.selftrain.labeller import Labeller, box_labeller
+from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.tasks.detection.coco_export import to_coco_results
 from selftrain_jax.tasks.detection.inference import (
     Detector,
@@ -22,6 +22,7 @@ from selftrain_jax.tasks.detection.inference import (
     detect,
     evaluate_source,
 )
+from selftrain_jax.tasks.detection.pseudo.labeller import box_labeller
 from selftrain_jax.tasks.spec import Predictor
 from selftrain_jax.types import Category, Example, Task, Variables
 

@@ -14,13 +14,15 @@ from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import make_retinanet
-from selftrain_jax.selftrain.manifest import BOXES, Manifest, read_manifest
+from selftrain_jax.run_files.manifest import Manifest
+from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
 from selftrain_jax.tasks.detection.data import KINDS, class_counts, open_split
-from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_labels
+from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_boxes
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
+from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.types import Category, Task
 
@@ -94,16 +96,16 @@ def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
     write_quality(directory, truth, threshold=config.pseudo.threshold, per_class_thresholds=by_name)
 
 
-def _describe_labels(config: ConfigDict, manifest: Manifest) -> str:
-    boxes, images = manifest["num_boxes_at_threshold"], manifest["num_images"]
+def _describe_labels(config: ConfigDict, manifest: Manifest[BoxTotals]) -> str:
+    boxes, images = manifest.labels.num_kept, manifest.num_images
     return f"{boxes} boxes of score {config.pseudo.threshold} or more on {images} images"
 
 
 def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     """Open the pseudo labels for the student, after checking that they can teach anything."""
     settings = config.pseudo
-    for warning in check_pseudo_labels(
-        read_manifest(directory, BOXES),
+    for warning in check_pseudo_boxes(
+        read_manifest(directory, BoxTotals),
         human_categories=human.categories,
         human_boxes_per_class=class_counts(human),
         min_boxes_per_image=settings.min_boxes_per_image,
@@ -111,7 +113,7 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
         max_boxes_per_image=config.image.max_boxes,
     ):
         hosts.log(f"warning: {warning}")
-    return read_pseudo_labels(
+    return read_pseudo_boxes(
         directory,
         threshold=settings.threshold,
         per_class_thresholds=class_thresholds_by_name(config),
@@ -127,6 +129,7 @@ def _accept(*_: Any) -> None:
 DETECTION = TaskSpec(
     name="detection",
     metrics=(Metric("ap", "AP", "AP"), Metric("ap50", "AP50", "AP50"), Metric("ap75", "AP75", "AP75")),
+    evaluation_details=BoxDetails,
     data_kinds=KINDS,
     check_config=_accept,
     open_split=open_split,
@@ -134,6 +137,7 @@ DETECTION = TaskSpec(
     build_task=build_task,
     targets=_targets,
     self_training=SelfTraining(
+        label_totals=BoxTotals,
         open_predictor=_open_predictor,
         write_truth=_write_truth,
         label_settings=_label_settings,

@@ -16,8 +16,8 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import atomic_write, write_json
-from selftrain_jax.selftrain.labeller import Labeller, mask_labeller
-from selftrain_jax.selftrain.manifest import class_thresholds
+from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.detection.pseudo.inference import Inferred, InferredChunk
 from selftrain_jax.tasks.segmentation.draw import mask_path, overlay, save_mask_png
@@ -28,8 +28,9 @@ from selftrain_jax.tasks.segmentation.inference import (
     build_segmenter,
     evaluate_masks,
 )
-from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, ignore_unsure
+from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, mask_low_confidence
 from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks
+from selftrain_jax.tasks.segmentation.pseudo.labeller import mask_labeller
 from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork, check_max_side, network_sizes
 from selftrain_jax.tasks.spec import Predictor
 from selftrain_jax.text import shorten_list
@@ -112,7 +113,7 @@ def _predict(
     for position, image in enumerate(found):
         if isinstance(image, InputError):
             raise image
-        kept = ignore_unsure(image.labels["mask"], image.labels["confidence"], levels)
+        kept = mask_low_confidence(image.labels["mask"], image.labels["confidence"], levels)
         _write(output, source.read_image(position), image, kept, names)
         sure, total = sure + int((kept != IGNORED).sum()), total + kept.size
     threshold = config.pseudo.threshold

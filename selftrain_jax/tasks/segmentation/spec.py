@@ -11,8 +11,9 @@ from selftrain_jax import hosts
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.segmenter import make_segmenter
+from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.segmentation.task import make_segmentation_task
-from selftrain_jax.selftrain.manifest import MASKS, Manifest, read_manifest
+from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.data import (
     KINDS,
@@ -24,6 +25,7 @@ from selftrain_jax.tasks.segmentation.data import (
 from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import read_pseudo_masks
+from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.types import Category, Task
 
@@ -81,9 +83,12 @@ def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
     )
 
 
-def _describe_labels(config: ConfigDict, manifest: Manifest) -> str:
-    coverage = 0.0 if manifest["coverage"] is None else manifest["coverage"]
-    threshold, images = config.pseudo.threshold, manifest["num_images"]
+def _describe_labels(config: ConfigDict, manifest: Manifest[MaskTotals]) -> str:
+    coverage, threshold, images = (
+        manifest.labels.coverage or 0.0,
+        config.pseudo.threshold,
+        manifest.num_images,
+    )
     return f"{coverage:.1%} of the pixels of {images} images have a confidence of {threshold} or more"
 
 
@@ -91,7 +96,7 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     """Open the pseudo masks for the student, after checking that they can teach anything."""
     settings = config.pseudo
     for warning in check_pseudo_masks(
-        read_manifest(directory, MASKS),
+        read_manifest(directory, MaskTotals),
         human_categories=human.categories,
         human_pixels_per_class=pixel_counts(human, max_bad_images=config.data.max_bad_images),
         min_coverage=settings.min_coverage,
@@ -113,6 +118,7 @@ SEGMENTATION = TaskSpec(
         Metric("miou_resized", "mIoU of the resized masks", "resized"),
         Metric("pixel_accuracy", "pixel accuracy", "pixels"),
     ),
+    evaluation_details=MaskDetails,
     data_kinds=KINDS,
     check_config=check_config,
     open_split=open_split,
@@ -120,6 +126,7 @@ SEGMENTATION = TaskSpec(
     build_task=build_task,
     targets=_targets,
     self_training=SelfTraining(
+        label_totals=MaskTotals,
         open_predictor=_open_predictor,
         write_truth=_write_truth,
         label_settings=_label_settings,

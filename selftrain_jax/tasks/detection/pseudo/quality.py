@@ -1,12 +1,12 @@
-"""How good the pseudo boxes are, where the truth is known after all (Paper: Section 3.1, the 0.5 threshold).
+"""How good the pseudo boxes are, where the truth is known after all.
 
 Call `write_quality` on a finished folder and the labels that were withheld from the teacher;
-`suggest_thresholds` reads the best threshold of each class off the result.
+`selftrain.quality.suggest_thresholds` reads the best threshold of each class off the result.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -14,24 +14,26 @@ from jaxtyping import Bool, Int
 from selftrain_jax.data.source import Source
 from selftrain_jax.geometry import box_iou
 from selftrain_jax.io import write_json
-from selftrain_jax.selftrain.manifest import BOXES, class_thresholds, read_manifest
+from selftrain_jax.run_files.quality import QUALITY_FILE, Calibration, Curve, Quality
+from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.quality import (
     CALIBRATION_EDGES,
-    QUALITY_FILE,
-    describe_calibration,
+    calibrate,
     pair_with_truth,
     ratio,
 )
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.selftrain.thresholds import class_thresholds
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
+from selftrain_jax.tasks.detection.run_files import BoxTotals
 from selftrain_jax.types import Category, Example
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 
-TRUE, FALSE, IGNORED = 1, 0, -1
+TRUE, FALSE, UNJUDGED = 1, 0, -1
 
 
 class _Judged(NamedTuple):
-    """All pseudo boxes of all images, less the ignored ones, and how much truth there was."""
+    """All pseudo boxes of all images, less the unjudged ones, and how much truth there was."""
 
     scores: np.ndarray
     classes: np.ndarray
@@ -46,19 +48,19 @@ def write_quality(
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
     iou: float = 0.5,
-) -> dict[str, Any]:
-    """Hold the boxes of a finished folder, from the score floor on, against `truth`; write quality.json.
+) -> Quality:
+    """Compare the boxes of a finished folder, from the score floor on, with `truth`; write quality.json.
 
     Raises:
-      InputError: the folder is unfinished or holds masks, `truth` has other categories or lacks one of
-        its images.
+        InputError: the folder is unfinished or holds masks, `truth` has other categories or lacks one of
+            its images.
     """
-    floor = read_manifest(directory, BOXES)["score_floor"]
-    pseudo = read_pseudo_labels(directory, threshold=floor, verify_digests=False)
+    floor = read_manifest(directory, BoxTotals).labels.settings.score_floor
+    pseudo = read_pseudo_boxes(directory, threshold=floor, verify_digests=False)
     pairs = pair_with_truth(pseudo, truth)
     thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
     quality = measure_quality(pairs, pseudo.categories, thresholds=thresholds, threshold=threshold, iou=iou)
-    write_json(directory / QUALITY_FILE, quality)
+    write_json(directory / QUALITY_FILE, quality.to_json())
     return quality
 
 
@@ -69,7 +71,7 @@ def measure_quality(
     threshold: float = 0.5,
     thresholds: np.ndarray | None = None,
     iou: float = 0.5,
-) -> dict[str, Any]:
+) -> Quality:
     """Precision and recall against the score threshold, and calibration, of (truth, pseudo) pairs.
 
     precision(t) = true boxes of score >= t / boxes of score >= t; recall(t) = the same over all
@@ -81,11 +83,11 @@ def measure_quality(
         thresholds = class_thresholds(categories, threshold, None)
     kept = judged.scores >= thresholds[judged.classes]
     num_true, num_truth = int(judged.is_true[kept].sum()), int(judged.num_truth.sum())
-    return {
-        "iou": iou,
-        "thresholds": THRESHOLDS.tolist(),
-        "overall": _curves(judged.scores, judged.is_true, num_truth),
-        "per_class": {
+    return Quality(
+        iou=iou,
+        thresholds=tuple(THRESHOLDS.tolist()),
+        overall=_curves(judged.scores, judged.is_true, num_truth),
+        per_class={
             name: _curves(
                 judged.scores[judged.classes == id],
                 judged.is_true[judged.classes == id],
@@ -93,40 +95,25 @@ def measure_quality(
             )
             for id, name in categories
         },
-        "calibration": _calibration(judged.scores, judged.is_true),
-        "at_threshold": {
+        calibration=_calibrate(judged.scores, judged.is_true),
+        at_threshold={
             "threshold": threshold,
             "precision": ratio(num_true, int(kept.sum())),
             "recall": ratio(num_true, num_truth),
         },
-    }
-
-
-def suggest_thresholds(quality: Mapping[str, Any]) -> dict[str, float]:
-    """Return the threshold of each class with the best F1 = 2 P R / (P + R), the lowest of equals.
-
-    Classes that are never true are left out. Not used by default: the paper has one threshold.
-    """
-    best = {}
-    for name, curves in quality["per_class"].items():
-        precision, recall = (np.array(curves[key], float) for key in ("precision", "recall"))  # None -> nan
-        with np.errstate(invalid="ignore"):
-            f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
-        if f1.any():
-            best[name] = quality["thresholds"][int(f1.argmax())]
-    return best
+    )
 
 
 def judge_boxes(truth: Example, pseudo: Example, iou: float = 0.5) -> Int[np.ndarray, " N"]:
-    """Judge each pseudo box TRUE, FALSE or IGNORED.
+    """Judge each pseudo box TRUE, FALSE or UNJUDGED.
 
     By descending score, a box takes the free truth of its class that it overlaps most, at IoU >= `iou`.
-    A box that takes none is IGNORED where so much of its own area lies in a crowd or ignored truth.
+    A box that takes none is UNJUDGED where so much of its own area lies in a crowd or ignored truth.
     """
     is_region = _is_region(truth)
     overlap = box_iou(pseudo["boxes"], truth["boxes"], is_region)
     overlap[pseudo["classes"][:, None] != truth["classes"][None]] = 0
-    verdict = np.where((overlap[:, is_region] >= iou).any(axis=1), IGNORED, FALSE)
+    verdict = np.where((overlap[:, is_region] >= iou).any(axis=1), UNJUDGED, FALSE)
     free = overlap[:, ~is_region]
     for box in np.argsort(-pseudo["scores"], kind="stable"):
         if (free[box] >= iou).any():
@@ -144,7 +131,7 @@ def _judge_all(pairs: Iterable[tuple[Example, Example]], num_classes: int, iou: 
         classes.append(pseudo["classes"])
         verdicts.append(judge_boxes(truth, pseudo, iou))
     verdict = np.concatenate(verdicts)
-    kept = verdict != IGNORED
+    kept = verdict != UNJUDGED
     return _Judged(
         np.concatenate(scores)[kept], np.concatenate(classes)[kept], (verdict == TRUE)[kept], num_truth
     )
@@ -155,22 +142,22 @@ def _is_region(truth: Example) -> Bool[np.ndarray, " T"]:
     return truth.get("is_crowd", none) | truth.get("is_ignore", none)
 
 
-def _curves(scores: np.ndarray, is_true: np.ndarray, num_truth: int) -> dict[str, list[float | None]]:
+def _curves(scores: np.ndarray, is_true: np.ndarray, num_truth: int) -> dict[str, Curve]:
     """Precision and recall of the boxes from each of THRESHOLDS on."""
     order = np.argsort(scores)
     below = np.searchsorted(scores[order], THRESHOLDS.astype(np.float32))
     true_below = np.concatenate([[0], np.cumsum(is_true[order])])[below]
     num_true = int(is_true.sum()) - true_below
     return {
-        "precision": [ratio(*pair) for pair in zip(num_true, len(scores) - below, strict=True)],
-        "recall": [ratio(count, num_truth) for count in num_true],
+        "precision": tuple(ratio(*pair) for pair in zip(num_true, len(scores) - below, strict=True)),
+        "recall": tuple(ratio(count, num_truth) for count in num_true),
     }
 
 
-def _calibration(scores: np.ndarray, is_true: np.ndarray) -> dict[str, Any]:
+def _calibrate(scores: np.ndarray, is_true: np.ndarray) -> Calibration:
     bins = np.searchsorted(CALIBRATION_EDGES.astype(np.float32)[1:-1], scores, side="right")
     count, score_sum, num_true = (
         np.bincount(bins, weights=weights, minlength=len(CALIBRATION_EDGES) - 1)
         for weights in (np.ones(len(scores)), scores, is_true)
     )
-    return describe_calibration(count.astype(int), score_sum, num_true)
+    return calibrate(count.astype(int), score_sum, num_true)

@@ -1,6 +1,6 @@
-"""Pseudo boxes as an ordinary labelled source, with the score threshold applied (Paper: Section 3.1).
+"""Pseudo boxes as an ordinary labelled source, with the score threshold applied.
 
-Call `read_pseudo_labels` on a folder that `write_pseudo_labels` finished.
+Call `read_pseudo_boxes` on a folder that `write_pseudo_labels` finished.
 """
 
 import dataclasses
@@ -11,12 +11,14 @@ import numpy as np
 
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.manifest import BOXES, Manifest, class_thresholds, read_manifest
+from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.records import open_records
+from selftrain_jax.selftrain.thresholds import class_thresholds
+from selftrain_jax.tasks.detection.run_files import BoxTotals
 from selftrain_jax.types import Example
 
 
-def read_pseudo_labels(
+def read_pseudo_boxes(
     directory: Path,
     *,
     threshold: float = 0.5,
@@ -26,7 +28,7 @@ def read_pseudo_labels(
     verify_digests: bool = True,
     max_damaged: int = 0,
 ) -> Source:
-    """Read pseudo labels of at least `threshold`; random access over all shards.
+    """Read pseudo boxes of at least `threshold`; random access over all shards.
 
     With `ignore_below`, boxes of ignore_below <= score < threshold stay as `is_ignore`: neither
     object nor background. None is the paper's recipe: whatever is below the threshold is background.
@@ -34,16 +36,16 @@ def read_pseudo_labels(
     Up to `max_damaged` records that the disk has lost are left out.
 
     Raises:
-      InputError: the folder is unfinished, damaged or holds masks, or a threshold does not fit it.
+        InputError: the folder is unfinished, damaged or holds masks, or a threshold does not fit it.
 
     Paper: Section 3.1, hard threshold 0.5. Silent on images without a box above it: kept, as
     background, since the official loss takes images without boxes.
     """
-    manifest = read_manifest(directory, BOXES)
+    manifest = read_manifest(directory, BoxTotals)
     raw = open_records(directory, manifest, verify_digests=verify_digests, max_damaged=max_damaged)
     thresholds = class_thresholds(raw.categories, threshold, per_class_thresholds)
     lowest = thresholds if ignore_below is None else np.full_like(thresholds, ignore_below)
-    _check_thresholds(manifest, thresholds, lowest)
+    _check_thresholds(manifest.labels.settings.score_floor, thresholds, lowest)
     source = dataclasses.replace(
         raw, read_labels=lambda index: _select(raw.read_labels(index), thresholds, lowest)
     )
@@ -66,8 +68,8 @@ def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray) -> Exam
     }
 
 
-def _check_thresholds(manifest: Manifest, thresholds: np.ndarray, lowest: np.ndarray) -> None:
-    floor = np.float32(manifest["score_floor"])
+def _check_thresholds(score_floor: float, thresholds: np.ndarray, lowest: np.ndarray) -> None:
+    floor = np.float32(score_floor)
     if (thresholds < floor).any() or (lowest < floor).any():
         raise InputError(
             f"score thresholds down to {min(thresholds.min(), lowest.min()):.3g} were asked for, but boxes "

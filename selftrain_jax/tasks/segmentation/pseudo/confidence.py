@@ -1,8 +1,8 @@
-"""Which pixels of a pseudo mask are sure enough to be kept (Paper: Section 3.1, hard threshold 0.5).
+"""Which pixels of a pseudo mask have enough confidence to be kept (Paper: Section 3.1, threshold 0.5).
 
 The confidence p of a pixel is stored as the level q = min(floor(256 p), 255). `confidence_levels` turns
-thresholds into levels: everything that has a threshold goes by it, so that counts, training and pictures
-agree. Call `ignore_unsure` with the levels.
+thresholds into levels. Counts, training and pictures all use it, so that they agree. Call
+`mask_low_confidence` with the levels.
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ def confidence_levels(thresholds: Float[np.ndarray, "*shape"]) -> Int[np.ndarray
     return np.ceil(NUM_LEVELS * thresholds).astype(np.int64)
 
 
-def ignore_unsure(
+def mask_low_confidence(
     mask: UInt8[np.ndarray, "H W"], confidence: UInt8[np.ndarray, "H W"], levels: Int[np.ndarray, " K"]
 ) -> UInt8[np.ndarray, "H W"]:
-    """Make the pixels IGNORED whose confidence is below the level of their class; `levels` by Category.id."""
+    """Set pixels to IGNORED where the confidence is below the level of their class, by Category.id."""
     return np.where(confidence >= levels[mask], mask, np.uint8(IGNORED))

@@ -1,11 +1,11 @@
-"""How good the pseudo masks are, where the truth is known after all (Paper: Section 3.1, the 0.5 threshold).
+"""How good the pseudo masks are, where the truth is known after all.
 
 Call `write_mask_quality` on a finished folder and the masks that were withheld from the teacher.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,16 +14,12 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.geometry import mean_iou
 from selftrain_jax.io import write_json
-from selftrain_jax.selftrain.manifest import class_thresholds
-from selftrain_jax.selftrain.quality import (
-    CALIBRATION_EDGES,
-    QUALITY_FILE,
-    describe_calibration,
-    find_truth,
-    ratio,
-)
+from selftrain_jax.run_files.quality import QUALITY_FILE, Calibration, Quality
+from selftrain_jax.selftrain.quality import CALIBRATION_EDGES, calibrate, find_truth, ratio
+from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.segmentation.pseudo.confidence import NUM_LEVELS, confidence_levels
 from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED, Category, Example
 
 THRESHOLDS = np.round(np.arange(0, 0.96, 0.05), 2)
@@ -36,15 +32,15 @@ def write_mask_quality(
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
     max_bad_images: int = 0,
-) -> dict[str, Any]:
-    """Hold every pixel of a finished folder against `truth`; write quality.json.
+) -> Quality:
+    """Compare every pixel of a finished folder with `truth`; write quality.json.
 
-    Up to `max_bad_images` true masks may be bad: such images are passed over, "bad_truth" counts them.
+    Up to `max_bad_images` true masks may be bad: such images are skipped, "bad_truth" counts them.
 
     Raises:
-      InputError: the folder is unfinished or holds boxes, `truth` has other categories or lacks one of its
-        images, or more of its masks are bad: missing, not to be read, of another size than the image's, or
-        with ids outside the classes.
+        InputError: the folder is unfinished or holds boxes, `truth` has other categories or lacks one of
+            its images, or more of its masks are bad: missing, unreadable, of another size than the
+            image's, or with ids outside the classes.
     """
     pseudo = read_raw_masks(directory, verify_digests=False)
     thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
@@ -53,26 +49,26 @@ def write_mask_quality(
     if len(bad) > max_bad_images:
         raise InputError(
             f"{truth.name}: {len(bad)} true masks are bad, allowed are {max_bad_images} "
-            f"(config.data.max_bad_images): {'; '.join(map(str, bad[:5]))}"
+            f"(config.data.max_bad_images): {shorten_list(bad)}"
         )
-    quality = describe_agreement(agreement, pseudo.categories, thresholds=thresholds, threshold=threshold)
-    quality["bad_truth"] = len(bad)
-    write_json(directory / QUALITY_FILE, quality)
+    quality = measure_agreement(agreement, pseudo.categories, thresholds=thresholds, threshold=threshold)
+    quality = dataclasses.replace(quality, bad_truth=len(bad))
+    write_json(directory / QUALITY_FILE, quality.to_json())
     return quality
 
 
 def _pairs_of_good_truth(
     pseudo: Source, truth: Source, num_classes: int, bad: list[InputError]
 ) -> Iterator[tuple[Example, Example]]:
-    """Give the (truth, pseudo) labels of each image whose true mask is good; say in `bad` why others are not.
+    """Give the (truth, pseudo) labels of each image with a good true mask; add to `bad` why others are not.
 
     Raises:
-      InputError: as `find_truth`, and for pseudo masks that cannot be read.
+        InputError: as `find_truth`, and for pseudo masks that cannot be read.
     """
-    for index, place in enumerate(find_truth(pseudo, truth)):
+    for index, position in enumerate(find_truth(pseudo, truth)):
         found = pseudo.read_labels(index)
         try:
-            true = truth.read_labels(place)
+            true = truth.read_labels(position)
             _check_truth(true, found, num_classes)
         except InputError as error:
             bad.append(error)
@@ -95,60 +91,60 @@ def count_agreement(pairs: Iterable[tuple[Example, Example]], num_classes: int) 
     return agreement
 
 
-def describe_agreement(
+def measure_agreement(
     agreement: Int[np.ndarray, "256 K K"],
     categories: Sequence[Category],
     *,
     thresholds: Float[np.ndarray, " K"],
     threshold: float,
-) -> dict[str, Any]:
+) -> Quality:
     """Precision, recall, mIoU and coverage against the threshold, and calibration.
 
-    Over the pixels of known truth: precision(t) = right and kept / kept, recall(t) = right and kept / all,
-    coverage(t) = kept / all; miou(t) is that of the kept pixels alone, over the classes that occur in
-    them. A class's precision is over the pixels labelled as it, its recall over its true pixels. None
-    where there is nothing to divide by. `thresholds` by Category.id replaces `threshold` under
-    "at_threshold".
+    Over the pixels of known truth: precision(t) = correct and kept / kept,
+    recall(t) = correct and kept / all, coverage(t) = kept / all; miou(t) is that of the kept pixels alone,
+    over the classes that occur in them. A class's precision is over the pixels labelled as it, its recall
+    over its true pixels. None where there is nothing to divide by. `thresholds` by Category.id replaces
+    `threshold` under "at_threshold".
     """
     from_level = agreement[::-1].cumsum(axis=0)[::-1]  # all pixels of at least this level
     num_true = from_level[0].sum(axis=1)
     curves = from_level[confidence_levels(THRESHOLDS)]
     is_kept = np.arange(NUM_LEVELS)[:, None] >= confidence_levels(thresholds)
     chosen = (agreement * is_kept[:, None, :]).sum(axis=0)
-    overall = [_figures(confusion, num_true) for confusion in curves]
-    return {
-        "thresholds": THRESHOLDS.tolist(),
-        "overall": {key: [figures[key] for figures in overall] for key in overall[0]},
-        "per_class": {
+    overall = [_measure(confusion, num_true) for confusion in curves]
+    return Quality(
+        thresholds=tuple(THRESHOLDS.tolist()),
+        overall={key: tuple(measured[key] for measured in overall) for key in overall[0]},
+        per_class={
             name: {
-                "precision": [ratio(confusion[id, id], confusion[:, id].sum()) for confusion in curves],
-                "recall": [ratio(confusion[id, id], num_true[id]) for confusion in curves],
+                "precision": tuple(ratio(confusion[id, id], confusion[:, id].sum()) for confusion in curves),
+                "recall": tuple(ratio(confusion[id, id], num_true[id]) for confusion in curves),
             }
             for id, name in categories
         },
-        "calibration": _calibration(agreement),
-        "at_threshold": {"threshold": threshold, **_figures(chosen, num_true)},
-    }
+        calibration=_calibrate(agreement),
+        at_threshold={"threshold": threshold, **_measure(chosen, num_true)},
+    )
 
 
-def _figures(confusion: Int[np.ndarray, "K K"], num_true: Int[np.ndarray, " K"]) -> dict[str, float | None]:
+def _measure(confusion: Int[np.ndarray, "K K"], num_true: Int[np.ndarray, " K"]) -> dict[str, float | None]:
     """Sum up kept pixels, rows by true and columns by pseudo class."""
-    right, kept, known = np.trace(confusion), confusion.sum(), num_true.sum()
+    correct, kept, known = np.trace(confusion), confusion.sum(), num_true.sum()
     return {
-        "precision": ratio(right, kept),
-        "recall": ratio(right, known),
+        "precision": ratio(correct, kept),
+        "recall": ratio(correct, known),
         "miou": mean_iou(confusion),
         "coverage": ratio(kept, known),
     }
 
 
-def _calibration(agreement: Int[np.ndarray, "256 K K"]) -> dict[str, Any]:
-    """Hold the confidence, the middle (q + 0.5) / 256 of its level, against the precision."""
+def _calibrate(agreement: Int[np.ndarray, "256 K K"]) -> Calibration:
+    """Compare the confidence, the middle (q + 0.5) / 256 of its level, with the precision."""
     first = confidence_levels(CALIBRATION_EDGES[:-1])
     count = agreement.sum(axis=(1, 2))
     score_sum = count * (np.arange(NUM_LEVELS) + 0.5) / NUM_LEVELS
-    num_right = np.trace(agreement, axis1=1, axis2=2)
-    return describe_calibration(*(np.add.reduceat(values, first) for values in (count, score_sum, num_right)))
+    num_correct = np.trace(agreement, axis1=1, axis2=2)
+    return calibrate(*(np.add.reduceat(values, first) for values in (count, score_sum, num_correct)))
 
 
 def _check_truth(truth: Example, pseudo: Example, num_classes: int) -> None:
@@ -168,5 +164,5 @@ def _check_truth(truth: Example, pseudo: Example, num_classes: int) -> None:
     if outside:
         raise InputError(
             f"image {image_id}: the true mask holds the classes {outside[:5]} ({len(outside)}); expected "
-            f"0 to {num_classes - 1}, or {IGNORED} where nothing counts"
+            f"0 to {num_classes - 1}, or {IGNORED} for ignored pixels"
         )

@@ -1,4 +1,4 @@
-"""Pseudo masks as an ordinary labelled source, pixels below the threshold ignored (Paper: Section 3.1).
+"""Pseudo masks as an ordinary labelled source, pixels below the threshold ignored.
 
 Call `read_pseudo_masks` on a folder that `write_pseudo_labels` finished; `read_raw_masks` gives the class
 and the confidence of every pixel.
@@ -13,9 +13,11 @@ from jaxtyping import Int
 
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.manifest import MASKS, class_thresholds, read_manifest
+from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.records import open_records
-from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, ignore_unsure
+from selftrain_jax.selftrain.thresholds import class_thresholds
+from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, mask_low_confidence
+from selftrain_jax.tasks.segmentation.run_files import MaskTotals
 from selftrain_jax.types import IGNORED, Example
 
 
@@ -34,14 +36,14 @@ def read_pseudo_masks(
     Up to `max_damaged` records that the disk has lost are left out.
 
     Raises:
-      InputError: the folder is unfinished, damaged or holds boxes, or a threshold does not fit it.
+        InputError: the folder is unfinished, damaged or holds boxes, or a threshold does not fit it.
 
     Paper: Section 3.1, hard threshold 0.5. Silent on images without a pixel above it: kept, since the
     loss is finite without a valid pixel.
     """
     raw = read_raw_masks(directory, verify_digests=verify_digests, max_damaged=max_damaged)
     levels = confidence_levels(class_thresholds(raw.categories, threshold, per_class_thresholds))
-    source = dataclasses.replace(raw, read_labels=lambda index: _keep_sure(raw.read_labels(index), levels))
+    source = dataclasses.replace(raw, read_labels=lambda index: _apply_levels(raw.read_labels(index), levels))
     if keep_empty:
         return source
     kept = [index for index in range(len(source)) if (source.read_labels(index)["mask"] != IGNORED).any()]
@@ -52,9 +54,9 @@ def read_raw_masks(directory: Path, *, verify_digests: bool = True, max_damaged:
     """Read `mask`, the likeliest class of every pixel, and its `confidence`, as they are stored.
 
     Raises:
-      InputError: the folder is unfinished, damaged or holds boxes.
+        InputError: the folder is unfinished, damaged or holds boxes.
     """
-    manifest = read_manifest(directory, MASKS)
+    manifest = read_manifest(directory, MaskTotals)
     raw = open_records(directory, manifest, verify_digests=verify_digests, max_damaged=max_damaged)
     highest = max(category.id for category in raw.categories)
     return dataclasses.replace(
@@ -62,8 +64,8 @@ def read_raw_masks(directory: Path, *, verify_digests: bool = True, max_damaged:
     )
 
 
-def _keep_sure(labels: Example, levels: Int[np.ndarray, " K"]) -> Example:
-    kept = ignore_unsure(labels["mask"], labels["confidence"], levels)
+def _apply_levels(labels: Example, levels: Int[np.ndarray, " K"]) -> Example:
+    kept = mask_low_confidence(labels["mask"], labels["confidence"], levels)
     return {"image_id": labels["image_id"], "mask": kept, "is_pseudo": True}
 
 

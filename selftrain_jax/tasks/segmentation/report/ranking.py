@@ -11,7 +11,7 @@ from jaxtyping import Int, UInt8
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.html.galleries import spread
-from selftrain_jax.tasks.segmentation.pseudo.confidence import ignore_unsure
+from selftrain_jax.tasks.segmentation.pseudo.confidence import mask_low_confidence
 from selftrain_jax.types import IGNORED, Example
 
 MAX_MASKS_RANKED = 400  # evenly spread over the source; two PNG are decoded for each
@@ -27,10 +27,10 @@ class MaskSummary(NamedTuple):
     precision: float  # share of kept pixels that is right; NaN where the truth is not known
 
 
-def mask_low_confidence(labels: Example, levels: Int[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
+def keep_confident(labels: Example, levels: Int[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
     """Ignore a pseudo mask's pixels of low confidence; keep a mask without confidence, as people draw it."""
     mask = labels["mask"]
-    return ignore_unsure(mask, labels["confidence"], levels) if "confidence" in labels else mask
+    return mask_low_confidence(mask, labels["confidence"], levels) if "confidence" in labels else mask
 
 
 def right_share(mask: UInt8[np.ndarray, "H W"], truth: UInt8[np.ndarray, "H W"]) -> float:
@@ -63,7 +63,7 @@ def _summarise(
     source: Source, index: int, truth: Callable[[str], Example] | None, levels: Int[np.ndarray, "256"]
 ) -> MaskSummary:
     labels = source.read_labels(index)
-    mask = mask_low_confidence(labels, levels)
+    mask = keep_confident(labels, levels)
     known = {} if truth is None else truth(source.image_ids[index])
     kept = np.bincount(mask[mask != IGNORED], minlength=256)
     confidence = float(labels["confidence"].mean() + 0.5) / 256 if "confidence" in labels else float("nan")

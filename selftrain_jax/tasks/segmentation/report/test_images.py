@@ -4,7 +4,6 @@ Call `test_galleries`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -122,8 +121,8 @@ def _row(
 
 
 def _stage_caption(run: RunFiles, stage: str, image_id: str) -> str:
-    evaluation: dict[str, Any] = evaluations(run).get(stage, {})
-    value = points(evaluation.get("per_image", {}).get(image_id))
+    evaluation = evaluations(run).get(stage)
+    value = points(None if evaluation is None else evaluation.details.per_image.get(image_id))
     return f"{stage}, mIoU {number(value)}" if np.isfinite(value) else stage
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from selftrain_jax.data.source import Source, decode_image, encode_png
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.selftrain.labeller import box_labeller
 from selftrain_jax.tasks.detection.pseudo.inference import Network
+from selftrain_jax.tasks.detection.pseudo.labeller import box_labeller
 from selftrain_jax.types import Category, Detections
 
 CATEGORIES = (Category(1, "cat"), Category(7, "dog"))
@@ -71,7 +71,7 @@ class Teacher:
 
 
 def label(directory, num_images=10, *, bad=(), teacher=None, digest="abc", **kwargs):
-    """Label toy images in shards of 4 with batches of 2."""
+    """Label toy images in shards of 4 with batches of 2; return what the manifest holds."""
     source = make_source(num_images, bad)
     network = Network(load, teacher or Teacher(), 2, SIZE_PX, score_floor=0.05)
     return write_pseudo_labels(
@@ -89,4 +89,4 @@ def label(directory, num_images=10, *, bad=(), teacher=None, digest="abc", **kwa
             images_per_shard=4,
             **kwargs,
         )
-    )
+    ).to_json()

@@ -1,29 +1,33 @@
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_labels
+from selftrain_jax.run_files.manifest import Histogram
+from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_boxes
+from selftrain_jax.tasks.detection.run_files import BoxSettings, BoxTotals, ClassBoxes
 from selftrain_jax.types import Category
+from tests.run_files import tiny_manifest
 
 CATEGORIES = (Category(1, "cat"), Category(2, "dog"), Category(3, "emu"))
 
 
 def make_manifest(cat=60, dog=40, emu=5, images=100, empty=30):
     boxes = {"cat": cat, "dog": dog, "emu": emu}
-    return {
-        "threshold": 0.5,
-        "num_images": images,
-        "num_boxes": 500,
-        "num_boxes_at_threshold": sum(boxes.values()),
-        "images_without_boxes_at_threshold": empty,
-        "per_class": {
-            name: {"boxes_at_floor": 2 * count, "boxes_at_threshold": count} for name, count in boxes.items()
-        },
-        "categories": [category._asdict() for category in CATEGORIES],
+    per_class = {
+        name: ClassBoxes(boxes_at_floor=2 * count, boxes_at_threshold=count) for name, count in boxes.items()
     }
+    labels = BoxTotals(
+        settings=BoxSettings(score_floor=0.05),
+        num_boxes=500,
+        num_boxes_at_threshold=sum(boxes.values()),
+        images_without_boxes_at_threshold=empty,
+        per_class=per_class,
+        score_histogram=Histogram(edges=(0.0, 1.0), counts=(500,)),
+    )
+    return tiny_manifest(labels, CATEGORIES, num_images=images)
 
 
 def check(manifest, **kwargs):
-    return check_pseudo_labels(manifest, **{"human_categories": CATEGORIES, **kwargs})
+    return check_pseudo_boxes(manifest, **{"human_categories": CATEGORIES, **kwargs})
 
 
 def test_ordinary_labels_pass_without_a_warning():
@@ -37,7 +41,10 @@ def test_ordinary_labels_pass_without_a_warning():
         (make_manifest(2, 2, 1, images=1000, empty=900), "0.005 an image, expected at least 0.01"),
         (make_manifest(9000, 900, 101), "100 boxes an image reach"),
         (make_manifest(empty=99), "99 of 100 images have no box"),
-        (make_manifest(cat=1000, dog=40, emu=5), "class 'cat' holds 1000 of 1045 pseudo boxes, but 1 of 3"),
+        (
+            make_manifest(cat=1000, dog=40, emu=5),
+            r"class 'cat' holds 1000 of 1045 pseudo boxes \(95.69%\), but 1 of 3",
+        ),
     ],
 )
 def test_labels_that_cannot_work_are_refused_with_advice(manifest, message):

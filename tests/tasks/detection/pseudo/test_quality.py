@@ -5,12 +5,8 @@ import pytest
 
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.detection.pseudo.quality import (
-    judge_boxes,
-    measure_quality,
-    suggest_thresholds,
-    write_quality,
-)
+from selftrain_jax.selftrain.quality import suggest_thresholds
+from selftrain_jax.tasks.detection.pseudo.quality import judge_boxes, measure_quality, write_quality
 from selftrain_jax.types import Category
 from tests.tasks.detection.pseudo.pseudo_toy import CATEGORIES, label, make_source
 
@@ -48,7 +44,7 @@ def test_hand_worked_precision_recall_and_calibration():
     truth = example([[0, 0, 10, 10], [20, 20, 30, 30]], [1, 1])
     boxes = [[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 30, 26], [50, 50, 60, 60]]
     found = scored(boxes, [1, 1, 1, 1], [0.9, 0.8, 0.6, 0.2])  # true, its double, IoU 0.6, nothing there
-    quality = measure_quality([(truth, found)], (Category(1, "cat"),), threshold=0.5)
+    quality = measure_quality([(truth, found)], (Category(1, "cat"),), threshold=0.5).to_json()
     thresholds = quality["thresholds"]
     at = dict(zip(thresholds, zip(*quality["overall"].values(), strict=True), strict=True))
     assert at[0.05] == (2 / 4, 1.0)
@@ -70,7 +66,7 @@ def test_perfect_detections_have_precision_and_recall_one():
     rng = np.random.default_rng(0)
     truths = [random_example(rng, 4) for _ in range(5)]
     pairs = [(truth, scored(truth["boxes"], truth["classes"], np.ones(4))) for truth in truths]
-    quality = measure_quality(pairs, (Category(1, "cat"), Category(2, "dog")))
+    quality = measure_quality(pairs, (Category(1, "cat"), Category(2, "dog"))).to_json()
     for curves in (quality["overall"], *quality["per_class"].values()):
         assert set(curves["precision"]) == set(curves["recall"]) == {1.0}
     assert quality["calibration"]["expected_calibration_error"] == 0
@@ -97,7 +93,7 @@ def test_boxes_in_crowds_and_ignored_regions_do_not_count():
     for key in ("is_crowd", "is_ignore"):
         truth = example(region, [1], **{key: [True]})
         assert judge_boxes(truth, found).tolist() == [-1, 0]  # a quarter of the second lies inside
-        quality = measure_quality([(truth, found)], (Category(1, "cat"),))
+        quality = measure_quality([(truth, found)], (Category(1, "cat"),)).to_json()
         assert quality["overall"]["recall"] == [None] * 19
         assert quality["overall"]["precision"][0] == 0
 
@@ -131,7 +127,7 @@ def brute_force(pairs, class_id, threshold):
 def test_curves_agree_with_brute_force():
     rng = np.random.default_rng(1)
     pairs = [random_pair(rng) for _ in range(40)]
-    quality = measure_quality(pairs, (Category(1, "cat"), Category(2, "dog")))
+    quality = measure_quality(pairs, (Category(1, "cat"), Category(2, "dog"))).to_json()
     for class_id, name in ((1, "cat"), (2, "dog")):
         for threshold, precision, recall in zip(
             quality["thresholds"], *quality["per_class"][name].values(), strict=True
@@ -164,7 +160,7 @@ def make_truth(num_images):
 def test_quality_of_a_folder_counts_from_the_floor(tmp_path):
     label(tmp_path, 60)
     shuffled = subset(make_truth(70), np.random.default_rng(0).permutation(70), "shuffled")
-    quality = write_quality(tmp_path, shuffled, threshold=0.5)
+    quality = write_quality(tmp_path, shuffled, threshold=0.5).to_json()
     assert quality == json.loads((tmp_path / "quality.json").read_text())
     assert quality["per_class"]["cat"]["recall"][0] == 55 / 60  # scores 0.05 .. 0.59
     assert quality["per_class"]["dog"] == {
@@ -172,7 +168,7 @@ def test_quality_of_a_folder_counts_from_the_floor(tmp_path):
         "recall": [None] * 19,
     }
     assert quality["at_threshold"] == {"threshold": 0.5, "precision": 1.0, "recall": 10 / 60}
-    with_dogs = write_quality(tmp_path, shuffled, threshold=0.5, per_class_thresholds={"dog": 0.2})
+    with_dogs = write_quality(tmp_path, shuffled, threshold=0.5, per_class_thresholds={"dog": 0.2}).to_json()
     assert with_dogs["at_threshold"]["precision"] == 10 / 70
 
 

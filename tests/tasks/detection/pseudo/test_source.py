@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from tests.tasks.detection.pseudo.pseudo_toy import CATEGORIES, label
 
 pytestmark = pytest.mark.tf
@@ -18,7 +18,7 @@ def finished(tmp_path_factory):
 
 
 def test_threshold_keeps_boxes_of_at_least_its_score(finished):
-    source = read_pseudo_labels(finished, threshold=0.5)
+    source = read_pseudo_boxes(finished, threshold=0.5)
     assert (len(source), source.categories) == (55, CATEGORIES)
     assert source.image_ids == tuple(f"image-{i}" for i in range(55))
     assert source.read_labels(49)["boxes"].shape == (0, 4)
@@ -31,21 +31,21 @@ def test_threshold_keeps_boxes_of_at_least_its_score(finished):
 
 
 def test_thresholds_by_class(finished):
-    source = read_pseudo_labels(finished, threshold=0.5, per_class_thresholds={"dog": 0.3})
+    source = read_pseudo_boxes(finished, threshold=0.5, per_class_thresholds={"dog": 0.3})
     assert source.read_labels(49)["classes"].tolist() == [7]
     assert source.read_labels(54)["classes"].tolist() == [1, 7]
 
 
 def test_boxes_between_the_two_thresholds_are_ignored_not_dropped(finished):
-    source = read_pseudo_labels(finished, threshold=0.5, ignore_below=0.2)
+    source = read_pseudo_boxes(finished, threshold=0.5, ignore_below=0.2)
     assert source.read_labels(10)["is_ignore"].tolist() == [True]
     assert source.read_labels(54)["is_ignore"].tolist() == [False, True]
     np.testing.assert_allclose(source.read_labels(54)["scores"], [0.54, 0.3], rtol=1e-6)
 
 
 def test_images_without_a_box_are_kept_unless_asked(finished):
-    assert len(read_pseudo_labels(finished, threshold=0.5)) == 55
-    source = read_pseudo_labels(finished, threshold=0.5, ignore_below=0.2, keep_empty=False)
+    assert len(read_pseudo_boxes(finished, threshold=0.5)) == 55
+    source = read_pseudo_boxes(finished, threshold=0.5, ignore_below=0.2, keep_empty=False)
     assert source.image_ids == tuple(f"image-{i}" for i in range(50, 55))
     assert (source.read(0)["image"] == 50).all()
 
@@ -56,18 +56,18 @@ def test_images_without_a_box_are_kept_unless_asked(finished):
         (dict(threshold=0.01), "below 0.05 were not kept"),
         (dict(ignore_below=0.01), "below 0.05 were not kept"),
         (dict(ignore_below=0.6), "ignore_below 0.6 is above a score threshold"),
-        (dict(per_class_thresholds={"cow": 0.5}), r"unknown classes \['cow'\].*'cat', 'dog'"),
+        (dict(per_class_thresholds={"cow": 0.5}), r"unknown classes 'cow'.*'cat', 'dog'"),
         (dict(threshold=1.5), "between 0 and 1"),
     ],
 )
 def test_thresholds_that_do_not_fit_are_refused(finished, kwargs, message):
     with pytest.raises(InputError, match=message):
-        read_pseudo_labels(finished, **kwargs)
+        read_pseudo_boxes(finished, **kwargs)
 
 
 def test_unfinished_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"manifest.json does not exist: .* not finished"):
-        read_pseudo_labels(tmp_path)
+        read_pseudo_boxes(tmp_path)
 
 
 def damage_cut(path):
@@ -94,17 +94,17 @@ def test_damaged_shard_is_named_and_only_it_is_written_again(tmp_path, damage, m
     shard = tmp_path / "pseudo-00001-of-00003.tfrecord"
     damage(shard)
     with pytest.raises(InputError, match=rf"pseudo-00001-of-00003.tfrecord {message}"):
-        read_pseudo_labels(tmp_path)
+        read_pseudo_boxes(tmp_path)
     shard.unlink(missing_ok=True)  # what the message advises
     (tmp_path / "manifest.json").unlink()
     assert label(tmp_path)["shards"] == manifest["shards"]
-    assert len(read_pseudo_labels(tmp_path)) == 10
+    assert len(read_pseudo_boxes(tmp_path)) == 10
 
 
 def test_flipped_bit_is_found_on_reading_even_without_digests(tmp_path):
     label(tmp_path)
     damage_flip(tmp_path / "pseudo-00001-of-00003.tfrecord")
-    source = read_pseudo_labels(tmp_path, verify_digests=False)
+    source = read_pseudo_boxes(tmp_path, verify_digests=False)
     source.read_labels(0)
     with pytest.raises(InputError, match="checksum"):
         source.read_labels(4)

@@ -4,10 +4,10 @@ import numpy as np
 
 from selftrain_jax.data.source import Source, decode_image, encode_png
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.selftrain.labeller import Labeller
+from selftrain_jax.selftrain.label_job import Labeller, write_pseudo_labels
 from selftrain_jax.tasks.detection.pseudo.inference import Inferred
-from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, tally_masks
+from selftrain_jax.tasks.segmentation.pseudo.labeller import count_masks, sum_mask_counts
+from selftrain_jax.tasks.segmentation.run_files import MaskSettings, MaskTotals
 from selftrain_jax.types import Category
 
 CATEGORIES = (Category(0, "background"), Category(1, "cat"), Category(3, "dog"))
@@ -61,11 +61,11 @@ def make_labeller(source, fail_at_chunk=None):
         labels |= {"mask": image[..., 0].copy(), "confidence": image[..., 1].copy()}
         return Inferred(encoded, image.shape[:2], labels)
 
-    return Labeller(infer, 2, {"kind": "masks", "sizes_px": [32, 64]}, count_masks, tally_masks)
+    return Labeller(infer, 2, MaskSettings(sizes_px=(32, 64)), MaskTotals, count_masks, sum_mask_counts)
 
 
 def label_masks(directory, num_images=10, *, bad=(), fail_at_chunk=None, **kwargs):
-    """Label toy images in shards of 4."""
+    """Label toy images in shards of 4; return what the manifest holds."""
     source = make_source(num_images, bad)
     return write_pseudo_labels(
         directory=directory,
@@ -75,4 +75,4 @@ def label_masks(directory, num_images=10, *, bad=(), fail_at_chunk=None, **kwarg
         provenance={"teacher": {"checkpoint": "t/100", "digest": "abc", "step": 100}, "versions": {}},
         images_per_shard=4,
         **kwargs,
-    )
+    ).to_json()

@@ -1,8 +1,11 @@
 import pytest
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.run_files.manifest import Histogram
 from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
+from selftrain_jax.tasks.segmentation.run_files import ClassPixels, MaskSettings, MaskTotals
 from selftrain_jax.types import Category
+from tests.run_files import tiny_manifest
 
 CATEGORIES = (Category(0, "background"), Category(1, "cat"), Category(2, "dog"))
 HUMAN = {"background": 700, "cat": 200, "dog": 100}
@@ -10,18 +13,19 @@ HUMAN = {"background": 700, "cat": 200, "dog": 100}
 
 def make_manifest(background=6000, cat=2000, dog=1000, pixels=20_000, **kwargs):
     kept = {"background": background, "cat": cat, "dog": dog}
-    return {
-        "kind": "masks",
-        "threshold": 0.5,
-        "num_images": 10,
-        "num_pixels": pixels,
-        "num_pixels_at_threshold": sum(kept.values()),
-        "per_class": {
-            name: {"pixels": 2 * count, "pixels_at_threshold": count} for name, count in kept.items()
+    labels = MaskTotals(
+        settings=MaskSettings(),
+        num_pixels=pixels,
+        num_pixels_at_threshold=sum(kept.values()),
+        coverage=None,
+        images_without_pixels_at_threshold=0,
+        per_class={
+            name: ClassPixels(pixels=max(2 * count, 5), pixels_at_threshold=count)
+            for name, count in kept.items()
         },
-        "categories": [category._asdict() for category in CATEGORIES],
-        **kwargs,
-    }
+        confidence_histogram=Histogram(edges=(0.0, 1.0), counts=(pixels,)),
+    )
+    return tiny_manifest(labels, CATEGORIES, **{"num_images": 10, **kwargs})
 
 
 def check(manifest, human_pixels_per_class=HUMAN, **kwargs):
@@ -54,7 +58,6 @@ def test_ordinary_masks_pass_without_a_warning():
             make_manifest(9910, 50, 40),
             r"class 'background' holds 9910 of 10000 pseudo pixels \(99.10%\), but 700 of 1000 human",
         ),
-        (make_manifest(kind="boxes"), "the manifest holds pseudo boxes, expected pseudo masks"),
     ],
 )
 def test_masks_that_cannot_work_are_refused(manifest, message):
@@ -98,7 +101,6 @@ def test_other_categories_are_listed():
 
 def test_class_that_is_never_found_is_a_warning():
     manifest = make_manifest(dog=0)
-    manifest["per_class"]["dog"]["pixels"] = 5
     (warning,) = check(manifest)
     assert warning == (
         "class 'dog' has 100 human pixels and no pseudo pixel at threshold 0.5, of 5 pixels of any confidence"

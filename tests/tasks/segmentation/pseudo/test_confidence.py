@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, ignore_unsure
+from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, mask_low_confidence
 from selftrain_jax.types import IGNORED
 
 
@@ -30,7 +30,7 @@ def test_kept_pixels_are_those_of_at_least_the_threshold_where_it_is_a_multiple_
 def test_pixels_below_the_level_of_their_own_class_are_ignored(thresholds, expected):
     mask = np.array([[3, 3, 3, 4]], np.uint8)
     confidence = np.array([[127, 128, 255, 200]], np.uint8)
-    kept = ignore_unsure(mask, confidence, confidence_levels(np.array(thresholds)))
+    kept = mask_low_confidence(mask, confidence, confidence_levels(np.array(thresholds)))
     np.testing.assert_array_equal(kept, [expected])
     assert kept.dtype == np.uint8
     assert mask.max() < IGNORED, "the mask that was given is left alone"

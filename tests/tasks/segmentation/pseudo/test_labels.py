@@ -8,7 +8,7 @@ from selftrain_jax.data.records import decode_record
 from selftrain_jax.data.shards import index_shard, read_record
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.selftrain.labeller import mask_labeller
+from selftrain_jax.tasks.segmentation.pseudo.labeller import mask_labeller
 from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork
 from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
 from selftrain_jax.types import PixelLogits
@@ -124,7 +124,7 @@ def label_by_network(directory, **kwargs):
         labeller=mask_labeller(source, make_network(**kwargs), num_threads=2),
         categories=CATEGORIES,
         provenance={"teacher": {"checkpoint": "t/100", "digest": "abc", "step": 100}},
-    )
+    ).to_json()
 
 
 def test_network_labels_a_folder_that_says_how_it_was_labelled(tmp_path):

@@ -5,10 +5,10 @@ import pytest
 
 from selftrain_jax.data.source import subset
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.detection.pseudo.quality import suggest_thresholds
+from selftrain_jax.selftrain.quality import suggest_thresholds
 from selftrain_jax.tasks.segmentation.pseudo.quality import (
     count_agreement,
-    describe_agreement,
+    measure_agreement,
     write_mask_quality,
 )
 from selftrain_jax.types import Category
@@ -30,7 +30,7 @@ def measure(pairs, categories=TWO, thresholds=None, threshold=0.5):
     if thresholds is None:
         thresholds = np.full(num_classes, threshold, np.float32)
     agreement = count_agreement(pairs, num_classes)
-    return describe_agreement(agreement, categories, thresholds=thresholds, threshold=threshold)
+    return measure_agreement(agreement, categories, thresholds=thresholds, threshold=threshold).to_json()
 
 
 def test_hand_worked_figures():
@@ -120,7 +120,9 @@ def brute_force(least):
 def test_quality_of_a_folder_agrees_with_brute_force(tmp_path):
     label_masks(tmp_path)
     shuffled = subset(make_truth(14), np.random.default_rng(0).permutation(14), "shuffled")
-    quality = write_mask_quality(tmp_path, shuffled, threshold=0.5, per_class_thresholds={"dog": 0.8})
+    quality = write_mask_quality(
+        tmp_path, shuffled, threshold=0.5, per_class_thresholds={"dog": 0.8}
+    ).to_json()
     assert quality == json.loads((tmp_path / "quality.json").read_text())
     for place, level in ((0, 0), (5, 64), (12, 154), (18, 231)):
         expected, of_class = brute_force(dict.fromkeys(IDS, level))
@@ -157,7 +159,7 @@ def test_truth_that_is_ignored_everywhere_gives_no_figures():
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        (make_truth(8), r"truth has no labels for 2 images of pseudo:.*'image-8'"),
+        (make_truth(8), r"truth has no labels for 2 images of pseudo:.*image-8"),
         (make_truth(10, categories=CATEGORIES[:2]), "same categories"),
         (
             make_truth(10, lambda index: true_mask(index)[:, :8]),
@@ -185,13 +187,13 @@ def spoilt_mask(index):
     return {4: mask[:, :8], 7: np.full_like(mask, 9), 3: np.full_like(mask, 255)}.get(index, mask)
 
 
-def test_bad_truth_is_passed_over_up_to_the_limit_and_counted(tmp_path):
+def test_bad_truth_is_skipped_up_to_the_limit_and_counted(tmp_path):
     label_masks(tmp_path)
-    quality = write_mask_quality(tmp_path, make_truth(10, spoilt_mask), max_bad_images=3)
+    quality = write_mask_quality(tmp_path, make_truth(10, spoilt_mask), max_bad_images=3).to_json()
     assert quality["bad_truth"] == json.loads((tmp_path / "quality.json").read_text())["bad_truth"] == 3
     good = [pair(spoilt_mask(index), *make_maps(index)) for index in range(10) if index not in (2, 4, 7)]
     assert quality == {**measure(good, CATEGORIES), "bad_truth": 3}
-    assert write_mask_quality(tmp_path, make_truth(10), max_bad_images=3)["bad_truth"] == 0
+    assert write_mask_quality(tmp_path, make_truth(10), max_bad_images=3).bad_truth == 0
 
 
 def test_more_bad_truth_than_allowed_is_refused_with_the_first_five(tmp_path):

@@ -10,7 +10,8 @@ from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.shards import write_shard
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_labels
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
+from selftrain_jax.tasks.detection.run_files import BoxTotals
 from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
 from tests.tasks.detection.pseudo.pseudo_toy import label
 
@@ -36,8 +37,8 @@ def change(folder, **values):
 
 
 def test_what_the_job_writes_is_accepted(folder):
-    assert read_manifest(folder)["num_images"] == 10
-    assert len(read_pseudo_labels(folder)) == 10
+    assert read_manifest(folder, BoxTotals).num_images == 10
+    assert len(read_pseudo_boxes(folder)) == 10
 
 
 @pytest.mark.parametrize(
@@ -50,13 +51,12 @@ def test_what_the_job_writes_is_accepted(folder):
         ({"num_images": -1}, "num_images is -1; expected a whole number from 0"),
         ({"num_boxes": 10**400}, "num_boxes is 1000"),
         ({"num_boxes": 1.5}, "num_boxes is 1.5"),
-        ({"kind": ["boxes"]}, r"its kind is \['boxes'\]; expected boxes or masks"),
-        ({"kind": "masks"}, "num_pixels is missing"),
+        ({"kind": ["boxes"]}, r"kind is \['boxes'\]; expected a text"),
         ({"categories": []}, "categories is"),
         ({"categories": [{"id": 1, "name": "cat"}] * 2}, "none twice"),
-        ({"categories": [{"id": 10**9, "name": "cat"}]}, "categories is"),
+        ({"categories": [{"id": 10**9, "name": "cat"}]}, r"categories\[0\]\.id is 1000000000"),
         ({"categories": [{"id": 1, "name": "cat"}]}, "per_class and categories have different classes"),
-        ({"per_class": {"cat": 1, "dog": 2}}, "per_class is"),
+        ({"per_class": {"cat": 1, "dog": 2}}, r"per_class\['cat'\] is 1; expected an object"),
         ({"shards": [{"file": "../a", "records": 1, "bytes": 1, "sha256": ""}]}, "a name without folder"),
         ({"shards": {}}, "shards is {}"),
         ({"score_histogram": {"edges": [0, 1], "counts": [1, 2]}}, "score_histogram is"),
@@ -68,21 +68,21 @@ def test_what_the_job_writes_is_accepted(folder):
 def test_every_value_that_readers_rely_on_is_checked(folder, values, message):
     change(folder, **values)
     with pytest.raises(InputError, match=rf"{message}[\s\S]*run --job=pseudo_label again"):
-        read_pseudo_labels(folder)
+        read_pseudo_boxes(folder)
 
 
 @pytest.mark.parametrize("text", ["[]", "5", "null", "[" * 200 + "]" * 200, "\udcff"])
 def test_what_is_no_object_is_no_manifest(folder, text):
     (folder / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match=r"manifest\.json"):
-        read_manifest(folder)
+        read_manifest(folder, BoxTotals)
 
 
 @pytest.mark.parametrize("text", ["5", "{}", "[1, 2]", "null"])
 def test_the_list_of_images_is_a_list_of_names(folder, text):
     (folder / "image_ids.json").write_text(text)
     with pytest.raises(InputError, match=r"image_ids\.json holds .*; expected a list of names"):
-        read_pseudo_labels(folder)
+        read_pseudo_boxes(folder)
 
 
 def replace_shards(folder, *records):
@@ -102,7 +102,7 @@ def test_boxes_of_classes_that_the_manifest_does_not_have_are_refused(folder):
         for class_id in (7, 8, 9999)
     ]
     replace_shards(folder, *records)
-    source = read_pseudo_labels(folder, verify_digests=False)
+    source = read_pseudo_boxes(folder, verify_digests=False)
     assert source.read_labels(0)["classes"].tolist() == [7]
     for index in (1, 2):
         with pytest.raises(InputError, match=r"a box of a class that manifest\.json does not have"):

@@ -1,0 +1,13 @@
+"""The JSON files of a run's folder as frozen dataclasses: `from_json` checks a file, `to_json` writes it.
+
+| file | class | module |
+|---|---|---|
+| `pseudo_labels/manifest.json` | `Manifest` | `manifest` |
+| `pseudo_labels/quality.json` | `Quality` | `quality` |
+| `STAGE/evaluation.json`, `STAGE/evaluation_scales.json` | `Evaluation` | `evaluation` |
+| `summary.json` | `Summary` | `summary` |
+| `card.json` of imported weights | `ModelCard` | `model_card` |
+| `STAGE/metrics.jsonl` | rows | `metrics` |
+
+What only one task writes into them is in `tasks/<task>/run_files.py`.
+"""

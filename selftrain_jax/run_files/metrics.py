@@ -1,0 +1,48 @@
+"""metrics.jsonl: the log of a stage, one object a line, as `read_metrics` gives them; `merge_steps`."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from selftrain_jax.errors import InputError
+
+Row = dict[str, Any]
+"""What was logged at a `step`: numbers by `group/name`, None where one was not finite."""
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """Read the lines in order; a file that does not exist has none.
+
+    The last line may be half written, by a run that is still going or was killed; it is then left out.
+
+    Raises:
+        InputError: any other line is not a JSON object with a `step`.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        del lines[-1]
+    return [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def merge_steps(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Merge the rows of each step, in order of steps; where a step was logged twice the last values count."""
+    by_step: dict[int, Row] = {}
+    for row in rows:
+        by_step.setdefault(row["step"], {}).update(row)
+    return tuple(by_step[step] for step in sorted(by_step))
+
+
+def _parse(line: str, where: str) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if isinstance(row, dict) and type(row.get("step")) is int:
+        return row
+    raise InputError(
+        f'{where}: expected a JSON object with a whole "step", found {line[:80]!r}. Delete the line: '
+        "only its points of the curves are lost."
+    )

@@ -1,0 +1,63 @@
+"""Pseudo labels that no student should be trained on: what is checked for every task.
+
+`tasks/<task>/pseudo/checks.py` calls these on a manifest, and adds what only it can tell.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.run_files.manifest import Manifest
+from selftrain_jax.text import shorten_list
+from selftrain_jax.types import Category
+
+ADVICE = (
+    "Train the teacher longer or on more labels, check that the unlabelled images show the same classes, "
+    "or lower config.pseudo.threshold."
+)
+
+
+def check_categories(manifest: Manifest, human_categories: Sequence[Category]) -> None:
+    """Compare the classes of pseudo and human labels.
+
+    Raises:
+        InputError: they have different categories.
+    """
+    pseudo, human = set(manifest.categories), set(human_categories)
+    if pseudo != human:
+        raise InputError(
+            "the pseudo labels and the human labels have different categories: only in the pseudo labels "
+            f"{_list(pseudo - human)}, only in the human labels {_list(human - pseudo)}. Train the teacher "
+            "on these human labels and label again."
+        )
+
+
+def check_dominant_class(manifest: Manifest, human: Mapping[str, int], max_class_frac: float) -> None:
+    """See that no class holds more than `max_class_frac` of the labels kept, unless it does in `human` too.
+
+    Raises:
+        InputError: one does. Not where there is one class alone, or `human` is empty: unknown.
+    """
+    kept, kept_per_class = manifest.labels.num_kept, manifest.labels.kept_per_class
+    name = max(kept_per_class, key=lambda name: kept_per_class[name])
+    if len(kept_per_class) == 1 or kept_per_class[name] <= max_class_frac * kept:
+        return
+    if not human or human.get(name, 0) > max_class_frac * sum(human.values()):
+        return
+    unit = manifest.labels.unit
+    raise InputError(
+        f"class {name!r} holds {kept_per_class[name]} of {kept} pseudo {unit} "
+        f"({kept_per_class[name] / kept:.2%}), but {human.get(name, 0)} of {sum(human.values())} human "
+        f"{unit}. The teacher has collapsed onto one class: train it longer, or set "
+        "config.pseudo.per_class_thresholds."
+    )
+
+
+def list_missing_classes(manifest: Manifest, human: Mapping[str, int]) -> list[str]:
+    """Name the classes with human labels and without any pseudo label at the threshold."""
+    kept = manifest.labels.kept_per_class
+    return [name for name, count in human.items() if count and not kept.get(name, 0)]
+
+
+def _list(categories: set[Category]) -> str:
+    names = [f"{id} {name!r}" for id, name in sorted(categories)]
+    return f"{len(names)} ({shorten_list(names)})" if names else "none"
