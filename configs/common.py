@@ -108,7 +108,7 @@ def get_config() -> ConfigDict:
                 decay_bn=False,  # the paper's ResNet-101 runs decay BatchNorm's scale and bias too
                 clip_norm=0.0,  # 0: off
                 accumulation=1,  # microbatches a step
-                remat="none",  # none | convolutions: keep their outputs, recompute the rest in the backward pass
+                remat="none",  # none | convolutions: keep their outputs, recompute the rest backwards
                 ema_decay=0.0,  # 0: no average of the weights is kept
                 max_rollbacks=0,  # how often to go back, at half the rate, when a loss is not finite
                 schedule="cosine",  # cosine | step, after the warm-up
@@ -156,7 +156,7 @@ def get_config() -> ConfigDict:
                 images_per_shard=1024,
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
                 flip=False,  # segmentation: average with the mirrored image too
-                min_coverage=0.01,  # segmentation: refuse labels with a smaller share of pixels at the threshold
+                min_coverage=0.01,  # segmentation: refuse a smaller share of pixels at the threshold
                 max_class_frac=0.99,  # segmentation: refuse if one class holds more, unless human labels do
                 min_boxes_per_image=0.01,  # fewer on average: refuse to train a student
                 max_empty_frac=0.98,  # more images without a box: refuse

@@ -1,4 +1,4 @@
-"""Where compiled steps are kept from one start of the command to the next; call `cache_folder`."""
+"""The folder in which compiled steps are kept for later starts of the command; call `cache_folder`."""
 
 import hashlib
 import os
@@ -7,11 +7,10 @@ import platform
 
 
 def cache_folder() -> pathlib.Path:
-    """Return a folder of this user and this kind of processor, outside the work folder; nothing is made.
+    """Return a folder for this user and kind of processor, outside the work folder, without creating it.
 
-    JAX keeps a step there under a digest of its program, its options and the device. Code compiled for a CPU
-    uses that CPU's own instructions, and a home folder may be shared by machines of several kinds: the
-    processor is part of the name.
+    JAX keeps a step under a digest of its program, options and device. The processor is part of the folder's
+    name, because code for a CPU uses that CPU's instructions and different machines may share a home folder.
     """
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     processor = hashlib.sha256(_processor().encode()).hexdigest()[:12]
@@ -19,7 +18,7 @@ def cache_folder() -> pathlib.Path:
 
 
 def _processor() -> str:
-    """Return what tells this processor's instructions from another's."""
+    """Return a text that is different for processors with different instructions."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

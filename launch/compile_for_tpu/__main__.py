@@ -1,10 +1,10 @@
-r"""Compile a run for a TPU slice, on any machine: whether it fits, and its speed at best.
+r"""Compile a run for a TPU slice on any machine, to see whether it fits and how fast it can be at best.
 
 python -m launch.compile_for_tpu --config=configs/coco_spinenet.py:size=143 --topology=v5e:16x16 \
   [--step=teacher|student|label|selection] [--config.student.batch_size=...] [--table=FILE.json]
 
-Needs `pip install "jax[tpu]"` beside requirements.txt; no TPU. A large detector takes ten minutes on two
-cores. Exits with 3 when the step does not fit. `--table` adds what was found to a file of results.
+Needs `pip install "jax[tpu]"` besides requirements.txt, but no TPU. A large detector takes ten minutes on two
+cores. The exit code is 3 if the step does not fit. `--table` adds the result to a file.
 """
 
 import os
@@ -28,7 +28,7 @@ DOES_NOT_FIT = 3
 
 
 def main(arguments: list[str]) -> None:
-    """Compile, print what one device needs, and say what follows."""
+    """Compile, and print what one device needs and advice."""
     from launch.compile_for_tpu import report
     from launch.compile_for_tpu.slices import find_slice
 
@@ -43,9 +43,9 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    os.environ["JAX_PLATFORMS"] = "cpu"  # the compiler is libtpu's, the process needs no TPU
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # no questions to a cloud's metadata server
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # it would let one process in at a time
+    os.environ["JAX_PLATFORMS"] = "cpu"  # libtpu compiles without a TPU
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # does not ask a cloud's metadata server
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # by default only one process may load it
     try:
         app.run(main, flags_parser=parse_flags)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""A run's training step and pseudo-label step with shapes in place of arrays. Call `training_step`."""
+"""A run's training step and pseudo-label step with shapes instead of arrays; call `training_step`."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.build.experiment import build_experiment
-from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.task import to_detections
 from selftrain_jax.errors import InputError
@@ -24,7 +24,7 @@ NUM_VOC_CLASSES = 21  # with the background
 
 
 class AbstractStep(NamedTuple):
-    """A jitted function and what it would be called with."""
+    """A jitted function and the shapes of its arguments."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -44,23 +44,23 @@ def training_step(config: ConfigDict, stage: str, devices: Sequence[jax.Device])
     state = jax.eval_shape(experiment.new_state)
     batch = make_batch(config, batch_size)
     rate = jax.ShapeDtypeStruct((), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec()))
-    arguments = (_placed_state(mesh, state), _placed_batch(mesh, batch), rate)
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape[1:]), leaf.dtype), batch)
+    arguments = (_shard_state(mesh, state), _shard_batch(mesh, batch), rate)
+    pair = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape[1:]), leaf.dtype), batch)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    forward = count_multiply_adds(experiment.task.loss, state.variables, one, key) * batch_size // 2
+    forward = count_multiply_adds(experiment.task.loss, state.variables, pair, key) * batch_size // 2
     return AbstractStep(experiment.train_step, arguments, forward, batch_size, mesh)
 
 
 def label_step(config: ConfigDict, devices: Sequence[jax.Device]) -> AbstractStep:
-    """Return the teacher's step over config.eval.batch_size unlabelled images, on the devices of one host."""
+    """Return the teacher's step for config.eval.batch_size unlabelled images, on the devices of one host."""
     experiment = build_experiment(config, categories_of(config), devices=devices)
     mesh, batch_size, size_px = experiment.mesh, config.eval.batch_size, config.image.size_px
     variables = jax.eval_shape(experiment.task.init, jax.eval_shape(lambda: jax.random.key(0)))
     images = jax.ShapeDtypeStruct((batch_size, size_px, size_px, 3), jnp.float32)
     predict = experiment.task.predict
-    two = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
-    forward = count_multiply_adds(predict, variables, two) * batch_size // 2
-    arguments = (_placed_state(mesh, variables), _placed_batch(mesh, images))
+    pair = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
+    forward = count_multiply_adds(predict, variables, pair) * batch_size // 2
+    arguments = (_shard_state(mesh, variables), _shard_batch(mesh, images))
     return AbstractStep(jax.jit(with_mesh(mesh, predict)), arguments, forward, batch_size, mesh)
 
 
@@ -75,14 +75,14 @@ def selection_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Abstrac
     select = functools.partial(
         to_detections, anchors, image_size_px=size_px, postprocess=build_postprocess(config.postprocess)
     )
-    return AbstractStep(jax.jit(select), tuple(_placed_batch(mesh, outputs)), 0, batch_size, mesh)
+    return AbstractStep(jax.jit(select), tuple(_shard_batch(mesh, outputs)), 0, batch_size, mesh)
 
 
 def categories_of(config: ConfigDict) -> tuple[Category, ...]:
     """Return the classes of the data sets that the paper trains on; no file is opened.
 
     Raises:
-        InputError: the config's data are the user's own, whose classes only they know.
+        InputError: the config is for a data set of the user's own, whose classes are in its files.
     """
     if config.task == "segmentation" and config.data.kind == "voc":
         return tuple(Category(number, f"class {number}") for number in range(NUM_VOC_CLASSES))
@@ -107,14 +107,14 @@ def make_batch(config: ConfigDict, batch_size: int) -> Batch:
     return Batch(array(jnp.float32, size_px, size_px, 3), targets, array(jnp.bool_))
 
 
-def _placed_state(mesh: Mesh, tree: Any) -> Any:
-    def placed(leaf: Any) -> jax.ShapeDtypeStruct:
+def _shard_state(mesh: Mesh, tree: Any) -> Any:
+    def with_sharding(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=state_sharding(mesh, leaf.shape))
 
-    return jax.tree.map(placed, tree)
+    return jax.tree.map(with_sharding, tree)
 
 
-def _placed_batch(mesh: Mesh, tree: Any) -> Any:
+def _shard_batch(mesh: Mesh, tree: Any) -> Any:
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         tree,

@@ -1,4 +1,4 @@
-"""Compile an abstract step for a slice and read off what it needs. Call `measure`."""
+"""Compile an abstract step for a slice and read what it needs; call `measure`."""
 
 import time
 from typing import Any, NamedTuple
@@ -7,27 +7,27 @@ from launch.compile_for_tpu.abstract import AbstractStep
 from launch.compile_for_tpu.collectives import count_collectives
 from launch.compile_for_tpu.slices import Slice
 
-FORWARD_AND_BACKWARD = 3  # a training step's multiply-adds over a forward pass's, without rematerialisation
+FORWARD_AND_BACKWARD = 3  # multiply-adds of a training step / forward pass, without rematerialisation
 GIB = 2**30
 
 
 class Measured(NamedTuple):
-    """What one device needs for a step, and by what."""
+    """What one device needs for a step."""
 
     compile_secs: float
     arguments_gib: float
-    outputs_gib: float  # of those that are no donated arguments
+    outputs_gib: float  # without donated arguments
     temporaries_gib: float
     program_gib: float
-    tflops: float  # that the compiler counts
+    tflops: float  # counted by the compiler
     analytic_tflops: float  # 2 x multiply-adds of the network, forward and backward
-    hbm_gb: float  # bytes that the compiler counts between memory and cores
+    hbm_gb: float  # between memory and cores, counted by the compiler
     collective_mb: dict[str, float]
-    images: float  # a device
+    images: float  # per device
 
     @property
     def peak_gib(self) -> float:
-        """All that lies in a device's memory at once."""
+        """The memory of a device that is used at once."""
         return self.arguments_gib + self.outputs_gib + self.temporaries_gib + self.program_gib
 
 
@@ -35,7 +35,7 @@ def measure(step: AbstractStep, is_training: bool) -> Measured:
     """Compile for the devices of the step's mesh.
 
     Raises:
-        jax.errors.JaxRuntimeError: the compiler gives up, as it does when a step needs far too much memory.
+        jax.errors.JaxRuntimeError: the compiler fails, for example because the step needs too much memory.
     """
     begin = time.monotonic()
     compiled = step.function.lower(*step.arguments).compile()
@@ -57,7 +57,7 @@ def measure(step: AbstractStep, is_training: bool) -> Measured:
 
 
 def estimate_secs(measured: Measured, slice_: Slice) -> dict[str, float]:
-    """Bound a step's time from below by each of a chip's speeds; the step takes the longest at least."""
+    """Return a lower bound of a step's time for each of a chip's speeds."""
     chip = slice_.chip
     return {
         "computing": measured.tflops / chip.bfloat16_tflops,

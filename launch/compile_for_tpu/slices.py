@@ -1,7 +1,4 @@
-"""What a TPU slice has: chips, memory, speeds, as Google's documentation of each generation says.
-
-`find_slice("v5e:16x16")` gives the numbers that a compiled step is held against.
-"""
+"""The chips, memory and speeds of TPU slices, from Google's documentation; call `find_slice("v5e:16x16")`."""
 
 import math
 import re
@@ -11,13 +8,13 @@ from selftrain_jax.errors import InputError
 
 
 class Chip(NamedTuple):
-    """A generation's chip; every device that JAX sees is one."""
+    """A chip of one generation; JAX has one device for each."""
 
     hbm_gib: float
-    bfloat16_tflops: float  # a second
+    bfloat16_tflops: float  # per second
     hbm_gb_per_sec: float
-    interconnect_gb_per_sec: float  # of all links together, both ways
-    num_dimensions: int  # of the network that joins the chips
+    interconnect_gb_per_sec: float  # of all links together, in both directions
+    num_dimensions: int  # of the network between chips
 
 
 CHIPS = {
@@ -27,30 +24,29 @@ CHIPS = {
     "v6e": Chip(32, 918, 1640, 448, 2),
 }
 
-
-CHIPS_OF_A_HOST = 4  # of every slice of more than 8 chips
+CHIPS_PER_HOST = 4  # in slices of more than 8 chips
 
 
 class Slice(NamedTuple):
-    """Chips that are rented together."""
+    """A group of connected chips."""
 
     name: str
     chip: Chip
     num_chips: int
 
-    def of_a_host(self) -> "Slice":
-        """Give the part that one host of many has; a slice of a single host is that host's."""
-        if self.num_chips <= CHIPS_OF_A_HOST:
+    def host_part(self) -> "Slice":
+        """Return the part of one host, which is the whole slice if there is one host."""
+        if self.num_chips <= CHIPS_PER_HOST:
             return self
         sides = "2x2" if self.chip.num_dimensions == 2 else "2x2x1"
-        return self._replace(name=f"{self.name.partition(':')[0]}:{sides}", num_chips=CHIPS_OF_A_HOST)
+        return self._replace(name=f"{self.name.partition(':')[0]}:{sides}", num_chips=CHIPS_PER_HOST)
 
 
 def find_slice(name: str) -> Slice:
-    """Read "v5e:16x16".
+    """Parse GENERATION:SIDES, as "v5e:16x16".
 
     Raises:
-        InputError: no such generation, or sides that are no numbers or not as many as it has dimensions.
+        InputError: the generation is unknown, or the sides are not numbers, one for each of its dimensions.
     """
     generation, _, sides = name.partition(":")
     chip = CHIPS.get(generation)

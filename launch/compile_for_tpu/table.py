@@ -1,7 +1,7 @@
-"""Rows of compiled steps as a Markdown table: python -m launch.compile_for_tpu.table FILE.
+"""Results of compiled steps as a Markdown table: python -m launch.compile_for_tpu.table FILE.
 
-The file is what `--table` of `python -m launch.compile_for_tpu` has gathered. One device's numbers; "at best"
-is the greatest of the three bounds (computing, memory, network), which no step beats.
+FILE is that of `--table` of `python -m launch.compile_for_tpu`. Numbers are per device; "at best" is the
+largest of the three lower bounds of the time (computing, memory, network).
 """
 
 import json

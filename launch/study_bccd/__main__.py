@@ -2,11 +2,11 @@ r"""The paper's Table 3 in small: starts and label shares on the blood cells (BC
 
 python -m launch.study_bccd --data=../shared/data/bccd [--runs=DIR] [--results=FILE.json] [--parallel=2]
 
-{rand, imagenet} x {10, 20, 100 %} of the labels with S4, each supervised, as a control of equal steps and
-self-trained (100 %: supervised alone), and supervised with S1 at 20 and 100 %; three seeds;
-EfficientNet-Lite0, 256 px. Every cell is an ordinary run of the command in its own folder. A killed one goes
-on, and what the results hold already is skipped; delete the file to begin anew. They are written after each
-cell, with a table (FILE.md) and a figure (FILE.png) beside them.
+{rand, imagenet} x {10, 20, 100 %} of the labels with S4, each supervised, as a control with equal steps, and
+self-trained (100 %: only supervised), and supervised with S1 at 20 and 100 %; three seeds;
+EfficientNet-Lite0, 256 px. Every cell is an ordinary run of the command in its own folder. Started again, the
+study resumes interrupted cells and skips those in the results file; delete that file to start from scratch.
+Results are written after each cell, with a table (FILE.md) and a figure (FILE.png) beside them.
 """
 
 import argparse
@@ -35,18 +35,18 @@ def parse() -> argparse.Namespace:
 
 
 def split_cores(parts: int) -> "queue.Queue[list[int]]":
-    """Deal the cores that this process may use into so many hands."""
-    cores, hands = sorted(os.sched_getaffinity(0)), queue.Queue()
+    """Divide the cores that this process may use into `parts` groups."""
+    cores, groups = sorted(os.sched_getaffinity(0)), queue.Queue()
     if not 1 <= parts <= len(cores):
         raise SystemExit(f"--parallel={parts}: use 1 to {len(cores)}, the number of cores")
     for part in range(parts):
-        hands.put(cores[part::parts])
-    return hands
+        groups.put(cores[part::parts])
+    return groups
 
 
-def run_cell(cell: Cell, options: argparse.Namespace, hands: "queue.Queue[list[int]]") -> Cell:
-    """Run a cell's command on the next free hand of cores; what it prints goes to a file."""
-    cores = hands.get()
+def run_cell(cell: Cell, options: argparse.Namespace, groups: "queue.Queue[list[int]]") -> Cell:
+    """Run a cell's command on the next free group of cores, with its output in a file."""
+    cores = groups.get()
     options.runs.mkdir(parents=True, exist_ok=True)
     pin = ["taskset", "--cpu-list", ",".join(map(str, cores))]
     try:
@@ -54,24 +54,24 @@ def run_cell(cell: Cell, options: argparse.Namespace, hands: "queue.Queue[list[i
             line = [*pin, *command(cell, options.data, options.runs)]
             subprocess.run(line, check=True, stdout=log, stderr=subprocess.STDOUT)
     finally:
-        hands.put(cores)
+        groups.put(cores)
     return cell
 
 
 def main() -> None:
-    """Run what is not finished; write the results after each cell."""
+    """Run the unfinished cells; write the results after each."""
     options = parse()
-    hands, rows = split_cores(options.parallel), read_results(options.results, options.runs)
-    left = [cell for cell in cells() if not is_finished(cell, rows)]
-    print(f"{len(rows)} cells finished, {len(left)} to run", flush=True)
+    groups, results = split_cores(options.parallel), read_results(options.results, options.runs)
+    remaining = [cell for cell in cells() if not is_finished(cell, results)]
+    print(f"{len(results)} cells finished, {len(remaining)} to run", flush=True)
     with ThreadPoolExecutor(options.parallel) as pool:
-        runs = [pool.submit(run_cell, cell, options, hands) for cell in left]
+        runs = [pool.submit(run_cell, cell, options, groups) for cell in remaining]
         for number, run in enumerate(as_completed(runs), start=1):
             try:
-                print(f"{number} of {len(left)}: {run.result().name}", flush=True)
+                print(f"{number} of {len(remaining)}: {run.result().name}", flush=True)
             except subprocess.CalledProcessError as error:
                 pool.shutdown(cancel_futures=True)
-                raise SystemExit(f"a run failed, its log is in {options.runs}: {error}") from None
+                raise SystemExit(f"a run failed: {error}; see its log in {options.runs}") from None
             write_results(read_results(options.results, options.runs), options.results)
     print(format_table(read_results(options.results, options.runs)))
 

@@ -1,4 +1,4 @@
-"""The runs of the study, each an ordinary command; `cells()`, then `command()` of one."""
+"""The runs of the study: `cells()` lists them, `command()` returns the command line of one."""
 
 import itertools
 import pathlib
@@ -6,7 +6,7 @@ import sys
 from typing import NamedTuple
 
 INITS, SEEDS = ("rand", "imagenet"), (0, 1, 2)
-# Where the val split's AP hardly rose any more (README.md beside this file, Steps).
+# From here the AP of the val split hardly rose (README.md beside this file, Steps).
 STEPS = {"rand": 1600, "imagenet": 400}
 STUDENT_STEPS = {"rand": 400, "imagenet": 200}
 TEACHER_BATCH, STUDENT_BATCH = 4, 8  # the student's is half human, half pseudo; the control's all human
@@ -27,12 +27,12 @@ class Cell(NamedTuple):
 
     @property
     def is_supervised(self) -> bool:
-        """Whether the teacher is all there is."""
+        """Whether only a teacher is trained."""
         return self.labels == 100 or self.policy == "s1"
 
 
 def cells() -> list[Cell]:
-    """Return all runs, seed by seed, so that an unfinished study is balanced."""
+    """Return all runs, ordered by seed, so that an unfinished study is balanced."""
     table = [(init, labels, "s4") for init, labels in itertools.product(INITS, (10, 20, 100))]
     table += [(init, labels, "s1") for init, labels in itertools.product(INITS, (20, 100))]
     return [Cell(*row, seed) for seed in SEEDS for row in table]

@@ -1,4 +1,4 @@
-"""What the study found: read from the runs' summaries, kept as JSON, shown as a table and a figure."""
+"""The results of the study: read from the runs' summaries, kept as JSON, shown as a table and a figure."""
 
 import itertools
 import json
@@ -7,6 +7,7 @@ import statistics
 from typing import Any
 
 from launch.study_bccd.cells import INITS, STEPS, STUDENT_STEPS, Cell, cells
+from selftrain_jax.io import atomic_write
 from selftrain_jax.paper.rows import rows as paper_rows
 
 STAGES = {"teacher": "supervised", "control": "control", "student": "self-training"}
@@ -14,10 +15,10 @@ SHARES = {"s4": (10, 20, 100), "s1": (20, 100)}  # percent of the labels, by pol
 
 
 def read_results(file: pathlib.Path, runs: pathlib.Path) -> list[dict[str, Any]]:
-    """Return the finished cells in order: those of the results file, and those of the runs' folders.
+    """Return the finished cells in order, from the results file and from the runs' folders.
 
     Raises:
-      SystemExit: a cell was trained for other steps than `cells` has now.
+        SystemExit: a cell was trained for other steps than those in cells.py.
     """
     known = {_cell_of(row): row for row in json.loads(file.read_text())} if file.exists() else {}
     for cell in cells():
@@ -30,15 +31,17 @@ def read_results(file: pathlib.Path, runs: pathlib.Path) -> list[dict[str, Any]]
 
 
 def check_steps(cell: Cell, row: dict[str, Any]) -> None:
-    """Refuse a cell of other steps: it would be averaged with those of now. Raises: SystemExit."""
-    wanted = {"teacher": STEPS[cell.init]}
-    wanted |= dict.fromkeys(("control", "student"), STUDENT_STEPS[cell.init])
-    found = {name: row[name]["steps"] for name in STAGES if name in row}
-    wrong = [f"{name} {steps}, not {wanted[name]}" for name, steps in found.items() if steps != wanted[name]]
+    """Refuse a cell that was trained for other steps than the rest. Raises: SystemExit."""
+    expected = {"teacher": STEPS[cell.init]}
+    expected |= dict.fromkeys(("control", "student"), STUDENT_STEPS[cell.init])
+    trained = {name: row[name]["steps"] for name in STAGES if name in row}
+    wrong = [
+        f"{name} {steps}, not {expected[name]}" for name, steps in trained.items() if steps != expected[name]
+    ]
     if wrong:
         raise SystemExit(
             f"{cell.name} was trained for other steps than cells.py has: {'; '.join(wrong)}. Use another "
-            "--results and --runs, or delete them to begin anew."
+            "--results and --runs, or delete them to start from scratch."
         )
 
 
@@ -52,7 +55,7 @@ def _cell_of(row: dict[str, Any]) -> Cell:
 
 
 def read_summary(cell: Cell, summary: dict[str, Any]) -> dict[str, Any]:
-    """Keep what a cell is, its stages' AP, AP50, steps and seconds, its labels' quality, and the machine."""
+    """Return a cell's settings, stages (AP, AP50, steps, seconds), quality of labels, and machine."""
     stages = {name: summary[name] for name in STAGES if name in summary}
     kept = {
         name: {key: stage[key] for key in ("ap", "ap50", "steps", "seconds")}
@@ -64,14 +67,14 @@ def read_summary(cell: Cell, summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def aps(rows: list[dict[str, Any]], init: str, share: int, policy: str, stage: str) -> list[float]:
-    """Return a stage's test AP in percent, one a finished seed."""
+    """Return a stage's test AP in percent for each finished seed."""
     wanted = (init, share, policy)
     found = [row for row in rows if (row["init"], row["labels"], row["policy"]) == wanted]
     return [100 * row[stage]["ap"] for row in found if stage in row]
 
 
 def gains(rows: list[dict[str, Any]], init: str, share: int, over: str) -> list[float]:
-    """Return the student's gain in AP, S4, seed by seed."""
+    """Return the student's gain in AP with S4 for each finished seed."""
     wanted = (init, share, "s4")
     found = [
         row for row in rows if (row["init"], row["labels"], row["policy"]) == wanted and "student" in row
@@ -80,7 +83,7 @@ def gains(rows: list[dict[str, Any]], init: str, share: int, over: str) -> list[
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
-    """Return test AP in percent, mean and deviation over the seeds, and the paper's Table 3."""
+    """Format test AP in percent, mean and deviation over the seeds, and the paper's numbers."""
     columns = [(policy, share) for policy, shares in SHARES.items() for share in shares]
     lines = [f"| | {' | '.join(f'{policy.upper()}, {share} %' for policy, share in columns)} |"]
     lines.append("|---" * (len(columns) + 1) + "|")
@@ -97,7 +100,7 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 
 
 def paper_ap(init: str, share: int, policy: str, stage: str) -> str:
-    """Return the paper's COCO AP, EfficientNet-B7 (Tables 2 and 3); nothing where it has none."""
+    """Return the paper's COCO AP of EfficientNet-B7 (Tables 2 and 3), or "" if it has none."""
     wanted = (init, f"{share}%", policy.upper(), stage == "student")
     for row in (*paper_rows("3"), *paper_rows("2")):
         if (row.init, row.labels, row.augment, row.unlabeled is not None) == wanted:
@@ -106,7 +109,7 @@ def paper_ap(init: str, share: int, policy: str, stage: str) -> str:
 
 
 def format_values(values: list[float], sign: str = "") -> str:
-    """Return mean (deviation), n; the deviation from two values on."""
+    """Format mean (deviation), n; with one value there is no deviation."""
     if not values:
         return ""
     spread = f" ({statistics.stdev(values):.1f})" if len(values) > 1 else ""
@@ -116,15 +119,14 @@ def format_values(values: list[float], sign: str = "") -> str:
 def write_results(rows: list[dict[str, Any]], file: pathlib.Path) -> None:
     """Write the JSON, the table beside it (.md) and the figure (.png)."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(rows, indent=1) + "\n")
-    unfinished.replace(file)
+    with atomic_write(file) as opened:
+        opened.write(json.dumps(rows, indent=1) + "\n")
     file.with_suffix(".md").write_text(format_table(rows) + "\n")
     draw(rows, file.with_suffix(".png"))
 
 
 def draw(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
-    """Draw AP against the label share with S4, a panel for each start; a bar is a deviation."""
+    """Draw AP over the label share with S4, a panel for each initialisation; bars are deviations."""
     import matplotlib
 
     matplotlib.use("Agg")

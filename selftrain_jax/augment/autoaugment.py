@@ -1,6 +1,6 @@
-"""AutoAugment for detection (Section 3.1, Augment-S2 and S3): `autoaugment` draws one sub-policy an image.
+"""AutoAugment for detection, in Augment-S2 and S3: `autoaugment` applies a random sub-policy to an image.
 
-Paper: names no version of the policy; "v0" is the one published with AutoAugment's detection results.
+Paper: section 3.1 does not name a version of the policy; "v0" is the one published for detection.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ from selftrain_jax.augment.operations import PixelScale, apply_operation, pixel_
 from selftrain_jax.augment.tensors import Number, Seed, Tensors, split_seed
 
 SubPolicy: TypeAlias = tuple[tuple[str, Number, Number], ...]
-"""(operation, probability, level), applied in this order."""
+"""(operation, probability, level), in the order in which they are applied."""
 
 _V0: tuple[SubPolicy, ...] = (
     (("TranslateX_BBox", 0.6, 4), ("Equalize", 0.8, 10)),
@@ -81,9 +81,9 @@ def autoaugment(
 ) -> Tensors:
     """Apply one sub-policy of `AUTOAUGMENT[version]`, drawn uniformly.
 
-    Paper: Section 3.1; the sub-policies are those of AutoAugment for detection (arXiv 1906.11172).
-    Differs: the mask moves along, and without boxes the operations inside boxes do nothing (2 of v0's 10);
-    `reference_size_px` (see `operations.pixel_scale`).
+    Paper: section 3.1; the sub-policies are those of AutoAugment for detection (arXiv 1906.11172).
+    Differs: masks are transformed too; without boxes the operations inside boxes do nothing (2 of 10 in v0);
+    for `reference_size_px` see `operations.pixel_scale`.
     """
     draw_seed, seed = split_seed(seed, 2)
     scale = pixel_scale(tensors["image"], reference_size_px)
@@ -93,6 +93,8 @@ def autoaugment(
 
 
 def _apply(policy: SubPolicy, tensors: Tensors, scale: PixelScale, seed: Seed) -> Tensors:
-    for (name, probability, level), own in zip(policy, split_seed(seed, len(policy)), strict=True):
-        tensors = apply_operation(tensors, name, level=level, probability=probability, scale=scale, seed=own)
+    for (name, probability, level), operation_seed in zip(policy, split_seed(seed, len(policy)), strict=True):
+        tensors = apply_operation(
+            tensors, name, level=level, probability=probability, scale=scale, seed=operation_seed
+        )
     return tensors

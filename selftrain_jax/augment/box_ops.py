@@ -1,6 +1,6 @@
-"""Operations inside the boxes: the `*_Only_BBoxes` family and BBox_Cutout (AutoAugment, Section 3.1).
+"""AutoAugment's operations inside boxes: the `*_Only_BBoxes` family and BBox_Cutout.
 
-`within_boxes` runs any operation on the content of some boxes; the boxes themselves stay.
+`within_boxes` applies any operation to the content of some boxes; the boxes themselves do not change.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from selftrain_jax.augment.pixel_ops import erase
 from selftrain_jax.augment.tensors import Number, Seed, Tensors, image_size, split_seed
 
 CropOperation = Callable[[Tensors, Seed], Tensors]
-"""Changes a crop's `image` (and `mask`, when given), keeping its size."""
+"""Changes a crop's `image` (and `mask`, if there is one) without changing its size."""
 
 
 def within_boxes(tensors: Tensors, probability: Number, operation: CropOperation, seed: Seed) -> Tensors:
-    """Run the operation on the content of each box with the given probability, boxes in random order.
+    """Apply the operation to the content of each box with the given probability, in random order.
 
-    A box covers rows trunc(ymin) to min(trunc(ymax), H - 1), both included, and columns likewise.
-    Paper: silent; the order matters where boxes overlap. Differs: the mask's crop moves with the image's.
+    A box covers rows trunc(ymin) to min(trunc(ymax), H - 1), both included, and columns likewise. The order
+    matters where boxes overlap.
+    Differs: the mask's crop is transformed like the image's.
     """
     if "boxes" not in tensors:
         return tensors
@@ -40,9 +41,9 @@ def within_boxes(tensors: Tensors, probability: Number, operation: CropOperation
 
 
 def bbox_cutout(tensors: Tensors, pad_frac: Number, seed: Seed) -> Tensors:
-    """Erase around a pixel of one box, both drawn uniformly; half size = trunc(pad_frac (box size) / 2).
+    """Erase around a random pixel of a random box; half size = trunc(pad_frac (box size) / 2).
 
-    Leaves images without boxes alone, and the mask.
+    Images without boxes, and masks, do not change.
     """
     if "boxes" not in tensors:
         return tensors
@@ -60,7 +61,7 @@ def bbox_cutout(tensors: Tensors, pad_frac: Number, seed: Seed) -> Tensors:
 
 
 def _pixel_corners(box: Float32[tf.Tensor, "4"], image: tf.Tensor) -> Int32[tf.Tensor, "4"]:
-    """Give (top, left, bottom, right) of the pixels a box covers, the last two past its end; never empty."""
+    """Return (top, left, bottom, right) of a box's pixels, the last two exclusive; never empty."""
     height, width = image_size(image)
     last = tf.stack([height - 1, width - 1])
     whole = tf.cast(box, tf.int32)
@@ -69,7 +70,7 @@ def _pixel_corners(box: Float32[tf.Tensor, "4"], image: tf.Tensor) -> Int32[tf.T
 
 
 def _paste(image: tf.Tensor, crop: tf.Tensor, corners: Int32[tf.Tensor, "4"]) -> tf.Tensor:
-    """Put the crop where it was cut from."""
+    """Put the crop back where it was cut out."""
     return tf.raw_ops.TensorStridedSliceUpdate(
         input=image, begin=corners[:2], end=corners[2:], strides=[1, 1], value=crop
     )

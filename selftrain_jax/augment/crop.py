@@ -1,8 +1,8 @@
 """Square crops for classification: `augment_crop` for training, `centre_crop` for evaluation.
 
-They make "ImageNet Init" and the second stream of joint training (Table 7). The paper takes its classifiers
-as they are published; the crops are those of EfficientNet's training code: a window of 8 to 100 % of the
-area in training, and in evaluation a centred square of size / (size + 32) of the short side; both bicubic.
+For "ImageNet Init" and the second stream of joint training (Table 7). The paper uses published classifiers;
+the crops are those of EfficientNet's training code: in training a window of 8 to 100 % of the area, in
+evaluation a centred square of size / (size + 32) of the short side, both resized bicubically.
 """
 
 import math
@@ -33,12 +33,12 @@ def augment_crop(
 ) -> Augment:
     """Make the function (tensors, seed) -> tensors: random window, flip, RandAugment if asked, normalisation.
 
-    `image` comes out float32 [S, S, 3]; other keys pass through.
+    The new `image` is float32 [S, S, 3]; other keys do not change.
 
     Raises:
-        InputError: an unknown policy, or a share of the area outside (0, 1].
+        InputError: the policy is unknown, or the share of the area is outside (0, 1].
 
-    Differs: "randaugment" draws from the ten operations of detection, not from classification's own.
+    Differs: "randaugment" has the ten operations for detection, not those for classification.
     """
     if policy not in POLICIES:
         raise InputError(f"augmentation {policy!r} is not one of {', '.join(POLICIES)}")
@@ -60,11 +60,11 @@ def augment_crop(
 
 
 def random_window(size_yx: Int32[tf.Tensor, "2"], seed: Seed, min_area_frac: float) -> Int32[tf.Tensor, "4"]:
-    """Draw (top, left, height, width): area uniform, aspect ratio uniform in its logarithm, 3/4 to 4/3.
+    """Draw (top, left, height, width): uniform area, log-uniform aspect ratio from 3/4 to 4/3.
 
-    The first of 10 draws that fits into the image; if none does, the centred square of its short side.
+    It is the first of 10 draws that fits into the image; if none does, the centred square of the short side.
     """
-    area_seed, ratio_seed, place_seed = split_seed(seed, 3)
+    area_seed, ratio_seed, position_seed = split_seed(seed, 3)
     area = tf.cast(size_yx[0] * size_yx[1], tf.float32)
     areas = area * tf.random.stateless_uniform([NUM_ATTEMPTS], area_seed, min_area_frac, 1.0)
     limit = math.log(MAX_ASPECT_RATIO)
@@ -73,19 +73,19 @@ def random_window(size_yx: Int32[tf.Tensor, "2"], seed: Seed, min_area_frac: flo
     drawn = tf.maximum(drawn, 1)
     fits = tf.reduce_all(drawn <= size_yx, axis=1)
     sides = drawn[tf.argmax(tf.cast(fits, tf.int32))]
-    place_frac = tf.random.stateless_uniform([2], place_seed)
-    start = tf.cast(place_frac * tf.cast(size_yx - sides + 1, tf.float32), tf.int32)
+    position_frac = tf.random.stateless_uniform([2], position_seed)
+    start = tf.cast(position_frac * tf.cast(size_yx - sides + 1, tf.float32), tf.int32)
     random = tf.concat([tf.minimum(start, size_yx - sides), sides], axis=0)
     return tf.where(tf.reduce_any(fits), random, centre_window(size_yx, tf.reduce_min(size_yx)))
 
 
 def centre_window(size_yx: Int32[tf.Tensor, "2"], side_px: Int32[tf.Tensor, ""]) -> Int32[tf.Tensor, "4"]:
-    """Give (top, left, height, width) of the centred square; an odd pixel is left over below and right."""
+    """Return (top, left, height, width) of the centred square; an odd pixel remains below and right."""
     return tf.concat([(size_yx - side_px + 1) // 2, [side_px, side_px]], axis=0)
 
 
 def centre_crop(image: UInt8[tf.Tensor, "_H _W 3"], *, output_size_px: int) -> Float32[tf.Tensor, "_S _S 3"]:
-    """Cut the centred square of S / (S + 32) of the short side, resize it to [S, S] and normalise it."""
+    """Cut out the centred square of S / (S + 32) of the short side, resize it to [S, S] and normalise it."""
     short_side = tf.cast(tf.reduce_min(tf.shape(image)[:2]), tf.float32)
     share = output_size_px / (output_size_px + EVALUATION_MARGIN_PX)
     side_px = tf.maximum(tf.cast(short_side * share, tf.int32), 1)
@@ -97,7 +97,7 @@ def centre_crop(image: UInt8[tf.Tensor, "_H _W 3"], *, output_size_px: int) -> F
 def cut(
     image: UInt8[tf.Tensor, "_H _W 3"], window: Int32[tf.Tensor, "4"], size_px: int
 ) -> UInt8[tf.Tensor, "_S _S 3"]:
-    """Resize a window to a square, bicubic with half-pixel centres, back to whole values 0..255."""
+    """Resize a window to a square, bicubically with half-pixel centres; round to uint8."""
     top, left, height, width = tf.unstack(window)
     inside = image[top : top + height, left : left + width]
     resized = tf.image.resize(inside, [size_px, size_px], tf.image.ResizeMethod.BICUBIC)

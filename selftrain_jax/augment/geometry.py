@@ -1,12 +1,12 @@
-"""Operations that move pixels, boxes and mask together (AutoAugment's part of Section 3.1).
+"""AutoAugment's operations that move pixels, boxes and mask together.
 
-Call `rotate`, `shear_x`, `translate_y`, `flip_horizontal`, ... with the tensors of one image.
-Pixels are the nearest source pixel (halves away from zero), 128 outside; mask pixels likewise, 255 outside.
+Call `rotate`, `shear_x`, `translate_y`, `flip_horizontal`, ... with the tensors of one image. Each output
+pixel is the nearest input pixel (halves away from zero); outside, the image is 128 and the mask 255.
 
-Boxes are truncated to whole pixels before and after they move, and a box pushed out of the image survives
-as a thin phantom on its border (`_clip_boxes`); both as in the released code.
-Differs: boxes stay in pixels, where the released code carries fractions of the image and may lose a pixel
-when it multiplies them back in float32.
+As in the released code, boxes are truncated to whole pixels before and after they move, and a box that leaves
+the image remains as a thin phantom on its border (`_clip_boxes`).
+Differs: boxes are always in pixels; the released code has fractions of the image and may lose a pixel when it
+multiplies them in float32.
 """
 
 import math
@@ -23,7 +23,7 @@ Boxes = Float32[tf.Tensor, "_N 4"]
 Amount: TypeAlias = tf.Tensor | Number
 CornerMap = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
-# An RGB pixel and its mask value are warped as one 32-bit number; this one (exact in float32) fills.
+# An RGB pixel and its mask value are warped as one 32-bit number; this one (exact in float32) is the fill.
 _PACKED_FILL = float(np.array([IMAGE_FILL] * 3 + [MASK_FILL], np.uint8).view(np.int32)[0])
 
 
@@ -66,9 +66,9 @@ def shear_y(tensors: Tensors, slope: Amount) -> Tensors:
 
 
 def rotate(tensors: Tensors, degrees: Amount) -> Tensors:
-    """Turn about the centre ((W - 1)/2, (H - 1)/2): output offset (x, y) shows input R(degrees) (x, y).
+    """Rotate around the centre ((W - 1)/2, (H - 1)/2): output offset (x, y) shows input R(degrees) (x, y).
 
-    Boxes turn about (W/2, H/2), as in the released code, so they sit up to half a pixel off the content.
+    As in the released code, boxes rotate around (W/2, H/2), up to half a pixel away from the content.
     """
     radians = tf.cast(degrees, tf.float32) * (math.pi / 180.0)
     cos, sin = tf.cos(radians), tf.sin(radians)
@@ -102,7 +102,7 @@ def _warp(tensors: Tensors, xy_map: list[Amount]) -> Tensors:
 
 
 def _with_boxes(tensors: Tensors, move: Callable[[tf.Tensor], tf.Tensor]) -> Tensors:
-    """Move the boxes, where there are any."""
+    """Move the boxes if there are any."""
     return {**tensors, "boxes": move(tensors["boxes"])} if "boxes" in tensors else tensors
 
 
@@ -111,7 +111,7 @@ def _size_px(image: tf.Tensor) -> tf.Tensor:
 
 
 def _translate_boxes(boxes: Boxes, shift_yx_px: list[Amount], image: tf.Tensor) -> Boxes:
-    """Shift by whole pixels; only the leading edge is held in the image before both are clipped."""
+    """Shift by whole pixels; clip each edge to the side that it moves towards, then both to the image."""
     shift = tf.cast(tf.cast(tf.stack(shift_yx_px), tf.int32), tf.float32)
     whole = _truncate(boxes)
     low = tf.maximum(whole[:, :2] - shift, 0.0)
@@ -120,7 +120,7 @@ def _translate_boxes(boxes: Boxes, shift_yx_px: list[Amount], image: tf.Tensor) 
 
 
 def _rotate_boxes(boxes: Boxes, cos: tf.Tensor, sin: tf.Tensor, image: tf.Tensor) -> Boxes:
-    """Turn the corners about the middle, y pointing up, and take their bounds."""
+    """Rotate the corners around the middle, with y pointing up, and return their bounds."""
     half_y, half_x = tf.unstack(_size_px(image) / 2.0)
 
     def turn(y: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -132,13 +132,13 @@ def _rotate_boxes(boxes: Boxes, cos: tf.Tensor, sin: tf.Tensor, image: tf.Tensor
 
 
 def _map_corners(boxes: Boxes, corner_map: CornerMap, image: tf.Tensor) -> Boxes:
-    """Map the corners, truncated to whole pixels before and after, and take their bounds."""
+    """Map the corners, truncated to whole pixels before and after, and return their bounds."""
     y, x = corner_map(*_corners(_truncate(boxes)))
     return _clip_boxes(_bounds(_truncate(y), _truncate(x)), image)
 
 
 def _corners(boxes: Boxes) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give y and x [N, 4] of the four corners."""
+    """Return y and x [N, 4] of the four corners."""
     return tf.gather(boxes, [0, 0, 2, 2], axis=1), tf.gather(boxes, [1, 3, 1, 3], axis=1)
 
 
@@ -153,7 +153,7 @@ def _truncate(values: tf.Tensor) -> tf.Tensor:
 
 
 def _clip_boxes(boxes: Boxes, image: tf.Tensor) -> Boxes:
-    """Clip to the image; a side of length 0 then grows to the border's outer 5 % (the phantom box)."""
+    """Clip to the image; then extend a side of length 0 to the outer 5 % of the image (the phantom box)."""
     size = _size_px(image)
     low, high = tf.clip_by_value(boxes[:, :2], 0.0, size), tf.clip_by_value(boxes[:, 2:], 0.0, size)
     is_flat = high == low

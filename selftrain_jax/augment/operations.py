@@ -1,15 +1,17 @@
-"""What an operation's name and level mean: the tables of AutoAugment and RandAugment (part of Section 3.1).
+"""The operations of AutoAugment and RandAugment by name and level.
 
-`apply_operation` runs one operation; `OPERATIONS` and `BOX_ONLY_OPERATIONS` list them. The arguments at level
-L (0 to 10; more extrapolates) are the released code's: Color, Contrast, Brightness, Sharpness 1.8 L/10 + 0.1;
+`apply_operation` applies one; `OPERATIONS` and `BOX_ONLY_OPERATIONS` list them. The arguments at level L (0
+to 10; more extrapolates) are the released code's: Color, Contrast, Brightness, Sharpness 1.8 L/10 + 0.1;
 Posterize trunc(4 L/10) bits; Solarize trunc(256 L/10); SolarizeAdd trunc(110 L/10); Cutout trunc(100 L/10)
-px; Rotate 30 L/10 degrees; Shear 0.3 L/10; Translate 250 L/10 px. Geometric ones are negated half of the
-time.
+px; Rotate 30 L/10 degrees; Shear 0.3 L/10; Translate 250 L/10 px. Arguments of geometric operations are
+negated half of the time.
 
-Masks: geometric operations move image and mask alike; the others, Cutout among them, change the image alone.
-What lies under a Cutout keeps its class, as it keeps its box: the network is to tell it from what surrounds
-it. Paper: silent, and no code was released; filling the mask with 255 there would leave Cutout with nothing
-to teach. Without boxes, operations inside boxes do nothing.
+Geometric operations change image and mask alike; the others, Cutout included, change only the image. Pixels
+under a Cutout keep their class, as objects keep their box: the network has to infer it from the surroundings.
+Without boxes, operations inside boxes do nothing.
+
+Paper: does not say what happens to masks, and no code was released. If the mask were 255 under a Cutout,
+Cutout would teach nothing.
 """
 
 from collections.abc import Callable
@@ -27,10 +29,10 @@ Operation = Callable[[Tensors, Number, PixelScale, Seed], Tensors]
 
 
 def pixel_scale(image: tf.Tensor, reference_size_px: int | None) -> PixelScale:
-    """Give the factor for arguments in pixels: 1, or max(H, W) / reference_size_px.
+    """Return the factor for arguments in pixels: 1, or max(H, W) / reference_size_px.
 
-    Differs: the released constants suit COCO's 640 px images; 250 px would wipe a 128 px image out.
-    `reference_size_px=640` makes an image of any size move as a COCO image does. None keeps the constants.
+    Differs: the released constants suit COCO's 640 px images; 250 px would move a 128 px image out of sight.
+    With `reference_size_px=640` an image of any size moves as a COCO image does. None keeps the constants.
     """
     if reference_size_px is None:
         return 1.0
@@ -46,9 +48,9 @@ def apply_operation(
     scale: PixelScale = 1.0,
     seed: Seed,
 ) -> Tensors:
-    """Run one operation of `OPERATIONS` or `BOX_ONLY_OPERATIONS` with a probability.
+    """Apply one operation of `OPERATIONS` or `BOX_ONLY_OPERATIONS` with a probability.
 
-    For `*_Only_BBoxes` each box is drawn on its own, with a third of the probability.
+    For `*_Only_BBoxes` this is decided for each box, with a third of the probability.
     """
     draw_seed, seed = split_seed(seed, 2)
     if name in BOX_ONLY_OPERATIONS:
@@ -66,7 +68,7 @@ def _enhance(level: Number) -> Number:
 
 
 def _colors(change: Callable, argument: Callable[[Number], Number] | None = None) -> Operation:
-    """Change `image` alone, with at most one argument."""
+    """Make an operation that changes only `image`, with at most one argument."""
 
     def operation(tensors: Tensors, level: Number, scale: PixelScale, seed: Seed) -> Tensors:
         arguments = () if argument is None else (argument(level),)
@@ -78,7 +80,7 @@ def _colors(change: Callable, argument: Callable[[Number], Number] | None = None
 def _moves(
     move: Callable[[Tensors, tf.Tensor], Tensors], at_level_10: Number, in_px: bool = False
 ) -> Operation:
-    """Move everything, either way with probability 1/2."""
+    """Make an operation that moves image, boxes and mask, in either direction with probability 1/2."""
 
     def operation(tensors: Tensors, level: Number, scale: PixelScale, seed: Seed) -> Tensors:
         amount = at_level_10 * level / 10 * (scale if in_px else 1.0)
@@ -114,7 +116,7 @@ OPERATIONS: dict[str, Operation] = {
     "TranslateX_BBox": _moves(geometry.translate_x, 250, in_px=True),
     "TranslateY_BBox": _moves(geometry.translate_y, 250, in_px=True),
 }
-"""On the whole image."""
+"""For the whole image."""
 
 BOX_ONLY_OPERATIONS: dict[str, Operation] = {
     "TranslateX_Only_BBoxes": _moves(geometry.translate_x, 120, in_px=True),
@@ -126,4 +128,4 @@ BOX_ONLY_OPERATIONS: dict[str, Operation] = {
     "Equalize_Only_BBoxes": _colors(pixel_ops.equalize),
     "Cutout_Only_BBoxes": _cutout(50),
 }
-"""On the content of boxes."""
+"""For the content of boxes."""

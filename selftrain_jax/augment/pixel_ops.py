@@ -1,7 +1,7 @@
-"""Operations on colours alone (AutoAugment's and RandAugment's part of Section 3.1): uint8 in, uint8 out.
+"""Operations of AutoAugment and RandAugment that change only colours, from uint8 to uint8.
 
-Call `color`, `equalize`, ... with an image; `operations.py` turns a level into their arguments.
-Casts truncate and quirks are kept, so that results equal the released TensorFlow code pixel by pixel.
+Call `color`, `equalize`, ... with an image; `operations.py` computes their arguments from a level. Casts
+truncate and quirks are kept, so that the results equal the released TensorFlow code's pixel by pixel.
 """
 
 import functools
@@ -32,10 +32,10 @@ def brightness(image: Image, factor: Number) -> Image:
 
 
 def contrast(image: Image, factor: Number) -> Image:
-    """Blend one grey with the image; the grey is min(255, trunc(H W / 256)), not the mean intensity.
+    """Blend a grey with the image; the grey is min(255, trunc(H W / 256)), not the mean intensity.
 
-    Paper: silent. The grey is a slip of the released code (it averages a histogram's counts), kept because
-    policies were searched with it: any image of more than 65,280 pixels blends against white.
+    This is a mistake of the released code (it averages a histogram's counts), kept because policies were
+    searched with it: an image of more than 65,280 pixels is blended with white.
     """
     height, width = image_size(image)
     grey = tf.clip_by_value(tf.cast(height * width, tf.float32) / 256.0, 0.0, 255.0)
@@ -43,10 +43,10 @@ def contrast(image: Image, factor: Number) -> Image:
 
 
 def sharpness(image: Image, factor: Number) -> Image:
-    """Blend the smoothed image with the image; 3x3 weights (1 1 1; 1 5 1; 1 1 1)/13, borders as they are."""
+    """Blend the smoothed image with the image; 3x3 weights (1 1 1; 1 5 1; 1 1 1)/13, the border as it is."""
     height, width = image_size(image)
 
-    def smooth() -> tf.Tensor:  # put together: writing into a copy of the image takes 8 ms of 640 x 480
+    def smooth() -> tf.Tensor:  # concatenates: writing into a copy takes 8 ms for 640 x 480
         middle = tf.concat([image[1:-1, :1], _smooth_inner(image), image[1:-1, -1:]], axis=1)
         return tf.concat([image[:1], middle, image[-1:]], axis=0)
 
@@ -55,9 +55,9 @@ def sharpness(image: Image, factor: Number) -> Image:
 
 
 def _smooth_inner(image: Image) -> Image:
-    """Smooth all but the border.
+    """Smooth all pixels but the border.
 
-    A sum in row order, each product rounded: a convolution's own order would change truncated values by 1.
+    Summed in row order with rounded products; the order of a convolution would change truncated values by 1.
     """
     height, width = image_size(image)
     pixels = tf.cast(image, tf.float32)
@@ -72,7 +72,7 @@ def _smooth_inner(image: Image) -> Image:
 
 
 def autocontrast(image: Image) -> Image:
-    """Stretch each channel's values over [0, 255]; a channel of one value stays."""
+    """Stretch each channel's values to [0, 255]; a channel with a single value does not change."""
     low = tf.cast(tf.reduce_min(image, (0, 1)), tf.float32)
     high = tf.cast(tf.reduce_max(image, (0, 1)), tf.float32)
     scale = tf.where(high > low, 255.0 / tf.maximum(high - low, 1.0), 1.0)
@@ -84,9 +84,9 @@ def autocontrast(image: Image) -> Image:
 
 
 def equalize(image: Image) -> Image:
-    """Flatten each channel's histogram h with the table lut[k] = (sum_{j<k} h[j] + step//2) // step.
+    """Equalise each channel's histogram h with the table lut[k] = (sum_{j<k} h[j] + step//2) // step.
 
-    `step` is (all pixels - those of the brightest value present) // 255; where it is 0 the channel stays.
+    `step` is (all pixels - those of the highest value present) // 255; if 0, the channel does not change.
     """
     height, width = image_size(image)
     rows = tf.reshape(tf.cast(image, tf.int32), [height, width * 3])  # broadcasting 3 channels is slow
@@ -112,10 +112,9 @@ def invert(image: Image) -> Image:
 
 
 def solarize(image: Image, threshold: int) -> Image:
-    """Invert the values from `threshold` on; the threshold wraps modulo 256.
+    """Invert the values from `threshold` up; as the released code compares in uint8, it wraps modulo 256.
 
-    So 256 (level 10) inverts the whole image instead of leaving it alone, and 384 (level 15) acts as 128:
-    the released code compares in uint8.
+    So 256 (level 10) inverts the whole image instead of nothing, and 384 (level 15) is 128.
     """
     return tf.bitwise.bitwise_xor(
         image, 255 * tf.cast(image >= threshold % 256, tf.uint8)
@@ -137,9 +136,9 @@ def erase(image: Image, center_yx: tf.Tensor, half_size_yx_px: tf.Tensor) -> Ima
 
 
 def cutout(image: Image, half_size_px: tf.Tensor | int, seed: Seed) -> Image:
-    """Erase a square of side 2 `half_size_px`, cut off at the border, centred on a uniformly drawn pixel.
+    """Erase a square of side 2 `half_size_px`, clipped to the image, around a random pixel.
 
-    Of the image alone: boxes and mask keep what is under it (see `operations`).
+    Boxes and mask do not change (see `operations`).
     """
     height, width = image_size(image)
     center_frac = tf.random.stateless_uniform([2], seed)

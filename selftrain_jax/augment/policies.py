@@ -1,13 +1,16 @@
-"""The four augmentation policies (Section 3.1, Table 1): call `augment_policy("s1" ... "s4")`.
+"""The four augmentation policies (section 3.1, Table 1): call `augment_policy("s1" ... "s4")`.
 
-`resize_for_inference` is their deterministic part; `augment_uint8` shows what a policy does to a picture.
+`resize_for_inference` is their deterministic part; `augment_uint8` shows what a policy does to an image.
 """
 
 import difflib
+import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from jaxtyping import Float, UInt8
 
 from selftrain_jax.augment.autoaugment import AUTOAUGMENT, autoaugment
 from selftrain_jax.augment.geometry import flip_horizontal
@@ -23,7 +26,7 @@ class Policy(NamedTuple):
     """A row of the paper's Table 1; all policies flip and crop as well."""
 
     operations: Literal["none", "autoaugment", "randaugment"]
-    jitter: tuple[Number, Number]  # range of the scale, relative to the image fitted into the network's input
+    jitter: tuple[Number, Number]  # range of scales, relative to the image fitted into the network's input
 
 
 POLICIES: dict[str, Policy] = {
@@ -47,17 +50,21 @@ def augment_policy(
 ) -> Augment:
     """Make the function (tensors, seed) -> tensors that augments one training image.
 
-    In order: AutoAugment or RandAugment on the uint8 image at its own resolution, a flip for `flip_frac` of
-    the images, scale jitter and crop, normalisation, padding. `image` comes out float32 [S, S, 3], `boxes` in
-    network px clipped to [0, S - 1], empty ones dropped, `mask` uint8 [S, S] with 255 outside, `scale` and
-    `offset` as in `resize.resize_and_crop`. `magnitude` and `num_layers` are RandAugment's; `jitter` replaces
-    the policy's.
+    The steps are AutoAugment or RandAugment on the uint8 image at its own resolution, a flip for `flip_frac`
+    of the images, scale jitter and crop, normalisation, padding. `magnitude` and `num_layers` are for
+    RandAugment; `jitter` replaces that of the policy.
+
+    Returns:
+        A function whose `image` is float32 [S, S, 3], `boxes` are in network px, clipped to [0, S - 1] and
+        not empty, `mask` is uint8 [S, S] with 255 outside the image; `scale` and `offset` are those of
+        `resize.resize_and_crop`.
 
     Raises:
-        InputError: an unknown policy or version; a size, jitter, magnitude or number of layers out of range.
+        InputError: the policy or version is unknown, or a size, jitter, magnitude or number of layers is out
+            of range.
 
-    Paper: Section 3.1, Table 1. S2's jitter is S1's (the text enlarges it for S3 and S4 only). Silent on
-    masks: they move with the image, nearest pixel, and neither colour operations nor Cutout change them.
+    Paper: section 3.1, Table 1. S2 has the jitter of S1 (the text enlarges it for S3 and S4 only). It does
+    not say what happens to masks: here they move with the image, and colours and Cutout do not change them.
     Differs: `reference_size_px` scales constants in pixels to the image (see `operations.pixel_scale`);
     `flip_frac` is for data in which left and right matter, such as digits.
     """
@@ -92,10 +99,10 @@ def augment_uint8(
     autoaugment_version: str = "v0",
     reference_size_px: int | None = None,
 ) -> Augment:
-    """Make the AutoAugment or RandAugment part of a policy alone: uint8 in and out, same size; S1 has none.
+    """Make only the AutoAugment or RandAugment part of a policy, from uint8 to uint8; S1 has none.
 
     Raises:
-        InputError: an unknown policy or version; a magnitude or number of layers out of range.
+        InputError: the policy or version is unknown, or a magnitude or number of layers is out of range.
     """
     operations = _find_policy(name).operations
     _check_operations(magnitude, num_layers, autoaugment_version, reference_size_px)
@@ -123,12 +130,31 @@ def augment_uint8(
 
 @tf.autograph.experimental.do_not_convert
 def resize_for_inference(tensors: Tensors, *, output_size_px: int) -> Tensors:
-    """Fit the longest side, normalise and pad, without randomness: for evaluation and pseudo labels.
+    """Fit the longest side, normalise and pad, without randomness, for evaluation and pseudo labels.
 
-    Output as in `augment_policy`; original px = (network px + offset) / scale, with offset 0.
+    The output is as in `augment_policy`; original px = (network px + offset) / scale, with offset 0.
     """
     tensors = {**tensors, "image": tf.ensure_shape(tensors["image"], [None, None, 3])}
     return resize_and_crop(tensors, output_size_px=output_size_px, jitter=1.0, crop_yx_frac=tf.zeros([2]))
+
+
+@functools.cache
+def make_inference_resize(
+    output_size_px: int,
+) -> Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]]:
+    """Return `resize_for_inference` for one image: (network's input, scale), network px = image px * scale.
+
+    Traced here, not in the threads that call it.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+    def resize(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        tensors = {"image": image, "boxes": tf.zeros([0, 4]), "classes": tf.zeros([0], tf.int32)}
+        resized = resize_for_inference(tensors, output_size_px=output_size_px)
+        return resized["image"], resized["scale"]
+
+    resize.get_concrete_function()
+    return lambda image: tuple(tensor.numpy() for tensor in resize(image))
 
 
 def _flip_some(tensors: Tensors, seed: Seed, flip_frac: float) -> Tensors:

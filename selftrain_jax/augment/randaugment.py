@@ -1,4 +1,4 @@
-"""RandAugment for detection and segmentation (Section 3.1, Augment-S4): call `randaugment`."""
+"""RandAugment for detection and segmentation, in Augment-S4; call `randaugment`."""
 
 from functools import partial
 
@@ -31,18 +31,18 @@ def randaugment(
 ) -> Tensors:
     """Apply `num_layers` operations in turn, each drawn uniformly from `RANDAUGMENT`, at level `magnitude`.
 
-    At magnitude 10 Solarize inverts the whole image (its threshold 256 wraps to 0) and at 15 it acts at 128:
-    the released op library does so, and it is reproduced here exactly.
+    As in the released library, Solarize inverts the whole image at magnitude 10 (its threshold 256 wraps to
+    0), and has the threshold 128 at magnitude 15.
 
-    Paper: Section 3.1 gives magnitude 10 (15 for ResNet-101, Table 12), but neither operations nor layers.
-    Both are EfficientDet's (same lab and month, same op library): these ten operations, one layer.
-    Differs: the mask moves along; `reference_size_px` (see `operations.pixel_scale`).
+    Paper: section 3.1 gives magnitude 10 (15 for ResNet-101, Table 12), but neither operations nor layers.
+    The ten operations and the one layer are EfficientDet's (same lab, month and library).
+    Differs: masks are transformed too; for `reference_size_px` see `operations.pixel_scale`.
     """
     scale = pixel_scale(tensors["image"], reference_size_px)
     for layer in range(num_layers):
         layer_seed = tf.random.experimental.stateless_fold_in(seed, layer)
-        draw_seed, own = split_seed(layer_seed, 2)
+        draw_seed, operation_seed = split_seed(layer_seed, 2)
         index = tf.random.stateless_uniform([], draw_seed, 0, len(RANDAUGMENT), tf.int32)
-        run = partial(apply_operation, tensors, level=magnitude, scale=scale, seed=own)
+        run = partial(apply_operation, tensors, level=magnitude, scale=scale, seed=operation_seed)
         tensors = tf.switch_case(index, [partial(run, name) for name in RANDAUGMENT])
     return tensors

@@ -1,7 +1,7 @@
-"""Scale jitter, crop, normalisation and padding to the network's input (Section 3.1; all four policies).
+"""Scale jitter, crop, normalisation and padding to the network's input; call `resize_and_crop`.
 
-`resize_and_crop` does all of it; `legacy_bilinear_window` and `legacy_nearest_window` are TensorFlow 1's
-resizes (source = target * in / out, no half-pixel centres, no antialias), computed for the window alone.
+`legacy_bilinear_window` and `legacy_nearest_window` are TensorFlow 1's resizes (source = target * in / out,
+no half-pixel centres, no antialias), computed for the window only.
 """
 
 import tensorflow as tf
@@ -11,7 +11,7 @@ from selftrain_jax.augment.tensors import MASK_FILL, Number, Tensors, image_size
 
 MEAN_RGB = (0.485, 0.456, 0.406)
 STDDEV_RGB = (0.229, 0.224, 0.225)
-PART_FROM = 1.5  # resized area over the window's, from which resizing the part is faster
+PART_FROM = 1.5  # (resized area / window area) from which it is faster to resize only a part
 
 
 def normalize(image: tf.Tensor) -> Float32[tf.Tensor, "_H _W 3"]:
@@ -26,17 +26,17 @@ def normalize(image: tf.Tensor) -> Float32[tf.Tensor, "_H _W 3"]:
 def resize_and_crop(
     tensors: Tensors, *, output_size_px: int, jitter: tf.Tensor | Number, crop_yx_frac: tf.Tensor
 ) -> Tensors:
-    """Fit the image into a square of round(jitter S), cut out a window of at most S and pad it to [S, S].
+    """Fit the image into a square of round(jitter S), cut out a window of at most S, and pad it to [S, S].
 
     scale = min over axes of round(jitter S)/size; scaled = round(size scale), halves to even;
     offset = trunc(max(0, scaled - S) crop_yx_frac); network px = original px * scaled/size - offset.
-    Small images are scaled up too. Boxes are clipped to [0, S - 1] and dropped, with all that belongs to
-    them, where nothing is left. Adds `scale` and `offset` (float32 [2], yx).
+    Small images are enlarged. Boxes are clipped to [0, S - 1]; empty ones are dropped with all their entries.
+    Adds `scale` and `offset` (float32 [2], yx).
 
-    Differs: normalises after resizing, not before: equal but for float rounding, as resizing is linear with
-    weights of sum 1 (padding is 0 after normalisation either way). A side never shrinks below 1 px.
-    The mask is resized to the image's `scaled`; the released code takes trunc(scale size), which in float32
-    is a pixel short for up to 13 % of the jitters of usual sizes, so that the mask drifts by up to 1 px.
+    Differs: images are normalised after resizing, not before, which is equal but for rounding, as resizing is
+    linear with weights of sum 1 (padding is 0 either way). A side is never smaller than 1 px. The mask is
+    resized to the image's `scaled`; the released code uses trunc(scale size), which in float32 is a pixel
+    less for up to 13 % of the jitters of usual sizes, so that the mask is shifted by up to 1 px.
     """
     size = tf.cast(tf.shape(tensors["image"])[:2], tf.float32)
     scaled = tf.maximum(tf.round(size * tf.reduce_min(tf.round(jitter * float(output_size_px)) / size)), 1.0)
@@ -44,12 +44,12 @@ def resize_and_crop(
     offset = tf.cast(tf.maximum(scaled - output_size_px, 0.0) * crop_yx_frac, tf.int32)
     scaled_px = tf.cast(scaled, tf.int32)
     window = normalize(legacy_bilinear_window(tensors["image"], scaled_px, offset, output_size_px))
-    placed = {**tensors, "scale": scale, "offset": tf.cast(offset, tf.float32)}
-    placed["image"] = _pad(window, output_size_px, 0.0)
+    resized = {**tensors, "scale": scale, "offset": tf.cast(offset, tf.float32)}
+    resized["image"] = _pad(window, output_size_px, 0.0)
     if "mask" in tensors:
         mask = legacy_nearest_window(tensors["mask"], scaled_px, offset, output_size_px)
-        placed["mask"] = _pad(mask, output_size_px, MASK_FILL)
-    return _place_boxes(placed, output_size_px) if "boxes" in tensors else placed
+        resized["mask"] = _pad(mask, output_size_px, MASK_FILL)
+    return _transform_boxes(resized, output_size_px) if "boxes" in tensors else resized
 
 
 def legacy_bilinear_window(
@@ -58,10 +58,10 @@ def legacy_bilinear_window(
     offset: Int32[tf.Tensor, "2"],
     size_px: int,
 ) -> Float32[tf.Tensor, "_h _w 3"]:
-    """Resize to `scaled_yx`, cut to [offset, offset + size_px), as TensorFlow 1 does it, bit by bit.
+    """Resize to `scaled_yx` and cut to [offset, offset + size_px), with the exact values of TensorFlow 1.
 
-    Where the window is a small part, only the rows under it are resized sideways, and only its columns up
-    and down; else the whole is resized and cut, which is faster. The values are the same.
+    If the window is a small part, only its rows are resized horizontally, and only its columns vertically;
+    else it is faster to resize the whole image and cut. The values are the same.
     """
 
     def whole() -> tf.Tensor:
@@ -94,7 +94,7 @@ def legacy_nearest_window(
     offset: Int32[tf.Tensor, "2"],
     size_px: int,
 ) -> UInt8[tf.Tensor, "_h _w"]:
-    """Resize to `scaled_yx` taking source floor(target * in / out), cut to [offset, offset + size_px)."""
+    """Resize to `scaled_yx` by source floor(target * in / out), and cut to [offset, offset + size_px)."""
     for axis in (0, 1):
         target = tf.cast(_window(offset[axis], scaled_yx[axis], size_px), tf.float32)
         size = tf.shape(mask)[axis]
@@ -104,7 +104,7 @@ def legacy_nearest_window(
 
 
 def _window(offset: tf.Tensor, scaled: tf.Tensor, size_px: int) -> tf.Tensor:
-    """List the positions of the resized axis that the window shows."""
+    """Return the positions of the resized axis that are in the window."""
     return tf.range(offset, tf.minimum(offset + size_px, scaled))
 
 
@@ -113,15 +113,15 @@ def _ratio(size: tf.Tensor, scaled: tf.Tensor) -> tf.Tensor:
 
 
 def _pad(window: tf.Tensor, size_px: int, value: Number) -> tf.Tensor:
-    """Pad below and to the right to a square, whose shape is then static."""
+    """Pad below and to the right to a square, whose shape is static."""
     missing = size_px - tf.shape(window)[:2]
     paddings = [[0, missing[0]], [0, missing[1]], [0, 0]][: window.shape.rank]
     padded = tf.pad(window, paddings, constant_values=tf.cast(value, window.dtype))
     return tf.ensure_shape(padded, [size_px, size_px, *window.shape[2:]])
 
 
-def _place_boxes(tensors: Tensors, size_px: int) -> Tensors:
-    """Bring the boxes into the network's frame and drop the empty ones."""
+def _transform_boxes(tensors: Tensors, size_px: int) -> Tensors:
+    """Transform the boxes to network px and drop the empty ones."""
     scale, offset = tf.tile(tensors["scale"], [2]), tf.tile(tensors["offset"], [2])
     boxes = tf.clip_by_value(tensors["boxes"] * scale - offset, 0.0, size_px - 1.0)
     return keep_boxes({**tensors, "boxes": boxes}, tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=1))

@@ -1,7 +1,7 @@
-"""What moves through the augmentations: one image with its labels, as TensorFlow tensors.
+"""The data type of the augmentations: one image with its labels, as a dict of TensorFlow tensors.
 
-Everything in this folder is a pure function of such a dict and of a seed, and runs eagerly or inside
-`tf.data` with image sizes and numbers of boxes known only at run time. Start at `policies.augment_policy`.
+The functions in this folder are pure functions of such a dict and a seed. They run eagerly or in `tf.data`,
+with image sizes and numbers of boxes known only at run time. Start at `policies.augment_policy`.
 """
 
 from typing import TypeAlias
@@ -15,19 +15,19 @@ Tensors = dict[str, tf.Tensor]
 `BOX_VECTORS` [N] and `mask` uint8 [H, W] (or IGNORED). Other keys pass through untouched."""
 
 Seed: TypeAlias = tf.Tensor
-"""int32 [2], as all of `tf.random.stateless_*` takes it."""
+"""int32 [2], the seed of `tf.random.stateless_*`."""
 
 Number: TypeAlias = float | int
-"""A static number: for the tests' type checker an int is no float."""
+"""A static number; for the tests' type checker an int is not a float."""
 
 BOX_VECTORS = ("classes", "scores", "is_crowd", "is_ignore")
-"""Keys with one value a box: they are dropped with their box."""
+"""Keys with one value for each box, dropped with it."""
 
 IMAGE_FILL = 128
-"""Grey that geometric operations and Cutout leave where there is no image."""
+"""Grey value of pixels outside the image and under a Cutout."""
 
 MASK_FILL = IGNORED
-"""Mask value where there is no image."""
+"""Mask value outside the image."""
 
 
 def split_seed(seed: Seed, num: int) -> list[Seed]:
@@ -36,12 +36,12 @@ def split_seed(seed: Seed, num: int) -> list[Seed]:
 
 
 def image_size(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give height and width as int32 scalars, static or not."""
+    """Return height and width as int32 scalars, static or not."""
     shape = tf.shape(image)
     return shape[0], shape[1]
 
 
 def keep_boxes(tensors: Tensors, keep: tf.Tensor) -> Tensors:
-    """Drop the boxes where `keep` [N] is False, and their entries in every per-box vector."""
+    """Drop the boxes where `keep` [N] is False, and their entries in `BOX_VECTORS`."""
     kept = {key: tf.boolean_mask(tensors[key], keep) for key in ("boxes", *BOX_VECTORS) if key in tensors}
     return {**tensors, **kept}

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from selftrain_jax.data.label_fraction import label_fraction
-from selftrain_jax.data.source import Source, cached, subset, without_labels
+from selftrain_jax.data.source import Source, cached, label_fraction, subset, without_labels
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.config_values import require_dir

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.experiment import Experiment, compose
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.sources.class_folder import check_same_classes
+from selftrain_jax.data.sources.image_folder import check_same_classes
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import plain_loss
 from selftrain_jax.tasks.classification.data import class_batches

@@ -1,4 +1,4 @@
-"""Image files on disk, found only inside the folder that the user named."""
+"""Image files, which are read only from inside the folder that the user named."""
 
 import errno
 import os
@@ -11,11 +11,15 @@ from jaxtyping import UInt8
 from selftrain_jax.data.source import Problem, decode_image, encode_png, encoded_suffix, file_image_size
 from selftrain_jax.errors import InputError
 
-LONGEST_SHOWN = 1000  # letters of a name
+LONGEST_SHOWN = 1000  # characters of a name
 
 
 def read_file(path: pathlib.Path) -> bytes:
-    """Read a file's bytes. Raises: InputError when it cannot be read, or is a pipe: they wait."""
+    """Read a file's bytes.
+
+    Raises:
+        InputError: it cannot be read, or is a pipe, which would block.
+    """
     try:
         _require_ordinary(path)
         return path.read_bytes()
@@ -24,7 +28,11 @@ def read_file(path: pathlib.Path) -> bytes:
 
 
 def read_image_size(path: pathlib.Path) -> tuple[int, int]:
-    """Read (height, width) from a file's header, and no more of it. Raises: InputError as `image_size`."""
+    """Read (height, width) from a file's header, and no more of it.
+
+    Raises:
+        InputError: the file cannot be read, or as `image_size`.
+    """
     try:
         _require_ordinary(path)
         with open(path, "rb") as file:
@@ -40,9 +48,10 @@ def read_encoded_file(path: pathlib.Path) -> bytes:
 
 
 def read_image_file(path: pathlib.Path, size_px: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode a file, and hold it against the (height, width) that its annotation states.
+    """Decode a file and compare it with the (height, width) that its annotation states.
 
-    Raises: InputError when it does not decode or has another size: then the boxes would not fit.
+    Raises:
+        InputError: it does not decode or has another size: then the boxes would not fit.
     """
     image = decode_image(read_file(path), str(path))
     if size_px is not None and image.shape[:2] != size_px:
@@ -58,7 +67,8 @@ def read_image_file(path: pathlib.Path, size_px: tuple[int, int] | None = None) 
 def fill_template(template: str, split: str, key: str) -> str:
     """Put a split's name into a path as "{split}/images".
 
-    Raises: InputError, naming `key`, for braces around anything else.
+    Raises:
+        InputError: braces around anything else; the message names `key`.
     """
     if set("{}") & set(template.replace("{split}", "")):
         raise InputError(
@@ -69,7 +79,11 @@ def fill_template(template: str, split: str, key: str) -> str:
 
 
 def require_folder(path: pathlib.Path, what: str) -> pathlib.Path:
-    """Return the folder with links resolved. Raises: InputError when it is no folder."""
+    """Return the folder with its links resolved.
+
+    Raises:
+        InputError: it is not a folder.
+    """
     try:
         if path.is_dir():
             return path.resolve()
@@ -90,7 +104,7 @@ def find_image(root: pathlib.Path, file_name: str, where: str) -> pathlib.Path |
 
 
 def is_file(path: pathlib.Path) -> bool:
-    """Tell whether a file is there; none is under a name that no file can have, as one too long."""
+    """Say whether there is such a file; False for a name that no file can have, such as one too long."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -98,11 +112,11 @@ def is_file(path: pathlib.Path) -> bool:
 
 
 def path_inside(root: pathlib.Path, file_name: str) -> pathlib.Path | None:
-    """Join, or None when the name is absolute or leads out of `root`, be it by `..` or by a symbolic link.
+    """Join; None when the name is absolute or leads out of `root`, by `..` or by a symbolic link.
 
-    `root` itself has its links resolved: folders that the user names may be links to another disk, and what
-    is inside may link to each other. A link inside that leads out is refused, as an unpacked archive can
-    hold one that its owner never made.
+    `root` must have its links resolved: a folder that the user names may be a link to another disk. Links
+    that stay inside are followed. A link that leads out is refused, as an unpacked archive can hold one that
+    its owner never made.
     """
     if "\0" in file_name or os.path.isabs(file_name) or not is_text(file_name):
         return None
@@ -112,7 +126,7 @@ def path_inside(root: pathlib.Path, file_name: str) -> pathlib.Path | None:
 
 
 def is_text(name: str) -> bool:
-    """Tell whether a name can be written as UTF-8; JSON and file systems can hold halves of characters."""
+    """Say whether a name can be written as UTF-8; JSON and file systems can hold halves of characters."""
     try:
         name.encode()
     except UnicodeEncodeError:

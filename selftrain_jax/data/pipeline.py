@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from selftrain_jax import hosts
 from selftrain_jax.data.batch_timeout import Reading, with_timeout
+from selftrain_jax.data.problems import check_bad_count
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Batch, Batches, BoxTargets, ClassTargets, Example, MaskTargets
@@ -76,12 +77,8 @@ class Reader:
     def _count_bad(self, index: int, message: str) -> None:
         with self._lock:
             self._bad[index] = message
-            if len(self._bad) > self._max_bad_images:
-                shown = "; ".join(list(self._bad.values())[:5])
-                raise InputError(
-                    f"{len(self._bad)} images of {self._source.name} cannot be read, allowed are "
-                    f"{self._max_bad_images} (config.data.max_bad_images): {shown}"
-                )
+            what = f"images of {self._source.name} cannot be read"
+            check_bad_count(list(self._bad.values()), self._max_bad_images, what)
 
 
 def make_batches(

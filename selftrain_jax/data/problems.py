@@ -1,7 +1,7 @@
-"""What can be wrong with a data set, and how its owner is told.
+"""What can be wrong with a data set, and how the user is told.
 
-The readers find problems with the same functions as the doctor; `report_problems` makes them an
-error, or with `bad_boxes="drop"` a warning where only boxes are bad.
+The readers find problems with the same functions as the doctor; `report_problems` raises them as an
+error, or with `bad_boxes="drop"` warns where only boxes are bad.
 """
 
 import difflib
@@ -32,9 +32,9 @@ class CheckedBoxes(NamedTuple):
 
 
 def check_boxes(boxes: Float[np.ndarray, "N 4"], sizes_px: Float[np.ndarray, "N 2"]) -> CheckedBoxes:
-    """Clip yxyx boxes to their images (height, width) and name what makes a box useless.
+    """Clip yxyx boxes to their images (height, width) and find the unusable ones.
 
-    A box partly outside keeps the part inside. In float32, as training sees it.
+    A box partly outside keeps the part inside. In float32, as in training.
     """
     with np.errstate(over="ignore"):
         boxes = boxes.astype(np.float32)
@@ -49,7 +49,7 @@ def check_boxes(boxes: Float[np.ndarray, "N 4"], sizes_px: Float[np.ndarray, "N 
 
 
 def describe_fault(fault: str, box: Iterable[float], image_id: str) -> str:
-    """Put a fault of `check_boxes` in words."""
+    """Describe a fault of `check_boxes`."""
     values = ", ".join(f"{float(value):g}" for value in box)
     return f"image {image_id}: the box (ymin, xmin, ymax, xmax) = ({values}) {_MEANING[fault]}"
 
@@ -57,7 +57,8 @@ def describe_fault(fault: str, box: Iterable[float], image_id: str) -> str:
 def report_problems(problems: Sequence[Problem], name: str, bad_boxes: BadBoxes) -> None:
     """Stop at problems, or only warn about the boxes that the reader drops.
 
-    Raises: InputError with the first 5 problems and their number.
+    Raises:
+        InputError: the first 5 problems and their number.
     """
     if bad_boxes not in ("error", "drop"):
         raise InputError(f'bad_boxes is {bad_boxes!r}; expected "error" or "drop".')
@@ -70,8 +71,21 @@ def report_problems(problems: Sequence[Problem], name: str, bad_boxes: BadBoxes)
         return
     remedy = "Run with --job=doctor to see all of them"
     if all(problem.kind in BOX_KINDS for problem in fatal):
-        remedy += ", mend them, or set --config.data.bad_boxes=drop to leave these boxes out"
+        remedy += ", fix them, or set --config.data.bad_boxes=drop to leave these boxes out"
     raise InputError(f"{name}: {summarise(fatal)}\n{remedy}.")
+
+
+def check_bad_count(
+    errors: Sequence[object], max_bad: int, what: str, limit: str = "(config.data.max_bad_images)"
+) -> None:
+    """Allow some bad images.
+
+    Raises:
+        InputError: there are more; the message names the `limit` and the first 5.
+    """
+    if len(errors) > max_bad:
+        shown = "; ".join(map(str, errors[:5]))
+        raise InputError(f"{len(errors)} {what}, allowed are {max_bad} {limit}: {shown}")
 
 
 def summarise(problems: Sequence[Problem]) -> str:

@@ -1,4 +1,4 @@
-"""What a record of pseudo labels holds: one schema for human and pseudo labels, boxes and masks.
+"""The schema of records: human and pseudo labels, boxes and masks.
 
 Call `encode_record` and `decode_record`; `data/shards.py` keeps the records in files. The keys are
 those of the official release's detection and segmentation records, so its decoders read them too.
@@ -43,7 +43,7 @@ def encode_record(labels: Example, encoded_image: bytes, height: int, width: int
     not stored: it follows from the scores when they are read.
 
     Raises:
-      InputError: the mask or its confidence is not of the image's size.
+        InputError: the mask or its confidence is not of the image's size.
 
     Differs: the scores of boxes, the confidence of masks and `image/is_pseudo` are new; the release
     has no pseudo labels.
@@ -70,7 +70,7 @@ def decode_record(record: bytes, where: str = "record") -> tuple[Example, bytes]
     """Return the labels, in pixels of the original image, and the encoded image.
 
     Raises:
-      InputError: the bytes are no record of this schema; `where` and the key at fault are named.
+        InputError: the bytes are no record of this schema; `where` and the key at fault are named.
     """
     feature = _parse(record, where)
     size_px = _integer(feature, "image/height", where), _integer(feature, "image/width", where)
@@ -117,7 +117,7 @@ def _mask_values(labels: Example, height: int, width: int) -> _Values:
 
 
 def _parse(record: bytes, where: str) -> _Features:
-    """Read the features and see that those of an image with boxes, a mask or both are there."""
+    """Read the features and check that those of an image with boxes, a mask or both are there."""
     import tensorflow as tf
 
     try:
@@ -147,7 +147,7 @@ def _read_boxes(feature: _Features, size_px: tuple[int, int], where: str) -> Exa
     if not (is_class.all() and np.isfinite(sides).all() and np.isfinite(scores).all()):
         raise InputError(
             f"{where}: a box without finite sides or score, or a label outside 0 to {MAX_CLASS_ID}; the "
-            "record is damaged or not of ours"
+            "record is damaged or not one of ours"
         )
     with np.errstate(over="ignore"):
         boxes = (sides.T * (*size_px, *size_px)).astype(np.float32)
@@ -162,7 +162,11 @@ def _read_boxes(feature: _Features, size_px: tuple[int, int], where: str) -> Exa
 
 
 def _read_columns(feature: _Features, where: str) -> dict[str, list[Any]]:
-    """Read what there is of every box. Raises: InputError when the columns differ in length."""
+    """Read the columns of the boxes that are there.
+
+    Raises:
+        InputError: the columns differ in length.
+    """
     columns = {
         key: list(getattr(feature[key], kind).value) for key, kind in _COLUMN_KINDS.items() if key in feature
     }

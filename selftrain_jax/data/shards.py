@@ -1,4 +1,4 @@
-"""TFRecord files: whole or not there at all, with random access to their records.
+"""TFRecord files, written whole or not at all, with random access to their records.
 
 Call `write_shard`; read with `index_shard` and `read_record`. `data/records.py` says what a record
 holds. Files are plain TFRecords, so `tf.data` reads them too. Local files only.
@@ -17,34 +17,29 @@ import google_crc32c
 import numpy as np
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import atomic_write
 
 _LENGTH = struct.Struct("<QI")  # a record's length and the checksum of its eight bytes
 _CHECKSUM = struct.Struct("<I")
+_REWRITE = "Delete this shard and the manifest and run the same command again to rewrite it."
 
 
 def write_shard(path: Path, records: Iterable[bytes]) -> int:
     """Write records to `path` at once or not at all; return how many.
 
     Raises:
-      InputError: the disk is full. Neither `path` nor a half-written file is left.
+        InputError: the disk is full. Neither `path` nor a half-written file is left.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
     count = 0
     try:
-        with temporary.open("wb") as file:
+        with atomic_write(path, "wb") as file:
             for record in records:
                 file.write(_frame(record))
                 count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise _disk_full(path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return count
 
 
@@ -52,7 +47,7 @@ def index_shard(path: Path) -> np.ndarray:
     """Return the byte offset of each record, reading only the lengths.
 
     Raises:
-      InputError: the file is missing, cut off or damaged; file, offset and sizes are named.
+        InputError: the file is missing, cut off or damaged; file, offset and sizes are named.
     """
     offsets, damage = walk_shard(path)
     if damage:
@@ -64,7 +59,7 @@ def walk_shard(path: Path) -> tuple[np.ndarray, str]:
     """Return the offset of each record up to the first damaged length, and what is wrong there, or "".
 
     Raises:
-      InputError: the file cannot be read.
+        InputError: the file cannot be read.
     """
     offsets: list[int] = []
     try:
@@ -84,14 +79,14 @@ def read_record(path: Path, offset: int) -> bytes:
     """Return the record at `offset`, which `index_shard` gave.
 
     Raises:
-      InputError: the file is missing, cut off, or its checksums do not agree with its bytes.
+        InputError: the file is missing, cut off, or its checksums do not agree with its bytes.
     """
     try:
         with path.open("rb") as file:
             left = os.fstat(file.fileno()).st_size - offset
             file.seek(offset)
             length = _length(file.read(_LENGTH.size), offset, path)
-            body = file.read(min(length + _CHECKSUM.size, left))  # of a length that lies no memory is taken
+            body = file.read(min(length + _CHECKSUM.size, left))  # a wrong length must not cost memory
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if len(body) < length + _CHECKSUM.size:
@@ -145,12 +140,11 @@ def _disk_full(path: Path) -> InputError:
 def _cut_off(path: Path, offset: int, expected: int, actual: int) -> InputError:
     return InputError(
         f"{path}: cut off in the record at byte {offset}: expected {expected} bytes, found {actual}. "
-        "Delete this shard and the manifest and run the same command again to rewrite it."
+        f"{_REWRITE}"
     )
 
 
 def _damaged(path: Path, offset: int, part: str) -> InputError:
     return InputError(
-        f"{path}: the {part} of the record at byte {offset} does not match its checksum. "
-        "Delete this shard and the manifest and run the same command again to rewrite it."
+        f"{path}: the {part} of the record at byte {offset} does not match its checksum. {_REWRITE}"
     )

@@ -1,20 +1,22 @@
-"""Random access to the images and labels of one split, human-labelled or not (paper section 3.1).
+"""Random access to the images and labels of one split, labelled by humans or not.
 
-Call a reader (`read_coco_json`, `read_voc`, `read_image_folder`, `read_tfds`) to get a `Source`,
-then `subset` and `without_labels` to share it out between the teacher and the pseudo labels.
+Call a reader (`read_coco_json`, `read_voc`, `read_image_folder`, `read_tfds`) to get a `Source`, then
+`label_fraction`, `subset` and `without_labels` to split it into labelled and unlabelled images.
 """
 
 import dataclasses
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import Image
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
 
 MAX_IMAGE_PIXELS = 2**26  # 8192 x 8192; Pillow itself warns from 89 million
@@ -23,7 +25,7 @@ _SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG\r\n\x1a\n": ".png"}
 
 
 class Problem(NamedTuple):
-    """One fault of a data set, in words for its owner."""
+    """One fault of a data set, described for the user."""
 
     kind: str  # missing_image unknown_class duplicate_id zero_area outside nan malformed
     where: str  # file (and line, or annotation) at fault
@@ -45,18 +47,26 @@ class Source:
         return len(self.image_ids)
 
     def read(self, index: int) -> Example:
-        """Read an image with its labels. Raises: InputError when image or labels cannot be read."""
+        """Read an image with its labels.
+
+        Raises:
+            InputError: the image or its labels cannot be read.
+        """
         return {**self.read_labels(index), "image": self.read_image(index)}
 
 
 def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None = None) -> Source:
-    """Keep the images at `indices`, in that order. Raises: InputError for an index out of range."""
+    """Keep the images at `indices`, in that order.
+
+    Raises:
+        InputError: an index is out of range.
+    """
     kept = [int(index) for index in indices]
     wrong = [index for index in kept if not 0 <= index < len(source)]
     if wrong:
         raise InputError(
             f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
-            f"out of range, the first {wrong[:5]}. Choose indices below {len(source)}."
+            f"out of range: {shorten_list(wrong)}. Choose indices below {len(source)}."
         )
     return Source(
         name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
@@ -69,7 +79,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
 
 
 def without_labels(source: Source) -> Source:
-    """Forget the labels: what the teacher is to label (paper section 3.1)."""
+    """Drop the labels: what the teacher is to label."""
     return Source(
         name=f"{source.name} (unlabelled)",
         categories=(),
@@ -80,8 +90,36 @@ def without_labels(source: Source) -> Source:
     )
 
 
+def label_fraction(
+    num_examples: int, percent: int | float, *, seed: int, fold: int
+) -> tuple[Int[np.ndarray, " labelled"], Int[np.ndarray, " remainder"]]:
+    """Split indices into `percent` % labelled ones and the remainder, both sorted.
+
+    The labelled part is the first floor(n * percent / 100) of one permutation for each seed and
+    fold, at least one: so the 1 % of a fold is part of its 2 %, and so on. The permutation sorts
+    raw PCG64 output, which numpy keeps the same on all platforms and in all versions.
+
+    Raises:
+        InputError: a percentage outside (0, 100], no examples, or a negative seed or fold.
+
+    Paper: 20 %, 50 % and 100 % of COCO; how the subsets were drawn is not stated.
+    """
+    if not 0 < percent <= 100:
+        raise InputError(
+            f"label percentage is {percent}; expected above 0 and at most 100, as 1, 2, 5, 10 or 20."
+        )
+    if num_examples < 1:
+        raise InputError("there are no images to choose the labelled ones from. Check the training split.")
+    if seed < 0 or fold < 0:
+        raise InputError(f"seed is {seed} and fold is {fold}; expected 0 or above.")
+    bits = np.random.PCG64(np.random.SeedSequence((seed, fold)))
+    order = np.argsort(bits.random_raw(num_examples), kind="stable")
+    num_labelled = max(1, math.floor(num_examples * percent / 100 + 1e-9))
+    return np.sort(order[:num_labelled]), np.sort(order[num_labelled:])
+
+
 def cached(source: Source, budget_mib: float) -> Source:
-    """Keep decoded images and labels in memory once they were read, until they fill the budget."""
+    """Keep decoded images and labels in memory after the first reading, until they fill the budget."""
     images: dict[int, np.ndarray] = {}
     labels: dict[int, Example] = {}
     free_bytes = budget_mib * 2**20
@@ -116,8 +154,8 @@ def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
     Annotation files and TensorFlow's decoder count pixels as stored, so boxes keep fitting.
     Grey becomes RGB, transparency is dropped.
 
-    Raises: InputError, naming `where`, for bytes that are no whole image, images of over
-    `MAX_IMAGE_PIXELS` and pixels of more than 8 bits.
+    Raises:
+        InputError: bytes that are no whole image, more than `MAX_IMAGE_PIXELS`, or over 8 bits a channel.
     """
     with _open_header(io.BytesIO(encoded), where) as image:
         try:
@@ -129,18 +167,26 @@ def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def image_size(encoded: bytes, where: str) -> tuple[int, int]:
-    """Read (height, width) from the header alone. Raises: InputError like `decode_image`."""
+    """Read (height, width) from the header alone.
+
+    Raises:
+        InputError: as `decode_image`.
+    """
     return file_image_size(io.BytesIO(encoded), where)
 
 
 def file_image_size(file: io.BytesIO | io.BufferedReader, where: str) -> tuple[int, int]:
-    """Read (height, width) of an open file, and no more than its header. Raises: as `image_size`."""
+    """Read (height, width) of an open file, and no more than its header.
+
+    Raises:
+        InputError: as `decode_image`.
+    """
     with _open_header(file, where) as image:
         return image.height, image.width
 
 
 def encoded_suffix(encoded: bytes) -> str | None:
-    """Name the file suffix of JPEG and PNG bytes (".jpg", ".png"); None for other bytes."""
+    """Return the file suffix of JPEG and PNG bytes (".jpg", ".png"); None for other bytes."""
     return next((suffix for start, suffix in _SIGNATURES.items() if encoded.startswith(start)), None)
 
 

@@ -1,21 +1,19 @@
-"""The built-in data sets, drawn at run time, no download: digits on photographs, and mosaics of materials.
+"""The built-in data sets, drawn at run time without a download: digits on photographs, mosaics of materials.
 
-Call `read_builtin("train", num_images=100)` for digits to find and read (boxes), or
-`read_builtin_masks` for materials to tell apart (masks). Paper: none of its data sets; these play the
-part of COCO or PASCAL VOC (train, val, test) and of their unlabelled images where a machine has no data.
+Call `read_builtin("train", num_images=100)` for digits to detect (boxes), or `read_builtin_masks` for
+materials to segment (masks). Not in the paper: they replace COCO or PASCAL VOC (train, val, test) and their
+unlabelled images on a machine without data.
 
-Splits of the digits share no handwriting and no photograph, except that `unlabeled` shows the photographs
-of `train` and two more. Unlabelled images are cheap, so that split has more handwriting (six runs of
-it beside train's three) and more photographs than `train`; `test` draws on handwriting and
-photographs that no other split has. How mosaics share out their photographs stands in `mosaics`.
+Splits of the digits share no handwriting and no photograph, except that `unlabeled` has the photographs
+of `train` and two more. Unlabelled images are cheap, so that split has more handwriting (six runs beside
+train's three) and more photographs than `train`. `mosaics` says how its photographs are split.
 """
 
 import numpy as np
 from jaxtyping import UInt8
 
 from selftrain_jax.data.source import Source, encode_png
-from selftrain_jax.demo import material as material
-from selftrain_jax.demo import mosaics
+from selftrain_jax.demo import material, mosaics
 from selftrain_jax.demo.scenes import Pool, Stamp, label_scene, lay_out, paint_scene
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category, Example
@@ -25,9 +23,9 @@ CATEGORIES = tuple(Category(digit + 1, str(digit)) for digit in range(10))
 MASK_CATEGORIES = mosaics.CATEGORIES  # materials; every pixel has one, so there is no background
 MIN_SIZE_PX = 64
 
-# scikit-learn's digits stand in runs by writer; where the runs begin. The borders are inferred from the
-# order of the classes (14 runs for 13 writers, so one writer may have two): disjoint runs are disjoint
-# pictures for certain, disjoint writers very nearly.
+# scikit-learn's digits are sorted by writer; here the runs begin. The borders are inferred from the order of
+# the classes (14 runs for 13 writers, so one writer may have two): disjoint runs have no picture in common,
+# and very nearly no writer.
 RUN_STARTS = (0, 130, 256, 386, 516, 646, 776, 915, 1029, 1157, 1287, 1415, 1545, 1667, 1797)
 _RUNS = {"train": range(0, 3), "unlabeled": range(3, 9), "val": range(9, 11), "test": range(11, 14)}
 _PHOTOS = {
@@ -39,7 +37,7 @@ _PHOTOS = {
 
 
 def split_pool(split: str) -> Pool:
-    """Return the handwriting and the photographs that a split draws from."""
+    """Return the handwriting and the photographs of a split."""
     runs = _RUNS[split]
     return Pool(tuple(range(RUN_STARTS[runs.start], RUN_STARTS[runs.stop])), _PHOTOS[split])
 
@@ -47,10 +45,10 @@ def split_pool(split: str) -> Pool:
 def read_builtin(split: str, *, num_images: int, seed: int = 0, image_size_px: int = 128) -> Source:
     """Draw a split of any length; image `i` depends on (seed, split, i) alone, not on `num_images`.
 
-    `unlabeled` is labelled too, to measure pseudo labels against: hand it to the teacher through
-    `without_labels`.
+    `unlabeled` is labelled too, to measure pseudo labels: give it to the teacher through `without_labels`.
 
-    Raises: InputError for an unknown split, fewer than 1 image, a negative seed or images under 64 px.
+    Raises:
+        InputError: an unknown split, fewer than 1 image, a negative seed or images under 64 px.
     """
     _check(split, num_images, seed, image_size_px)
     pool = split_pool(split)
@@ -89,7 +87,8 @@ def read_builtin(split: str, *, num_images: int, seed: int = 0, image_size_px: i
 def read_builtin_masks(split: str, *, num_images: int, seed: int = 0, image_size_px: int = 128) -> Source:
     """Draw mosaics of materials with their masks; image `i` depends on (seed, split, i) alone.
 
-    Raises: InputError like `read_builtin`.
+    Raises:
+        InputError: as `read_builtin`.
     """
     _check(split, num_images, seed, image_size_px)
     key = (seed, SPLITS.index(split))

@@ -1,7 +1,7 @@
 """Real pixels for the built-in data: handwritten digits and photographs that ship in packages.
 
 Call `digit_inks`, `distractor_inks` and `photo` (`stored_photo`: unscaled); everything is loaded once,
-from files, with no network.
+from files.
 An ink is an 8-bit picture of 12 x 12 cells, its shape within the inner 8 x 8 cells.
 """
 
@@ -77,13 +77,17 @@ def distractor_inks(seed: int, digit_indices: tuple[int, ...]) -> tuple[Image.Im
 
 @functools.cache
 def stored_photo(name: str) -> Image.Image:
-    """Load a photograph in RGB, in the size of its file. Raises: InputError when its file is missing."""
+    """Load a photograph in RGB, at the size of its file.
+
+    Raises:
+        InputError: its file is missing.
+    """
     package = importlib.util.find_spec("skimage")
     folders = list(package.submodule_search_locations or ()) if package else []
     path = next((Path(folder, "data", PHOTO_FILES[name]) for folder in folders), None)
     if path is None or not path.is_file():
         raise InputError(
-            f"The built-in data's photograph {name!r} was looked for at {path} and is not there. "
+            f"The built-in data's photograph {name!r} is missing: no file {path}. "
             "It comes inside scikit-image 0.24 to 0.26: python -m pip install 'scikit-image>=0.24,<0.27'."
         )
     with Image.open(path) as stored:
@@ -92,7 +96,11 @@ def stored_photo(name: str) -> Image.Image:
 
 @functools.cache
 def photo(name: str, short_side_px: int) -> Image.Image:
-    """Load a photograph, scaled to a short side. Raises: InputError when its file is missing."""
+    """Load a photograph, scaled to a short side.
+
+    Raises:
+        InputError: its file is missing.
+    """
     picture = stored_photo(name)
     scale = short_side_px / min(picture.size)
     return picture.resize(
@@ -115,7 +123,7 @@ def _load_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smooth_ink(cells: np.ndarray) -> Image.Image:
-    """Scale 8 x 8 cells of 0..16 up, and put the middle of what is inked in the middle."""
+    """Scale 8 x 8 cells of 0..16 up and centre the strokes."""
     levels = np.clip(cells * (255 / 16), 0, 255).astype(np.uint8)
     rows, columns = np.nonzero(levels > 80)
     top, left = (2 + round((7 - places.min() - places.max()) / 2) for places in (rows, columns))

@@ -1,9 +1,9 @@
 """Mosaics of the built-in data: regions of real materials, told apart by their texture, with exact masks.
 
 Call `lay_out` for the regions, which is all that a mask needs, and `paint` for the pixels; both are pure
-functions of their arguments. Paper: none of its data sets (see `builtin`).
+functions of their arguments.
 
-A photograph is shared out by its columns: what evaluation shows is in no image of `train` or `unlabeled`.
+Splits take different columns of a photograph: what evaluation shows is in no image of `train` or `unlabeled`.
 """
 
 import functools
@@ -26,7 +26,7 @@ VOID_AREA_FRAC = (0.05, 0.15)
 ZOOM = (0.7, 1.4)
 REFERENCE_PX = 128  # the image size that `Material.scale` is for
 
-# Columns of a photograph that a split draws on. `unlabeled` has train's and as many again; 2 % lie
+# Columns of a photograph that a split uses. `unlabeled` has train's and as many again; 2 % are left out
 # between those of training, val and test.
 COLUMNS_FRAC = {"train": (0.0, 0.3), "unlabeled": (0.0, 0.6), "val": (0.62, 0.78), "test": (0.8, 1.0)}
 
@@ -52,7 +52,7 @@ CATEGORIES = tuple(Category(index, material.name) for index, material in enumera
 
 
 class Layout(NamedTuple):
-    """Where the regions of an image lie, and of which material they are."""
+    """The regions of an image and their materials."""
 
     regions: UInt8[np.ndarray, "S S"]  # number of the region at each pixel, from 0
     classes: Int[np.ndarray, " R"]  # by region; two that touch differ
@@ -65,7 +65,7 @@ class Layout(NamedTuple):
 
 
 def lay_out(rng: np.random.Generator, size_px: int) -> Layout:
-    """Part an image into 3 to 6 regions of materials, and lay a void patch over every third image."""
+    """Divide an image into 3 to 6 regions of materials; every third image on average gets a void patch."""
     regions = _part(rng, int(rng.integers(REGIONS[0], REGIONS[1] + 1)), size_px)
     classes = _choose_classes(rng, _touching(regions))
     has_void = rng.random() < VOID_SHARE
@@ -124,7 +124,7 @@ def split_part(material: Material, split: str, size_px: int) -> Image.Image:
 
 
 def _part(rng: np.random.Generator, num_regions: int, size_px: int) -> UInt8[np.ndarray, "S S"]:
-    """Give each pixel to the nearest of some points (Voronoi), after a smooth random displacement."""
+    """Assign each pixel to the nearest of some points (Voronoi), after a smooth random displacement."""
     points = rng.uniform(0, size_px, (1, 2))
     while len(points) < num_regions:  # of 4 the one farthest from the others: no region is a sliver
         candidates = rng.uniform(0, size_px, (4, 2))
@@ -166,7 +166,7 @@ def _choose_classes(rng: np.random.Generator, touching: set[tuple[int, int]]) ->
 
 
 def _patch(rng: np.random.Generator, size_px: int) -> Bool[np.ndarray, "S S"]:
-    """Place a disc or a rectangle that lies in the image with all of its area."""
+    """Place a disc or a rectangle that is wholly inside the image."""
     area_px, aspect = rng.uniform(*VOID_AREA_FRAC) * size_px**2, rng.uniform(0.5, 2)
     is_disc = rng.random() < 0.5
     radii = [math.sqrt(area_px / math.pi)] * 2

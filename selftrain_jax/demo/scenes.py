@@ -1,7 +1,7 @@
 """Scenes of the built-in data: handwritten digits over photographs, with exact boxes and masks.
 
-`lay_out` decides where the digits stand and is all that labels need; `label_scene` measures boxes
-and mask; `paint_scene` draws the pixels. All three are pure functions of their arguments.
+`lay_out` places the digits, which is all that labels need; `label_scene` measures boxes and mask;
+`paint_scene` draws the pixels. All three are pure functions of their arguments.
 """
 
 import functools
@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from selftrain_jax.demo import material as material
+from selftrain_jax.demo import material
 
-MIN_VISIBLE_FRAC = 0.6  # of a digit's stroke that lies in the image and under no other digit
+MIN_VISIBLE_FRAC = 0.6  # of a digit's stroke: in the image and under no other digit
 PLACEMENTS = 10  # tries before a digit is left out of a crowded scene
 MAX_DIGITS = 4
 MAX_DISTRACTORS = 2
@@ -23,19 +23,19 @@ DISTRACTOR_HEIGHT_FRAC = (0.15, 0.5)
 ANGLE_DEGREES = 10
 SHEAR = 0.1
 NARROWING = (0.95, 1.15)
-INK_LEVEL = (0.42, 0.58)  # from which share of full ink a stroke begins: lower is thicker
+INK_LEVEL = (0.42, 0.58)  # share of full ink from which a stroke begins: lower is thicker
 CONTRAST = (60, 180)  # grey levels between a stroke and the mean of what lies under it
 
 
 class Pool(NamedTuple):
-    """What a split may draw from."""
+    """The material of a split."""
 
     digit_indices: tuple[int, ...]  # into scikit-learn's digits
     photos: tuple[str, ...]
 
 
 class Stamp(NamedTuple):
-    """A shape as it lies on the image: `alpha` [h, w] with its top left corner at (top, left)."""
+    """A shape on the image: `alpha` [h, w] with its top left corner at (top, left)."""
 
     alpha: Float[np.ndarray, "h w"]
     top: int
@@ -44,12 +44,12 @@ class Stamp(NamedTuple):
 
     @property
     def stroke(self) -> np.ndarray:
-        """The pixels that count as the shape's own: at least half covered."""
+        """The pixels of the shape: at least half covered."""
         return self.alpha > 0.5
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Where it lies on the image."""
+        """The part of the image that it covers."""
         height, width = self.alpha.shape
         return np.s_[self.top : self.top + height, self.left : self.left + width]
 

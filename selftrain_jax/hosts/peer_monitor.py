@@ -1,9 +1,9 @@
-"""A TCP connection from every host to host 0: who has come at the start, and who is gone later.
+"""TCP connections from every host to host 0, to wait for all at the start and to notice early ends later.
 
-JAX's own start-up aborts the process when a host does not come, and takes a minute or more to notice a dead
-one, with everyone hanging in a collective meanwhile. `wait_for_peers` waits and says for whom; the
-`PeerMonitor` that it returns ends the process with a message as soon as another host ends early. Messages are
-JSON lines, trusted as little as any input: one that cannot be parsed means that the host is lost.
+JAX's own start-up aborts the process if a host does not connect. Later it takes a minute or more to notice a
+dead host, while all others hang in a collective operation. `wait_for_peers` waits and prints which hosts are
+missing; the `PeerMonitor` that it returns ends this process with a message when another host ends early.
+Messages are JSON lines and are not trusted: a message that cannot be parsed means that the host is lost.
 """
 
 import json
@@ -16,10 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 from selftrain_jax.errors import RUN_AGAIN, RunAgainError
+from selftrain_jax.text import shorten_list
 
 POLL_SECS = 0.2
-SAY_EVERY_SECS = 10.0
-LONGEST_LINE = 10_000
+REPORT_EVERY_SECS = 10.0
+MAX_LINE_BYTES = 10_000
 
 End = Callable[[int, str], None]
 
@@ -27,12 +28,12 @@ End = Callable[[int, str], None]
 def wait_for_peers(
     address: str, num_hosts: int, index: int, wait_secs: float, end: End | None = None
 ) -> "PeerMonitor":
-    """Wait until all hosts have come to host 0, which listens at `address` ("name:port").
+    """Wait until all hosts have connected to host 0, which listens at `address` ("name:port").
 
-    `end` is called, in a thread, when another one ends early; it ends this process unless given.
+    `end` is called in a thread when another host ends early; by default it ends this process.
 
     Raises:
-        RunAgainError: somebody did not come within `wait_secs`; the message says who and where.
+        RunAgainError: a host did not connect within `wait_secs`; the message names it.
     """
     name, _, port = address.rpartition(":")
     deadline = time.monotonic() + wait_secs
@@ -46,7 +47,7 @@ def wait_for_peers(
 
 
 class PeerMonitor:
-    """The open connections; a thread for each calls `end(exit code, message)` when its host ends early."""
+    """The open connections; a thread for each calls `end(exit code, message)` if its host ends early."""
 
     def __init__(self, peers: dict[int, socket.socket], end: End) -> None:
         self._peers, self._end = peers, end
@@ -55,28 +56,28 @@ class PeerMonitor:
             threading.Thread(target=self._watch, args=(host, peer), daemon=True).start()
 
     def close(self, code: int = 0, message: str = "") -> None:
-        """Tell the others that this host ends: with 0 in peace, else they end with the same code."""
+        """Tell the others that this host ends; if the code is not 0 they end with the same code."""
         self._is_over = True
         self._tell(code, message)
         for peer in self._peers.values():
             peer.close()
 
     def _watch(self, host: int, peer: socket.socket) -> None:
-        code, message = _last_words(peer) or (RUN_AGAIN, f"host {host} is gone")
+        code, message = _read_end(peer) or (RUN_AGAIN, f"host {host} is gone")
         if code == 0 or self._is_over:
             return
         self._is_over = True
-        self._tell(code, message, but=host)
+        self._tell(code, message, skip=host)
         self._end(code, message)
 
-    def _tell(self, code: int, message: str, but: int = -1) -> None:
+    def _tell(self, code: int, message: str, skip: int = -1) -> None:
         for host, peer in self._peers.items():
-            if host != but:
+            if host != skip:
                 _send(peer, {"end": code, "message": message})
 
 
 def end_process(code: int, message: str) -> None:
-    """Say why and end now, in the middle of whatever it is: files are written whole or not at all."""
+    """Print why and end at once, which is safe since files are written whole or not at all."""
     again = "; the same command goes on from the last checkpoint" if code == RUN_AGAIN else ""
     print(f"{message}{again}" if again else f"error: {message}", file=sys.stderr)
     sys.stdout.flush()
@@ -85,18 +86,18 @@ def end_process(code: int, message: str) -> None:
 
 
 def _receive_all(port: int, num_hosts: int, deadline: float) -> dict[int, socket.socket]:
-    """Accept the other hosts, saying from time to time who is missing; then tell all that they may start."""
+    """Accept the other hosts, printing from time to time which are missing; then tell all to start."""
     peers: dict[int, socket.socket] = {}
-    last_said = -SAY_EVERY_SECS
+    last_report = -REPORT_EVERY_SECS
     with socket.create_server(("", port), reuse_port=False) as server:
         server.settimeout(POLL_SECS)
         while len(peers) < num_hosts - 1:
             missing = [host for host in range(1, num_hosts) if host not in peers]
             left_secs = deadline - time.monotonic()
             if left_secs <= 0:
-                raise RunAgainError(_missing(num_hosts, missing) + "; they did not come in time")
-            if time.monotonic() - last_said >= SAY_EVERY_SECS:
-                last_said = time.monotonic()
+                raise RunAgainError(_missing(num_hosts, missing) + "; they did not connect in time")
+            if time.monotonic() - last_report >= REPORT_EVERY_SECS:
+                last_report = time.monotonic()
                 print(f"{_missing(num_hosts, missing)}, waiting up to {left_secs:.0f} s", flush=True)
             _accept(server, peers, num_hosts)
     print(f"hosts: {num_hosts} of {num_hosts} are here", flush=True)
@@ -106,12 +107,11 @@ def _receive_all(port: int, num_hosts: int, deadline: float) -> dict[int, socket
 
 
 def _missing(num_hosts: int, missing: list[int]) -> str:
-    names = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-    return f"hosts: {num_hosts - len(missing)} of {num_hosts} are here, missing: {names}"
+    return f"hosts: {num_hosts - len(missing)} of {num_hosts} are here, missing: {shorten_list(missing, 8)}"
 
 
 def _accept(server: socket.socket, peers: dict[int, socket.socket], num_hosts: int) -> None:
-    """Let one connection in if it names a host that is missing."""
+    """Accept one connection if it names a host that is missing."""
     try:
         peer, _ = server.accept()
     except TimeoutError:
@@ -125,7 +125,7 @@ def _accept(server: socket.socket, peers: dict[int, socket.socket], num_hosts: i
         and hello.get("num_hosts") == num_hosts
         and host not in peers
     ):
-        _watch_over(peer)
+        _keep_alive(peer)
         peers[host] = peer
     else:
         print(f"hosts: refused a connection that said {str(hello)[:200]}", flush=True)
@@ -133,54 +133,54 @@ def _accept(server: socket.socket, peers: dict[int, socket.socket], num_hosts: i
 
 
 def _report(name: str, port: int, num_hosts: int, index: int, deadline: float) -> socket.socket:
-    """Connect to host 0 as soon as it listens, say who this is, and wait for its word to start."""
+    """Connect to host 0 as soon as it listens, send this host's index, and wait for the message to start."""
     while True:
         try:
             peer = socket.create_connection((name, port), timeout=5.0)
             _send(peer, {"host": index, "num_hosts": num_hosts})
             peer.settimeout(max(deadline - time.monotonic(), 1.0) + 5.0)
             if (_read_line(peer) or {}).get("start"):
-                _watch_over(peer)
+                _keep_alive(peer)
                 return peer
-            reason = "it hung up: another number of hosts, or the same --host twice?"
+            reason = "it closed the connection: another number of hosts, or the same --host twice?"
         except OSError as error:
             reason = str(error)
         if time.monotonic() > deadline:
-            raise RunAgainError(f"hosts: host 0 did not let host {index} in at {name}:{port} ({reason})")
+            raise RunAgainError(f"hosts: host 0 did not accept host {index} at {name}:{port} ({reason})")
         time.sleep(POLL_SECS)
 
 
-def _last_words(peer: socket.socket) -> tuple[int, str] | None:
-    """Wait until a host says that it ends; None when the connection broke before."""
-    words = _read_line(peer) or {}
-    code, message = words.get("end"), words.get("message")
+def _read_end(peer: socket.socket) -> tuple[int, str] | None:
+    """Wait for the message with which a host ends; None if the connection broke before."""
+    end = _read_line(peer) or {}
+    code, message = end.get("end"), end.get("message")
     return (code, message) if isinstance(code, int) and isinstance(message, str) else None
 
 
-def _send(peer: socket.socket, words: dict[str, Any]) -> None:
+def _send(peer: socket.socket, message: dict[str, Any]) -> None:
     try:
-        peer.sendall(json.dumps(words).encode() + b"\n")
+        peer.sendall(json.dumps(message).encode() + b"\n")
     except OSError:
-        return  # it is gone, which its own thread sees
+        return  # the connection's own thread notices that the host is gone
 
 
 def _read_line(peer: socket.socket) -> dict[str, Any] | None:
-    """Read one JSON object; None for a broken connection or anything else."""
+    """Read one JSON object; None if the connection breaks or sends anything else."""
     line = b""
     try:
-        while not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+        while not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
             byte = peer.recv(1)
             if not byte:
                 return None
             line += byte
-        words = json.loads(line)
+        message = json.loads(line)
     except (OSError, ValueError, RecursionError):
         return None
-    return words if isinstance(words, dict) else None
+    return message if isinstance(message, dict) else None
 
 
-def _watch_over(peer: socket.socket) -> None:
-    """Wait for its words for ever, but ask every few seconds: a machine without power is missed too."""
+def _keep_alive(peer: socket.socket) -> None:
+    """Wait for messages without a timeout; keep-alive packets reveal a machine that lost its power."""
     peer.settimeout(None)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):

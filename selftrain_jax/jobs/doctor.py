@@ -10,8 +10,7 @@ from selftrain_jax.build.data import labelled_part, open_unlabeled
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.doctor.diagnosis import TRAIN
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs.report import task_functions
-from selftrain_jax.tasks.lookup import get_task
+from selftrain_jax.tasks.lookup import get_self_training, get_task
 
 
 def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -20,14 +19,14 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     Raises:
         InputError: the data has faults that would stop or spoil a run.
     """
-    spec = task_functions(config.task)
+    task = get_self_training(config.task)
     tolerant = config.copy_and_resolve_references()
     tolerant.data.bad_boxes = "drop"
     open_split = get_task(config.task).open_split
     problems: list[Problem] = []
     labelled: dict[str, Source | None] = {}
     for split in dict.fromkeys((config.data.train, config.data.val, config.data.test)):
-        problems += spec.find_problems(config, split)
+        problems += task.find_problems(config, split)
         labelled[split] = _try_open(partial(open_split, tolerant, "data", split), split, problems)
     unlabelled = _try_open(partial(_unlabelled, tolerant, labelled), "unlabeled", problems)
     train = labelled[config.data.train]
@@ -35,7 +34,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
         labelled[config.data.train] = labelled_part(config, train)
     # Whatever it is called, as train_aug: what is trained on is not to hold what is measured on.
     labelled = {TRAIN if name == config.data.train else name: source for name, source in labelled.items()}
-    if spec.examine(config, labelled, unlabelled, problems, workdir):
+    if task.examine(config, labelled, unlabelled, problems, workdir):
         raise InputError("the data set has errors, listed above; fix them before training")
 
 

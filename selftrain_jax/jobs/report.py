@@ -1,9 +1,8 @@
 """`--job=report`: report.html from what a work folder holds; pictures come from the run's own data."""
 
-import importlib
 import pathlib
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -11,39 +10,19 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.augment.resize import MEAN_RGB, STDDEV_RGB
 from selftrain_jax.build.data import Sources, build_augment, build_sources
-from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.html.blocks import Section
 from selftrain_jax.report.page import write_report_page
-from selftrain_jax.report.workdir import LABELS_FOLDER, RunFiles, read_config, read_known, read_run
+from selftrain_jax.report.workdir import LABELS_FOLDER, read_config, read_known, read_run
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.summary import STAGES
-from selftrain_jax.tasks.lookup import get_self_training, get_task
+from selftrain_jax.tasks.lookup import TASKS, get_self_training, get_task
+from selftrain_jax.tasks.spec import TaskSpec
 from selftrain_jax.types import Example
 
 POLICIES = ("s1", "s2", "s3", "s4")
 NUM_AUGMENTED = 4
-
-
-class TaskFunctions(NamedTuple):
-    """What report and doctor do differently for each task."""
-
-    task: str
-    gather_images: Callable[..., Any]
-    report_sections: Callable[[RunFiles, Any], list[Section]]
-    find_problems: Callable[[ConfigDict, str], Iterator[Problem]]
-    examine: Callable[..., bool]
-
-
-def task_functions(task: str) -> TaskFunctions:
-    """Return the functions of config.task."""
-    folder = "segmentation" if task == "segmentation" else "detection"
-    report = importlib.import_module(f"selftrain_jax.tasks.{folder}.report")
-    doctor = importlib.import_module(f"selftrain_jax.tasks.{folder}.doctor")
-    return TaskFunctions(
-        folder, report.gather_images, report.report_sections, doctor.find_problems, doctor.examine
-    )
 
 
 def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -52,37 +31,41 @@ def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
     Raises:
         InputError: the data set of the config or a file of the run is missing or broken.
     """
-    sources, spec = build_sources(config), task_functions(config.task)
+    sources, task = build_sources(config), get_self_training(config.task)
     workdir.mkdir(parents=True, exist_ok=True)
     augmented = {policy: augmented_pairs(config, sources.human, policy) for policy in POLICIES}
-    images = spec.gather_images(config, workdir, sources.test, _truth(sources), augmented)
-    print(f"report: {write_report(workdir, spec, images)}")
+    images = task.gather_images(config, workdir, sources.test, _truth(sources), augmented)
+    print(f"report: {write_report(workdir, get_task(config.task), images)}")
 
 
-def write_report(workdir: pathlib.Path, spec: TaskFunctions | None, images: Any) -> pathlib.Path:
+def write_report(workdir: pathlib.Path, task: TaskSpec | None, images: Any) -> pathlib.Path:
     """Write `<workdir>/report.html` from what the run has written so far, and return its path.
 
-    Without a `spec` the run's files say which task it is. `images` are what the task's `gather_images`
+    Without a `task` the run's files say which task it is. `images` are what the task's `gather_images`
     gave, or None for a report without pictures.
 
-    Raises: InputError when the folder does not exist or one of its files is broken.
+    Raises:
+        InputError: the folder does not exist, or one of its files is broken.
     """
-    spec = task_functions(task_of(workdir)) if spec is None else spec
-    task, totals = get_task(spec.task), get_self_training(spec.task).label_totals
-    run = read_run(workdir, task.evaluation_details, totals)
+    task = task or get_task(task_of(workdir))
+    needs = get_self_training(task.name)
+    run = read_run(workdir, task.evaluation_details, needs.label_totals)
     return write_report_page(
-        run, spec.report_sections(run, images), task.metrics[0].key, task.metrics[0].name
+        run, needs.report_sections(run, images), task.metrics[0].key, task.metrics[0].name
     )
 
 
 def task_of(workdir: pathlib.Path) -> str:
-    """Tell the task of a run: its config says it, or else what only segmentation writes."""
-    if task := (read_config(workdir) or {}).get("task"):
-        return task
-    manifest = read_known(workdir / LABELS_FOLDER / MANIFEST_FILE) or {}
+    """Name the task of a run: its config says it, or else the files that only one task writes."""
+    if name := (read_config(workdir) or {}).get("task"):
+        return name
+    kind = (read_known(workdir / LABELS_FOLDER / MANIFEST_FILE) or {}).get("kind")
     evaluations = [read_known(workdir / stage / EVALUATION_FILE) or {} for stage in STAGES]
-    is_segmentation = manifest.get("kind") == "masks" or any("miou" in found for found in evaluations)
-    return "segmentation" if is_segmentation else "detection"
+    for task in TASKS:
+        has_labels = task.self_training is not None and task.self_training.label_totals.kind == kind
+        if has_labels or any(task.metrics[0].key in evaluation for evaluation in evaluations):
+            return task.name
+    return TASKS[0].name
 
 
 def _truth(sources: Sources) -> Callable[[str], Example] | None:

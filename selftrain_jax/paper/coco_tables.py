@@ -1,6 +1,6 @@
-"""The detection tables on COCO (Paper: Tables 2, 3, 4, 5, 7, 9, 10, 12, 13 with the steps of Appendix H).
+"""The detection tables on COCO: Tables 2, 3, 4, 5, 7, 9, 10, 12, 13, with the steps of appendix H.
 
-`COCO_TABLES` holds their rows in the paper's order.
+`COCO_TABLES` has their rows in the paper's order.
 """
 
 import functools
@@ -76,13 +76,13 @@ def _table_5() -> list[Row]:
     baseline = "trained without S3, which made it unstable"
     tried = {"143": "alpha is the best of 0.25, 0.5 and 1", "190": "the only alpha that was tried"}
     rows = []
-    for size, steps, alpha, alone, student in (
+    for size, steps, alpha, supervised, student in (
         ("143", 472_000, 0.25, [50.9, 51.0], [52.4, 52.6]),
         ("190", 370_000, 0.5, [52.6, 52.8], [54.2, 54.3]),
     ):
-        line_of_size = functools.partial(spinenet, backbone=f"spinenet{size}", steps=steps)
-        rows += line_of_size(f"SpineNet-{size}", value=alone, note=baseline)
-        rows += line_of_size(
+        size_line = functools.partial(spinenet, backbone=f"spinenet{size}", steps=steps)
+        rows += size_line(f"SpineNet-{size}", value=supervised, note=baseline)
+        rows += size_line(
             f"SpineNet-{size} w/ Self-training",
             **_from_openimages,
             augment="S3",

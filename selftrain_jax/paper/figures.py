@@ -1,7 +1,7 @@
-"""The numbers behind the figures, read off their vector graphics (Paper: Figures 1, 2, 3).
+"""The numbers of Figures 1, 2 and 3, measured in their vector graphics.
 
-`FIGURES` holds their rows: Figure 1's left panel, then its right one; Figure 2 by panels, each with
-loss normalisation first; Figure 3 by policies.
+`FIGURES` has their rows: Figure 1's left panel, then the right one; Figure 2 by panels, each with loss
+normalisation first; Figure 3 by policies.
 """
 
 import functools
@@ -15,7 +15,7 @@ _coco = functools.partial(
 )
 _b7 = functools.partial(_coco, backbone="efficientnet_b7")
 
-# AP at 20, 50 and 100 % of the labels; Figure 1 shows a part of these.
+# AP with 20, 50 and 100 % of the labels; Figure 1 shows a part of these.
 _SUPERVISED = {
     "S1": ([29.94, 35.58, 39.45], [33.45, 38.07, 40.85], [22.73, 33.50, 39.15]),
     "S2": ([31.11, 36.35, 40.70], [33.97, 38.72, 41.35], [26.17, 35.60, 41.50]),
@@ -23,7 +23,7 @@ _SUPERVISED = {
     "S4": ([33.29, 38.84, 43.27], [35.94, 39.88, 43.81], [30.73, 39.55, 44.25]),
 }
 
-# (policy, steps, larger learning rate): AP by alpha with normalisation and without; None diverged.
+# (policy, steps, larger learning rate): AP by alpha with and without normalisation; None if it diverged.
 _BY_ALPHA: dict[tuple[str, int, bool], tuple[dict[float, float], dict[float, float | None]]] = {
     ("S1", 90_000, False): (
         {0.25: 37.88, 0.5: 38.31, 1.0: 38.64, 2.0: 39.93, 3.0: 39.99, 4.0: 40.04},

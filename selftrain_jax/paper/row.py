@@ -1,15 +1,15 @@
-"""One number of the paper with what it was measured on (Paper: Tables 2 to 14, Figures 1 to 3, Appendix H).
+"""One number of the paper (Tables 2 to 14, Figures 1 to 3) with its settings (appendix H as well).
 
-`line` writes a line of a table as its rows; `selftrain_jax.paper.rows` collects them.
+`line` expands a line of a table to rows; `selftrain_jax.paper.rows` collects them.
 """
 
 from typing import Any, Literal, NamedTuple
 
 
 class Row(NamedTuple):
-    """A published number. None: the paper gives none, or it does not apply.
+    """A published number. None means that the paper gives no value, or that the field does not apply.
 
-    `unlabeled` is None for supervised training. `loss_norm` and `larger_rate` differ in Figure 2 only:
+    `unlabeled` is None for supervised training. `loss_norm` and `larger_rate` differ only in Figure 2, where
     "plain" is self-training without loss normalisation.
     """
 
@@ -35,14 +35,14 @@ class Row(NamedTuple):
 
     @property
     def labels_percent(self) -> float:
-        """Share of train that is labelled; detection only."""
+        """Share of train that is labelled; for detection."""
         return float(self.labels.removesuffix("%"))
 
 
 def line(table: str, setup: str, **fields: Any) -> list[Row]:
-    """Return a line of a table as rows: a list holds one entry for each row, anything else holds for all.
+    """Expand a line of a table to rows: a list has one value per row, anything else is the value of all rows.
 
-    `row` stays 0; the table numbers its rows when it is put together.
+    `row` is 0 until `selftrain_jax.paper.rows` numbers the rows.
     """
     columns = {name: value for name, value in fields.items() if isinstance(value, list)}
     constants = {name: value for name, value in fields.items() if name not in columns}

@@ -1,6 +1,6 @@
-"""Look the paper's numbers up: `rows("3")`, `find_row("3", 5)`, `format_table("3")`.
+"""The paper's numbers: `rows("3")`, `find_row("3", 5)`, `format_table("3")`.
 
-`python -m selftrain_jax.paper` prints every table; the run behind a row is in `selftrain_jax.paper.recipe`.
+`python -m selftrain_jax.paper` prints every table; `selftrain_jax.paper.recipe` has the run of a row.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from selftrain_jax.paper.figures import FIGURES
 from selftrain_jax.paper.row import Row
 from selftrain_jax.paper.voc_tables import VOC_TABLES
 
-# What a table's columns are; its lines are the setups.
+# The field that a table's columns stand for; its lines are the setups.
 _COLUMNS = {"3": "labels", "5": "metric", "6": "metric", "figure2": "alpha", "figure3": "labels"}
 
 
@@ -30,43 +30,43 @@ def rows(table: str | int | None = None) -> tuple[Row, ...]:
     """Return the rows of a table (2 to 14, "figure1" to "figure3"), or of all.
 
     Raises:
-      InputError: no such table.
+        InputError: there is no such table.
     """
     if table is None:
         return ROWS
-    found = tuple(row for row in ROWS if row.table == str(table))
-    if not found:
+    selected = tuple(row for row in ROWS if row.table == str(table))
+    if not selected:
         raise InputError(f"table={table} of the paper is not one of {', '.join(TABLES)}")
-    return found
+    return selected
 
 
 def find_row(table: str | int, row: int) -> Row:
     """Return a row of a table, counted from 1.
 
     Raises:
-      InputError: no such table or row.
+        InputError: there is no such table or row.
     """
-    found = rows(table)
-    if not 1 <= row <= len(found):
+    all_rows = rows(table)
+    if not 1 <= row <= len(all_rows):
         raise InputError(
-            f"table={table} has the rows 1 to {len(found)}, not row={row}; python -m selftrain_jax.paper "
+            f"table={table} has the rows 1 to {len(all_rows)}, not row={row}; python -m selftrain_jax.paper "
             f"{table} prints them"
         )
-    return found[row - 1]
+    return all_rows[row - 1]
 
 
 def format_table(table: str | int) -> str:
-    """Return a table as text: a line for each setup, each number with its row in brackets.
+    """Format a table: a line for each setup, each number followed by its row in brackets.
 
     Raises:
-      InputError: no such table.
+        InputError: there is no such table.
     """
-    found = rows(table)
-    column = _COLUMNS.get(found[0].table, "augment")
-    heads = list(dict.fromkeys(str(getattr(row, column)) for row in found))
+    table_rows = rows(table)
+    column = _COLUMNS.get(table_rows[0].table, "augment")
+    heads = list(dict.fromkeys(str(getattr(row, column)) for row in table_rows))
     lines: dict[str, dict[str, str]] = {}
-    for row in found:
-        lines.setdefault(_line_name(row, column, found), {})[str(getattr(row, column))] = _cell(row)
+    for row in table_rows:
+        lines.setdefault(_line_name(row, column, table_rows), {})[str(getattr(row, column))] = _cell(row)
     grid = [
         ["", *heads],
         *([name, *(cells.get(head, "") for head in heads)] for name, cells in lines.items()),
@@ -78,13 +78,16 @@ def format_table(table: str | int) -> str:
     )
 
 
-def _line_name(row: Row, column: str, found: tuple[Row, ...]) -> str:
-    """Name a line by its setup and by whatever else sets it apart from lines of the same setup."""
-    same = [other for other in found if other.setup == row.setup]
+def _line_name(row: Row, column: str, table_rows: tuple[Row, ...]) -> str:
+    """Name a line by its setup and by what distinguishes it from other lines of the same setup."""
     fields = [name for name in ("init", "steps", "labels") if name != column]
-    alike = [other for other in same if getattr(other, column) == getattr(row, column)]
-    apart = [str(getattr(row, name)) for name in fields if len({getattr(o, name) for o in alike}) > 1]
-    return ", ".join([row.setup, *apart])
+    same = [
+        other
+        for other in table_rows
+        if other.setup == row.setup and getattr(other, column) == getattr(row, column)
+    ]
+    different = [str(getattr(row, name)) for name in fields if len({getattr(o, name) for o in same}) > 1]
+    return ", ".join([row.setup, *different])
 
 
 def _cell(row: Row) -> str:

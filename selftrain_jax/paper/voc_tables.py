@@ -1,6 +1,6 @@
-"""The segmentation tables on PASCAL VOC 2012 (Paper: Tables 6, 8, 11, 14 with the steps of Appendix H).
+"""The segmentation tables on PASCAL VOC 2012: Tables 6, 8, 11, 14, with the steps of appendix H.
 
-`VOC_TABLES` holds their rows in the paper's order.
+`VOC_TABLES` has their rows in the paper's order.
 """
 
 import functools

@@ -56,8 +56,8 @@ def check_settings(num_classes: int, image_size_px: int, loss_resolution: str) -
     if image_size_px < SIZE_STEP_PX or image_size_px % SIZE_STEP_PX:
         below = max(image_size_px // SIZE_STEP_PX, 1) * SIZE_STEP_PX
         raise InputError(
-            f"image_size_px is {image_size_px}, but must be a multiple of {SIZE_STEP_PX}, as the network "
-            f"halves an image five times. Use {below} or {below + SIZE_STEP_PX}."
+            f"image_size_px is {image_size_px}, but the network halves an image five times; it must be a "
+            f"multiple of {SIZE_STEP_PX}. Use {below} or {below + SIZE_STEP_PX}."
         )
     if loss_resolution not in RESOLUTIONS:
         raise InputError(f"loss_resolution is {loss_resolution!r}; use one of {', '.join(RESOLUTIONS)}.")

@@ -4,7 +4,7 @@ A task reads the config keys that are about it; everything else is handed in. `d
 a third one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from selftrain_jax.data.source import Source
+from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.html.blocks import Section
+from selftrain_jax.report.workdir import RunFiles
 from selftrain_jax.run_files.evaluation import EvaluationDetails
 from selftrain_jax.run_files.manifest import LabelTotals, Manifest
 from selftrain_jax.selftrain.label_job import Labeller
@@ -54,6 +56,11 @@ class SelfTraining:
     write_quality: Callable[[ConfigDict, Path, Source], None]  # finished labels compared with the truth
     describe_labels: Callable[[ConfigDict, Manifest], str]
     open_labels: Callable[[ConfigDict, Path, Source], Source]  # for the student, checked against human labels
+    # The pictures of report.html, from config, workdir, test split, truth by image id and augmented examples.
+    gather_images: Callable[..., Any]
+    report_sections: Callable[[RunFiles, Any], list[Section]]
+    find_problems: Callable[[ConfigDict, str], Iterator[Problem]]  # faults in a split's label files
+    examine: Callable[..., bool]  # prints and writes what the doctor finds; True where there are errors
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def restore_variables(
             raise InputError(
                 f"checkpoint {step} is damaged: {damage}. Ask for another one, or delete "
                 f"{directory / str(step)} and the evaluation.json beside `{FOLDER_NAME}`: the same command "
-                "then continues from the checkpoint before"
+                "then continues from the one before"
             )
         saved = _read_about(manager, step)["shapes"]
         has_average = use_ema and any(name.startswith("ema/") for name in saved)

@@ -21,7 +21,7 @@ import numpy as np
 
 from configs import coco_retinanet
 from selftrain_jax.build.experiment import build_experiment
-from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.train.checkpoint import Checkpoints
 
 START_ROUNDS, SAVE_ROUNDS = 3, 5

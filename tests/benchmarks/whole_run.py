@@ -31,12 +31,11 @@ from configs import coco_retinanet
 from selftrain_jax.build.data import Sources
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.source import Source, decode_image, without_labels
-from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.jobs.selftrain import Run, train_stage
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.selftrain.label_job import Labeller, write_pseudo_labels
 from selftrain_jax.tasks.detection.inference import build_detector
-from selftrain_jax.tasks.detection.pseudo.inference import InferredChunk
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.train.metric_log import read_metrics
 from selftrain_jax.train.sharding import jit_predict, local_mesh

@@ -8,7 +8,7 @@ import pytest
 
 from selftrain_jax.build.data import build_augment, stage_settings
 from selftrain_jax.build.experiment import build_schedule
-from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.types import Batch, BoxTargets, Category
 
@@ -45,8 +45,9 @@ def test_config_builds_abstractly(name: str, arguments: str | None, categories: 
         flags,
     )
     batch = Batch(images, targets, jax.ShapeDtypeStruct((2,), jnp.bool_))
-    terms, _ = jax.eval_shape(task.loss, variables, batch, jax.random.key(0))
-    assert terms.human.shape == ()
+    terms, updated = jax.eval_shape(task.loss, variables, batch, jax.random.key(0))
+    assert terms.human.shape == terms.pseudo.shape == ()
+    assert jax.tree.structure(updated["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
     found = jax.eval_shape(task.predict, variables, images)
     assert found.boxes.shape == (2, config.postprocess.max_detections, 4)
 

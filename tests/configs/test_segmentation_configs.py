@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from configs import camvid, own_masks, quickstart_segmentation
 from selftrain_jax.build.data import build_augment, stage_settings
 from selftrain_jax.build.experiment import build_schedule
-from selftrain_jax.data.label_fraction import label_fraction
+from selftrain_jax.data.source import label_fraction
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.types import Batch, Category, MaskTargets
 

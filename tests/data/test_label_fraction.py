@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from selftrain_jax.data.label_fraction import label_fraction
+from selftrain_jax.data.source import label_fraction
 from selftrain_jax.errors import InputError
 
 PERCENTS = (1, 2, 5, 10, 20, 50, 100)

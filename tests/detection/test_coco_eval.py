@@ -234,9 +234,9 @@ def test_boxes_are_exported_as_x_y_width_height():
 @pytest.mark.parametrize(
     ("truth_ids", "found_ids", "class_id", "message"),
     [
-        (["a", "a"], [], 1, r"1 images stand twice in the ground truth: \['a'\]"),
-        (["a"], ["a", "a"], 1, "stand twice in the detections"),
-        (["a"], ["b"], 1, r"1 images that the ground truth does not have: \['b'\]"),
+        (["a", "a"], [], 1, r"1 images are twice in the ground truth: \['a'\]"),
+        (["a"], ["a", "a"], 1, "are twice in the detections"),
+        (["a"], ["b"], 1, r"1 images that are not in the ground truth: \['b'\]"),
         (["a"], ["a"], 2, r"classes \[2\] are not among the category ids \[1\]"),
     ],
 )

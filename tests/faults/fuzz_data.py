@@ -177,7 +177,7 @@ def mask_png(folder: pathlib.Path) -> Parser:
 def sbd_mat(folder: pathlib.Path) -> Parser:
     from scipy.io import savemat
 
-    from selftrain_jax.data.sources.sbd import read_sbd_mask
+    from selftrain_jax.data.sources.voc_masks import read_sbd_mask
 
     seeds, path = [], folder / "a.mat"
     for compress in (True, False):

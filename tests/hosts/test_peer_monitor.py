@@ -77,11 +77,11 @@ def test_an_error_on_one_ends_all_with_its_code_and_message() -> None:
 
 def test_whoever_does_not_come_is_named_and_the_wait_ends(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(
-        RunAgainError, match="hosts: 1 of 3 are here, missing: 1, 2; they did not come in time"
+        RunAgainError, match="hosts: 1 of 3 are here, missing: 1, 2; they did not connect in time"
     ):
         wait_for_peers(f"127.0.0.1:{free_port()}", 3, 0, 0.5)
     assert "hosts: 1 of 3 are here, missing: 1, 2, waiting up to" in capsys.readouterr().out
-    with pytest.raises(RunAgainError, match=r"host 0 did not let host 1 in .*refused"):
+    with pytest.raises(RunAgainError, match=r"host 0 did not accept host 1 .*refused"):
         wait_for_peers(f"127.0.0.1:{free_port()}", 3, 1, 0.5)
 
 

@@ -44,10 +44,10 @@ def test_slices(name: str, chips: int, hbm_gib: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "of_a_host"), [("v5e:16x16", "v5e:2x2"), ("v4:4x4x8", "v4:2x2x1"), ("v6e:2x2", "v6e:2x2")]
+    ("name", "host_part"), [("v5e:16x16", "v5e:2x2"), ("v4:4x4x8", "v4:2x2x1"), ("v6e:2x2", "v6e:2x2")]
 )
-def test_a_host_of_a_slice_has_four_chips(name: str, of_a_host: str) -> None:
-    assert find_slice(name).of_a_host() == find_slice(of_a_host)
+def test_a_host_of_a_slice_has_four_chips(name: str, host_part: str) -> None:
+    assert find_slice(name).host_part() == find_slice(host_part)
 
 
 @pytest.mark.parametrize(

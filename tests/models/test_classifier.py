@@ -1,4 +1,4 @@
-from functools import partial
+from functools import cache, partial
 
 import flax.linen as nn
 import jax
@@ -21,6 +21,7 @@ class Levels(nn.Module):
         return {4: jnp.tile(images, self.repeats), 3: jnp.zeros((1, 1, 1, 1))}
 
 
+@cache
 def shapes_of(name, **settings):
     images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     net = make_classifier(name, **settings)

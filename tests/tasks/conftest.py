@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.jobs.report import task_functions, write_report
+from selftrain_jax.jobs.report import write_report
 from selftrain_jax.report.workdir import RunFiles, read_run
 from selftrain_jax.tasks.detection.report.sections import BoxImages
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.segmentation.report.sections import MaskImages
 from selftrain_jax.types import Category
 from tests.tasks.segmentation.report.mask_run import make_mask_images, write_mask_workdir
@@ -169,7 +170,7 @@ def images() -> BoxImages:
 def page(tmp_path_factory) -> str:
     """Render the whole report once."""
     workdir = write_workdir(tmp_path_factory.mktemp("run"))
-    path = write_report(workdir, task_functions("detection"), make_images())
+    path = write_report(workdir, get_task("detection"), make_images())
     return path.read_text(encoding="utf-8")
 
 
@@ -187,5 +188,5 @@ def mask_images(mask_workdir) -> MaskImages:
 def mask_page(tmp_path_factory) -> str:
     """Render the whole report of a segmentation run once."""
     workdir = write_mask_workdir(tmp_path_factory.mktemp("masks"))
-    path = write_report(workdir, task_functions("segmentation"), make_mask_images(workdir))
+    path = write_report(workdir, get_task("segmentation"), make_mask_images(workdir))
     return path.read_text(encoding="utf-8")

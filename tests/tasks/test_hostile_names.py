@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.jobs.report import task_functions, write_report
+from selftrain_jax.jobs.report import write_report
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.types import Category
 from tests.html.html_page import Page
 
@@ -71,7 +72,7 @@ def test_a_report_of_boxes_with_hostile_names_has_the_elements_of_any_other(work
     ids = {"t0": NAMES[1], "p0": NAMES[0]}
     spoil(workdir, images.test_source.categories, ids)
     sources = {key: spoiled(getattr(images, key), ids) for key in ("test_source", "pseudo_source")}
-    path = write_report(workdir, task_functions("detection"), images._replace(**sources))
+    path = write_report(workdir, get_task("detection"), images._replace(**sources))
     check_same_elements(path.read_text(encoding="utf-8"), page)
 
 
@@ -80,7 +81,7 @@ def test_a_report_of_masks_with_hostile_names_has_the_elements_of_any_other(
 ) -> None:
     spoil(mask_workdir, mask_images.test_source.categories, {})
     sources = {key: spoiled(getattr(mask_images, key), {}) for key in ("test_source", "pseudo_raw")}
-    path = write_report(mask_workdir, task_functions("segmentation"), mask_images._replace(**sources))
+    path = write_report(mask_workdir, get_task("segmentation"), mask_images._replace(**sources))
     check_same_elements(path.read_text(encoding="utf-8"), mask_page)
 
 

@@ -105,7 +105,7 @@ def test_another_model_is_refused_by_name_and_shape(tmp_path):
         restore_variables(tmp_path, "last", template)
     message = str(caught.value)
     assert "7 missing from it: variables/params/head/layer0 [0, 1]" in message
-    assert "layer4 [4, 1] ... and 2 more" in message
+    assert "layer4 [4, 1] and 2 more" in message
     assert "1 unexpected in it: variables/batch_stats/mean [1]" in message
     assert "variables/params/dense/kernel is [3, 1], expected [5, 1]" in message
 

@@ -1,7 +1,7 @@
-"""COCO annotation files: the paper's labelled data (section 3.2).
+"""COCO annotation files; call `read_coco_json`.
 
-Call `read_coco_json`. Original category ids are kept (COCO: 1 to 90 with gaps, so 91 channels).
-`coco_export.py` writes the same format.
+Original category ids are kept (COCO: 1 to 90 with gaps, so 91 channels). `coco_export.py` writes the same
+format.
 """
 
 import os
@@ -18,7 +18,29 @@ from selftrain_jax.data.sources.coco_records import Images, read_boxes, read_cat
 from selftrain_jax.data.sources.label_table import LabelTable, make_table, table_example
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import parse_json
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category
+
+COCO_CATEGORIES: tuple[Category, ...] = tuple(
+    Category(int(number), name)
+    for number, name in (
+        line.strip().split(" ", 1)
+        for line in """
+        1 person|2 bicycle|3 car|4 motorcycle|5 airplane|6 bus|7 train|8 truck|9 boat|10 traffic light
+        11 fire hydrant|13 stop sign|14 parking meter|15 bench|16 bird|17 cat|18 dog|19 horse|20 sheep|21 cow
+        22 elephant|23 bear|24 zebra|25 giraffe|27 backpack|28 umbrella|31 handbag|32 tie|33 suitcase
+        34 frisbee|35 skis|36 snowboard|37 sports ball|38 kite|39 baseball bat|40 baseball glove
+        41 skateboard|42 surfboard|43 tennis racket
+        44 bottle|46 wine glass|47 cup|48 fork|49 knife|50 spoon|51 bowl|52 banana|53 apple
+        54 sandwich|55 orange|56 broccoli|57 carrot|58 hot dog|59 pizza|60 donut|61 cake|62 chair|63 couch
+        64 potted plant|65 bed|67 dining table|70 toilet|72 tv|73 laptop|74 mouse|75 remote|76 keyboard
+        77 cell phone|78 microwave|79 oven|80 toaster|81 sink|82 refrigerator|84 book|85 clock|86 vase
+        87 scissors|88 teddy bear|89 hair drier|90 toothbrush""".replace("|", "\n")
+        .strip()
+        .splitlines()
+    )
+)
+"""The 80 classes of COCO itself with their original ids."""
 
 
 class _Split(NamedTuple):
@@ -39,11 +61,12 @@ def read_coco_json(
     With `category_names`, keep these classes only; ids do not change. With `bad_boxes="drop"`,
     leave out boxes that are not finite, have no area or lie outside the image, with one warning.
 
-    `areas` are the annotations' `area`, COCO's measure of small, medium and large (of the outline,
-    so below the box's; clipping the box does not change it). Where an annotation states none its
-    box counts, and an image where none does has no `areas`, to the same effect.
+    `areas` are the annotations' `area`, COCO's measure of small, medium and large (of the outline, so below
+    the box's; clipping the box does not change it). Where an annotation states none, it is the box's area; an
+    image whose annotations all state none has no `areas`.
 
-    Raises: InputError for anything that `find_problems` finds and for unknown `category_names`.
+    Raises:
+        InputError: anything that `find_problems` finds, and unknown `category_names`.
     """
     path, images_dir = pathlib.Path(annotations_path), pathlib.Path(images_dir)
     split, problems = _read(path, images_dir, category_names)
@@ -60,7 +83,7 @@ def read_coco_json(
 
 
 def find_problems(annotations_path: str | os.PathLike, images_dir: str | os.PathLike) -> Iterator[Problem]:
-    """Yield all that is wrong with the file, its boxes and its images' places; decodes no image."""
+    """Yield all that is wrong with the file, its boxes and its images' paths; decodes no image."""
     path = pathlib.Path(annotations_path)
     try:
         _, problems = _read(path, pathlib.Path(images_dir), None)
@@ -76,17 +99,23 @@ def _read(
     root = require_folder(images_dir, "the image folder")
     categories, problems = read_categories(_records(document, "categories", path), str(path))
     images, found = read_images(_records(document, "images", path), root, str(path))
-    boxes, more = read_boxes(_records(document, "annotations", path), images.rows, categories, str(path))
+    boxes, more = read_boxes(_records(document, "annotations", path), images.indices, categories, str(path))
     kept = _select(categories, category_names, str(path))
     ids = {category.id for category in kept}
     boxes = [box for box in boxes if box.class_id in ids]
     sizes = np.array(images.sizes_px, np.float64).reshape(-1, 2)
-    table, bad = make_table(boxes, tuple(images.rows), sizes, lambda box: f"{path}, annotations[{box.where}]")
+    table, bad = make_table(
+        boxes, tuple(images.indices), sizes, lambda box: f"{path}, annotations[{box.number}]"
+    )
     return _Split(kept, images, table), [*problems, *found, *more, *bad]
 
 
 def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:
-    """Take a list of the document. Raises: InputError naming the key."""
+    """Take a list out of the document.
+
+    Raises:
+        InputError: it is missing, empty or no list.
+    """
     found = document.get(key) if isinstance(document, dict) else None
     if isinstance(found, list) and (found or key == "annotations"):
         return found
@@ -104,14 +133,18 @@ def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:
 
 
 def _select(categories: tuple[Category, ...], names: Sequence[str] | None, path: str) -> tuple[Category, ...]:
-    """Keep the named classes. Raises: InputError for a name that the file does not know."""
+    """Keep the named classes.
+
+    Raises:
+        InputError: a name is not in the file.
+    """
     if names is None:
         return categories
     known = [category.name for category in categories]
     wrong = [f"{name!r} ({nearest_names(name, known)})" for name in names if name not in known]
     if wrong:
         raise InputError(
-            f"{path}: {len(wrong)} of the class names asked for are not in the file: {'; '.join(wrong[:5])}. "
+            f"{path}: {len(wrong)} of the class names asked for are not in the file: {shorten_list(wrong)}. "
             "Use the file's names."
         )
     return tuple(category for category in categories if category.name in names)

@@ -1,4 +1,4 @@
-"""The records of a COCO annotation file, one kind a function; each gives values and problems.
+"""The records of a COCO annotation file, one function for each kind; each returns values and problems.
 
 Call `read_categories`, `read_images`, then `read_boxes`.
 """
@@ -18,13 +18,13 @@ from selftrain_jax.types import Category
 
 MAX_CLASS_ID = 9999  # every id up to the highest costs channels of the class head
 _MAX_AREA = float(np.finfo(np.float32).max)
-_UNKNOWN_SIZE = (2**30, 2**30)  # of an image whose problem stops the reader anyway
+_UNKNOWN_SIZE = (2**30, 2**30)  # for an image whose problem stops the reader anyway
 
 
 class Images(NamedTuple):
-    """Where the images lie and how large they are."""
+    """Where the images are and how large they are."""
 
-    rows: dict[str, int]  # image id -> index
+    indices: dict[str, int]  # by image id
     paths: list[pathlib.Path]
     sizes_px: list[tuple[int, int]]
 
@@ -60,12 +60,12 @@ def read_images(records: list[Any], root: pathlib.Path, path: str) -> tuple[Imag
     for number, record in enumerate(records):
         where = f"{path}, images[{number}]"
         match record:
-            case {"id": int() | str() as image_id, "file_name": str()} if str(image_id) in images.rows:
+            case {"id": int() | str() as image_id, "file_name": str()} if str(image_id) in images.indices:
                 problems.append(Problem("duplicate_id", where, f"image id {image_id} is taken twice"))
             case {"id": int() | str() as image_id, "file_name": str(file_name)} if is_text(str(image_id)):
                 file, size, problem = _locate(root, file_name, record, where)
                 problems += [problem] if problem else []
-                images.rows[str(image_id)] = len(images.paths)
+                images.indices[str(image_id)] = len(images.paths)
                 images.paths.append(file)
                 images.sizes_px.append(size)
             case _:
@@ -76,7 +76,7 @@ def read_images(records: list[Any], root: pathlib.Path, path: str) -> tuple[Imag
 def _locate(
     root: pathlib.Path, file_name: str, record: dict, where: str
 ) -> tuple[pathlib.Path, tuple[int, int], Problem | None]:
-    """Find an image's file and (height, width), from the file's header where the record is silent."""
+    """Find an image's file and (height, width), from the file's header where the record states none."""
     file = find_image(root, file_name, where)
     if isinstance(file, Problem):
         return root, _UNKNOWN_SIZE, file
@@ -94,11 +94,11 @@ def _locate(
 
 
 def read_boxes(
-    records: list[Any], rows: dict[str, int], categories: tuple[Category, ...], path: str
+    records: list[Any], image_indices: dict[str, int], categories: tuple[Category, ...], path: str
 ) -> tuple[list[Box], list[Problem]]:
     """Turn xywh boxes of known images and classes into yxyx.
 
-    `area` may be absent or null: then the object's area is not known. A 0 counts as stated.
+    `area` may be absent or null: then the object's area is unknown. A 0 counts as stated.
     """
     class_ids = {category.id for category in categories}
     boxes, problems = [], []
@@ -112,7 +112,7 @@ def read_boxes(
                         Problem("duplicate_id", where, f"annotation id {annotation_id} is taken twice")
                     )
                 taken.add(str(annotation_id))
-        box = _read_box(record, number, rows, class_ids, where)
+        box = _read_box(record, number, image_indices, class_ids, where)
         if isinstance(box, Box):
             boxes.append(box)
         else:
@@ -121,7 +121,7 @@ def read_boxes(
 
 
 def _read_box(
-    record: Any, number: int, rows: dict[str, int], class_ids: set[int], where: str
+    record: Any, number: int, image_indices: dict[str, int], class_ids: set[int], where: str
 ) -> Box | Problem:
     match record:
         case {
@@ -129,7 +129,7 @@ def _read_box(
             "category_id": int(class_id),
             "bbox": [_, _, _, _] as bbox,
         }:
-            if str(image_id) not in rows:
+            if str(image_id) not in image_indices:
                 return Problem("missing_image", where, f'image_id {image_id} is not among "images"')
             if class_id not in class_ids:
                 known = f"known ids: {sorted(class_ids)[:10]}"
@@ -145,12 +145,14 @@ def _read_box(
                 return Problem("malformed", where, f"image {image_id}: {found}")
             x, y, width, height = map(_to_float, bbox)
             yxyx = (y, x, y + height, x + width)
-            return Box(rows[str(image_id)], yxyx, class_id, bool(record.get("iscrowd", 0)), number, area)
+            return Box(
+                image_indices[str(image_id)], yxyx, class_id, bool(record.get("iscrowd", 0)), number, area
+            )
     return _malformed(where, record, "image_id, an integer category_id and a bbox [x, y, width, height]")
 
 
 def _read_area(stated: Any) -> float | None:
-    """Give NaN for an area that is not stated, None for one that makes no sense."""
+    """Return NaN for an area that is not stated, None for an invalid one."""
     match stated:
         case None:
             return math.nan
@@ -160,7 +162,7 @@ def _read_area(stated: Any) -> float | None:
 
 
 def _to_float(value: int | float) -> float:
-    """Take integers beyond the floats as infinite, which the box check refuses."""
+    """Turn integers too large for a float into infinity, which the box check refuses."""
     try:
         return float(value)
     except OverflowError:

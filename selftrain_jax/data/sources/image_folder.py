@@ -1,10 +1,11 @@
-"""A folder of images without labels: what the teacher is to label (paper section 3.1).
+"""Folders of images without labels, or with one sub-folder for each class.
 
-Call `read_image_folder`.
+Call `read_image_folder` or `read_class_folder`.
 """
 
 import os
 import pathlib
+from collections import Counter
 
 from selftrain_jax.data.image_files import (
     is_text,
@@ -15,6 +16,8 @@ from selftrain_jax.data.image_files import (
 )
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
+from selftrain_jax.text import shorten_list
+from selftrain_jax.types import Category, Example
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -24,8 +27,8 @@ def read_image_folder(root: str | os.PathLike) -> Source:
 
     Hidden files and folders are left out, and linked folders are not entered.
 
-    Raises: InputError when the folder is missing or holds no image, a link leads out of it, or a
-    name is not UTF-8.
+    Raises:
+        InputError: the folder is missing or holds no image, a link leads out of it, or a name is not UTF-8.
     """
     folder = require_folder(pathlib.Path(root), "the image folder")
     image_ids = tuple(sorted(_relative_paths(folder)))
@@ -36,13 +39,13 @@ def read_image_folder(root: str | os.PathLike) -> Source:
     odd = [repr(image_id) for image_id in image_ids if not is_text(image_id)]
     if odd:
         raise InputError(
-            f"{folder}: {len(odd)} images have names that are not UTF-8, the first {', '.join(odd[:5])}. "
+            f"{folder}: {len(odd)} images have names that are not UTF-8: {shorten_list(odd)}. "
             "Rename them (convmv -f latin1 -t utf8 does, if they come from an older system)."
         )
-    outside = [image_id for image_id in image_ids if path_inside(folder, image_id) is None]
+    outside = [repr(image_id) for image_id in image_ids if path_inside(folder, image_id) is None]
     if outside:
         raise InputError(
-            f"{folder}: {len(outside)} images are links out of this folder, the first {outside[:5]}. Copy "
+            f"{folder}: {len(outside)} images are links out of this folder: {shorten_list(outside)}. Copy "
             "the files here or name the folder that really holds them."
         )
     return Source(
@@ -55,6 +58,57 @@ def read_image_folder(root: str | os.PathLike) -> Source:
     )
 
 
+def read_class_folder(root: str | os.PathLike) -> Source:
+    """Read `root/<class>/.../*.jpg`: classes and images in the order of their names, classes from 0.
+
+    `image_id` is the path below `root`. Hidden folders are left out, linked ones are not entered.
+
+    Raises:
+        InputError: a missing folder, one without sub-folders, a class without images, images beside the
+            classes, and links that lead out of the folder.
+    """
+    folder = require_folder(pathlib.Path(root), "the folder of classes")
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not names:
+        raise InputError(
+            f"{folder}: has no sub-folder; expected one a class with its images in it, as "
+            f"{folder.name}/cat/1.jpg."
+        )
+    images = read_image_folder(folder)
+    class_names = [image_id.partition("/")[0] for image_id in images.image_ids]
+    _check_images(folder, names, images.image_ids, class_names)
+    numbers = {name: number for number, name in enumerate(names)}
+
+    def read_labels(index: int) -> Example:
+        return {"image_id": images.image_ids[index], "image_class": numbers[class_names[index]]}
+
+    return Source(
+        name=f"class folder {folder}",
+        categories=tuple(Category(number, name) for name, number in numbers.items()),
+        image_ids=images.image_ids,
+        read_labels=read_labels,
+        read_encoded=images.read_encoded,
+        read_image=images.read_image,
+    )
+
+
+def check_same_classes(train: Source, other: Source) -> None:
+    """Compare the classes of two splits.
+
+    Raises:
+        InputError: they differ; the message names the differing classes.
+    """
+    if train.categories == other.categories:
+        return
+    names, other_names = dict(train.categories).values(), dict(other.categories).values()
+    missing = {
+        train.name: [name for name in names if name not in other_names],
+        other.name: [name for name in other_names if name not in names],
+    }
+    found = "; ".join(f"only in {source}: {shorten_list(only)}" for source, only in missing.items() if only)
+    raise InputError(f"the classes of train and val differ; {found}. Give both the same.")
+
+
 def _relative_paths(root: pathlib.Path) -> list[str]:
     found = []
     for folder, subfolders, files in os.walk(root):
@@ -65,3 +119,21 @@ def _relative_paths(root: pathlib.Path) -> list[str]:
             if name.lower().endswith(SUFFIXES) and not name.startswith(".")
         ]
     return found
+
+
+def _check_images(
+    folder: pathlib.Path, names: list[str], image_ids: tuple[str, ...], class_names: list[str]
+) -> None:
+    counts = Counter(class_names)
+    empty = [name for name in names if not counts[name]]
+    if empty:
+        raise InputError(
+            f"{folder}: {len(empty)} classes have no image: {shorten_list(empty)}. Fill these folders or "
+            "remove them (a linked folder is not entered)."
+        )
+    stray = [image_id for image_id in image_ids if "/" not in image_id]
+    if stray:
+        raise InputError(
+            f"{folder}: {len(stray)} images lie beside the classes: {shorten_list(stray)}. Move each into "
+            "its class."
+        )

@@ -1,4 +1,4 @@
-"""The labels of a whole split as columns, so that 860,000 boxes are five arrays.
+"""The boxes of a whole split as columns, so that 860,000 boxes are five arrays.
 
 Call `make_table`, then `table_example` for one image.
 """
@@ -22,12 +22,12 @@ class Box(NamedTuple):
     yxyx: tuple[float, float, float, float]  # pixels, half-open
     class_id: int
     is_crowd: bool
-    where: int  # record or line
+    number: int  # of the record or line in the file
     area: float = np.nan  # px² of the object itself; NaN where unknown
 
 
 class LabelTable(NamedTuple):
-    """Boxes sorted by image; those of image i are rows `starts[i]` to `starts[i + 1]`."""
+    """Boxes sorted by image; those of image i are `starts[i]` to `starts[i + 1] - 1`."""
 
     image_ids: tuple[str, ...]
     starts: Int[np.ndarray, " images_plus_one"]
@@ -43,7 +43,7 @@ def make_table(
     sizes_px: Float[np.ndarray, "I 2"],
     where: Callable[[Box], str],
 ) -> tuple[LabelTable, list[Problem]]:
-    """Sort by image, clip to the images, and leave out the bad boxes, which are the problems."""
+    """Sort by image, clip to the images, and report the bad boxes in place of keeping them."""
     annotations = sorted(annotations, key=lambda box: box.image)
     images = np.array([box.image for box in annotations], np.int64)
     raw = np.array([box.yxyx for box in annotations], np.float64).reshape(-1, 4)
@@ -66,18 +66,18 @@ def make_table(
 
 
 def table_example(table: LabelTable, index: int) -> Example:
-    """Give one image's labels, as copies.
+    """Return one image's labels, as copies.
 
     `areas` is absent where no object's area is known; where some are, the others get their box's.
     """
-    rows = slice(table.starts[index], table.starts[index + 1])
+    boxes = slice(table.starts[index], table.starts[index + 1])
     labels: Example = {
         "image_id": table.image_ids[index],
-        "boxes": table.boxes[rows].copy(),
-        "classes": table.classes[rows].copy(),
-        "is_crowd": table.is_crowd[rows].copy(),
+        "boxes": table.boxes[boxes].copy(),
+        "classes": table.classes[boxes].copy(),
+        "is_crowd": table.is_crowd[boxes].copy(),
     }
-    areas = table.areas[rows]
+    areas = table.areas[boxes]
     is_unknown = np.isnan(areas)
     if not is_unknown.all():
         labels["areas"] = np.where(is_unknown, box_areas(labels["boxes"]), areas)

@@ -13,7 +13,7 @@ import numpy as np
 
 from selftrain_jax.errors import InputError
 
-MAX_BYTES = 2**27  # of what is unpacked
+MAX_BYTES = 2**27  # unpacked
 _HEADER_BYTES = 128
 _MATRIX, _COMPRESSED = 14, 15  # element types
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -33,14 +33,15 @@ class _Array(NamedTuple):
 
 
 class _MalformedError(ValueError):
-    """What is wrong with the bytes, in a few words."""
+    """The bytes are not such a file; the message says why in a few words."""
 
 
 def read_struct_field(encoded: bytes, variable: str, field: str, where: str) -> np.ndarray:
     """Return the numeric array `variable.field`, rows first, of any number of dimensions.
 
-    Raises: InputError, naming `where`, for other and for damaged files, and for a field that is not there
-    or holds no numbers.
+    Raises:
+        InputError: another kind of file or a damaged one (at `where`), or a field that is missing or holds no
+            numbers.
     """
     try:
         order = _byte_order(encoded)
@@ -68,20 +69,20 @@ def _byte_order(encoded: bytes) -> str:
 
 
 def _elements(content: memoryview, order: str, *, is_top: bool = False) -> Iterator[_Element]:
-    """Cut into elements: a tag of type and size, then a body filled up to 8 bytes; or both in 8 bytes."""
-    place = 0
-    while place < len(content):
-        if len(content) - place < 8:
+    """Cut into elements: a tag of type and size, then a body padded to 8 bytes; or both in 8 bytes."""
+    offset = 0
+    while offset < len(content):
+        if len(content) - offset < 8:
             raise _MalformedError("the file is cut off")
-        word, size = struct.unpack_from(order + "II", content, place)
-        start = place + 8
-        if word >> 16:  # small: the size stands in the upper half, the body in the second word
-            word, size, start = word & 0xFFFF, word >> 16, place + 4
-        if start + size > len(content) or (start == place + 4 and size > 4):
+        word, size = struct.unpack_from(order + "II", content, offset)
+        start = offset + 8
+        if word >> 16:  # small: the size is in the upper half, the body in the second word
+            word, size, start = word & 0xFFFF, word >> 16, offset + 4
+        if start + size > len(content) or (start == offset + 4 and size > 4):
             raise _MalformedError("the file is cut off, or a size in it is wrong")
         yield _Element(word, content[start : start + size])
-        is_filled = not (is_top and word == _COMPRESSED)
-        place = start + size + (-(start + size - place) % 8 if is_filled else 0)
+        is_padded = not (is_top and word == _COMPRESSED)
+        offset = start + size + (-(start + size - offset) % 8 if is_padded else 0)
 
 
 def _unpack(element: _Element, order: str) -> _Element:
@@ -128,7 +129,7 @@ def _read_numbers(array: _Array, order: str) -> np.ndarray:
         raise _MalformedError(f"{values.size} values for the shape {array.shape}")
     try:
         return values.reshape(array.shape, order="F")
-    except ValueError as error:  # of no values, but of more or longer dimensions than NumPy takes
+    except ValueError as error:  # no values, but more or longer dimensions than NumPy takes
         raise _MalformedError(f"the shape {array.shape[:5]}") from error
 
 

@@ -1,6 +1,6 @@
-"""Pairs of images and PNG masks in two folders: anyone's own segmentation data.
+"""Pairs of images and PNG masks in two folders: your own segmentation data.
 
-Call `read_mask_folder`. Paper: not in it; what PASCAL VOC is to the paper, this is to other data.
+Call `read_mask_folder`. Not in the paper.
 """
 
 import functools
@@ -31,6 +31,7 @@ from selftrain_jax.data.sources.png_masks import (
     value_counts,
 )
 from selftrain_jax.errors import InputError
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED, Category, Example
 
 
@@ -60,11 +61,12 @@ def read_mask_folder(
 
     `images` and `masks` are folders below `root`; sub-folders are entered. `image_id` is the path below
     `images` without its suffix. `class_names` are the classes from 0. `values` maps the masks' values to
-    classes, as "0=0,7=1,8=255" (255 ignores); empty means that they are the classes. `ignore_value` is a
-    further value that counts for nothing, -1 for none.
+    classes, as "0=0,7=1,8=255" (255 ignores); empty means that they are the classes. `ignore_value` is one
+    more value to ignore, -1 for none.
 
-    Raises: InputError for missing folders, images without mask and masks without image, bad class names,
-    values and templates; when an image is read, for whatever is wrong with its mask.
+    Raises:
+        InputError: missing folders, images without mask or masks without image, bad class names, values or
+            templates; when an image is read, a bad mask.
     """
     categories = _make_categories(class_names)
     table = make_value_table(values, ignore_value, len(categories))
@@ -100,15 +102,19 @@ def read_mask_folder(
 
 
 def make_value_table(values: str, ignore_value: int, num_classes: int) -> ValueTable:
-    """Parse "7=1,8=2" into a table. Raises: InputError for what is no such list, or contradicts itself."""
+    """Parse "7=1,8=2" into a table.
+
+    Raises:
+        InputError: the text is no such list, or contradicts itself.
+    """
     pairs = _parse_values(values) if values.strip() else {number: number for number in range(num_classes)}
     wrong = [
         class_id for class_id in pairs.values() if not (0 <= class_id < num_classes or class_id == IGNORED)
     ]
     if wrong:
         raise InputError(
-            f"mask values {values!r} name the classes {sorted(set(wrong))[:5]}; expected 0 to "
-            f"{num_classes - 1}, or {IGNORED} to ignore. Name more classes (config.data.classes) or mend "
+            f"mask values {values!r} name the classes {shorten_list(sorted(set(wrong)))}; expected 0 to "
+            f"{num_classes - 1}, or {IGNORED} to ignore. Name more classes (config.data.classes) or fix "
             "config.data.mask_values."
         )
     if not -1 <= ignore_value <= 255:
@@ -126,7 +132,11 @@ def make_value_table(values: str, ignore_value: int, num_classes: int) -> ValueT
 
 
 def translate(mask: UInt8[np.ndarray, "H W"], table: ValueTable, where: str) -> UInt8[np.ndarray, "H W"]:
-    """Turn a file's values into classes. Raises: InputError for values that have no meaning."""
+    """Turn a file's values into classes.
+
+    Raises:
+        InputError: a value has no class and is not ignored.
+    """
     counts = value_counts(mask)
     unknown = np.flatnonzero((counts > 0) & ~table.is_known).tolist()
     if unknown:
@@ -147,7 +157,7 @@ def _parse_values(values: str) -> dict[int, int]:
         if not are_ids or int(value) > 255 or int(value) in pairs:
             raise InputError(
                 f"mask values {values!r}: cannot take {item.strip()[:60]!r}; expected the file's value (0 to "
-                "255, each once) and its class, as 0=0,7=1,8=255. Mend config.data.mask_values."
+                "255, each once) and its class, as 0=0,7=1,8=255. Fix config.data.mask_values."
             )
         pairs[int(value)] = int(class_id)
     return pairs
@@ -157,8 +167,8 @@ def _make_categories(class_names: Sequence[str]) -> tuple[Category, ...]:
     repeated = [name for name, count in Counter(class_names).items() if count > 1]
     if not 2 <= len(class_names) <= IGNORED or repeated or not all(class_names):
         raise InputError(
-            f"class names: {len(class_names)}, repeated: {repeated[:5]}; expected 2 to {IGNORED} names, each "
-            "once, for the classes from 0. Set --config.data.classes=background,..."
+            f"class names: {len(class_names)}, repeated: {shorten_list(repeated) or 'none'}; expected 2 to "
+            f"{IGNORED} names, each once, for the classes from 0. Set --config.data.classes=background,..."
         )
     return tuple(Category(number, name) for number, name in enumerate(class_names))
 
@@ -166,7 +176,7 @@ def _make_categories(class_names: Sequence[str]) -> tuple[Category, ...]:
 def _pair_up(image_folder: pathlib.Path, mask_folder: pathlib.Path) -> dict[str, _Pair]:
     images, masks = _files_by_stem(image_folder), _files_by_stem(mask_folder)
     faults = [
-        f"{len(names)} {what}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        f"{len(names)} {what}: {shorten_list(names)}"
         for what, names in (
             ("images have no mask", [name for name in images if name not in masks]),
             ("masks have no image", [name for name in masks if name not in images]),
@@ -176,7 +186,7 @@ def _pair_up(image_folder: pathlib.Path, mask_folder: pathlib.Path) -> dict[str,
     if faults:
         raise InputError(
             f"{image_folder} and {mask_folder}: {'; '.join(faults)}. Expected masks with the names of "
-            "their images, as a.jpg and a.png; add what is missing or remove what is alone."
+            "their images, as a.jpg and a.png; add what is missing or remove the others."
         )
     return {name: _Pair(images[name], masks[name]) for name in images}
 
@@ -185,9 +195,10 @@ def _files_by_stem(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     names = read_image_folder(folder).image_ids
     found = {pathlib.PurePosixPath(name).with_suffix("").as_posix(): folder / name for name in names}
     if len(found) < len(names):
-        repeated = [name for name in names if folder / name not in found.values()]
+        repeated = [repr(name) for name in names if folder / name not in found.values()]
         raise InputError(
-            f"{folder}: {len(repeated)} files have the name of another but for the suffix, the first "
-            f"{repeated[:5]}; expected each name once, as masks are found by it. Rename or remove them."
+            f"{folder}: {len(repeated)} files have the name of another but for the suffix: "
+            f"{shorten_list(repeated)}; expected each name once, as masks are found by it. Rename or "
+            "remove them."
         )
     return found

@@ -1,4 +1,4 @@
-"""Mask files: PNGs whose pixels are class ids, decoded without loss (paper section 3.1, segmentation).
+"""Mask files: PNGs whose pixels are class ids, decoded without loss.
 
 Call `decode_mask`, then `check_palette` where the colours are known, and `check_mask`.
 """
@@ -16,6 +16,7 @@ from PIL import Image
 from selftrain_jax.data.image_files import read_file
 from selftrain_jax.data.source import MAX_IMAGE_PIXELS
 from selftrain_jax.errors import InputError
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -39,15 +40,16 @@ class DecodedMask(NamedTuple):
 def decode_mask(encoded: bytes, where: str) -> DecodedMask:
     """Decode a PNG of type palette or grey, of 1, 2, 4 or 8 bits; a pixel's value is its id.
 
-    Raises: InputError, naming `where`, for other files, colour, transparency and 16 bits, damaged files,
-    and masks of over `MAX_IMAGE_PIXELS`.
+    Raises:
+        InputError: another kind of file, colour, transparency or 16 bits, a damaged file, or more than
+            `MAX_IMAGE_PIXELS`.
     """
     bits, colour_type = _read_header(encoded, where)
     try:
         with Image.open(io.BytesIO(encoded), formats=["PNG"]) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS or image.mode not in ("1", "L", "P"):
                 raise ValueError("it has two headers")  # Pillow takes the last
-            values = np.array(image).astype(np.uint8)  # of 1 bit Pillow makes booleans
+            values = np.array(image).astype(np.uint8)  # Pillow makes booleans of 1 bit
             colours = image.getpalette("RGB") if colour_type == PALETTE else None
     except Exception as error:  # Pillow's decoders raise many types on damaged bytes
         raise InputError(
@@ -61,9 +63,10 @@ def decode_mask(encoded: bytes, where: str) -> DecodedMask:
 def check_mask(
     mask: UInt8[np.ndarray, "H W"], size_px: tuple[int, int], num_classes: int, where: str
 ) -> None:
-    """Hold a mask against its image's (height, width) and the classes.
+    """Check a mask's size (height, width) and ids.
 
-    Raises: InputError for another size, and for ids that are neither a class nor 255.
+    Raises:
+        InputError: another size than the image's, or ids that are neither a class nor 255.
     """
     if mask.shape != tuple(size_px):
         raise InputError(
@@ -76,16 +79,18 @@ def check_mask(
     if outside:
         raise InputError(
             f"{where}: ids outside the classes: {list_values(outside, counts)}; expected 0 to "
-            f"{num_classes - 1}, or {IGNORED} for pixels to ignore. Mend the mask or name all classes."
+            f"{num_classes - 1}, or {IGNORED} for pixels to ignore. Fix the mask or name all classes."
         )
 
 
 def check_palette(decoded: DecodedMask, expected: UInt8[np.ndarray, "P 3"], origin: str, where: str) -> None:
-    """Hold the colours of the ids in use against those of `origin`, as far as both say them.
+    """Compare the colours of the ids in use with those of `origin`, as far as both palettes reach.
 
-    A mask whose palette was sorted anew, as some image tools do, still looks right, but its ids are wrong.
+    A mask whose palette was sorted again, as some image tools do, still looks right, but its ids are wrong.
+    Grey masks have no colours and pass.
 
-    Raises: InputError for an id with another colour. Grey masks have no colours and pass.
+    Raises:
+        InputError: an id has another colour.
     """
     if decoded.palette is None:
         return
@@ -113,7 +118,7 @@ def first_palette(paths: Iterable[Path]) -> tuple[Path, UInt8[np.ndarray, "P 3"]
                 assert palette is not None
                 return path, palette
         except (InputError, OSError):
-            continue  # told when this mask is read for itself
+            continue  # reported when this mask itself is read
     return None
 
 
@@ -123,13 +128,16 @@ def value_counts(mask: UInt8[np.ndarray, "H W"]) -> Int[np.ndarray, "256"]:
 
 
 def list_values(values: list[int], counts: Int[np.ndarray, "256"]) -> str:
-    """Write the first 5 values with their pixels, for messages."""
-    listed = ", ".join(f"{value} ({counts[value]} pixels)" for value in values[:5])
-    return listed + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+    """List values with their pixels, for messages."""
+    return shorten_list([f"{value} ({counts[value]} pixels)" for value in values])
 
 
 def _read_header(encoded: bytes, where: str) -> tuple[int, int]:
-    """Give bits a value and colour type. Raises: InputError for what cannot be a mask."""
+    """Return bits per value and colour type.
+
+    Raises:
+        InputError: the file cannot be a mask.
+    """
     if not encoded.startswith(PNG_SIGNATURE):
         found = "a JPEG, which blurs ids," if encoded.startswith(b"\xff\xd8") else "no PNG"
         raise InputError(f"{where}: the mask is {found} ({len(encoded)} bytes); expected a PNG. {_CONVERT}")

@@ -1,22 +1,24 @@
 """Data sets prepared by TensorFlow Datasets: COCO, Pascal VOC, BCCD, Open Images, ImageNet.
 
-Call `read_tfds`. The paper trains on COCO with ImageNet or Open Images as unlabelled images
-(section 3.2). Images are read still encoded, at random, from array_record files.
+Call `read_tfds` for boxes or images without labels, `read_tfds_classes` for classified images. Images are
+read at random, still encoded, from array_record files.
 """
 
 import functools
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from selftrain_jax.data.problems import BadBoxes, check_boxes, describe_fault, nearest_names, report_problems
 from selftrain_jax.data.source import Problem, Source, decode_image, encode_png, encoded_suffix, image_size
-from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category, Example
+
+Record = dict[str, Any]
 
 
 class _Layout(NamedTuple):
@@ -62,43 +64,56 @@ def read_tfds(
     """Read a prepared data set, for example ("coco/2017", "train[:10%]").
 
     COCO's labels get their original ids back, 1 to 90; others count from 1. Boxes become yxyx
-    pixels by the size in the image's header. `image_id` is the position in the split, as reading
-    the stored ids would mean reading every image. Open Images' groups and VOC's difficult objects
+    pixels by the size in the image's header. Open Images' groups and VOC's difficult objects
     get `is_crowd`. COCO's objects keep their `areas`, which TFDS cuts to whole px². Bad boxes are
-    met only when an image is read: then "drop" warns, once.
+    found only when an image is read: then "drop" warns, once.
 
-    Raises: InputError for an unknown name or split, for data not on disk as array_record (with the
-    command that prepares it), and for labels asked of ImageNet. Reading raises it for bad boxes
-    with "error" and for images that do not decode.
+    Raises:
+        InputError: an unknown name or split, data not on disk as array_record (with the command that
+            prepares it), or labels asked of ImageNet. Reading raises it for bad boxes with "error" and for
+            images that do not decode.
     """
     layout = _find_layout(name, labelled)
     builder, records = open_records(name, split, data_dir)
-    # The boxes and the image of one example are asked for one after the other: read them once.
-    read_record = functools.lru_cache(maxsize=32)(records.__getitem__)
-    image_ids = tuple(f"{index:07d}" for index in range(len(records)))
     full_name = f"tfds:{name}/{split}"
     categories = _categories(name, builder, layout) if labelled else ()
     warn_once = functools.lru_cache(maxsize=1)(logging.getLogger(__name__).warning)
 
-    def read_labels(index: int) -> Example:
-        if not labelled:
-            return {"image_id": image_ids[index]}
-        where = f"{full_name}, image {image_ids[index]}"
-        example, problems = _read_boxes(read_record(index), layout, categories, image_ids[index], where)
+    def read_boxes(record: Record, image_id: str) -> Example:
+        where = f"{full_name}, image {image_id}"
+        example, problems = _read_boxes(record, layout, categories, image_id, where)
         if problems and bad_boxes == "drop":
             warn_once("%s: images with bad boxes, which are dropped", full_name)
         else:
             report_problems(problems, full_name, bad_boxes)
         return example
 
-    def read_encoded(index: int) -> bytes:
-        encoded = read_record(index)["image"]
-        return encoded if encoded_suffix(encoded) else encode_png(read_image(index))
+    return _make_source(full_name, categories, records, read_boxes if labelled else None)
 
-    def read_image(index: int) -> np.ndarray:
-        return decode_image(read_record(index)["image"], f"{full_name}, image {image_ids[index]}")
 
-    return Source(full_name, categories, image_ids, read_labels, read_encoded, read_image)
+def read_tfds_classes(name: str, split: str, *, data_dir: str | os.PathLike | None = None) -> Source:
+    """Read a prepared data set with the features `image` and `label`, for example ("cifar10", "test").
+
+    Classes count from 0, as TFDS's labels do.
+
+    Raises:
+        InputError: an unknown name or split, data not on disk as array_record (with the command that
+            prepares it), or a data set without one label an image. Reading raises it for images that do not
+            decode.
+    """
+    builder, records = open_records(name, split, data_dir)
+    features = builder.info.features
+    names = getattr(features["label"], "names", None) if "label" in features else None
+    if "image" not in features or names is None:
+        raise InputError(
+            f"{name} has the features {sorted(features)}; expected an `image` and a class `label`."
+        )
+    return _make_source(
+        f"tfds:{name}/{split}",
+        tuple(Category(number, name) for number, name in enumerate(names)),
+        records,
+        lambda record, image_id: {"image_id": image_id, "image_class": int(record["label"])},
+    )
 
 
 def prepare_command(name: str, data_dir: str | os.PathLike | None = None) -> str:
@@ -112,7 +127,7 @@ def prepare_command(name: str, data_dir: str | os.PathLike | None = None) -> str
 
 
 def size_on_disk(name: str) -> str:
-    """Say how large a prepared data set is, as far as it is known here."""
+    """Return how large a prepared data set is, where that is known here."""
     sizes = (size for known, size in _SIZES.items() if name.startswith(known))
     return next(sizes, "as much as the TFDS catalogue says")
 
@@ -122,7 +137,8 @@ def check_prepared(wanted: Mapping[tuple[str, str], str]) -> None:
 
     The values of `wanted` are the flags that say where a data set is; data_dir "" is TFDS's own.
 
-    Raises: InputError with the size of each one that is missing and the command that prepares it.
+    Raises:
+        InputError: some are missing; with the size of each and the command that prepares it.
     """
     missing = {}
     for name, data_dir in wanted:
@@ -134,29 +150,16 @@ def check_prepared(wanted: Mapping[tuple[str, str], str]) -> None:
     if missing:
         count = f"{len(missing)} data sets of this run are not ready.\n\n" if len(missing) > 1 else ""
         flags = ", ".join(f"{wanted[key]}=DATA_DIR" for key in missing)
-        where = f"\n\nWhat is prepared elsewhere is found by {flags}."
+        where = f"\n\nIf they are prepared elsewhere, say where with {flags}."
         raise InputError(count + "\n\n".join(missing.values()) + where)
 
 
-def _find_layout(name: str, labelled: bool) -> _Layout:
-    layout = _LAYOUTS.get(name.split("/")[0].split(":")[0])
-    if layout is None or "panoptic" in name:
-        raise InputError(
-            f"the TFDS data set {name!r} is not supported ({nearest_names(name, _LAYOUTS)}); expected one of "
-            f"{', '.join(_LAYOUTS)}. Others can be read as COCO JSON, VOC XML or an image folder."
-        )
-    if labelled and not layout.objects:
-        raise InputError(f"{name} has no boxes: use it as unlabelled images (--config.unlabeled.kind=tfds).")
-    return layout
-
-
-def open_records(
-    name: str, split: str, data_dir: str | os.PathLike | None
-) -> tuple[Any, Sequence[dict[str, Any]]]:
+def open_records(name: str, split: str, data_dir: str | os.PathLike | None) -> tuple[Any, Sequence[Record]]:
     """Open a TFDS builder and a split's records with their images left encoded.
 
-    Raises: InputError for an unknown name or split, and for data not on disk as array_record, with its
-    size and the command that prepares it.
+    Raises:
+        InputError: an unknown name or split, or data not on disk as array_record, with its size and the
+            command that prepares it.
     """
     import tensorflow_datasets as tfds
 
@@ -169,6 +172,46 @@ def open_records(
     except ValueError as error:
         raise InputError(f"{name}: cannot read the split {split!r}: {error}") from error
     return builder, records
+
+
+def _make_source(
+    name: str,
+    categories: tuple[Category, ...],
+    records: Sequence[Record],
+    read_labels: Callable[[Record, str], Example] | None,
+) -> Source:
+    """Give random access to the records of a split.
+
+    `image_id` is the position in the split, as reading the stored ids would mean reading every image.
+    """
+    # The labels and the image of one example are asked for one after the other: read them once.
+    read_record = functools.lru_cache(maxsize=32)(records.__getitem__)
+    image_ids = tuple(f"{index:07d}" for index in range(len(records)))
+
+    def read_all_labels(index: int) -> Example:
+        image_id = image_ids[index]
+        return read_labels(read_record(index), image_id) if read_labels else {"image_id": image_id}
+
+    def read_encoded(index: int) -> bytes:
+        encoded = read_record(index)["image"]
+        return encoded if encoded_suffix(encoded) else encode_png(read_image(index))
+
+    def read_image(index: int) -> np.ndarray:
+        return decode_image(read_record(index)["image"], f"{name}, image {image_ids[index]}")
+
+    return Source(name, categories, image_ids, read_all_labels, read_encoded, read_image)
+
+
+def _find_layout(name: str, labelled: bool) -> _Layout:
+    layout = _LAYOUTS.get(name.split("/")[0].split(":")[0])
+    if layout is None or "panoptic" in name:
+        raise InputError(
+            f"the TFDS data set {name!r} is not supported ({nearest_names(name, _LAYOUTS)}); expected one of "
+            f"{', '.join(_LAYOUTS)}. Others can be read as COCO JSON, VOC XML or an image folder."
+        )
+    if labelled and not layout.objects:
+        raise InputError(f"{name} has no boxes: use it as unlabelled images (--config.unlabeled.kind=tfds).")
+    return layout
 
 
 def _find_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
@@ -202,15 +245,15 @@ def _categories(name: str, builder: Any, layout: _Layout) -> tuple[Category, ...
 
 
 def _read_boxes(
-    record: dict[str, Any], layout: _Layout, categories: tuple[Category, ...], image_id: str, where: str
+    record: Record, layout: _Layout, categories: tuple[Category, ...], image_id: str, where: str
 ) -> tuple[Example, list[Problem]]:
-    """Bring boxes (fractions of the image in TFDS) to pixels, without the bad ones."""
+    """Turn boxes (fractions of the image in TFDS) into pixels, without the bad ones."""
     objects = record[layout.objects]
     height, width = image_size(record["image"], where)
     size = np.array([height, width], np.float64)
     raw = np.asarray(objects["bbox"], np.float64).reshape(-1, 4) * np.tile(size, 2)
     if layout.is_one_based:
-        raw[:, :2] -= raw[:, 2:] > raw[:, :2]  # corners that coincide stay so, as in voc_xml
+        raw[:, :2] -= raw[:, 2:] > raw[:, :2]  # corners that coincide stay so, as in `voc_boxes`
     boxes, faults = check_boxes(raw, np.tile(size, (len(raw), 1)))
     good = np.array([not fault for fault in faults], bool)
     crowd = np.asarray(objects[layout.crowd]) == 1 if layout.crowd else np.zeros(len(raw), bool)

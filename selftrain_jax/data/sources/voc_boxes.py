@@ -57,14 +57,15 @@ def read_voc(
 ) -> Source:
     """Read boxes as yxyx pixels, clipped to the image size that the XML states.
 
-    Class ids are positions in `classes`, from 1; without `classes` it is all names in the whole
-    Annotations folder, sorted, so that every split agrees. `difficult` objects get `is_crowd`:
-    training leaves them out and evaluation counts them neither way, as VOC's own does. A box whose
-    two corners coincide in x or in y (a stray click) counts as one without area.
+    Class ids are positions in `classes`, from 1. Without `classes` these are all names in the
+    Annotations folder, sorted, so that all splits agree. `difficult` objects get `is_crowd`:
+    training leaves them out and evaluation ignores them, as VOC's own does. A box whose
+    two corners coincide in x or in y (a stray click) is one without area.
     With `bad_boxes="drop"`, leave out boxes that are not finite, have no area or lie outside the
     image, with one warning.
 
-    Raises: InputError for anything that `find_problems` finds.
+    Raises:
+        InputError: anything that `find_problems` finds.
     """
     root = pathlib.Path(root)
     found, problems = _read(root, split, classes)
@@ -110,7 +111,7 @@ def _read(root: pathlib.Path, split: str, classes: Sequence[str] | None) -> tupl
     boxes, more = _read_boxes(images, names)
     sizes = np.array([image.size_px for image in images], np.float64).reshape(-1, 2)
     image_ids = tuple(image.image_id for image in images)
-    table, bad = make_table(boxes, image_ids, sizes, lambda box: f"{images[box.image].xml}:{box.where}")
+    table, bad = make_table(boxes, image_ids, sizes, lambda box: f"{images[box.image].xml}:{box.number}")
     categories = tuple(Category(number, name) for number, name in enumerate(names, 1))
     return _Split(categories, images, table), [*problems, *more, *bad]
 
@@ -139,7 +140,11 @@ def _parse_split(root: pathlib.Path, xml_root: pathlib.Path, split: str) -> tupl
 
 
 def _read_image_ids(root: pathlib.Path, split: str) -> tuple[pathlib.Path, list[tuple[int, str]]]:
-    """Read the split's list, with line numbers. Raises: InputError naming the splits there are."""
+    """Read the split's list, with line numbers.
+
+    Raises:
+        InputError: there is no such split (the message names those there are), or its list is empty.
+    """
     folder = root / "ImageSets" / "Main"
     path = folder / f"{split}.txt"
     if not is_file(path):
@@ -156,7 +161,7 @@ def _read_image_ids(root: pathlib.Path, split: str) -> tuple[pathlib.Path, list[
 
 
 def _all_names(xml_root: pathlib.Path, trees: _Trees, problems: list[Problem]) -> tuple[str, ...]:
-    """Collect the class names of every XML in the folder; files that do not parse join `problems`."""
+    """Collect the class names of every XML in the folder; add files that do not parse to `problems`."""
     parsed = dict(trees.values())
     bad = {problem.where for problem in problems}
     for path in sorted(xml_root.rglob("*.xml")):
@@ -191,9 +196,10 @@ def _read_image(
 
 
 def _stated_size(tree: Element) -> tuple[int, int] | None:
-    """Give (height, width), or None where the XML does not say, or says 0 as some tools do.
+    """Return (height, width), or None where the XML does not say, or says 0 as some tools do.
 
-    Raises: InputError for more pixels than an image may have.
+    Raises:
+        InputError: more pixels than an image may have.
     """
     height, width = (tree.find_text(f"size/{side}") or "" for side in ("height", "width"))
     if not (height.isdecimal() and width.isdecimal()):

@@ -1,6 +1,6 @@
-"""PASCAL VOC 2012's masks, alone or with SBD's: the paper's segmentation data (section 3.1, Table 6).
+"""The masks of PASCAL VOC 2012, alone or with those of SBD: the paper's segmentation data (Table 6).
 
-Call `read_voc_masks`.
+Call `read_voc_masks`. SBD, the Semantic Boundaries Dataset, has masks for 11,355 of VOC's images.
 """
 
 import functools
@@ -20,9 +20,10 @@ from selftrain_jax.data.image_files import (
     require_folder,
 )
 from selftrain_jax.data.source import Source
+from selftrain_jax.data.sources.mat_file import read_struct_field
 from selftrain_jax.data.sources.png_masks import DecodedMask, check_mask, check_palette, decode_mask
-from selftrain_jax.data.sources.sbd import find_sbd_masks, read_sbd_mask
 from selftrain_jax.errors import InputError
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
 
 # fmt: off
@@ -34,7 +35,9 @@ CLASS_NAMES = (
 # fmt: on
 CATEGORIES = tuple(Category(number, name) for number, name in enumerate(CLASS_NAMES))
 SPLIT_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582, "aug": 9118}
-PLACES = ("", "VOC2012", "VOCdevkit/VOC2012")
+VOC_FOLDERS = ("", "VOC2012", "VOCdevkit/VOC2012")
+# Below the folder that the user names: SBD as its makers pack it, and the PNGs that others made of it.
+SBD_FOLDERS = ("", "cls", "dataset/cls", "benchmark_RELEASE/dataset/cls", "SegmentationClassAug")
 
 
 class _File(NamedTuple):
@@ -50,8 +53,10 @@ def read_voc_masks(root: str | os.PathLike, split: str, *, sbd: str | os.PathLik
     `train_aug` is train, with VOC's own masks, and aug. `sbd` is SBD's folder or one of PNGs; empty stands
     for VOC2012/SegmentationClassAug.
 
-    Raises: InputError for an unknown split, a split of another size than VOC 2012's (for other data there
-    is `read_mask_folder`), and missing files; when an image is read, for what is wrong with its mask.
+    Raises:
+        InputError: an unknown split, a split of another size than VOC 2012's (for other data there is
+            `read_mask_folder`), or missing files; when an image is read, a bad mask.
+
     Paper: 1,464 train, 1,449 val, 9,118 aug ("9k"). Differs: SBD has no list of the 10,582; they follow
     from its files and VOC's lists.
     """
@@ -83,16 +88,61 @@ def read_voc_masks(root: str | os.PathLike, split: str, *, sbd: str | os.PathLik
     )
 
 
+def find_sbd_masks(root: str | os.PathLike) -> dict[str, pathlib.Path]:
+    """Find SBD's masks by image id: cls/*.mat of SBD, or a folder of PNGs (SegmentationClassAug).
+
+    Raises:
+        InputError: there are none, or two for one image.
+    """
+    top = require_folder(pathlib.Path(root), "the SBD folder (config.data.sbd)")
+    for folder in (top / name for name in SBD_FOLDERS):
+        files = [path for suffix in ("*.mat", "*.png") for path in folder.glob(suffix)]
+        if files:
+            masks = {path.stem: path for path in files}
+            if len(masks) < len(files):
+                raise InputError(
+                    f"{folder}: {len(files)} masks for {len(masks)} images; expected .mat files or PNGs, not "
+                    "both. Remove one kind."
+                )
+            return masks
+    raise InputError(
+        f"{top}: no masks of SBD found; expected *.mat or *.png in it or in {', '.join(SBD_FOLDERS[1:])}. "
+        "Name SBD's folder with --config.data.sbd."
+    )
+
+
+def read_sbd_mask(path: pathlib.Path) -> DecodedMask:
+    """Read one of SBD's masks; its own .mat files ignore no pixel.
+
+    Raises:
+        InputError: the file is malformed.
+    """
+    if path.suffix == ".png":
+        return _read_png(path)
+    values = read_struct_field(read_file(path), "GTcls", "Segmentation", str(path))
+    are_ids = values.size > 0 and bool(np.isin(values, range(256)).all())
+    if values.ndim != 2 or not are_ids:
+        raise InputError(
+            f"{path}: GTcls.Segmentation is {values.dtype.name} {values.shape}; expected ids of 0 to 255, "
+            "height by width. Unpack SBD again."
+        )
+    return DecodedMask(values.astype(np.uint8), None)
+
+
 @functools.cache
 def voc_palette() -> UInt8[np.ndarray, "256 3"]:
-    """Return the colour of every id: its bits dealt to red, green and blue in turn, highest place first."""
+    """Return the colour of every id: its bits go to red, green and blue in turn, the high bits first."""
     ids = np.arange(256)[:, None]
-    bits = [((ids >> (3 * place + np.arange(3))) & 1) << (7 - place) for place in range(3)]
+    bits = [((ids >> (3 * bit + np.arange(3))) & 1) << (7 - bit) for bit in range(3)]
     return np.sum(bits, axis=0).astype(np.uint8)
 
 
 def refuse_tfds_masks(name: str) -> None:
-    """Say where masks come from. Raises: InputError always, for a labelled segmentation set from TFDS."""
+    """Refuse masks from TFDS and say where they can come from.
+
+    Raises:
+        InputError: always.
+    """
     raise InputError(
         f"{name} was asked for masks, but TFDS's voc has boxes and no masks, and its other sets are not read "
         "as masks here. Point --config.data.dir at a VOCdevkit folder with "
@@ -102,21 +152,21 @@ def refuse_tfds_masks(name: str) -> None:
 
 def _find_voc(root: pathlib.Path) -> pathlib.Path:
     top = require_folder(root, "the VOC folder (config.data.dir)")
-    for folder in (top / place for place in PLACES):
+    for folder in (top / name for name in VOC_FOLDERS):
         if (folder / "ImageSets" / "Segmentation").is_dir():
             return folder
     raise InputError(
-        f"{top}: no ImageSets/Segmentation in it, nor in {' or '.join(PLACES[1:])}; expected VOC 2012's "
+        f"{top}: no ImageSets/Segmentation in it, nor in {' or '.join(VOC_FOLDERS[1:])}; expected VOC 2012's "
         "folder as VOCtrainval_11-May-2012.tar unpacks. For other data: --config.data.kind=folder."
     )
 
 
 def _find_masks(folder: pathlib.Path, split: str, sbd: str | os.PathLike) -> dict[str, _File]:
     """Find the mask files of a split by image id, VOC's own before SBD's."""
-    own_ids = _read_list(folder, {"train_aug": "train", "aug": ""}.get(split, split))
-    own = folder / "SegmentationClass"
-    _require_files(own, ".png", own_ids)
-    files = {image_id: _File(own / f"{image_id}.png", _read_png) for image_id in own_ids}
+    voc_ids = _read_list(folder, {"train_aug": "train", "aug": ""}.get(split, split))
+    voc_masks = folder / "SegmentationClass"
+    _require_files(voc_masks, ".png", voc_ids)
+    files = {image_id: _File(voc_masks / f"{image_id}.png", _read_png) for image_id in voc_ids}
     if split in ("train_aug", "aug"):
         found = find_sbd_masks(sbd or folder / "SegmentationClassAug")
         taken = {*_read_list(folder, "train"), *_read_list(folder, "val")}
@@ -135,14 +185,14 @@ def _read_png(path: pathlib.Path) -> DecodedMask:
 
 
 def _read_list(folder: pathlib.Path, name: str) -> list[str]:
-    """Read the image ids of one of VOC's own lists; no name stands for no image."""
+    """Read the image ids of one of VOC's own lists; an empty name stands for no image."""
     if not name:
         return []
     path = folder / "ImageSets" / "Segmentation" / f"{name}.txt"
     image_ids = read_file(path).decode("utf-8-sig", "replace").split()
     if len(set(image_ids)) < len(image_ids):
         raise InputError(
-            f"{path}: {len(image_ids) - len(set(image_ids))} ids stand there twice. Unpack VOC again."
+            f"{path}: {len(image_ids) - len(set(image_ids))} ids are listed twice. Unpack VOC again."
         )
     _require_size(len(image_ids), name, f"{path}:")
     return image_ids
@@ -157,13 +207,13 @@ def _require_size(found: int, split: str, where: str) -> None:
 
 
 def _require_files(folder: pathlib.Path, suffix: str, image_ids: list[str]) -> None:
-    """Hold a list against the folder, reading the folder once and opening no file."""
+    """Compare a list with the folder, reading the folder once and opening no file."""
     if not image_ids:
         return
     there = set(os.listdir(require_folder(folder, "a folder of VOC 2012")))
     missing = [f"{image_id}{suffix}" for image_id in image_ids if f"{image_id}{suffix}" not in there]
     if missing:
         raise InputError(
-            f"{folder}: {len(missing)} of {len(image_ids)} files are missing, the first {missing[:5]}. "
-            "Unpack the archive again."
+            f"{folder}: {len(missing)} of {len(image_ids)} files are missing: "
+            f"{shorten_list(list(map(repr, missing)))}. Unpack the archive again."
         )

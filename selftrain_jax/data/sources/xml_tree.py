@@ -13,7 +13,7 @@ from selftrain_jax.errors import InputError
 
 @dataclass
 class Element:
-    """An element; `text` is what stands in it outside its children."""
+    """An element; `text` is what it holds outside its children."""
 
     tag: str
     line: int
@@ -27,7 +27,7 @@ class Element:
         return child.find(rest) if child and rest else child
 
     def find_text(self, path: str) -> str | None:
-        """Give the text at a path, stripped; None when it is absent or empty."""
+        """Return the text at a path, stripped; None when it is absent or empty."""
         child = self.find(path)
         return child.text.strip() or None if child else None
 
@@ -35,8 +35,9 @@ class Element:
 def parse_xml(path: pathlib.Path) -> Element:
     """Parse a whole file to its root element.
 
-    Raises: InputError with the line for XML that is not well formed, and for entity declarations,
-    with which a few lines can expand to gigabytes.
+    Raises:
+        InputError: XML that is not well formed (with its line), and entity declarations, with which a few
+            lines can expand to gigabytes.
     """
     builder = _TreeBuilder(path)
     content = read_file(path)
@@ -55,7 +56,7 @@ def parse_xml(path: pathlib.Path) -> Element:
 
 
 class _TreeBuilder:
-    """What expat calls back while it parses."""
+    """Builds elements from the events of expat."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path

@@ -5,7 +5,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from selftrain_jax.data.source import Source, cached
-from selftrain_jax.data.sources.class_folder import read_class_folder
+from selftrain_jax.data.sources.image_folder import read_class_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Batches
 
@@ -27,7 +27,7 @@ def open_split(config: ConfigDict, group: str, split: str) -> Source:
             raise InputError(f"config.{group}.dir is empty; name the folder that holds {split}/<class>/*.jpg")
         return read_class_folder(pathlib.Path(where.dir) / split)
     if kind == "tfds":
-        from selftrain_jax.data.sources.tfds_classes import read_tfds_classes
+        from selftrain_jax.data.sources.tfds import read_tfds_classes
 
         split = {"val": "validation"}.get(split, split)  # as TFDS calls it
         return read_tfds_classes(where.tfds, split, data_dir=where.dir or None)

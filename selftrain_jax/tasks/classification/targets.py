@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from selftrain_jax.data.pipeline import TargetSpec, iterate_batches, load_examples
+from selftrain_jax.data.problems import check_bad_count
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Batch, ClassTargets, Example
@@ -36,7 +37,7 @@ def read_in_order(
         InputError: too many images do not decode.
     """
     blank: Example = {"image": np.zeros((1, 1, 3), np.uint8), "image_class": NO_CLASS}
-    bad: list[str] = []
+    bad: list[InputError] = []
 
     def read_or_blank(position: int) -> Example:
         if position >= len(source):
@@ -44,12 +45,8 @@ def read_in_order(
         try:
             return source.read(position)
         except InputError as error:
-            bad.append(str(error))
-            if len(bad) > max_bad_images:
-                raise InputError(
-                    f"{len(bad)} images of {source.name} do not decode, allowed are {max_bad_images} "
-                    f"(config.data.max_bad_images): {'; '.join(bad[:5])}"
-                ) from None
+            bad.append(error)
+            check_bad_count(bad, max_bad_images, f"images of {source.name} do not decode")
             return blank
 
     def read(position: int) -> tuple[int, Mapping[str, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Our ground truth and detections in COCO's format, for pycocotools (paper section 3.2: AP).
+"""Ground truth and detections in COCO's format, for pycocotools.
 
 Call `write_coco_json` for the truth, `to_coco_results` for each image's detections; image ids of
 both come from `export_image_ids`.
@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from selftrain_jax.data.source import Source, encoded_suffix, image_size
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import atomic_write
 
 
 def export_image_ids(image_ids: Sequence[str]) -> Sequence[int | str]:
@@ -30,7 +31,8 @@ def write_coco_json(source: Source, path: str | os.PathLike) -> None:
     `file_name` is the image id, with the suffix of its bytes where it has none. `area` is the
     object's own where the source knows it (`areas`), else the box's.
 
-    Raises: InputError for a source without labels.
+    Raises:
+        InputError: the source has no labels.
     """
     if not source.categories:
         raise InputError(f"{source.name} has no labels to write. Name a labelled data set.")
@@ -56,10 +58,8 @@ def write_coco_json(source: Source, path: str | os.PathLike) -> None:
             )
     categories = [{"id": category.id, "name": category.name} for category in source.categories]
     document = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
-    path = pathlib.Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document))
-    os.replace(partial, path)
+    with atomic_write(pathlib.Path(path)) as file:
+        json.dump(document, file)
 
 
 def to_coco_results(
@@ -68,7 +68,7 @@ def to_coco_results(
     scores: Float[np.ndarray, " D"],
     classes: Int[np.ndarray, " D"],
 ) -> list[dict[str, Any]]:
-    """Put one image's detections (original pixels) as COCO results, in the order given.
+    """Write one image's detections (original pixels) as COCO results, in the order given.
 
     Paper: boxes are submitted in original pixels with the original category ids.
     """

@@ -19,9 +19,11 @@ from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
 from selftrain_jax.tasks.detection.data import KINDS, class_counts, open_split
+from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_boxes
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
+from selftrain_jax.tasks.detection.report import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.types import Category, Task
@@ -144,5 +146,9 @@ DETECTION = TaskSpec(
         write_quality=_write_quality,
         describe_labels=_describe_labels,
         open_labels=_open_labels,
+        gather_images=gather_images,
+        report_sections=report_sections,
+        find_problems=find_problems,
+        examine=examine,
     ),
 )

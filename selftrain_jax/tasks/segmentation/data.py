@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
+from selftrain_jax.data.problems import check_bad_count
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.paired_folders import read_mask_folder
 from selftrain_jax.data.sources.png_masks import value_counts
@@ -155,7 +156,5 @@ def _skip_bad(source: Source, max_bad: int, where: str) -> tuple[list[Counts], l
     """
     found = count_each(source)
     bad = [error for error in found if isinstance(error, InputError)]
-    if len(bad) > max_bad:
-        shown = "; ".join(str(error) for error in bad[:5])
-        raise InputError(f"{len(bad)} masks of {source.name} are bad, allowed are {max_bad} {where}: {shown}")
+    check_bad_count(bad, max_bad, f"masks of {source.name} are bad", where)
     return [counts for counts in found if not isinstance(counts, InputError)], bad

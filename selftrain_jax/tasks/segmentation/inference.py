@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
+from selftrain_jax.augment.policies import make_inference_resize
 from selftrain_jax.augment.resize import legacy_nearest_window
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.geometry import confusion_matrix, iou_by_class, mean_iou
 from selftrain_jax.segmentation.multi_scale import label_pixels
-from selftrain_jax.tasks.detection.inference import make_load
 from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.inference import predict_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import Label, Load, MaskNetwork, network_sizes
@@ -26,12 +26,11 @@ from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_batch, s
 from selftrain_jax.types import Category, PixelLogits, Task, Variables
 
 MASKS_FOLDER = "masks"
-_make_load = cache(make_load)  # one graph a size
 
 
 @dataclass(frozen=True)
 class Segmenter:
-    """Inference as a job uses it, apart from the weights; each function is compiled once a shape."""
+    """A segmenter without its weights; each function is compiled once for each shape."""
 
     place: Callable[[Variables], Variables]
     predict: Callable[[Variables, Float[np.ndarray, "B S S 3"]], PixelLogits]
@@ -42,7 +41,7 @@ class Segmenter:
 
 
 def build_segmenter(config: ConfigDict, task: Task, mesh: Mesh) -> Segmenter:
-    """Inference over this host's devices, by its part of the batch."""
+    """Return the segmenter of a run, for this host's devices and its part of the batch."""
     mesh = local_mesh(mesh)
     return Segmenter(
         place=lambda variables: shard_state(mesh, variables),
@@ -60,7 +59,7 @@ def bind_variables(
     """Put the weights on the devices; class maps will be averaged over the scales.
 
     Raises:
-      InputError: there is no scale or one is not a number above 0, or the largest side is too small.
+        InputError: there is no scale or one is not a number above 0, or the largest side is too small.
     """
     placed, sizes_px = segmenter.place(variables), network_sizes(segmenter.image_size_px, scales)
     return MaskNetwork(
@@ -77,34 +76,38 @@ def bind_variables(
 def evaluate_masks(
     segmenter: Segmenter, network: MaskNetwork, source: Source, directory: Path | None = None
 ) -> dict[str, Any]:
-    """Return mIoU and what belongs to it; write the class maps as `<directory>/masks/*.png`.
+    """Measure mIoU; write the class maps as `<directory>/masks/*.png`.
 
     `miou` counts pixels of the images as they are. `miou_resized` is the official code's: images and
     masks fitted into the network's input. Both are over all pixels of the set, averaged over the classes
     that occur; `per_image` is each image's own, None where all of it is ignored.
 
     Raises:
-      InputError: an image or a mask is bad, or the network's output is not finite.
+        InputError: an image or a mask is bad, or the network's output is not finite.
 
-    Paper: section 4.3, mIoU on VOC's val split.
+    Paper: Section 4.3, mIoU on VOC's val split.
     """
     num_classes = max(category.id for category in source.categories) + 1
-    whole, resized = (np.zeros((num_classes, num_classes), np.int64) for _ in range(2))
-    per_image: dict[str, float | None] = {}
-    own = subset(source, hosts.shard_range(len(source)), source.name)
-    predictions = predict_masks(source=own, network=network, frame_size_px=segmenter.image_size_px)
+    confusions = np.zeros((2, num_classes, num_classes), np.int64)  # at the images' own size, and resized
+    mious: dict[str, float | None] = {}
+    part = subset(source, hosts.shard_range(len(source)), source.name)
+    predictions = predict_masks(source=part, network=network, frame_size_px=segmenter.image_size_px)
     for index, predicted in enumerate(predictions):
-        truth = own.read_labels(index)["mask"]
+        truth = part.read_labels(index)["mask"]
         confusion = confusion_matrix(truth, predicted.original, num_classes)
-        whole += confusion
-        resized += confusion_matrix(_fit(truth, predicted.resized.shape), predicted.resized, num_classes)
-        per_image[predicted.image_id] = mean_iou(confusion)
+        fitted = _fit(truth, predicted.resized.shape)
+        confusions += [confusion, confusion_matrix(fitted, predicted.resized, num_classes)]
+        mious[predicted.image_id] = mean_iou(confusion)
         if directory is not None:
             save_mask_png(mask_path(directory / MASKS_FOLDER, predicted.image_id), predicted.original)
-    of_hosts = hosts.gather([whole.tolist(), resized.tolist(), per_image])
-    whole, resized = (np.sum([found[kind] for found in of_hosts], axis=0) for kind in (0, 1))
-    per_image = {image_id: miou for found in of_hosts for image_id, miou in found[2].items()}
-    return _summarise(source, whole, resized) | {"per_image": per_image, **_settings(segmenter, network)}
+    by_host = hosts.gather([confusions.tolist(), mious])
+    original, resized = np.sum([counts for counts, _ in by_host], axis=0)
+    return _summarise(source, original, resized) | {
+        "per_image": {image_id: miou for _, mious in by_host for image_id, miou in mious.items()},
+        "image_size_px": segmenter.image_size_px,
+        "sizes_px": list(network.sizes_px),
+        "flip": network.flip,
+    }
 
 
 def summarise_confusion(confusion: Int[np.ndarray, "K K"], categories: Sequence[Category]) -> dict[str, Any]:
@@ -127,21 +130,12 @@ def summarise_confusion(confusion: Int[np.ndarray, "K K"], categories: Sequence[
 
 
 def _summarise(
-    source: Source, whole: Int[np.ndarray, "K K"], resized: Int[np.ndarray, "K K"]
+    source: Source, original: Int[np.ndarray, "K K"], resized: Int[np.ndarray, "K K"]
 ) -> dict[str, Any]:
-    result, official = (summarise_confusion(counts, source.categories) for counts in (whole, resized))
-    for name, of_class in result["per_class"].items():
-        of_class["iou_resized"] = official["per_class"][name]["iou"]
+    result, official = (summarise_confusion(counts, source.categories) for counts in (original, resized))
+    for name, numbers in result["per_class"].items():
+        numbers["iou_resized"] = official["per_class"][name]["iou"]
     return result | {"miou_resized": official["miou"]}
-
-
-def _settings(segmenter: Segmenter, network: MaskNetwork) -> dict[str, Any]:
-    """Say how the class maps were made."""
-    return {
-        "image_size_px": segmenter.image_size_px,
-        "sizes_px": list(network.sizes_px),
-        "flip": network.flip,
-    }
 
 
 def _fit(mask: UInt8[np.ndarray, "H W"], size_px: tuple[int, ...]) -> UInt8[np.ndarray, "h w"]:
@@ -157,10 +151,10 @@ def _fit(mask: UInt8[np.ndarray, "H W"], size_px: tuple[int, ...]) -> UInt8[np.n
 
 def _bind_load(sizes_px: Iterable[int]) -> Load:
     """Return the function that fits an image into a square input and says which part of it is covered."""
-    loads = {size_px: _make_load(size_px) for size_px in sizes_px}
+    resizes = {size_px: make_inference_resize(size_px) for size_px in sizes_px}
 
     def load(image: UInt8[np.ndarray, "H W 3"], size_px: int) -> tuple[np.ndarray, tuple[int, int]]:
-        resized, scale = loads[size_px](image)
+        resized, scale = resizes[size_px](image)
         height, width = np.round(scale * image.shape[:2]).astype(int).tolist()
         return resized, (height, width)
 
@@ -168,7 +162,7 @@ def _bind_load(sizes_px: Iterable[int]) -> Load:
 
 
 def _jit_label(mesh: Mesh) -> Label:
-    """Compile `label_pixels` for logits that lie on the devices and this host's part of the sizes."""
+    """Compile `label_pixels` for logits that are on the devices and this host's part of the sizes."""
     split = NamedSharding(mesh, PartitionSpec("data"))
 
     @partial(jax.jit, static_argnums=(3, 4), in_shardings=split)

@@ -16,10 +16,10 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import atomic_write, write_json
+from selftrain_jax.selftrain.inference import Inferred, InferredChunk, chunks_in_order
 from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
-from selftrain_jax.tasks.detection.pseudo.inference import Inferred, InferredChunk
 from selftrain_jax.tasks.segmentation.draw import mask_path, overlay, save_mask_png
 from selftrain_jax.tasks.segmentation.inference import (
     MASKS_FOLDER,
@@ -105,8 +105,7 @@ def _predict(
     levels = confidence_levels(thresholds)
     output.mkdir(parents=True, exist_ok=True)
     _write_classes(output, categories)
-    starts = range(0, len(source), network.batch_size)
-    chunks = [(0, range(start, min(start + network.batch_size, len(source)))) for start in starts]
+    chunks = chunks_in_order(len(source), network.batch_size)
     names = {id: name for id, name in categories if name.lower() != "background"}
     found = (image for _, images in infer_masks(chunks, source=source, network=network) for image in images)
     sure = total = 0

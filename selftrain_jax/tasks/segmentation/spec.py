@@ -22,9 +22,11 @@ from selftrain_jax.tasks.segmentation.data import (
     open_split,
     pixel_counts,
 )
+from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
 from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import read_pseudo_masks
+from selftrain_jax.tasks.segmentation.report import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.types import Category, Task
@@ -133,5 +135,9 @@ SEGMENTATION = TaskSpec(
         write_quality=_write_quality,
         describe_labels=_describe_labels,
         open_labels=_open_labels,
+        gather_images=gather_images,
+        report_sections=report_sections,
+        find_problems=find_problems,
+        examine=examine,
     ),
 )

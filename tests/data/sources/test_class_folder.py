@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from selftrain_jax.data.sources.class_folder import check_same_classes, read_class_folder
+from selftrain_jax.data.sources.image_folder import check_same_classes, read_class_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 from tests.tasks.classification.class_images import write_class_folder

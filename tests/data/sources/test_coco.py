@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selftrain_jax.data.sources.coco import find_problems, read_coco_json
-from selftrain_jax.data.sources.coco_categories import COCO_CATEGORIES, COCO_IDS
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES, find_problems, read_coco_json
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 from tests.data.sources.coco_files import (
@@ -249,8 +248,9 @@ def test_image_of_another_size_than_stated_is_refused_when_read(folder: pathlib.
 
 
 def test_coco_has_80_classes_from_1_to_90() -> None:
-    assert len(COCO_IDS) == len(set(COCO_IDS)) == 80
-    assert list(COCO_IDS) == sorted(COCO_IDS)
-    assert set(range(1, 91)) - set(COCO_IDS) == {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    ids = [category.id for category in COCO_CATEGORIES]
+    assert len(ids) == len(set(ids)) == 80
+    assert list(ids) == sorted(ids)
+    assert set(range(1, 91)) - set(ids) == {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
     names = dict(COCO_CATEGORIES)
     assert (names[1], names[13], names[70], names[90]) == ("person", "stop sign", "toilet", "toothbrush")

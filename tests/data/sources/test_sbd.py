@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from selftrain_jax.data.sources.sbd import PLACES, find_sbd_masks, read_sbd_mask
+from selftrain_jax.data.sources.voc_masks import SBD_FOLDERS, find_sbd_masks, read_sbd_mask
 from selftrain_jax.errors import InputError
 from tests.data.sources.voc_mask_images import write_sbd_mat
 
@@ -26,7 +26,7 @@ def test_png_file_gives_its_ids(tmp_path: pathlib.Path) -> None:
     assert np.array_equal(read_sbd_mask(tmp_path / "a.png").mask, IDS)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", SBD_FOLDERS)
 def test_masks_are_found_where_the_archives_unpack_to(tmp_path: pathlib.Path, place: str) -> None:
     folder = tmp_path / place
     folder.mkdir(parents=True, exist_ok=True)

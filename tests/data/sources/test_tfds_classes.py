@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from selftrain_jax.data.source import decode_image
-from selftrain_jax.data.sources.tfds import prepare_command
-from selftrain_jax.data.sources.tfds_classes import read_tfds_classes
+from selftrain_jax.data.sources.tfds import prepare_command, read_tfds_classes
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 

@@ -39,7 +39,7 @@ def test_written_truth_reads_back_the_same(folder: pathlib.Path) -> None:
             assert np.array_equal(again.read_labels(index)[key], value), key
     written = json.loads((folder / "truth.json").read_text())
     assert written["images"][0] == {"id": 42, "file_name": "42.jpg", "width": WIDTH, "height": HEIGHT}
-    assert list(folder.glob("*.partial")) == []
+    assert list(folder.glob("*.tmp")) == []
 
 
 def evaluate(truth: pathlib.Path, results: list[dict[str, Any]]) -> np.ndarray:

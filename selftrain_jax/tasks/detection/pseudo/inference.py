@@ -1,21 +1,16 @@
-"""A network's inference over a source of images, boxes back in original pixels (Paper: Section 3.1).
+"""A detector over a source of images, boxes back in original pixels; call `infer_images`."""
 
-Call `infer_images`; it keeps a few batches of images ahead of the device and reads a batch's
-boxes only after the next one is dispatched.
-"""
-
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from selftrain_jax.data.source import Source, decode_image
+from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.inference import Chunk, InferredChunk, Loaded, label_chunk, run_ahead
 from selftrain_jax.types import Detections, Example
 
 BATCHES_AHEAD = 2
@@ -37,55 +32,33 @@ class Network:
     score_floor: float  # detections below it are dropped
 
 
-class Inferred(NamedTuple):
-    """An image and the boxes found in it, in its own pixels."""
-
-    encoded: bytes
-    size_px: tuple[int, int]  # height, width
-    labels: Example
-
-
-InferredChunk = tuple[int, list[Inferred | InputError]]
-"""Shard, and its images; an error stands for an image that does not decode."""
-
-
-class _Loaded(NamedTuple):
-    image_id: str
-    encoded: bytes
-    size_px: tuple[int, int]  # height, width of the original
-    image: Float[np.ndarray, "S S 3"]
-    scale: Float[np.ndarray, " 2"]
-
-
-_Chunk = tuple[int, list[_Loaded | InputError]]  # shard, images
-
-
 def infer_images(
-    chunks: Iterable[tuple[int, Sequence[int]]],
-    *,
-    source: Source,
-    network: Network,
-    num_threads: int = 4,
+    chunks: Iterable[Chunk], *, source: Source, network: Network, num_threads: int = 4
 ) -> Iterator[InferredChunk]:
-    """Detect in the images of each (shard, indices), at most `network.batch_size` indices a chunk.
+    """Detect in the images of each chunk.
 
-    The network always sees [batch_size, S, S, 3]: unused and undecodable places are zero.
+    The network always sees [batch_size, S, S, 3]: rows without an image that decodes are zero.
 
     Raises:
-      InputError: the network's scores or boxes are not finite.
+        InputError: the network's scores or boxes are not finite.
     """
-    with ThreadPoolExecutor(num_threads) as pool:
-        predicted: deque[tuple[_Chunk, Detections]] = deque()
-        for chunk in _load_ahead(chunks, source, network.load, pool):
-            images = np.zeros((network.batch_size, *2 * (network.image_size_px,), 3), np.float32)
-            for row, loaded in enumerate(chunk[1]):
-                if isinstance(loaded, _Loaded):
-                    images[row] = loaded.image
-            predicted.append((chunk, network.predict_batch(images)))
-            if len(predicted) > 1:
-                yield _to_inferred(*predicted.popleft(), network.score_floor)
-        if predicted:
-            yield _to_inferred(*predicted.popleft(), network.score_floor)
+
+    def dispatch(rows: Mapping[int, Loaded]) -> Detections:
+        images = np.zeros((network.batch_size, *2 * (network.image_size_px,), 3), np.float32)
+        for row, loaded in rows.items():
+            images[row] = loaded.inputs
+        return network.predict_batch(images)
+
+    for shard, images, detections in run_ahead(
+        chunks,
+        source=source,
+        load=network.load,
+        dispatch=dispatch,
+        batches_ahead=BATCHES_AHEAD,
+        num_threads=num_threads,
+    ):
+        found = Detections(*jax.device_get(tuple(detections)))
+        yield label_chunk(shard, images, functools.partial(_to_labels, found, network.score_floor))
 
 
 def to_original_pixels(
@@ -96,46 +69,8 @@ def to_original_pixels(
     return np.clip(original, 0, np.tile(np.asarray(size_px, np.float32), 2))
 
 
-def _load_ahead(
-    chunks: Iterable[tuple[int, Sequence[int]]], source: Source, load: Load, pool: ThreadPoolExecutor
-) -> Iterator[_Chunk]:
-    waiting: deque[tuple[int, list[Future]]] = deque()
-    for shard, indices in chunks:
-        waiting.append((shard, [pool.submit(_load_one, index, source, load) for index in indices]))
-        if len(waiting) > BATCHES_AHEAD:
-            yield _await(waiting.popleft())
-    while waiting:
-        yield _await(waiting.popleft())
-
-
-def _await(chunk: tuple[int, list[Future]]) -> _Chunk:
-    return chunk[0], [future.result() for future in chunk[1]]
-
-
-def _load_one(index: int, source: Source, load: Load) -> _Loaded | InputError:
-    image_id = source.image_ids[index]
-    try:
-        encoded = source.read_encoded(index)
-        image = decode_image(encoded, f"image {image_id} of {source.name}")
-    except InputError as error:
-        return error
-    height, width = image.shape[:2]
-    return _Loaded(image_id, encoded, (height, width), *load(image))
-
-
-def _to_inferred(chunk: _Chunk, detections: Detections, score_floor: float) -> InferredChunk:
-    shard, images = chunk
-    found = Detections(*jax.device_get(tuple(detections)))
-    return shard, [
-        Inferred(loaded.encoded, loaded.size_px, _to_labels(loaded, found, row, score_floor))
-        if isinstance(loaded, _Loaded)
-        else loaded
-        for row, loaded in enumerate(images)
-    ]
-
-
-def _to_labels(loaded: _Loaded, found: Detections, row: int, score_floor: float) -> Example:
-    """Take an image's detections of at least the floor that keep an area inside the image."""
+def _to_labels(found: Detections, score_floor: float, row: int, loaded: Loaded) -> Example:
+    """Keep an image's detections of at least the floor whose part inside the image is not empty."""
     valid = np.asarray(found.valid[row])
     boxes, scores = (np.asarray(values[row], np.float32)[valid] for values in (found.boxes, found.scores))
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
@@ -143,7 +78,7 @@ def _to_labels(loaded: _Loaded, found: Detections, row: int, score_floor: float)
             f"image {loaded.image_id}: the teacher's boxes or scores are not finite. Its checkpoint or its "
             "number type is broken; evaluate the teacher, and try config.model.dtype=float32."
         )
-    boxes = to_original_pixels(boxes, loaded.scale, loaded.size_px)
+    boxes = to_original_pixels(boxes, loaded.geometry, loaded.size_px)
     kept = (scores >= score_floor) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return {
         "image_id": loaded.image_id,

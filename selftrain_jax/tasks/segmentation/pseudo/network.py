@@ -1,6 +1,6 @@
-"""A trained network as `mask_inference` uses it, and the few shapes it is asked for (Paper: Section 3.1).
+"""A trained segmenter as inference uses it, and the few shapes that it is compiled for.
 
-Build a `MaskNetwork` with `network_sizes`; its `shapes_used` tells what was compiled.
+Build a `MaskNetwork` with `network_sizes`; its `shapes_used` counts what was compiled.
 """
 
 import math
@@ -37,7 +37,7 @@ Label = Callable[
 
 @dataclass(frozen=True)
 class ShapesUsed:
-    """The sides that a network's inputs and class maps have had; each was compiled once."""
+    """The sides of a network's inputs and class maps so far; each was compiled once."""
 
     inputs_px: set[int] = field(default_factory=set)
     canvases_px: set[int] = field(default_factory=set)
@@ -48,7 +48,7 @@ class ShapesUsed:
 
 @dataclass(frozen=True)
 class MaskNetwork:
-    """A trained network with its weights, as inference of class maps uses it."""
+    """A trained segmenter with its weights."""
 
     load: Load
     predict: Predict
@@ -72,11 +72,11 @@ class MaskNetwork:
 def network_sizes(image_size_px: int, scales: Sequence[float | int]) -> tuple[int, ...]:
     """Return the side of the network's input at each scale: round(size * scale), up to a multiple of 32.
 
-    The image fills that input, so its scale may be above the one asked for. Scales that come to the same
-    side count once: the average over the sides then gives them less weight than was asked for.
+    The image fills that input, so its scale may be above the one asked for. Scales with the same
+    side count once, so that the average gives them less weight than asked for.
 
     Raises:
-      InputError: there is no scale, or one is not a number above 0.
+        InputError: there is no scale, or one is not a number above 0.
     """
     if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise InputError(
@@ -88,7 +88,11 @@ def network_sizes(image_size_px: int, scales: Sequence[float | int]) -> tuple[in
 
 
 def check_max_side(max_side_px: int) -> None:
-    """Refuse a largest side that holds no class map worth the name. Raises: InputError."""
+    """Check config.segmentation.max_side_px.
+
+    Raises:
+        InputError: it is below the smallest input of the network.
+    """
     if max_side_px < SIZE_STEP_PX:
         raise InputError(
             f"config.segmentation.max_side_px is {max_side_px}; expected at least {SIZE_STEP_PX}, the "

@@ -13,7 +13,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, fit_side, pair_galleries
 from selftrain_jax.html.numbers import percent
 from selftrain_jax.tasks.segmentation.draw import fit_mask, overlay
-from selftrain_jax.tasks.segmentation.report.ranking import MaskSummary, keep_confident, rarest_class
+from selftrain_jax.tasks.segmentation.report.ranking import MaskSummary, confident_mask, rarest_class
 from selftrain_jax.types import IGNORED, Example
 
 IMAGES_A_GALLERY = 4
@@ -116,7 +116,7 @@ def _pseudo_row(
     source: Source, summary: MaskSummary, truth: Callable[[str], Example] | None, style: MaskStyle
 ) -> list[Picture]:
     image, image_id = source.read_image(summary.position), source.image_ids[summary.position]
-    kept = keep_confident(source.read_labels(summary.position), style.levels)
+    kept = confident_mask(source.read_labels(summary.position), style.levels)
     right = "" if summary.precision != summary.precision else f", {percent(summary.precision)} of them right"
     pictures = [
         draw_plain(image, image_id),

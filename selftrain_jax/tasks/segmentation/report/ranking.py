@@ -27,7 +27,7 @@ class MaskSummary(NamedTuple):
     precision: float  # share of kept pixels that is right; NaN where the truth is not known
 
 
-def keep_confident(labels: Example, levels: Int[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
+def confident_mask(labels: Example, levels: Int[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
     """Ignore a pseudo mask's pixels of low confidence; keep a mask without confidence, as people draw it."""
     mask = labels["mask"]
     return mask_low_confidence(mask, labels["confidence"], levels) if "confidence" in labels else mask
@@ -63,7 +63,7 @@ def _summarise(
     source: Source, index: int, truth: Callable[[str], Example] | None, levels: Int[np.ndarray, "256"]
 ) -> MaskSummary:
     labels = source.read_labels(index)
-    mask = keep_confident(labels, levels)
+    mask = confident_mask(labels, levels)
     known = {} if truth is None else truth(source.image_ids[index])
     kept = np.bincount(mask[mask != IGNORED], minlength=256)
     confidence = float(labels["confidence"].mean() + 0.5) / 256 if "confidence" in labels else float("nan")

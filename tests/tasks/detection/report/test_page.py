@@ -7,10 +7,11 @@ import pytest
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.galleries import MAX_JPEG_BYTES, encode_jpeg
 from selftrain_jax.html.numbers import duration, number
-from selftrain_jax.jobs.report import task_functions, write_report
+from selftrain_jax.jobs.report import write_report
 from selftrain_jax.run_files.metrics import merge_steps, read_metrics
 from selftrain_jax.tasks.detection.report.label_quality import human_statistics, pseudo_statistics
 from selftrain_jax.tasks.detection.report.ranking import read_spread
+from selftrain_jax.tasks.lookup import get_task
 from tests.html.html_page import Page
 from tests.tasks.conftest import read_box_run
 
@@ -71,7 +72,7 @@ def test_report_is_one_small_file(workdir, page):
 def test_missing_parts_are_tolerated(workdir, images, missing, headline):
     for path in (workdir / name for name in missing):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    text = write_report(workdir, task_functions("detection"), images).read_text(encoding="utf-8")
+    text = write_report(workdir, get_task("detection"), images).read_text(encoding="utf-8")
     assert Page(text).headings == [headline]
 
 

@@ -8,7 +8,8 @@ import pytest
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.numbers import NO_VALUE
 from selftrain_jax.html.render import render_section
-from selftrain_jax.jobs.report import task_functions, task_of, write_report
+from selftrain_jax.jobs.report import task_of, write_report
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.segmentation.draw import save_mask_png
 from selftrain_jax.tasks.segmentation.report import sections as mask_sections
 from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle, draw_mask
@@ -23,7 +24,7 @@ SECTIONS = [
 
 
 def render(workdir, images):
-    spec = None if images is None else task_functions("segmentation")
+    spec = None if images is None else get_task("segmentation")
     return write_report(workdir, spec, images).read_text(encoding="utf-8")
 
 
@@ -181,7 +182,7 @@ def test_background_is_described_and_listed_but_not_written_into_pictures(mask_p
 def test_prediction_of_another_size_is_named(mask_workdir, mask_images):
     save_mask_png(mask_workdir / "student" / "masks" / "t" / "1.png", np.zeros((5, 5), np.uint8))
     with pytest.raises(InputError, match=r"student/masks: .*t/1 has 5 x 5 .*20 x 30"):
-        write_report(mask_workdir, task_functions("segmentation"), mask_images)
+        write_report(mask_workdir, get_task("segmentation"), mask_images)
 
 
 def test_predictions_are_looked_up_by_stage_and_image(mask_workdir):

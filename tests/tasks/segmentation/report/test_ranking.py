@@ -4,7 +4,7 @@ import pytest
 from selftrain_jax.tasks.segmentation.report import test_images as mask_test_images
 from selftrain_jax.tasks.segmentation.report.ranking import (
     MaskSummary,
-    keep_confident,
+    confident_mask,
     nearest_to_median,
     rarest_class,
     right_share,
@@ -18,8 +18,8 @@ HALF = np.full(256, 128)  # levels of the threshold 0.5
 def test_unsure_pixels_are_ignored_and_masks_without_confidence_kept_whole():
     mask = np.array([[3, 3, 4]], np.uint8)
     labels = {"mask": mask, "confidence": np.array([[127, 128, 0]], np.uint8)}
-    np.testing.assert_array_equal(keep_confident(labels, HALF), [[255, 3, 255]])
-    np.testing.assert_array_equal(keep_confident({"mask": mask}, HALF), mask)
+    np.testing.assert_array_equal(confident_mask(labels, HALF), [[255, 3, 255]])
+    np.testing.assert_array_equal(confident_mask({"mask": mask}, HALF), mask)
 
 
 def test_share_of_right_pixels_leaves_out_what_either_side_ignores():

@@ -1,0 +1,112 @@
+"""A network over many images: images are read ahead in threads, results are read one batch late.
+
+Call `run_ahead` with what a task does to load an image and to dispatch a batch; `chunks_in_order` cuts a
+source into batches. What comes out for pseudo labels is an `InferredChunk`, whatever the task.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from selftrain_jax.data.source import Source, decode_image
+from selftrain_jax.errors import InputError
+from selftrain_jax.types import Example
+
+Chunk = tuple[int, Sequence[int]]
+"""A shard's number, and the indices in the source of some of its images: at most a batch."""
+
+
+class Inferred(NamedTuple):
+    """An image and its labels, in its own pixels."""
+
+    encoded: bytes
+    size_px: tuple[int, int]  # height, width
+    labels: Example
+
+
+InferredChunk = tuple[int, list[Inferred | InputError]]
+"""Shard, and its images; an error stands for an image that does not decode."""
+
+
+class Loaded(NamedTuple):
+    """A decoded image on its way through the network."""
+
+    image_id: str
+    encoded: bytes
+    size_px: tuple[int, int]  # height, width
+    inputs: Any  # what `dispatch` needs; dropped after it, as it is most of the memory
+    geometry: Any  # what maps the network's output back to the image
+
+
+def chunks_in_order(num_images: int, batch_size: int) -> list[Chunk]:
+    """Cut a source into batches, all of one shard."""
+    starts = range(0, num_images, batch_size)
+    return [(0, range(start, min(start + batch_size, num_images))) for start in starts]
+
+
+def run_ahead(
+    chunks: Iterable[Chunk],
+    *,
+    source: Source,
+    load: Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Any, Any]],
+    dispatch: Callable[[Mapping[int, Loaded]], Any],
+    batches_ahead: int,
+    num_threads: int,
+) -> Iterator[tuple[int, list[Loaded | InputError], Any]]:
+    """Yield each chunk's shard, its images and what `dispatch` returned for it.
+
+    `load` turns an image into `Loaded`'s `inputs` and `geometry`, in the threads. `dispatch` starts the
+    network on the images that decode, by row of the batch. A chunk is yielded after the next one is
+    dispatched, so that the device computes while the results are read.
+    """
+    with ThreadPoolExecutor(num_threads) as pool:
+        dispatched: deque[tuple[int, list[Loaded | InputError], Any]] = deque()
+        for shard, images in _load_ahead(chunks, source, load, pool, batches_ahead):
+            rows = {row: image for row, image in enumerate(images) if isinstance(image, Loaded)}
+            results = dispatch(rows)
+            kept = [image._replace(inputs=None) if isinstance(image, Loaded) else image for image in images]
+            dispatched.append((shard, kept, results))
+            if len(dispatched) > 1:
+                yield dispatched.popleft()
+        yield from dispatched
+
+
+def label_chunk(
+    shard: int, images: list[Loaded | InputError], to_labels: Callable[[int, Loaded], Example]
+) -> InferredChunk:
+    """Label the images that decode; `to_labels` is given an image and its row of the batch."""
+    return shard, [
+        Inferred(image.encoded, image.size_px, to_labels(row, image)) if isinstance(image, Loaded) else image
+        for row, image in enumerate(images)
+    ]
+
+
+def _load_ahead(
+    chunks: Iterable[Chunk], source: Source, load: Callable, pool: ThreadPoolExecutor, batches_ahead: int
+) -> Iterator[tuple[int, list[Loaded | InputError]]]:
+    waiting: deque[tuple[int, list[Future]]] = deque()
+    for shard, indices in chunks:
+        waiting.append((shard, [pool.submit(_load_one, index, source, load) for index in indices]))
+        if len(waiting) > batches_ahead:
+            yield _await(*waiting.popleft())
+    while waiting:
+        yield _await(*waiting.popleft())
+
+
+def _await(shard: int, futures: list[Future]) -> tuple[int, list[Loaded | InputError]]:
+    return shard, [future.result() for future in futures]
+
+
+def _load_one(index: int, source: Source, load: Callable) -> Loaded | InputError:
+    image_id = source.image_ids[index]
+    try:
+        encoded = source.read_encoded(index)
+        image = decode_image(encoded, f"image {image_id} of {source.name}")
+    except InputError as error:
+        return error
+    height, width = image.shape[:2]
+    return Loaded(image_id, encoded, (height, width), *load(image))
