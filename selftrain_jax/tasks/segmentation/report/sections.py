@@ -24,8 +24,7 @@ from selftrain_jax.tasks.segmentation.draw import mask_path, read_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels
 from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
 from selftrain_jax.tasks.segmentation.report import galleries, label_quality, results
-from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle
-from selftrain_jax.tasks.segmentation.report.ranking import summarise_pseudo_masks
+from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle, summarise_pseudo_masks
 from selftrain_jax.tasks.segmentation.report.test_images import (
     BOTH_WRONG,
     GAINED,
