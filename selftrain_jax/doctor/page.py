@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.doctor.diagnosis import Diagnosis, Duplicates
+from selftrain_jax.doctor.duplicates import Duplicates
+from selftrain_jax.doctor.examine import Diagnosis
 from selftrain_jax.html.blocks import Badge, Block, Cell, Findings, Note, Page, Section, Table
 from selftrain_jax.html.galleries import Gallery, Picture, fit_side
 from selftrain_jax.html.numbers import number

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from selftrain_jax.data.source import Problem
-from selftrain_jax.doctor.diagnosis import TRAIN, UNLABELLED, Duplicates, SplitSummary
+from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED, Duplicates
+from selftrain_jax.doctor.examine import SplitSummary
 from selftrain_jax.html.blocks import Finding, Level
 
 LEVELS: tuple[Level, ...] = ("error", "warning", "ok")

@@ -1,6 +1,6 @@
 """The log of a stage: one JSON object per line in `metrics.jsonl`, and TensorBoard events if asked.
 
-Open a `MetricLog` at the step that the run starts from; `run_files.metrics.read_metrics` reads the lines.
+Open a `MetricLog` at the step that the run starts from; `run_files.metrics` reads the lines.
 """
 
 import json
@@ -13,9 +13,7 @@ from typing import Any
 import jax
 
 from selftrain_jax.io import atomic_write
-from selftrain_jax.run_files.metrics import read_metrics
-
-FILE_NAME = "metrics.jsonl"
+from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
 
 
 class MetricLog:
@@ -27,7 +25,7 @@ class MetricLog:
         if jax.process_index() != 0:
             return
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / FILE_NAME
+        path = directory / METRICS_FILE
         _drop_lines_after(path, resume_step)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
@@ -70,9 +68,9 @@ def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, An
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
-    rows = [row for row in read_metrics(path) if row["step"] <= step]
+    lines = [line for line in read_metrics(path, skip_damaged=True) if line["step"] <= step]
     with atomic_write(path) as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def _to_line(step: int, metrics: Mapping[str, Any]) -> str:

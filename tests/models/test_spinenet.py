@@ -12,6 +12,8 @@ from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.models.spinenet import NODES, SIZES, Resample, SpineBlock, SpineNet, unused_nodes
 from tests.models.random_variables import random_variables
 
+pytestmark = pytest.mark.compiles
+
 RELU = LayerStyle("relu")
 
 

@@ -14,9 +14,8 @@ from selftrain_jax.data.problems import BOX_KINDS, BadBoxes
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources import coco, voc_boxes
 from selftrain_jax.doctor import verdicts
-from selftrain_jax.doctor.diagnosis import Diagnosis
 from selftrain_jax.doctor.duplicates import MAX_DISTANCE, find_duplicates
-from selftrain_jax.doctor.examine import scan_splits, summarise
+from selftrain_jax.doctor.examine import Diagnosis, scan_splits, summarise
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
 from selftrain_jax.doctor.verdicts import ProblemKind
 from selftrain_jax.errors import printable

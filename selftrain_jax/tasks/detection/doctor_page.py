@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageOps
 
 from selftrain_jax.data.source import Problem, Source
-from selftrain_jax.doctor.diagnosis import Diagnosis, SplitSummary
+from selftrain_jax.doctor.examine import Diagnosis, SplitSummary
 from selftrain_jax.doctor.page import MAX_PICTURES, SIDE_PX, bar, gallery, thumbnail, words_table
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Block, Cell, Section

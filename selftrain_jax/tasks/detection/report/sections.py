@@ -15,6 +15,7 @@ from selftrain_jax.report import labels as label_parts
 from selftrain_jax.report import sections as parts
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, threshold_used
+from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.report import galleries, label_quality
 from selftrain_jax.tasks.detection.report.galleries import BoxStyle
@@ -100,8 +101,8 @@ def _results_section(run: RunFiles) -> Section:
     )
 
 
-def _how_measured(evaluation: Mapping[str, Any]) -> str:
-    return f"Measured on {evaluation['num_images']:,} images of the split \u201c{evaluation['split']}\u201d."
+def _how_measured(evaluation: Evaluation[Any]) -> str:
+    return f"Measured on {evaluation.num_images:,} images of the split \u201c{evaluation.split}\u201d."
 
 
 def _labels_section(run: RunFiles, threshold: float | None, labelled: list[Labelled]) -> Section:
@@ -120,7 +121,7 @@ def _labels_section(run: RunFiles, threshold: float | None, labelled: list[Label
     by_class = label_quality.quality_by_class(run, threshold)
     tables = (
         label_quality.label_table(run.manifest, run.quality),
-        label_quality.label_class_table(run.manifest),
+        label_quality.label_class_table(run.manifest.labels),
     )
     return label_parts.labels_section(run, lead, tables, drawn, by_class, "boxes")
 

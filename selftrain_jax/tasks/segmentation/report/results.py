@@ -37,7 +37,7 @@ def confusions(run: RunFiles, stage: str) -> Confusions | None:
     """Divide a stage's confusion matrix by rows; of many classes only those with most true pixels."""
     if stage not in evaluations(run):
         return None
-    counts = np.array(evaluations(run)[stage]["confusion"], dtype=np.float64)
+    counts = np.array(evaluations(run)[stage].details.confusion, dtype=np.float64)
     names = {class_id: name for class_id, name in class_names(run).items() if class_id < len(counts)}
     occurs = [class_id for class_id in names if counts[class_id].sum() + counts[:, class_id].sum() > 0]
     most = sorted(sorted(occurs, key=lambda class_id: -counts[class_id].sum())[:MAX_CLASSES])
@@ -89,10 +89,10 @@ def image_gains(run: RunFiles, over: str) -> dict[str, float]:
     found = evaluations(run)
     if "student" not in found or over not in found:
         return {}
-    other = found[over].get("per_image", {})
+    other = found[over].details.per_image
     gains = {
         image_id: points(value) - points(other.get(image_id))
-        for image_id, value in found["student"].get("per_image", {}).items()
+        for image_id, value in found["student"].details.per_image.items()
     }
     return {image_id: gain for image_id, gain in gains.items() if np.isfinite(gain)}
 
@@ -141,10 +141,10 @@ def scale_rows(run: RunFiles) -> list[list[str]]:
     found = {name: stage.evaluation_scales for name, stage in run.stages.items() if stage.evaluation_scales}
     return [
         [
-            f"{name}, inputs of {', '.join(map(str, evaluation['sizes_px']))} px"
-            + (", mirrored too" if evaluation["flip"] else ""),
-            *(number(points(evaluation[key])) for key in RESULT_COLUMNS.values()),
-            number(evaluation["checkpoint_step"], 0),
+            f"{name}, inputs of {', '.join(map(str, evaluation.details.sizes_px or ()))} px"
+            + (", mirrored too" if evaluation.details.flip else ""),
+            *(number(points(evaluation.scores[key])) for key in RESULT_COLUMNS.values()),
+            number(evaluation.checkpoint_step, 0),
             "",
         ]
         for name, evaluation in found.items()
@@ -160,7 +160,7 @@ def class_table(run: RunFiles, key: str) -> Table:
     gains = known_gains(run, key)
     rows = []
     for name in classes_by_size(run, "pixels"):
-        known = [evaluation["per_class"].get(name, {}) for evaluation in found.values()]
+        known = [evaluation.per_class.get(name, {}) for evaluation in found.values()]
         rows.append(
             [
                 name,
