@@ -15,7 +15,7 @@ if [[ $(cat .venv/installed.txt 2>/dev/null) != "$listed "*"$extras" ]]; then
   python -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
   echo "$listed $extras" >.venv/installed.txt
 fi
-# On CPU: large pages, and memory kept from step to step. Two cores, images/s: the masks' quickstart 88 with large
-# pages alone, 94 so; 73 with arena_max=1 besides, which makes threads wait for each other (Lite0 at 192 px: 19, and 6 with it).
+# On CPU: large pages, and memory that is kept from step to step. Images/s of the masks' quickstart on two cores: 88
+# with large pages only, 94 with both, 73 with arena_max=1 as well, as threads then wait (Lite0 at 192 px: 19 and 6).
 kept=glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=8589934592
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:$kept:glibc.malloc.top_pad=268435456}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Self-training on this machine's NVIDIA GPUs: bash launch/gpu.sh [CONFIG] [--config.a.b=value ...]
-# Like launch/local.sh, with jax[cuda13] or jax[cuda12] in .venv, as the driver allows; CUDA=12 or 13 decides.
-# For a cluster's login node, which has no GPU: CUDA=12 bash launch/gpu.sh --install fills .venv and ends.
+# Like launch/local.sh, with jax[cuda13] or jax[cuda12] in .venv, depending on the driver, or on CUDA=12 or 13.
+# On a cluster's login node without a GPU: CUDA=12 bash launch/gpu.sh --install only fills .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -97,7 +97,7 @@ parse_option() {
   esac
 }
 
-# Refuse what cannot work and fill in what the rest follows from.
+# Refuse invalid options and fill in defaults that depend on others.
 check() {
   local argument
   [[ $zone ]] || fail "--zone is missing; for example --zone=us-west4-a"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Self-training on a Cloud TPU slice: bash launch/tpu_vm.sh --help
-# This side speaks to gcloud; launch/tpu_worker.sh is what runs on the workers. Works with bash 3.2 (macOS).
+# This script calls gcloud; launch/tpu_worker.sh runs on the workers. Works with bash 3.2 (macOS).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source launch/tpu_options.sh
 
-exec 3>&1 # what people read, also where stdout goes to a file
+exec 3>&1 # for messages, also where stdout goes to a file
 say() {
   if [[ $dry_run ]]; then echo "# $*" >&3; else echo "[$(date +%T)] $*" >&3; fi
 }
 
-# Run a command, or print it so that a shell could.
+# Run a command, or print it in a form that a shell can run.
 act() {
   if [[ $dry_run ]]; then printf '%s%s\n' "$1" "$(quote "${@:2}")" >&3; else "$@" </dev/null; fi
 }
@@ -32,8 +32,8 @@ copy() { # FROM TO WORKERS
   act gcloud compute tpus tpu-vm scp "$1" "$2" "${where[@]}" --worker="$3" --quiet
 }
 
-# Set `state`: the queued resource's, NONE where there is none, UNKNOWN where gcloud cannot say.
-# A dry run takes $1, what an undisturbed run would find.
+# Set `state`: that of the queued resource, NONE if there is none, UNKNOWN if gcloud fails.
+# A dry run takes $1, the state in an undisturbed run.
 look() {
   if [[ $dry_run ]]; then
     queued_resource describe --format='value(state.state)'
@@ -55,7 +55,7 @@ is_node_gone() {
   fi
 }
 
-# The commands. Each returns non-zero where it failed, as `watch` tries again.
+# The commands. Each returns non-zero if it failed, so that `watch` can try again.
 
 create() {
   local flags=(--node-id="$name" --accelerator-type="$type" --runtime-version="$version")
@@ -171,7 +171,7 @@ follow() {
   done
 }
 
-# Show what is new in worker 0's log; succeed when the run has ended, with `outcome`.
+# Show what is new in worker 0's log; succeed if the run has ended, and set `outcome`.
 ask_workers() {
   local ask="if test -e $worker; then bash $worker status; else echo worker - absent; fi"
   if ! on_workers all "$ask" >"$scratch/status"; then
@@ -192,8 +192,8 @@ ask_workers() {
   [[ $outcome != RUNNING ]]
 }
 
-# Say how all workers together stand: a mistake outweighs a crash, a crash outweighs what asks to be run again.
-# Killed workers (over 128, but not Ctrl-C's 130) and those that lost their process are run again.
+# Print the state of all workers together: a user's mistake comes before a crash, a crash before a request to run
+# again. Killed workers (over 128, but not Ctrl-C's 130) and those that lost their process are run again.
 judge() {
   awk '$1 != "worker" { next }
     { seen = 1 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One worker of a TPU slice; launch/tpu_vm.sh calls it there: install | start | status | last_words | pack.
-# ~/selftrain_jax is the repository, ~/selftrain_jax_run the run: log.txt, command, pid, exit_code.
+# Runs on a worker of a TPU slice, called by launch/tpu_vm.sh: install | start | status | last_words | pack.
+# ~/selftrain_jax is the repository; ~/selftrain_jax_run has the run's log.txt, command, pid and exit_code.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 run=~/selftrain_jax_run
@@ -13,7 +13,7 @@ install() {
   python -m pip install --quiet --disable-pip-version-check 'jax[tpu]'
 }
 
-# Set PYTHON to one that is new enough and can make a .venv; Ubuntu 22.04's TPU images have Python 3.10 alone.
+# Set PYTHON to a version that is new enough and can make a .venv; Ubuntu 22.04's TPU images have only Python 3.10.
 choose_python() {
   for PYTHON in .venv/bin/python python3.13 python3.12 python3.11 python3; do
     "$PYTHON" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && return
@@ -23,7 +23,7 @@ choose_python() {
   PYTHON=.venv/bin/python
 }
 
-# Mount the bucket or share once. Without cached metadata a worker sees at once what another wrote.
+# Mount the bucket or share once. Metadata is not cached, so that a worker sees at once what another wrote.
 mount_share() {
   case $1 in
     gs://*)
@@ -50,7 +50,7 @@ need() { # COMMAND PACKAGE
   sudo apt-get -o DPkg::Lock::Timeout=300 install --yes --quiet "$2"
 }
 
-# Start the run and return; a second start of the same command changes nothing.
+# Start the run and return; a second start of the same command does nothing.
 start() { # SHARE WORKDIR ARGUMENT...
   local command
   command=$(printf '%q ' "${@:2}")
@@ -66,7 +66,7 @@ start() { # SHARE WORKDIR ARGUMENT...
   echo "$!" >"$run/pid"
 }
 
-# Run until the end and note the exit code. A SIGTERM for all processes is the run's to answer.
+# Run until the end and write down the exit code. SIGTERM, sent to all processes, is handled by the run.
 supervise() { # WORKDIR ARGUMENT...
   local code=0
   trap : TERM
@@ -102,7 +102,7 @@ last_words() {
   tail -n 15 "$run/log.txt"
 }
 
-# Pack the work folder into ~/selftrain_jax_work.tar.gz; a file that changes meanwhile is no error.
+# Pack the work folder into ~/selftrain_jax_work.tar.gz; a file that changes meanwhile is not an error.
 pack() { # WORKDIR TAR_OPTION...
   local folder
   folder=$(in_home "$1")

@@ -21,6 +21,9 @@ Metrics = Mapping[str, Array]
 IGNORED = 255
 """The value of mask pixels that are ignored: neither learnt from nor measured."""
 
+MAX_CLASS_ID = 9999
+"""Every id up to the highest costs channels of the class head."""
+
 SIZE_STEP_PX = 32
 """The sides of a segmenter's input are multiples of it: its backbone halves an image five times."""
 

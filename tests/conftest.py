@@ -6,6 +6,7 @@ compiled, pytest's or a command's, the others read from a folder.
 """
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -26,3 +27,4 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else this is a worker of py
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 install_import_hook("selftrain_jax", "beartype.beartype")
+gc.set_threshold(100_000, 50, 50)  # JAX traces many objects that live on: a fifth of the tracing's time

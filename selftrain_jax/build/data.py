@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.data.source import Source, cached, label_fraction, subset, without_labels
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.tasks.config_values import require_dir
 from selftrain_jax.tasks.lookup import TASKS, get_task
 from selftrain_jax.text import shorten_list
@@ -160,7 +161,6 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
         InputError: the student's batch size is odd.
     """
     from selftrain_jax.data.pipeline import make_batches
-    from selftrain_jax.selftrain.mixing import mix_batches
 
     batch_size = stage_settings(config, stage).batch_size
     if pseudo is not None and batch_size % 2:

@@ -13,9 +13,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from selftrain_jax.data.source import MAX_IMAGE_PIXELS
-from selftrain_jax.data.sources.coco_records import MAX_CLASS_ID
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import Example
+from selftrain_jax.types import MAX_CLASS_ID, Example
 
 _IMAGE_KEYS = ("image/encoded", "image/source_id", "image/height", "image/width")
 _SIDE_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))

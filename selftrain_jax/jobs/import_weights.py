@@ -14,9 +14,10 @@ from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.models.settings import EFFICIENTNETS, RESNETS
 from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.importers import Imported
+from selftrain_jax.pretrain.model_card import make_card
 from selftrain_jax.pretrain.tf_checkpoint import tf_checkpoint_files
 from selftrain_jax.pretrain.torch_names import find_lite_package
-from selftrain_jax.pretrain.weight_card import CARD_FILE, make_card
+from selftrain_jax.run_files.model_card import CARD_FILE, ModelCard
 from selftrain_jax.selftrain.loss_norm import plain_loss
 from selftrain_jax.train.checkpoint import Checkpoints, digest
 from selftrain_jax.train.state import TrainState
@@ -34,17 +35,23 @@ def run_import_weights(config: ConfigDict, workdir: pathlib.Path) -> None:
     """
     settings = config.import_weights
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-        raise InputError(f"--workdir={workdir} is not empty; imported weights want a folder of their own")
+        raise InputError(f"--workdir={workdir} is not empty; imported weights need a folder of their own")
     source = find_source(settings)
     imported = import_as(settings.kind, source, settings)
     files = tf_checkpoint_files(source) if settings.kind in TF_KINDS else [source]
     card = make_card(
-        imported, source=source, files=files, kind=settings.kind, network=settings.network, ema=settings.ema
+        imported,
+        source=source,
+        files=files,
+        kind=settings.kind,
+        network=settings.network,
+        ema=settings.ema,
+        variables_sha256=digest(imported.variables),
+        versions=versions(),
     )
-    card["variables_sha256"], card["versions"] = digest(imported.variables), versions()
-    write_whole(workdir, imported.variables, card)
+    write_checkpoint(workdir, imported.variables, card)
     print(
-        f"{workdir}: {card['num_imported']} arrays of {source}, {card['num_ignored']} ignored; trained on "
+        f"{workdir}: {card.num_imported} arrays of {source}, {card.num_ignored} ignored; trained on "
         f"{imported.preprocessing.input_rule} input{', folded into the stem' * imported.preprocessing.folded}"
     )
     if imported.preprocessing.pool_padding != "same":
@@ -96,15 +103,15 @@ def import_as(kind: str, source: pathlib.Path, settings: ConfigDict) -> Imported
     )
 
 
-def write_whole(workdir: pathlib.Path, variables: Variables, card: dict) -> None:
-    """Write checkpoint and card beside the folder, then rename: it is there whole or not at all."""
+def write_checkpoint(workdir: pathlib.Path, variables: Variables, card: ModelCard) -> None:
+    """Write checkpoint and card into a folder beside `workdir`, then rename it: all is there, or nothing."""
     unfinished = workdir.absolute().parent / f".{workdir.name}.unfinished-{os.getpid()}"
     state = TrainState(jnp.zeros((), jnp.int32), variables, (), plain_loss(1.0).init(), jax.random.key(0), ())
     try:
         unfinished.mkdir(parents=True)
         with Checkpoints(unfinished) as checkpoints:
             checkpoints.save(state, score=None, training_secs=0.0)
-        write_json(unfinished / CARD_FILE, card)
+        write_json(unfinished / CARD_FILE, card.to_json())
         unfinished.replace(workdir)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -17,6 +17,7 @@ from selftrain_jax.build.joint import build_joint_batches, open_joint_source
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
+from selftrain_jax.jobs.summary import write_summary
 from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, SCALES_FILE, Evaluation
@@ -80,7 +81,6 @@ def run_all(run: Run) -> None:
     A supervised run (config.unlabeled.kind=none) has no labels and no student.
     """
     from selftrain_jax.jobs.report import run_report
-    from selftrain_jax.jobs.summary import write_summary
 
     train_stage(run, "teacher")
     if run.sources.unlabeled is not None:

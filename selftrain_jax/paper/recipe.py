@@ -76,13 +76,13 @@ def find_steps(row: Row) -> tuple[int, tuple[str, ...]]:
 
     They are those of the row, or of the same run in another table, or for a supervised row an estimate:
     steps(S4, init, labels) · steps(policy, 100 %) / steps(S4, 100 %), at least 5,625. Table 2 gives the ratio
-    (ImageNet's also for ImageNet++), Table 3 the rest. For segmentation they are the steps of the other rows
-    with the same backbone, which are all equal.
+    (ImageNet's also for ImageNet++), Table 3 the rest. For the splits of VOC they are the steps of the other
+    rows with the same backbone, which are all equal.
     """
     same = [other.steps for other in _same_runs(row) if other.steps is not None]
     if row.steps is not None or same:
         return row.steps or same[0], ()
-    if row.task == "segmentation":
+    if not row.labels.endswith("%"):  # a split of VOC
         known = [o.steps for o in ROWS if o.steps is not None and _agree(o, row, ("task", "backbone"))]
         return known[0], (f"teacher.steps: {known[0]}, as all rows of {row.backbone} on VOC that say it",)
     full = row._replace(init="imagenet" if row.init == "imagenet_pp" else row.init, labels="100%")

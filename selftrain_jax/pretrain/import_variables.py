@@ -1,17 +1,60 @@
-"""Puts the arrays of a weight file into a network's variables and accounts for each: `import_variables`."""
+"""Puts the arrays of a weight file into a network's variables and accounts for each: `import_variables`.
+
+A `NameMap` says for each name in the file which variable it is and how it is transposed.
+"""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.named_arrays import arrays_by_name
-from selftrain_jax.pretrain.name_map import NameMap, file_shape, from_file
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Variables
+
+Collection = Literal["params", "batch_stats"]
+Transform = Literal["none", "depthwise", "conv_torch", "dense_torch", "depthwise_torch"]
+
+
+class Slot(NamedTuple):
+    """The path of one array in our variables, and the transform from the file's layout to ours."""
+
+    collection: Collection
+    path: tuple[str, ...]
+    transform: Transform = "none"
+
+    def __str__(self) -> str:
+        return "/".join((self.collection, *self.path))
+
+
+NameMap = dict[str, Slot]
+"""From a file's names to our slots."""
+
+AXES: dict[Transform, tuple[int, ...]] = {
+    "depthwise": (0, 1, 3, 2),  # TensorFlow's (k, k, C, 1) to (k, k, 1, C)
+    "conv_torch": (2, 3, 1, 0),  # OIHW to HWIO
+    "dense_torch": (1, 0),  # (out, in) to (in, out)
+    "depthwise_torch": (2, 3, 1, 0),  # (C, 1, k, k) to (k, k, 1, C)
+}
+"""For each of our axes, the axis in the file."""
+
+
+def from_file(array: np.ndarray, transform: Transform) -> np.ndarray:
+    """Transpose an array from the file's layout to ours."""
+    return array if transform == "none" else np.transpose(array, AXES[transform])
+
+
+def to_file(array: np.ndarray, transform: Transform) -> np.ndarray:
+    """Transpose an array from our layout to the file's."""
+    return array if transform == "none" else np.transpose(array, np.argsort(AXES[transform]))
+
+
+def file_shape(shape: tuple[int, ...], transform: Transform) -> tuple[int, ...]:
+    """Return the shape in the file of an array with our `shape`."""
+    return shape if transform == "none" else tuple(shape[axis] for axis in np.argsort(AXES[transform]))
 
 
 class MisShaped(NamedTuple):
@@ -76,7 +119,11 @@ def import_variables(
 
 
 def check_report(report: ImportReport, source: str) -> None:
-    """Refuse a file in which something is missing, unexpected or of another shape. Raises: InputError."""
+    """Check that a file fits the network.
+
+    Raises:
+        InputError: something is missing, unexpected or of another shape.
+    """
     if report.missing or report.unexpected or report.mis_shaped:
         raise InputError(
             f"{source} does not fit the network:\n{format_report(report)}\n"

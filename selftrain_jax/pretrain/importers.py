@@ -16,9 +16,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.models.layers import Padding
 from selftrain_jax.models.settings import BACKBONES, EFFICIENTNETS, RESNETS
-from selftrain_jax.pretrain.import_variables import ImportReport, import_variables
+from selftrain_jax.pretrain.import_variables import ImportReport, NameMap, import_variables
 from selftrain_jax.pretrain.input_normalization import OURS, find_normalization, fold_normalization
-from selftrain_jax.pretrain.name_map import NameMap
 from selftrain_jax.pretrain.official_networks import make_network, variable_shapes
 from selftrain_jax.pretrain.tf_checkpoint import open_tf_checkpoint
 from selftrain_jax.pretrain.tf_names import (

@@ -11,8 +11,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.named_arrays import arrays_by_name
 from selftrain_jax.pretrain.import_variables import listing
 from selftrain_jax.pretrain.importers import import_lite
+from selftrain_jax.pretrain.model_card import PUBLISHED
 from selftrain_jax.pretrain.torch_names import find_lite_package
-from selftrain_jax.pretrain.weight_card import PUBLISHED
 from selftrain_jax.types import Variables
 
 NAMED_MODES = ("imagenet", "imagenet_pp", "simclr")
@@ -134,7 +134,11 @@ def _shapes(variables: Variables, module: str) -> dict[str, Any]:
 
 
 def _check_backbone(loaded: Variables, template: Variables, mode: str) -> None:
-    """Refuse another backbone. Raises: InputError listing what differs."""
+    """Check that weights are of the network's backbone.
+
+    Raises:
+        InputError: listing what differs.
+    """
     shapes, expected = _shapes(loaded, "backbone"), _shapes(template, "backbone")
     missing, unexpected = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     common = sorted(expected.keys() & shapes.keys())

@@ -6,9 +6,8 @@ A `scope` is TensorFlow's, a `path` leads to one of our variables.
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.efficientnet import find_variant, scale_blocks
 from selftrain_jax.models.resnet import BLOCKS
-from selftrain_jax.models.spine_blocks import KERNELS_PX
-from selftrain_jax.models.spinenet import LEVELS, NODES, NUM_STEM, SIZES
-from selftrain_jax.pretrain.name_map import NameMap, Slot
+from selftrain_jax.models.spinenet import KERNELS_PX, LEVELS, NODES, NUM_STEM, SIZES
+from selftrain_jax.pretrain.import_variables import NameMap, Slot
 
 CLASSIFIERS = {f"efficientnet-{variant}": variant for variant in [*(f"b{i}" for i in range(9)), "l2"]}
 RESNET_DETECTORS = {f"retinanet_r{depth}fpn": depth for depth in (50, 101)}

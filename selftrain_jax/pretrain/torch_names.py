@@ -9,7 +9,7 @@ from pathlib import Path
 
 from selftrain_jax.models.efficientnet import find_variant, scale_blocks
 from selftrain_jax.models.resnet import BLOCKS
-from selftrain_jax.pretrain.name_map import NameMap, Slot, Transform
+from selftrain_jax.pretrain.import_variables import NameMap, Slot, Transform
 
 VariablePath = tuple[str, ...]
 BACKBONE: VariablePath = ("backbone",)

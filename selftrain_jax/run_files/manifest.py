@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from selftrain_jax.data.sources.coco_records import MAX_CLASS_ID
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.fields import (
     COUNT,
@@ -27,7 +26,7 @@ from selftrain_jax.run_files.fields import (
     open_fields,
     to_json,
 )
-from selftrain_jax.types import Category
+from selftrain_jax.types import MAX_CLASS_ID, Category
 
 MANIFEST_FILE = "manifest.json"
 FIRST_KIND = "boxes"  # manifests of the first form do not say their kind

@@ -7,14 +7,17 @@ from typing import Any
 
 from selftrain_jax.errors import InputError
 
+METRICS_FILE = "metrics.jsonl"
+
 Row = dict[str, Any]
 """What was logged at a `step`: numbers by `group/name`, None where one was not finite."""
 
 
-def read_metrics(path: Path) -> list[Row]:
+def read_metrics(path: Path, *, skip_damaged: bool = False) -> list[Row]:
     """Read the lines in order; a file that does not exist has none.
 
     The last line may be half written, by a run that is still going or was killed; it is then left out.
+    `skip_damaged` leaves out other lines that cannot be read, too.
 
     Raises:
         InputError: any other line is not a JSON object with a `step`.
@@ -24,7 +27,17 @@ def read_metrics(path: Path) -> list[Row]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         del lines[-1]
-    return [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        row = _parse(line)
+        if row is not None:
+            rows.append(row)
+        elif line.strip() and not skip_damaged:
+            raise InputError(
+                f'{path}, line {number}: expected a JSON object with a whole "step", found {line[:80]!r}. '
+                "Delete the line: only its points of the curves are lost."
+            )
+    return rows
 
 
 def merge_steps(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -35,14 +48,9 @@ def merge_steps(rows: Iterable[Row]) -> tuple[Row, ...]:
     return tuple(by_step[step] for step in sorted(by_step))
 
 
-def _parse(line: str, where: str) -> Row:
+def _parse(line: str) -> Row | None:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        row = None
-    if isinstance(row, dict) and type(row.get("step")) is int:
-        return row
-    raise InputError(
-        f'{where}: expected a JSON object with a whole "step", found {line[:80]!r}. Delete the line: '
-        "only its points of the curves are lost."
-    )
+        return None
+    return row if isinstance(row, dict) and type(row.get("step")) is int else None

@@ -1,6 +1,6 @@
 """The log of a stage: one JSON object per line in `metrics.jsonl`, and TensorBoard events if asked.
 
-Open a `MetricLog` at the step that the run starts from; `read_metrics` reads the lines.
+Open a `MetricLog` at the step that the run starts from; `run_files.metrics` reads the lines.
 """
 
 import json
@@ -13,8 +13,7 @@ from typing import Any
 import jax
 
 from selftrain_jax.io import atomic_write
-
-FILE_NAME = "metrics.jsonl"
+from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
 
 
 class MetricLog:
@@ -26,7 +25,7 @@ class MetricLog:
         if jax.process_index() != 0:
             return
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / FILE_NAME
+        path = directory / METRICS_FILE
         _drop_lines_after(path, resume_step)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
@@ -58,15 +57,6 @@ class MetricLog:
             self._events.close()
 
 
-def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """Read the log of a stage, without lines cut off by a crash; None stands for a number not finite."""
-    path = directory / FILE_NAME
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [metrics for metrics in map(_parse, lines) if metrics is not None]
-
-
 def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, Any]) -> str:
     """Format a stage's progress: step, loss, images per second, share of waiting for data, time left."""
     minutes, secs = divmod(round(metrics["speed/eta_secs"]), 60)
@@ -78,7 +68,7 @@ def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, An
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
-    lines = [line for line in read_metrics(path.parent) if line["step"] <= step]
+    lines = [line for line in read_metrics(path, skip_damaged=True) if line["step"] <= step]
     with atomic_write(path) as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
 
@@ -88,11 +78,3 @@ def _to_line(step: int, metrics: Mapping[str, Any]) -> str:
     # Seven digits are what float32 holds.
     rounded = {key: float(f"{v:.7g}") if math.isfinite(v) else None for key, v in values.items()}
     return json.dumps({"step": step, **rounded}) + "\n"
-
-
-def _parse(line: str) -> dict[str, Any] | None:
-    try:
-        metrics = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return metrics if isinstance(metrics, dict) and isinstance(metrics.get("step"), int) else None

@@ -34,10 +34,10 @@ from selftrain_jax.data.source import Source, decode_image, without_labels
 from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.jobs.selftrain import Run, train_stage
 from selftrain_jax.models.retinanet import make_retinanet
+from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
 from selftrain_jax.selftrain.label_job import Labeller, write_pseudo_labels
 from selftrain_jax.tasks.detection.inference import build_detector
 from selftrain_jax.tasks.lookup import get_self_training, get_task
-from selftrain_jax.train.metric_log import read_metrics
 from selftrain_jax.train.sharding import jit_predict, local_mesh
 from selftrain_jax.types import Variables
 from tests.benchmarks.input_pipeline import photographs
@@ -82,7 +82,11 @@ def measure_training(run: Run) -> dict[str, Any]:
 
     jax.monitoring.register_event_duration_secs_listener(note)
     train_stage(run, "teacher")
-    rows = [row for row in read_metrics(run.workdir / "teacher") if "speed/images_per_second" in row]
+    rows = [
+        row
+        for row in read_metrics(run.workdir / "teacher" / METRICS_FILE)
+        if "speed/images_per_second" in row
+    ]
     memory = jax.devices()[0].memory_stats() or {}
     return {
         "images_per_second": [row["speed/images_per_second"] for row in rows],

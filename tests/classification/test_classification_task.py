@@ -14,6 +14,8 @@ from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import make_train_step
 from tests.classification.toy_networks import NUM_CLASSES, ToyBackbone, class_batch
 
+pytestmark = pytest.mark.compiles
+
 MODEL = Classifier(backbone=ToyBackbone(), num_classes=NUM_CLASSES)
 
 

@@ -31,6 +31,8 @@ from tests.classification.toy_networks import (
     make_toy_detection,
 )
 
+pytestmark = pytest.mark.compiles
+
 DETECTION = make_toy_detection()
 CLASSIFICATION = make_classification_task(
     model=Classifier(backbone=ToyBackbone(), num_classes=NUM_CLASSES, head_channels=5), image_size_px=6

@@ -25,6 +25,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.compiles
 @pytest.mark.tf
 @pytest.mark.parametrize(("name", "arguments", "categories"), CASES)
 def test_config_builds_abstractly(name: str, arguments: str | None, categories: tuple | None) -> None:

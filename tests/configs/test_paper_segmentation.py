@@ -32,10 +32,15 @@ UNLABELED = {
 # Parameters of the networks without the ImageNet classifier that the official graphs carry along unused:
 # 71,731,837 less 1,638,400 + 5,120 + 2,561,000, and 485,972,801 less 7,573,504 + 11,008 + 5,505,000.
 NUM_PARAMETERS = {"efficientnet_b7": 67_527_317, "efficientnet_l2": 472_883_289}
+NUM_OF_HEAD = 3 * (9 * 256 * 256 + 256 + 512) + 256 * 21 + 21  # three convolutions with a norm, the classes
 
 
 def name_of(entry: dict) -> str:
     return f"{entry['table']}-{entry['row']}"
+
+
+def count(tree) -> int:
+    return sum(x.size for x in jax.tree.leaves(tree))
 
 
 @functools.cache
@@ -170,12 +175,21 @@ def test_all_rows_share_two_networks() -> None:
     assert sorted(entry["backbone"] for entry in NETWORKS.values()) == list(NUM_PARAMETERS)
 
 
-@pytest.mark.parametrize("entry", NETWORKS.values(), ids=lambda entry: entry["backbone"])
+@pytest.mark.compiles
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(entry, marks=[pytest.mark.slow] * (entry["backbone"] == "efficientnet_l2"))
+        for entry in NETWORKS.values()
+    ],
+    ids=lambda entry: entry["backbone"],
+)
 def test_each_network_builds_abstractly(entry: dict) -> None:
     config = config_of(entry["table"], entry["row"])
     task = get_task(config.task).build_task(config, VOC_CLASSES)
     variables = jax.eval_shape(task.init, jax.random.key(0))
-    assert sum(x.size for x in jax.tree.leaves(variables["params"])) == NUM_PARAMETERS[entry["backbone"]]
+    assert count(variables["params"]) == NUM_PARAMETERS[entry["backbone"]]
+    assert count(variables["params"]["segmenter"]) == NUM_OF_HEAD
     images = jax.ShapeDtypeStruct((2, 512, 512, 3), jnp.float32)
     masks = MaskTargets(jax.ShapeDtypeStruct((2, 512, 512), jnp.uint8))
     batch = Batch(images, masks, jax.ShapeDtypeStruct((2,), jnp.bool_))

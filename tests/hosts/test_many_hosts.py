@@ -15,6 +15,8 @@ import pytest
 from selftrain_jax.errors import RUN_AGAIN, USER_MISTAKE
 from tests.processes import environment
 
+pytestmark = pytest.mark.compiles
+
 ROOT = pathlib.Path(__file__).parents[2]
 NUM_DEVICES = 4  # of all hosts together
 STAGES = ("teacher", "control", "student")

@@ -120,6 +120,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.compiles
 def test_killed_processes_are_seen_at_once() -> None:
     address = f"127.0.0.1:{free_port()}"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

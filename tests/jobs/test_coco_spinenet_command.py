@@ -19,7 +19,7 @@ from selftrain_jax.data.sources.tfds import prepare_command
 from selftrain_jax.errors import InputError
 from tests.processes import environment
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.compiles]
 ROOT = pathlib.Path(__file__).parents[2]
 LIMIT_SECS = 900
 STEPS = 4

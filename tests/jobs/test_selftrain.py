@@ -10,6 +10,8 @@ import pytest
 from selftrain_jax.errors import RUN_AGAIN
 from tests.tiny_run import STAGES, end_when, results, run
 
+pytestmark = pytest.mark.compiles
+
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:

@@ -1,6 +1,7 @@
 import json
 import pathlib
 import subprocess
+import sys
 
 import pytest
 

@@ -10,6 +10,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier, make_classifier
 from selftrain_jax.models.layers import LayerStyle
 
+pytestmark = pytest.mark.compiles
+
 
 class Levels(nn.Module):
     """Stands in for a backbone: the images' channels again and again as level 4, zeros as level 3."""

@@ -97,6 +97,7 @@ def test_while_loop_is_refused():
         count_multiply_adds(lambda x: lax.while_loop(lambda x: x[0, 0] < 9, square, x), SQUARE)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     ("backbone", "image_size_px", "billions"),
     [
@@ -118,12 +119,14 @@ def unused_classifier(cells_px, channels, head):
     return cells_px**2 * channels * head + head * 1000
 
 
+@pytest.mark.compiles
 def test_efficientnet_detector_costs_what_the_authors_graph_does():
     network = make_retinanet(backbone="efficientnet_b7", num_classes=91)
     found = count_network(network, 640) + unused_classifier(20, 640, 2560)
     assert found == pytest.approx(105.0e9, rel=0.01)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     ("variant", "channels", "head", "billions"),
     [("b7", 640, 2560, 60.2), pytest.param("l2", 1376, 5504, 229.5, marks=pytest.mark.slow)],
@@ -136,6 +139,7 @@ def test_segmenter_costs_what_the_authors_graph_does(variant, channels, head, bi
     assert found == pytest.approx(billions * 1e9, rel=0.01)
 
 
+@pytest.mark.compiles
 def test_published_cost_of_spinenet_49s_is_that_of_256_endpoint_channels(monkeypatch):
     """The model zoo's 11.9M parameters and 33.8B are not of the released 49S, which has 128: 30.8B."""
     network = make_retinanet(backbone="spinenet49s", num_classes=91)

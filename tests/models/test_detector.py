@@ -14,6 +14,8 @@ from selftrain_jax.models.settings import BACKBONES, NetworkSettings, make_backb
 from selftrain_jax.types import Batch, BoxTargets
 from tests.models.random_variables import random_variables
 
+pytestmark = pytest.mark.compiles
+
 # Weights and biases by hand, for 91 classes (background included), 9 anchors, 256 channels:
 CONV = 3 * 3 * 256 * 256 + 256
 FPN = (512 + 1024 + 2048) * 256 + 3 * 256 + 5 * CONV + 5 * 2 * 256  # lateral, output 3..7, bn 3..7

@@ -19,6 +19,8 @@ from selftrain_jax.models.efficientnet import (
 )
 from tests.models.random_variables import random_variables
 
+pytestmark = pytest.mark.compiles
+
 STYLE = EfficientNet().style
 
 

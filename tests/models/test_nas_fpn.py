@@ -8,6 +8,8 @@ from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.models.nas_fpn import NASFPN, NODES, attend, change_level, unused_nodes
 from tests.models.random_variables import random_variables
 
+pytestmark = pytest.mark.compiles
+
 SEPARABLE_CELL = 7 * (3 * 3 * 256 + 256 * 256 + 256 + 2 * 256)
 PLAIN_CELL = 7 * (3 * 3 * 256 * 256 + 256 + 2 * 256)
 

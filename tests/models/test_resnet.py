@@ -7,6 +7,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.models.resnet import BasicBlock, BottleneckBlock, ResNet, scale_filters
 
+pytestmark = pytest.mark.compiles
+
 
 def shapes_of(depth, width_factor=1.0):
     def init(images):

@@ -2,12 +2,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.models.fpn import FPN
 from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.models.resnet import ResNet
 from selftrain_jax.models.retinanet import Head, RetinaNet
+
+pytestmark = pytest.mark.compiles
 
 
 def tiny(max_level, dtype="float32"):

@@ -9,9 +9,10 @@ import pytest
 from selftrain_jax.errors import InputError
 from selftrain_jax.models import spinenet
 from selftrain_jax.models.layers import LayerStyle
-from selftrain_jax.models.spine_blocks import Resample, SpineBlock
-from selftrain_jax.models.spinenet import NODES, SIZES, SpineNet, unused_nodes
+from selftrain_jax.models.spinenet import NODES, SIZES, Resample, SpineBlock, SpineNet, unused_nodes
 from tests.models.random_variables import random_variables
+
+pytestmark = pytest.mark.compiles
 
 RELU = LayerStyle("relu")
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.pretrain.import_variables import file_shapes, format_report, import_variables
-from selftrain_jax.pretrain.name_map import Slot
+from selftrain_jax.pretrain.import_variables import Slot, file_shapes, format_report, import_variables
 
 NAMES = {
     "net/depthwise_kernel": Slot("params", ("conv", "kernel"), "depthwise"),

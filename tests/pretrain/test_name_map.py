@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selftrain_jax.pretrain.name_map import AXES, Slot, file_shape, from_file, to_file
+from selftrain_jax.pretrain.import_variables import AXES, Slot, file_shape, from_file, to_file
 
 SHAPES = {"depthwise": (3, 3, 6, 1), "conv_torch": (6, 4, 3, 5), "dense_torch": (6, 4)}
 SHAPES |= {"depthwise_torch": (6, 1, 3, 5), "none": (3, 5, 4, 6)}

@@ -25,7 +25,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import MAX_DEPTH, parse_json, parse_shallow_json, read_json
 from selftrain_jax.pretrain.golden import read_golden
 from selftrain_jax.pretrain.torch_files import read_safetensors
-from selftrain_jax.report.workdir import read_metrics
+from selftrain_jax.run_files.metrics import read_metrics
 from tests.faults.fuzz_parsers import outcome
 
 DIGITS = "9" * 5000  # more than Python turns into an integer

@@ -19,6 +19,8 @@ from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import jit_train_step, make_train_step
 from selftrain_jax.types import Batch, MaskTargets
 
+pytestmark = pytest.mark.compiles
+
 SIZE_PX, NUM_CLASSES = 32, 3
 IS_PSEUDO = np.array([False, True, False, True])
 

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError, RunAgainError
+from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
 from selftrain_jax.train.checkpoint import find_step
 from selftrain_jax.train.loop import NonFiniteLossError, train
-from selftrain_jax.train.metric_log import read_metrics
 from selftrain_jax.train.optimizer import momentum_sgd, warmup_cosine
 from selftrain_jax.train.rollback import FILE_NAME, read_rollbacks
 from selftrain_jax.train.sharding import make_mesh
 from selftrain_jax.train.state import create_state
 from selftrain_jax.train.step import jit_train_step, make_train_step
 from tests.train.toy import assert_same, make_stream, make_task
+
+pytestmark = pytest.mark.compiles
 
 TASK = make_task(noise=0.1)
 TX = momentum_sgd(weight_decay=1e-4, clip_norm=10.0)
@@ -68,7 +70,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit_and_compiles_once(tmp_path, ca
         line for line in caplog.messages if re.search("Finished XLA compilation of .*train_step", line)
     ]
     assert len(compiled) == 1
-    rows = [without_speed(read_metrics(tmp_path / name)) for name in ("whole", "cut")]
+    rows = [without_speed(read_metrics(tmp_path / name / METRICS_FILE)) for name in ("whole", "cut")]
     assert rows[0] == rows[1]
     assert [row["step"] for row in rows[0]] == [1, 2, 3, 4, 5, 6]
 
@@ -83,7 +85,7 @@ def test_a_finished_run_returns_its_state_and_reads_no_data(tmp_path):
 
 def test_the_log_has_the_keys_that_the_report_reads(tmp_path):
     run(tmp_path, log_every=4)
-    rows = read_metrics(tmp_path)
+    rows = read_metrics(tmp_path / METRICS_FILE)
     assert [row["step"] for row in rows] == [4, 6]
     assert {
         "train/loss",
@@ -111,7 +113,11 @@ def test_evaluation_uses_the_average_and_its_best_checkpoint_is_kept(tmp_path):
 
     state = run(tmp_path, evaluate=evaluate, evaluate_every=2, checkpoint_every=0, keep=1)
     assert (find_step(tmp_path, "best"), find_step(tmp_path, "last")) == (4, 6)
-    assert [row["eval/ap"] for row in read_metrics(tmp_path) if "eval/ap" in row] == [0.1, 0.8, 0.3]
+    assert [row["eval/ap"] for row in read_metrics(tmp_path / METRICS_FILE) if "eval/ap" in row] == [
+        0.1,
+        0.8,
+        0.3,
+    ]
     assert_same(seen[-1]["params"], jax.device_get(state.ema))
 
 
@@ -175,7 +181,7 @@ def test_sigterm_ends_a_run_after_a_save_and_it_goes_on_bit_for_bit(tmp_path, st
     assert signal.getsignal(signal.SIGTERM) is before
     assert find_step(tmp_path / "cut", "last") == stop_step + 1
     assert_same(whole, run(tmp_path / "cut", **settings))
-    rows = [without_speed(read_metrics(tmp_path / name)) for name in ("whole", "cut")]
+    rows = [without_speed(read_metrics(tmp_path / name / METRICS_FILE)) for name in ("whole", "cut")]
     assert [[row["step"] for row in of_run] for of_run in rows] == [[row["step"] for row in rows[0]]] * 2
     trained = [[row for row in of_run if "train/loss" in row] for of_run in rows]
     assert trained[0] == trained[1]
@@ -210,7 +216,7 @@ def test_after_a_nan_training_goes_back_and_on_at_half_the_rate(tmp_path, capsys
     assert "returns to the last checkpoint, with the learning rate times 0.25" in capsys.readouterr().out
     assert [tuple(entry) for entry in read_rollbacks(tmp_path / "bad")] == [(4, 0.5), (4, 0.25)]
     good, bad = (
-        {row["step"]: row["train/learning_rate"] for row in read_metrics(tmp_path / name)}
+        {row["step"]: row["train/learning_rate"] for row in read_metrics(tmp_path / name / METRICS_FILE)}
         for name in ("good", "bad")
     )
     factors = [bad[step] / good[step] for step in (1, 2, 3, 4, 5)]
@@ -221,7 +227,7 @@ def test_the_lower_rate_outlives_a_restart_and_too_many_rollbacks_end_the_run(tm
     with pytest.raises(NonFiniteLossError, match="image-3-0"):
         run(tmp_path, batches=with_nan_until(9), max_rollbacks=1)
     resumed = run(tmp_path, max_rollbacks=1)
-    rows = {row["step"]: row["train/learning_rate"] for row in read_metrics(tmp_path)}
+    rows = {row["step"]: row["train/learning_rate"] for row in read_metrics(tmp_path / METRICS_FILE)}
     assert rows[3] == pytest.approx(0.5 * warmup_cosine(0.05, 0.01, 2, 6)(2))
     assert int(resumed.step) == 6
     (tmp_path / FILE_NAME).write_text('[["x"]]')

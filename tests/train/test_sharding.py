@@ -116,6 +116,7 @@ ALL_AXES = "data 2 x space 2 x model 2"
 EACH_AXIS = ["data 8", "data 4 x space 2", "data 4 x model 2"]
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     ("task", "meshes"),
     [
@@ -129,6 +130,7 @@ def test_five_steps_on_eight_devices_equal_one_device(task, meshes):
     assert printed.count(" equal") == len(meshes), printed
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("rows", [("4",), pytest.param(("7", "16"), marks=pytest.mark.slow)])
 def test_convolutions_with_split_rows_equal_whole_ones(rows):
     """Of XLA's partitioner: with fewer rows a device it gives false gradients, or aborts."""

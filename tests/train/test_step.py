@@ -11,6 +11,8 @@ from selftrain_jax.train.state import create_state, eval_variables, with_variabl
 from selftrain_jax.train.step import jit_train_step, make_train_step
 from tests.train.toy import assert_same, make_batch, make_task
 
+pytestmark = pytest.mark.compiles
+
 TX = momentum_sgd(weight_decay=1e-3)
 
 

@@ -4,14 +4,14 @@ Paper: section 3.2 names the checkpoints that its initialisations are (ImageNet,
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from selftrain_jax.pretrain.importers import Imported
 from selftrain_jax.pretrain.input_normalization import NORMALIZATIONS, OURS
+from selftrain_jax.run_files.model_card import ModelCard, Preprocessing
 
-CARD_FILE = "card.json"
 TPU = "https://storage.googleapis.com/cloud-tpu-checkpoints"
 RELEASE = f"{TPU}/detection/projects/rethinking-pre-training-and-self-training"
 
@@ -90,33 +90,42 @@ PUBLISHED = (
 
 
 def make_card(
-    imported: Imported, *, source: Path, files: Sequence[Path], kind: str, network: str, ema: bool
-) -> dict[str, Any]:
-    """Return all that is known of imported weights, for JSON."""
-    rule = NORMALIZATIONS[imported.preprocessing.input_rule]
-    folded = imported.preprocessing.folded
-    expected = OURS if folded else rule
-    return {
-        "source": str(source.absolute()),
-        "sha256": {file.name: sha256(file) for file in files},
-        "kind": kind,
-        "network": network,
-        "weights": "moving averages" if ema else "as saved",
-        "published_accuracy": published_accuracy(source, network),
-        "preprocessing": {
-            "input_rule_of_source": imported.preprocessing.input_rule,
-            "stem_folded": folded,
-            "mean_of_x_over_255": list(expected.mean),
-            "deviation_of_x_over_255": list(expected.deviation),
-            "image_border": "as if the source's image were framed in our mean colour"
-            if folded
+    imported: Imported,
+    *,
+    source: Path,
+    files: Sequence[Path],
+    kind: str,
+    network: str,
+    ema: bool,
+    variables_sha256: str,
+    versions: Mapping[str, str],
+) -> ModelCard:
+    """Return all that is known of imported weights."""
+    found = imported.preprocessing
+    expected = OURS if found.folded else NORMALIZATIONS[found.input_rule]
+    return ModelCard(
+        source=str(source.absolute()),
+        sha256={file.name: sha256(file) for file in files},
+        kind=kind,
+        network=network,
+        weights="moving averages" if ema else "as saved",
+        published_accuracy=published_accuracy(source, network),
+        preprocessing=Preprocessing(
+            input_rule_of_source=found.input_rule,
+            stem_folded=found.folded,
+            mean_of_x_over_255=tuple(expected.mean),
+            deviation_of_x_over_255=tuple(expected.deviation),
+            image_border="as if the source's image were framed in our mean colour"
+            if found.folded
             else "as source",
-        },
-        "bn_epsilon_of_source": imported.preprocessing.bn_epsilon,
-        "pool_padding_of_source": imported.preprocessing.pool_padding,
-        "num_imported": len(imported.report.imported),
-        "num_ignored": len(imported.report.ignored),
-    }
+        ),
+        bn_epsilon_of_source=found.bn_epsilon,
+        pool_padding_of_source=found.pool_padding,
+        num_imported=len(imported.report.imported),
+        num_ignored=len(imported.report.ignored),
+        variables_sha256=variables_sha256,
+        versions=versions,
+    )
 
 
 def published_accuracy(source: Path, network: str) -> str | None:
