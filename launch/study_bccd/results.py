@@ -31,7 +31,11 @@ def read_results(file: pathlib.Path, runs: pathlib.Path) -> list[dict[str, Any]]
 
 
 def check_steps(cell: Cell, row: dict[str, Any]) -> None:
-    """Refuse a cell that was trained for other steps than the rest. Raises: SystemExit."""
+    """Check that a cell was trained for the same steps as the rest.
+
+    Raises:
+        SystemExit: it was not.
+    """
     expected = {"teacher": STEPS[cell.init]}
     expected |= dict.fromkeys(("control", "student"), STUDENT_STEPS[cell.init])
     trained = {name: row[name]["steps"] for name in STAGES if name in row}
@@ -69,17 +73,17 @@ def read_summary(cell: Cell, summary: dict[str, Any]) -> dict[str, Any]:
 def aps(rows: list[dict[str, Any]], init: str, share: int, policy: str, stage: str) -> list[float]:
     """Return a stage's test AP in percent for each finished seed."""
     wanted = (init, share, policy)
-    found = [row for row in rows if (row["init"], row["labels"], row["policy"]) == wanted]
-    return [100 * row[stage]["ap"] for row in found if stage in row]
+    finished = [row for row in rows if (row["init"], row["labels"], row["policy"]) == wanted]
+    return [100 * row[stage]["ap"] for row in finished if stage in row]
 
 
 def gains(rows: list[dict[str, Any]], init: str, share: int, over: str) -> list[float]:
     """Return the student's gain in AP with S4 for each finished seed."""
     wanted = (init, share, "s4")
-    found = [
+    students = [
         row for row in rows if (row["init"], row["labels"], row["policy"]) == wanted and "student" in row
     ]
-    return [100 * (row["student"]["ap"] - row[over]["ap"]) for row in found]
+    return [100 * (row["student"]["ap"] - row[over]["ap"]) for row in students]
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:

@@ -109,7 +109,11 @@ def add_head(detector: Variables, classifier: Variables) -> Variables:
 
 
 def check_same_backbone(detector: Variables, classifier: Variables) -> None:
-    """Refuse tasks whose backbones cannot share variables. Raises: InputError."""
+    """Check that two networks can share the backbone's variables.
+
+    Raises:
+        InputError: their backbones have different variables.
+    """
     shapes = [
         jax.tree.map(lambda leaf: leaf.shape, {name: tree[BACKBONE] for name, tree in variables.items()})
         for variables in (detector, classifier)

@@ -4,12 +4,21 @@ import errno
 import os
 import pathlib
 import stat
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
 
-from selftrain_jax.data.source import Problem, decode_image, encode_png, encoded_suffix, file_image_size
+from selftrain_jax.data.source import (
+    Problem,
+    Source,
+    decode_image,
+    encode_png,
+    encoded_suffix,
+    file_image_size,
+)
 from selftrain_jax.errors import InputError
+from selftrain_jax.types import Category, Example
 
 LONGEST_SHOWN = 1000  # characters of a name
 
@@ -62,6 +71,25 @@ def read_image_file(path: pathlib.Path, size_px: tuple[int, int] | None = None) 
             "pixels and drop the tag."
         )
     return image
+
+
+def file_source(
+    name: str,
+    categories: tuple[Category, ...],
+    image_ids: tuple[str, ...],
+    path: Callable[[int], pathlib.Path],
+    read_labels: Callable[[int], Example],
+    sizes_px: Sequence[tuple[int, int]] | None = None,
+) -> Source:
+    """Make a source of image files; `sizes_px` (height, width) is what their annotations state."""
+    return Source(
+        name=name,
+        categories=categories,
+        image_ids=image_ids,
+        read_labels=read_labels,
+        read_encoded=lambda index: read_encoded_file(path(index)),
+        read_image=lambda index: read_image_file(path(index), sizes_px[index] if sizes_px else None),
+    )
 
 
 def fill_template(template: str, split: str, key: str) -> str:

@@ -6,13 +6,16 @@ Not in the paper; its unlabelled images come from the makers of the evaluation s
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8, UInt64
 from PIL import Image
 
-from selftrain_jax.doctor.diagnosis import TRAIN, UNLABELLED, Duplicates, ImageScan, Pair
+from selftrain_jax.types import Example
 
+TRAIN, UNLABELLED = "train", "unlabelled"  # the splits that are trained on; all others are for evaluation
 # JPEG at quality 20 moves a hash by 0 to 4 bits; of 66,000 pairs of cell images one is under 10.
 MAX_DISTANCE = 6
 SIDE_PX = 32  # the grey thumbnail whose spectrum is hashed
@@ -24,6 +27,48 @@ _CENTRES = np.arange(SIDE_PX) + 0.5
 _COSINES = np.cos(
     np.pi / SIDE_PX * np.outer(np.arange(NUM_FREQUENCIES), _CENTRES)
 )  # the first rows of a DCT-II
+
+
+class ImageScan(NamedTuple):
+    """What one reading of an image and its labels gave."""
+
+    labels: Example  # less the pixels, of image and mask
+    size_px: tuple[int, int]  # height, width
+    digest: str
+    hash: np.uint64  # what it looks like
+
+    @property
+    def image_id(self) -> str:
+        """The image's name in its split."""
+        return self.labels["image_id"]
+
+
+class Pair(NamedTuple):
+    """An evaluation image and the image that it repeats."""
+
+    image_id: str
+    evaluation_image_id: str
+    distance: int  # bits of 64 in which the perceptual hashes differ
+    is_exact: bool  # every pixel equal
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Images of an evaluation split that are found again in a split, or earlier in the same one."""
+
+    split: str
+    evaluation_split: str
+    pairs: tuple[Pair, ...]  # one for each evaluation image concerned, exact ones first
+
+    @property
+    def num_exact(self) -> int:
+        """Evaluation images found again pixel by pixel."""
+        return sum(pair.is_exact for pair in self.pairs)
+
+    @property
+    def num_near(self) -> int:
+        """Evaluation images of which only look-alikes were found."""
+        return len(self.pairs) - self.num_exact
 
 
 def find_duplicates(
@@ -84,7 +129,7 @@ def _closest(
 ) -> Int[np.ndarray, "P 3"]:
     if not len(hashes_a):
         return np.zeros((0, 3), np.int64)
-    found = [np.zeros((0, 3), np.int64)]
+    matches = [np.zeros((0, 3), np.int64)]
     indices_a = np.arange(len(hashes_a))
     for start in range(0, len(hashes_b), BLOCK_ROWS):
         block = hashes_b[start : start + BLOCK_ROWS]
@@ -95,8 +140,8 @@ def _closest(
         closest = distances.argmin(axis=1)
         least = distances[np.arange(len(block)), closest]
         rows = np.stack([closest, indices_b, least], axis=1).astype(np.int64)
-        found.append(rows[least <= max_distance])
-    return np.concatenate(found)
+        matches.append(rows[least <= max_distance])
+    return np.concatenate(matches)
 
 
 _BITS_OF_16 = np.array([value.bit_count() for value in range(2**16)], np.uint8)

@@ -8,14 +8,15 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from selftrain_jax.data.source import Source
-from selftrain_jax.doctor.diagnosis import UNLABELLED, ImageScan, SplitSummary
-from selftrain_jax.doctor.duplicates import perceptual_hash, pixel_digest
+from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.doctor.duplicates import UNLABELLED, Duplicates, ImageScan, perceptual_hash, pixel_digest
 from selftrain_jax.errors import InputError
+from selftrain_jax.html.blocks import Finding
 
 
 class SplitScan(NamedTuple):
@@ -24,6 +25,40 @@ class SplitScan(NamedTuple):
     source: Source
     images: list[ImageScan]
     unreadable: list[str]
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """The images of a split in numbers."""
+
+    split: str
+    source: str
+    is_labelled: bool
+    num_images: int
+    num_examined: int
+    unreadable: tuple[str, ...]  # messages
+    image_sizes: Mapping[str, int]  # "640 x 480" (width, height) -> images, the most frequent first
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that the doctor found, but for the statistics of the labels."""
+
+    splits: tuple[SplitSummary, ...]
+    problems: tuple[Problem, ...]
+    duplicates: tuple[Duplicates, ...]
+    max_distance: int
+    verdicts: tuple[Finding, ...]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether training on this data would stop or give results that do not count."""
+        return any(verdict.level == "error" for verdict in self.verdicts)
+
+    @property
+    def problem_counts(self) -> dict[str, int]:
+        """Problems by kind, the most frequent first."""
+        return dict(Counter(problem.kind for problem in self.problems).most_common())
 
 
 def scan_splits(

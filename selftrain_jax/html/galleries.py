@@ -1,7 +1,7 @@
 """Pictures on a page: rows of them under a title. Call `fit_side` and `encode_jpeg` for what goes in."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ MAX_JPEG_BYTES = 45_000  # about a hundred pictures must stay below 8 MB
 JPEG_QUALITIES = (88, 78, 64, 48, 32, 15)
 
 T = TypeVar("T")
+Layout = Literal["tiles", "pairs", "rows", "rows wide"]  # one picture a row; two rows a line; one row a line
 
 
 class Picture(NamedTuple):
@@ -29,9 +30,7 @@ class Gallery(NamedTuple):
 
     title: str  # perhaps empty, as the caption
     caption: str
-    layout: Literal[
-        "tiles", "pairs", "rows", "rows wide"
-    ]  # single pictures, two pairs a line, one row a line
+    layout: Layout
     rows: Sequence[Sequence[Picture]]
 
 
@@ -42,20 +41,28 @@ def spread(length: int, count: int) -> list[int]:
     return sorted({round(position) for position in np.linspace(0, length - 1, min(count, length))})
 
 
+def chosen_galleries(
+    choices: Iterable[tuple[str, str, Sequence[T]]],
+    layout: Layout,
+    draw: Callable[[T], Sequence[Picture]],
+    limit: int,
+) -> list[Gallery]:
+    """Show the first `limit` of each choice: a title, a caption and what was chosen, perhaps nothing."""
+    return [
+        Gallery(title, caption, layout, [draw(item) for item in chosen[:limit]])
+        for title, caption, chosen in choices
+        if chosen
+    ]
+
+
 def pair_galleries(
     pairs: Mapping[str, Sequence[tuple[T, T]]], caption: str, draw: Callable[[T, str], Picture]
 ) -> list[Gallery]:
     """Show pairs before and after a change, a gallery for each kind of change that has any."""
-    return [
-        Gallery(
-            name.upper(),
-            caption,
-            "pairs",
-            [[draw(before, "before"), draw(after, "after")] for before, after in found[:MAX_PAIRS]],
-        )
-        for name, found in pairs.items()
-        if found
-    ]
+    choices = [(name.upper(), caption, chosen) for name, chosen in pairs.items()]
+    return chosen_galleries(
+        choices, "pairs", lambda pair: [draw(pair[0], "before"), draw(pair[1], "after")], MAX_PAIRS
+    )
 
 
 def fit_side(image: UInt8[np.ndarray, "H W 3"], longest_px: int = LONGEST_PX) -> UInt8[np.ndarray, "h w 3"]:

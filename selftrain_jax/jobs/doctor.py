@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import labelled_part, open_unlabeled
 from selftrain_jax.data.source import Problem, Source
-from selftrain_jax.doctor.diagnosis import TRAIN
+from selftrain_jax.doctor.duplicates import TRAIN
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 

@@ -13,7 +13,10 @@ from selftrain_jax.build.data import Sources, build_augment, build_sources
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.report.page import write_report_page
-from selftrain_jax.report.workdir import RunFiles, read_run
+from selftrain_jax.report.workdir import LABELS_FOLDER, read_config, read_known, read_run
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE
+from selftrain_jax.run_files.manifest import MANIFEST_FILE
+from selftrain_jax.run_files.summary import STAGES
 from selftrain_jax.tasks.lookup import TASKS, get_self_training, get_task
 from selftrain_jax.tasks.spec import TaskSpec
 from selftrain_jax.types import Example
@@ -23,7 +26,7 @@ NUM_AUGMENTED = 4
 
 
 def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Write `<workdir>/report.html`; stages that are not there yet are said to be so.
+    """Write `<workdir>/report.html`; a stage that has not run yet is marked as missing.
 
     Raises:
         InputError: the data set of the config or a file of the run is missing or broken.
@@ -44,18 +47,20 @@ def write_report(workdir: pathlib.Path, task: TaskSpec | None, images: Any) -> p
     Raises:
         InputError: the folder does not exist, or one of its files is broken.
     """
-    run = read_run(workdir)
-    task = task or get_task(task_of(run))
-    sections = get_self_training(task.name).report_sections(run, images)
-    return write_report_page(run, sections, task.metrics[0].key, task.metrics[0].name)
+    task = task or get_task(task_of(workdir))
+    needs = get_self_training(task.name)
+    run = read_run(workdir, task.evaluation_details, needs.label_totals)
+    return write_report_page(
+        run, needs.report_sections(run, images), task.metrics[0].key, task.metrics[0].name
+    )
 
 
-def task_of(run: RunFiles) -> str:
+def task_of(workdir: pathlib.Path) -> str:
     """Name the task of a run: its config says it, or else the files that only one task writes."""
-    if name := (run.config or {}).get("task"):
+    if name := (read_config(workdir) or {}).get("task"):
         return name
-    kind = (run.manifest or {}).get("kind")
-    evaluations = [stage.evaluation or {} for stage in run.stages.values()]
+    kind = (read_known(workdir / LABELS_FOLDER / MANIFEST_FILE) or {}).get("kind")
+    evaluations = [read_known(workdir / stage / EVALUATION_FILE) or {} for stage in STAGES]
     for task in TASKS:
         has_labels = task.self_training is not None and task.self_training.label_totals.kind == kind
         if has_labels or any(task.metrics[0].key in evaluation for evaluation in evaluations):

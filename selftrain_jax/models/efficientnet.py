@@ -66,7 +66,11 @@ STAGES = (
 
 
 def find_variant(name: str) -> Variant:
-    """Look up a variant. Raises: InputError listing those that exist."""
+    """Look up a variant.
+
+    Raises:
+        InputError: listing those that exist.
+    """
     if name not in VARIANTS:
         raise InputError(f"EfficientNet {name!r} does not exist; use one of {', '.join(VARIANTS)}.")
     return VARIANTS[name]

@@ -91,7 +91,11 @@ def make_backbone(settings: NetworkSettings) -> Backbone:
 
 
 def check_backbone(settings: NetworkSettings) -> None:
-    """Refuse an unknown backbone, and values that do not apply to it. Raises: InputError naming the value."""
+    """Refuse an unknown backbone, and values that do not apply to it.
+
+    Raises:
+        InputError: naming the value.
+    """
     name, rate, padding = settings.backbone, settings.drop_connect_rate, settings.pool_padding
     if name not in BACKBONES:
         raise InputError(f"backbone={name!r} is not one of {', '.join(BACKBONES)}")
@@ -126,7 +130,11 @@ def make_neck(name: str, settings: NetworkSettings) -> FPN | NASFPN:
 
 
 def check_spinenet(settings: NetworkSettings) -> None:
-    """Refuse what does not apply to SpineNet, which is its own neck. Raises: InputError naming the value."""
+    """Refuse what does not apply to SpineNet, which is its own neck.
+
+    Raises:
+        InputError: naming the value.
+    """
     if settings.neck:
         raise InputError(f"neck={settings.neck!r}: SpineNet is its own neck; use neck=''")
     if settings.separable:

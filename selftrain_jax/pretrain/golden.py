@@ -161,7 +161,11 @@ def parse_output(entry: object, where: str) -> GoldenOutput:
 def check_shapes(
     shapes: Mapping[str, tuple[int, ...]], golden: Mapping[str, GoldenOutput], where: str
 ) -> None:
-    """Refuse golden outputs that the network does not have, or has in another shape. Raises: InputError."""
+    """Check that the network has all golden outputs.
+
+    Raises:
+        InputError: one is missing or has another shape.
+    """
     for name, output in golden.items():
         if name not in shapes:
             raise InputError(f"{where} has an output {name!r}; the network has {', '.join(shapes)}.")

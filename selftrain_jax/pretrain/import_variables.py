@@ -119,7 +119,11 @@ def import_variables(
 
 
 def check_report(report: ImportReport, source: str) -> None:
-    """Refuse a file in which something is missing, unexpected or of another shape. Raises: InputError."""
+    """Check that a file fits the network.
+
+    Raises:
+        InputError: something is missing, unexpected or of another shape.
+    """
     if report.missing or report.unexpected or report.mis_shaped:
         raise InputError(
             f"{source} does not fit the network:\n{format_report(report)}\n"

@@ -134,7 +134,11 @@ def _shapes(variables: Variables, module: str) -> dict[str, Any]:
 
 
 def _check_backbone(loaded: Variables, template: Variables, mode: str) -> None:
-    """Refuse another backbone. Raises: InputError listing what differs."""
+    """Check that weights are of the network's backbone.
+
+    Raises:
+        InputError: listing what differs.
+    """
     shapes, expected = _shapes(loaded, "backbone"), _shapes(template, "backbone")
     missing, unexpected = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     common = sorted(expected.keys() & shapes.keys())

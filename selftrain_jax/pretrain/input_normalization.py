@@ -32,7 +32,11 @@ OURS = NORMALIZATIONS["imagenet"]
 
 
 def find_normalization(name: str) -> InputNormalization:
-    """Look up a normalisation by its name. Raises: InputError listing those that exist."""
+    """Look up a normalisation by its name.
+
+    Raises:
+        InputError: listing those that exist.
+    """
     if name not in NORMALIZATIONS:
         raise InputError(f"input_rule={name!r} is not one of auto, {', '.join(NORMALIZATIONS)}")
     return NORMALIZATIONS[name]

@@ -74,7 +74,11 @@ def find_prefix(path: Path) -> Path:
 
 
 def tf_checkpoint_files(path: Path | str) -> list[Path]:
-    """Return the files that hold the checkpoint's arrays. Raises: InputError as `find_prefix` does."""
+    """Return the files that have the checkpoint's arrays.
+
+    Raises:
+        InputError: as in `find_prefix`.
+    """
     prefix = find_prefix(Path(path))
     return [_index(prefix), *_data_files(prefix)]
 

@@ -121,25 +121,15 @@ def loss_norm_ratio(run: RunFiles) -> list[Plot]:
 @styled()
 def speed_curve(run: RunFiles) -> list[Plot]:
     """Plot the images a second of every stage over its steps."""
-    return _all_stages(
-        run,
-        "speed/images_per_second",
-        "images per second",
-        "Training speed",
-        "Should be level. A dip that lasts is a slow disk or a machine that is shared.",
-    )
+    caption = "Should be level. A dip that lasts is a slow disk or a machine that is shared."
+    return _all_stages(run, "speed/images_per_second", "images per second", "Training speed", caption)
 
 
 @styled()
 def data_wait_curve(run: RunFiles) -> list[Plot]:
     """Plot the share of the time in which the accelerator waited for images."""
-    return _all_stages(
-        run,
-        "speed/data_wait_share",
-        "share of time",
-        "Waiting for data",
-        "Near 0 is good. Above about 0.1 the input pipeline, not the network, sets the pace.",
-    )
+    caption = "Near 0 is good. Above about 0.1 the input pipeline, not the network, sets the pace."
+    return _all_stages(run, "speed/data_wait_share", "share of time", "Waiting for data", caption)
 
 
 def _all_stages(run: RunFiles, key: str, y_label: str, title: str, caption: str) -> list[Plot]:

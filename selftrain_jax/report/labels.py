@@ -3,8 +3,7 @@
 Precision, recall and calibration need `quality.json`, which exists where the truth of the images is known.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 
@@ -13,6 +12,8 @@ from selftrain_jax.html.numbers import format_value
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, styled
 from selftrain_jax.report.sections import MAX_SMALL_PLOTS, SMALL_INCHES, small_multiples
 from selftrain_jax.report.workdir import RunFiles, as_floats
+from selftrain_jax.run_files.fields import Number
+from selftrain_jax.run_files.quality import Curve
 
 QUALITY_LEGEND = Legend(
     [
@@ -29,7 +30,7 @@ def labels_section(
     """Show the numbers of the pseudo labels, those of every class, and the plots."""
     numbers, every_class = tables
     unknown = Note("The truth of these images is not known: no precision, recall or calibration.")
-    total = 0 if run.quality is None else len(run.quality["per_class"])
+    total = 0 if run.quality is None else len(run.quality.per_class)
     blocks: list[Block] = [
         numbers,
         *([] if run.quality else [unknown]),
@@ -45,9 +46,9 @@ def reliability(run: RunFiles, unit: str) -> list[Plot]:
     """Plot the share of right labels against the mean score of their bin; a point's area is their number."""
     if run.quality is None:
         return []
-    calibration = run.quality["calibration"]
-    scores, precision = as_floats(calibration["mean_score"]), as_floats(calibration["precision"])
-    counts = as_floats(calibration["count"])
+    calibration = run.quality.calibration
+    scores, precision = as_floats(calibration.mean_score), as_floats(calibration.precision)
+    counts = as_floats(calibration.count)
     axes = new_axes("mean score of the bin", f"share of right {unit}")
     axes.plot([0, 1], [0, 1], color=ROLE_COLORS["muted"], linewidth=0.8, linestyle=":", label="perfect")
     filled, color = counts > 0, ROLE_COLORS["pseudo"]
@@ -56,7 +57,7 @@ def reliability(run: RunFiles, unit: str) -> list[Plot]:
     axes.scatter(scores[filled], precision[filled], s=areas, color=color, alpha=0.6, linewidths=0)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    error = format_value(calibration["expected_calibration_error"])
+    error = format_value(calibration.expected_calibration_error)
     caption = (
         f"On the dotted line a score of 0.8 means right 8 times in 10. Expected calibration error: {error}."
     )
@@ -66,21 +67,20 @@ def reliability(run: RunFiles, unit: str) -> list[Plot]:
 
 @styled()
 def quality_by_class(
-    run: RunFiles, threshold: float | None, count_key: str, unit: str, describe: Callable[[int, int], str]
+    run: RunFiles, threshold: float | None, unit: str, describe: Callable[[int, int], str]
 ) -> list[Plot]:
     """Plot precision and recall for each of the MAX_SMALL_PLOTS classes with most pseudo labels.
 
-    `count_key` is a class's number at the threshold in the manifest; `describe` makes a caption of that
-    number and of the sum over all classes.
+    `describe` makes a caption of a class's number at the threshold and of the sum over all classes.
     """
     if run.quality is None:
         return []
-    counts = {} if run.manifest is None else run.manifest["per_class"]
-    sizes = {name: counts.get(name, {}).get(count_key, 0) for name in run.quality["per_class"]}
+    counts = {} if run.manifest is None else run.manifest.labels.kept_per_class
+    sizes = {name: counts.get(name, 0) for name in run.quality.per_class}
     drawn = []
     for name in sorted(sizes, key=lambda name: -sizes[name])[:MAX_SMALL_PLOTS]:
-        values = run.quality["per_class"][name]
-        axes = quality_axes(run.quality["thresholds"], values, threshold, SMALL_INCHES)
+        values = run.quality.per_class[name]
+        axes = quality_axes(run.quality.thresholds, values, threshold, SMALL_INCHES)
         caption = describe(sizes[name], sum(sizes.values()))
         alt = f"Precision and recall of pseudo {unit} for {name}."
         drawn.append(finish(axes, name, caption, alt, legend=False))
@@ -88,8 +88,8 @@ def quality_by_class(
 
 
 def quality_axes(
-    thresholds: list[float],
-    values: dict[str, list[Any]],
+    thresholds: Sequence[Number],
+    values: Mapping[str, Curve],
     threshold: float | None,
     size_inches: tuple[float, float],
 ) -> Axes:

@@ -29,7 +29,7 @@ def write_report_page(run: RunFiles, sections: Sequence[Section], key: str, labe
 
 def headline(run: RunFiles, key: str, label: str) -> str:
     """Say the result in one sentence, as far as the run has come."""
-    reached = {name: points(evaluation[key]) for name, evaluation in evaluations(run).items()}
+    reached = {name: points(evaluation.scores[key]) for name, evaluation in evaluations(run).items()}
     if "student" in reached:
         gains = [
             f"{number(reached['student'] - reached[name], signed=True)} over {name}"
@@ -44,7 +44,7 @@ def headline(run: RunFiles, key: str, label: str) -> str:
 
 def progress(run: RunFiles, key: str, label: str) -> list[Badge]:
     """Say of teacher, pseudo labels, control and student how far they are."""
-    labels = MISSING if run.manifest is None else f"{run.manifest['num_images']:,} images"
+    labels = MISSING if run.manifest is None else f"{run.manifest.num_images:,} images"
     states = {name: _stage_state(run, name, key, label) for name in ("teacher", "control", "student")}
     return [
         Badge("Teacher", states["teacher"], "teacher", states["teacher"] == MISSING),
@@ -57,5 +57,5 @@ def progress(run: RunFiles, key: str, label: str) -> list[Badge]:
 def _stage_state(run: RunFiles, name: str, key: str, label: str) -> str:
     stage = run.stages[name]
     if stage.evaluation is not None:
-        return f"{number(points(stage.evaluation[key]))} {label}"
+        return f"{number(points(stage.evaluation.scores[key]))} {label}"
     return f"at step {stage.metrics[-1]['step']:,}" if stage.metrics else MISSING

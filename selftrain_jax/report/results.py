@@ -12,6 +12,7 @@ from selftrain_jax.html.blocks import Note, Table
 from selftrain_jax.html.numbers import duration, number
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorten, styled
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
+from selftrain_jax.run_files.evaluation import Evaluation
 
 MAX_BARS = 40
 
@@ -31,15 +32,15 @@ def results_table(
 
     `columns` are keys of an evaluation by their labels; `more_rows` of as many cells come last.
     """
-    found = evaluations(run)
+    stages = evaluations(run)
     rows = [
-        [name, *(number(points(evaluation[key])) for key in columns.values()), *_cost(run, name)]
-        for name, evaluation in found.items()
+        [name, *(number(points(evaluation.scores[key])) for key in columns.values()), *_cost(run, name)]
+        for name, evaluation in stages.items()
     ]
     gains = [
-        [f"student over {other}", *(_gain(found, other, key) for key in columns.values()), "", ""]
+        [f"student over {other}", *(_gain(stages, other, key) for key in columns.values()), "", ""]
         for other in ("control", "teacher")
-        if {"student", other} <= set(found)
+        if {"student", other} <= set(stages)
     ]
     strong_rows = range(len(rows), len(rows) + len(gains))
     return Table(["", *columns, "steps", "time"], [*rows, *gains, *more_rows], strong_rows)
@@ -47,7 +48,7 @@ def results_table(
 
 def unequal_steps(run: RunFiles) -> list[Note]:
     """Warn where student and control were not trained alike."""
-    steps = {name: evaluation["checkpoint_step"] for name, evaluation in evaluations(run).items()}
+    steps = {name: evaluation.checkpoint_step for name, evaluation in evaluations(run).items()}
     if not {"student", "control"} <= set(steps) or steps["student"] == steps["control"]:
         return []
     text = (
@@ -60,16 +61,16 @@ def classes_by_size(run: RunFiles, unit: str) -> list[str]:
     """Name the classes of the test split, those with most of what there is to find first."""
     counts: dict[str, float] = {}
     for evaluation in evaluations(run).values():
-        counts |= {name: entry[f"num_{unit}"] for name, entry in evaluation["per_class"].items()}
+        counts |= {name: entry[f"num_{unit}"] for name, entry in evaluation.per_class.items()}
     return sorted(counts, key=lambda name: -counts[name])
 
 
 def class_gains(run: RunFiles, over: str, key: str) -> dict[str, float]:
     """Subtract each class's number `key` by stage `over` from the student's, where both are defined."""
-    found = evaluations(run)
-    if "student" not in found or over not in found:
+    stages = evaluations(run)
+    if "student" not in stages or over not in stages:
         return {}
-    student, other = found["student"]["per_class"], found[over]["per_class"]
+    student, other = stages["student"].per_class, stages[over].per_class
     gains = {
         name: points(entry[key]) - points(other[name][key])
         for name, entry in student.items()
@@ -119,11 +120,12 @@ def _draw_bars(axes: Any, gains: dict[str, dict[str, float]], names: list[str]) 
     axes.axvline(0, color=ROLE_COLORS["muted"], linewidth=0.8)
 
 
-def _gain(found: Mapping[str, Mapping[str, Any]], other: str, key: str) -> str:
-    return number(points(found["student"][key]) - points(found[other][key]), signed=True)
+def _gain(stages: Mapping[str, Evaluation[Any]], other: str, key: str) -> str:
+    return number(points(stages["student"].scores[key]) - points(stages[other].scores[key]), signed=True)
 
 
 def _cost(run: RunFiles, name: str) -> list[str]:
-    entry = (run.summary or {}).get(name) or {}
-    steps = entry.get("steps", evaluations(run)[name]["checkpoint_step"])
-    return [number(steps, 0), duration(entry.get("seconds"))]
+    in_summary = None if run.summary is None else run.summary.stages.get(name)
+    if in_summary is None:
+        return [number(evaluations(run)[name].checkpoint_step, 0), duration(None)]
+    return [number(in_summary.steps, 0), duration(in_summary.seconds)]

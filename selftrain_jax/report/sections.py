@@ -10,7 +10,9 @@ from selftrain_jax.html.numbers import duration
 from selftrain_jax.html.plots import Plot
 from selftrain_jax.report import curves
 from selftrain_jax.report.results import results_table, unequal_steps
-from selftrain_jax.report.workdir import STAGES, RunFiles, evaluations
+from selftrain_jax.report.workdir import RunFiles, evaluations
+from selftrain_jax.run_files.evaluation import Evaluation
+from selftrain_jax.run_files.summary import STAGES
 
 MAX_SMALL_PLOTS = 12
 SMALL_INCHES = (3.0, 2.3)
@@ -31,7 +33,7 @@ AUGMENTATION_LEAD = (
 def results_section(
     run: RunFiles,
     columns: Mapping[str, str],
-    how_measured: Callable[[Mapping[str, Any]], str],
+    how_measured: Callable[[Evaluation[Any]], str],
     blocks: Iterable[Block],
     more_rows: Sequence[Sequence[str]] = (),
 ) -> Section:
@@ -39,10 +41,10 @@ def results_section(
 
     For `columns` and `more_rows` see `results_table`; `how_measured` puts an evaluation's setting in words.
     """
-    found = evaluations(run)
-    if not found:
+    stages = evaluations(run)
+    if not stages:
         return Section("results", "Results", RESULTS_LEAD, [])
-    note = f"{how_measured(next(iter(found.values())))} One run with one seed: "
+    note = f"{how_measured(next(iter(stages.values())))} One run with one seed: "
     note += "run more seeds before you trust a small difference."
     table = results_table(run, columns, more_rows)
     return Section("results", "Results", RESULTS_LEAD, [table, Note(note), *unequal_steps(run), *blocks])
@@ -68,7 +70,7 @@ def pictures_section(
     key: str, lead: str, galleries: Sequence[Gallery], legend: Sequence[Legend], note: str = ""
 ) -> Section:
     """Show galleries under what their colours mean; nothing without galleries."""
-    head: list[Block] = [*([Note(note)] if note else []), *legend] if galleries else []
+    head: list[Block] = [*legend, *([Note(note)] if note else [])] if galleries else []
     return Section(key, PICTURE_TITLES[key], lead, [*head, *galleries])
 
 
@@ -83,23 +85,14 @@ def reproduce_section(run: RunFiles) -> Section:
 
 def facts_table(run: RunFiles) -> Table:
     """List where, on what, with what and for how long the run ran, as far as it has written that down."""
-    summary = run.summary or {}
-    facts: list[tuple[str, Any]] = [
-        ("workdir", str(run.workdir)),
-        ("device", summary.get("device")),
-        ("seed", summary.get("seed")),
-        ("total time", duration(summary["seconds_total"]) if "seconds_total" in summary else None),
-    ]
-    facts += [
-        (f"{stage} checkpoint", summary[stage].get("checkpoint")) for stage in STAGES if summary.get(stage)
-    ]
-    facts += [
-        (f"{name} version", version) for name, version in sorted((summary.get("versions") or {}).items())
-    ]
-    known = [(name, value) for name, value in facts if value is not None]
-    return Table(
-        ["", ""], [[name, value if isinstance(value, str) else json.dumps(value)] for name, value in known]
-    )
+    facts: dict[str, object] = {"workdir": str(run.workdir)}
+    if run.summary is not None:
+        summary = run.summary
+        facts |= {"device": summary.device, "seed": summary.seed}
+        facts["total time"] = duration(summary.seconds_total)
+        facts |= {f"{name} checkpoint": stage.checkpoint for name, stage in summary.stages.items()}
+        facts |= {f"{name} version": version for name, version in sorted(summary.versions.items())}
+    return Table(["", ""], [[name, str(value)] for name, value in facts.items()])
 
 
 def small_multiples(
@@ -114,7 +107,6 @@ def small_multiples(
 
 
 def _command(run: RunFiles) -> Block:
-    command = (run.summary or {}).get("command")
-    if not command:
+    if run.summary is None or not run.summary.command:
         return Note("No command line is written down in summary.json.", "missing")
-    return Code("\n".join(command) if isinstance(command, list) else str(command))
+    return Code(run.summary.command)

@@ -3,7 +3,7 @@
 Call `read_run`. A file that does not exist yet is None or empty: a running workdir is a good workdir.
 """
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,18 +12,25 @@ from jaxtyping import Float
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import parse_shallow_json
+from selftrain_jax.io import read_json
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE, SCALES_FILE, Evaluation, EvaluationDetails
+from selftrain_jax.run_files.fields import JsonObject, Number
+from selftrain_jax.run_files.manifest import MANIFEST_FILE, LabelTotals, Manifest
+from selftrain_jax.run_files.metrics import Row, merge_steps, read_metrics
+from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
+from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, Summary
+from selftrain_jax.types import Category
 
-STAGES = ("teacher", "control", "student")
+LABELS_FOLDER = "pseudo_labels"
 
 
 class StageFiles(NamedTuple):
     """The files of one trained model."""
 
-    metrics: tuple[dict[str, Any], ...]  # one a step, in order of steps
-    evaluation: dict[str, Any] | None
-    evaluation_scales: dict[str, Any] | None  # averaged over config.evaluate's scales
-    detections: list[dict[str, Any]] | None
+    metrics: tuple[Row, ...]  # one a step, in order of steps
+    evaluation: Evaluation[Any] | None
+    evaluation_scales: Evaluation[Any] | None  # averaged over config.evaluate's scales
+    detections: list[JsonObject] | None  # COCO's results
 
 
 class RunFiles(NamedTuple):
@@ -31,63 +38,45 @@ class RunFiles(NamedTuple):
 
     workdir: Path
     stages: dict[str, StageFiles]
-    manifest: dict[str, Any] | None  # of the pseudo labels
-    quality: dict[str, Any] | None  # of the pseudo labels, when the truth is known
-    ground_truth: dict[str, Any] | None  # COCO format, test split
-    summary: dict[str, Any] | None
-    config: dict[str, Any] | None
-    categories: list[dict[str, Any]] | None  # the classes that the run was trained on
+    manifest: Manifest[Any] | None  # of the pseudo labels
+    quality: Quality | None  # of the pseudo labels, when the truth is known
+    ground_truth: JsonObject | None  # COCO format, test split
+    summary: Summary | None
+    config: JsonObject | None
+    categories: tuple[Category, ...]  # the classes that the run was trained on
 
 
-def read_run(workdir: Path) -> RunFiles:
-    """Read every file of a workdir that the report uses.
+def read_run(workdir: Path, details: type[EvaluationDetails], totals: type[LabelTotals]) -> RunFiles:
+    """Read every file of a workdir that the report uses; `details` and `totals` are those of the run's task.
 
-    Raises: InputError when the folder does not exist or a file in it is not JSON.
+    Raises: InputError when the folder does not exist, or a file in it is not of the form that runs write.
     """
     if not workdir.is_dir():
         raise InputError(f"{workdir}: no such folder; give the --workdir of a run")
-    summary = read_json(workdir / "summary.json")
-    config = read_json(workdir / "config.json") or (summary or {}).get("config")
+    summary, labels = workdir / SUMMARY_FILE, workdir / LABELS_FOLDER
+    manifest, quality = labels / MANIFEST_FILE, labels / QUALITY_FILE
     return RunFiles(
         workdir=workdir,
-        stages={name: _read_stage(workdir / name) for name in STAGES},
-        manifest=read_json(workdir / "pseudo_labels" / "manifest.json"),
-        quality=read_json(workdir / "pseudo_labels" / "quality.json"),
-        ground_truth=read_json(workdir / "ground_truth.json"),
-        summary=summary,
-        config=config,
-        categories=read_json(workdir / "categories.json"),
+        stages={name: _read_stage(workdir / name, details) for name in STAGES},
+        manifest=None
+        if (value := read_known(manifest)) is None
+        else Manifest.from_json(value, manifest, totals),
+        quality=None if (value := read_known(quality)) is None else Quality.from_json(value, quality),
+        ground_truth=read_known(workdir / "ground_truth.json"),
+        summary=None if (value := read_known(summary)) is None else Summary.from_json(value, summary),
+        config=read_config(workdir),
+        categories=_categories(read_known(workdir / "categories.json") or []),
     )
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; None when there is none. Raises: InputError when it is not JSON."""
-    if not path.exists():
-        return None
-    return parse_shallow_json(path.read_bytes(), str(path), "Delete the file and run its stage again.")
+def read_known(path: Path) -> Any:
+    """Read a JSON file of a run; None when there is none. Raises: InputError when it is not JSON."""
+    return read_json(path, "delete the file and run its stage again") if path.exists() else None
 
 
-def read_metrics(path: Path) -> tuple[dict[str, Any], ...]:
-    """Read a metrics.jsonl as one dict a step; a step run again after a resume keeps its last values.
-
-    The last line may be half written, by a run that is still going; it is then left out.
-    Raises: InputError for any other line that is not a JSON object with a `step`.
-    """
-    if not path.exists():
-        return ()
-    by_step: dict[int, dict[str, Any]] = {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or (number == len(lines) and not line.endswith("\n")):
-            continue
-        try:
-            values = json.loads(line)
-            by_step.setdefault(int(values["step"]), {}).update(values)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            raise InputError(
-                f'{path}, line {number}: expected a JSON object with "step", found {line[:80]!r}'
-            ) from error
-    return tuple(by_step[step] for step in sorted(by_step))
+def read_config(workdir: Path) -> JsonObject | None:
+    """Read the configuration of a run, which older ones have in their summary only."""
+    return read_known(workdir / "config.json") or (read_known(workdir / SUMMARY_FILE) or {}).get("config")
 
 
 def series(stage: StageFiles, key: str) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
@@ -96,41 +85,50 @@ def series(stage: StageFiles, key: str) -> tuple[Float[np.ndarray, " N"], Float[
     return as_floats([row["step"] for row in rows]), as_floats([row[key] for row in rows])
 
 
-def as_floats(values: list[Any]) -> Float[np.ndarray, " N"]:
-    """Turn a JSON list into an array; null becomes NaN."""
+def as_floats(values: Sequence[Number | None]) -> Float[np.ndarray, " N"]:
+    """Turn numbers into an array; None becomes NaN."""
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def evaluations(run: RunFiles) -> dict[str, dict[str, Any]]:
+def evaluations(run: RunFiles) -> dict[str, Evaluation[Any]]:
     """Give the final evaluations that are there, by stage."""
     return {name: stage.evaluation for name, stage in run.stages.items() if stage.evaluation is not None}
 
 
-def points(value: float | int | None) -> float:
+def points(value: Number | None) -> float:
     """Turn a score from 0 to 1 into points of 100; NaN where it is undefined (-1)."""
     return np.nan if value is None or value < 0 else 100.0 * value
 
 
 def threshold_used(run: RunFiles) -> float | None:
     """Give the score from which the teacher's predictions became labels, once it is written down."""
-    return None if run.manifest is None else float(run.manifest["threshold"])
+    return None if run.manifest is None else float(run.manifest.threshold)
 
 
 def class_names(run: RunFiles, *sources: Source | None) -> dict[int, str]:
-    """Name the classes by id, as training, the pseudo labels, the test split and the sources do."""
+    """Name the classes by id, as training, the test split, the pseudo labels and the sources do."""
     listed = [
-        *(run.categories or []),
-        *(run.ground_truth or {}).get("categories", []),
-        *(run.manifest or {}).get("categories", []),
+        *run.categories,
+        *_categories((run.ground_truth or {}).get("categories", [])),
+        *(() if run.manifest is None else run.manifest.categories),
     ]
-    names = {int(category["id"]): str(category["name"]) for category in listed}
-    return names | {id: name for source in sources if source is not None for id, name in source.categories}
+    return dict(listed) | {
+        id: name for source in sources if source is not None for id, name in source.categories
+    }
 
 
-def _read_stage(folder: Path) -> StageFiles:
+def _categories(records: list[JsonObject]) -> tuple[Category, ...]:
+    return tuple(Category(int(record["id"]), str(record["name"])) for record in records)
+
+
+def _read_stage(folder: Path, details: type[EvaluationDetails]) -> StageFiles:
+    def read(name: str) -> Evaluation[Any] | None:
+        value = read_known(folder / name)
+        return None if value is None else Evaluation.from_json(value, folder / name, details)
+
     return StageFiles(
-        metrics=read_metrics(folder / "metrics.jsonl"),
-        evaluation=read_json(folder / "evaluation.json"),
-        evaluation_scales=read_json(folder / "evaluation_scales.json"),
-        detections=read_json(folder / "detections.json"),
+        metrics=merge_steps(read_metrics(folder / "metrics.jsonl")),
+        evaluation=read(EVALUATION_FILE),
+        evaluation_scales=read(SCALES_FILE),
+        detections=read_known(folder / "detections.json"),
     )

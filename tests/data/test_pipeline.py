@@ -79,7 +79,7 @@ def test_bad_image_is_replaced_by_its_neighbour_and_counted() -> None:
 def test_one_bad_image_too_many_names_the_files() -> None:
     batches = batches_of(source_of(6, bad=(1, 4)), max_bad_images=1)
     with pytest.raises(InputError, match=r"2 images .* allowed are 1 .*\.jpg is damaged.*\.jpg is damaged"):
-        take_steps(batches, 0, 2)
+        take_steps(batches, 0, 3)  # a later reader of the same image may be the one that counts it
 
 
 def test_all_images_bad_is_an_error() -> None:

@@ -156,7 +156,7 @@ def test_evaluation_over_scales_is_what_numpy_makes_of_the_networks_logits(tmp_p
     expected, known = np.zeros((NUM_CLASSES, NUM_CLASSES), int), np.not_equal(truth, VOID)
     np.add.at(expected, (np.array(truth)[known], np.array(found)[known]), 1)
     several, single = (
-        measure(variables, source) for measure in (opened.jobs.measure_scales, opened.jobs.measure)
+        measure(variables, source) for measure in (opened.predictor.measure_scales, opened.predictor.measure)
     )
     # A pixel between two classes may fall to either by rounding.
     assert np.abs(np.subtract(several["confusion"], expected)).sum() <= 4

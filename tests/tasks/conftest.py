@@ -6,7 +6,9 @@ import pytest
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.jobs.report import write_report
+from selftrain_jax.report.workdir import RunFiles, read_run
 from selftrain_jax.tasks.detection.report.sections import BoxImages
+from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.segmentation.report.sections import MaskImages
 from selftrain_jax.types import Category
@@ -54,7 +56,8 @@ def write_stage(workdir: Path, name: str) -> None:
             "precision_iou75": curve,
             "per_class_iou50": dict.fromkeys(NAMES, curve),
         },
-        **{"num_images": 2, "split": "test", "checkpoint_step": 30},
+        **{"num_images": 2, "split": "test", "checkpoint_step": 30, "checkpoint": f"{name}/checkpoints/30"},
+        "training_secs": 12.0,
     }
     write_json(workdir / name / "evaluation.json", evaluation)
     detections = [{"image_id": "t0", "category_id": 1, "bbox": [2, 1, 6, 4], "score": 0.9}]
@@ -64,7 +67,8 @@ def write_stage(workdir: Path, name: str) -> None:
 def write_labels(workdir: Path) -> None:
     manifest = {
         **{"threshold": 0.5, "score_floor": 0.05, "num_images": 2, "num_bad_images": 0, "num_boxes": 100},
-        **{"num_boxes_at_threshold": 60, "images_without_boxes_at_threshold": 1},
+        **{"num_boxes_at_threshold": 60, "images_without_boxes_at_threshold": 1, "seconds": 3.0},
+        **{"bad_images": [], "shards": []},
         "per_class": {name: {"boxes_at_floor": 9, "boxes_at_threshold": 5} for name in NAMES},
         "score_histogram": {"edges": np.linspace(0, 1, 21).tolist(), "counts": list(range(20))},
         "categories": [{"id": place + 1, "name": name} for place, name in enumerate(NAMES)],
@@ -126,8 +130,7 @@ def write_workdir(tmp_path: Path) -> Path:
     summary = {
         "command": f"python -m selftrain_jax.main {EVIL}",
         "config": {"name": EVIL},
-        "seed": 0,
-        "versions": {},
+        **{"seed": 0, "versions": {}, "device": "cpu", "seconds_total": 99.0},
     }
     write_json(tmp_path / "summary.json", summary)
     return tmp_path
@@ -147,6 +150,10 @@ def make_images() -> BoxImages:
         augmented={"s1": [pair], "s4": [pair]},
         threshold=0.5,
     )
+
+
+def read_box_run(workdir: Path) -> RunFiles:
+    return read_run(workdir, BoxDetails, BoxTotals)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selftrain_jax.data.image_files import read_encoded_file, read_file, read_image_file, require_folder
+from selftrain_jax.data.image_files import file_source, read_file, require_folder
 from selftrain_jax.data.problems import BadBoxes, nearest_names, report_problems
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources.coco_records import Images, read_boxes, read_categories, read_images
@@ -71,14 +71,13 @@ def read_coco_json(
     path, images_dir = pathlib.Path(annotations_path), pathlib.Path(images_dir)
     split, problems = _read(path, images_dir, category_names)
     report_problems(problems, str(path), bad_boxes)
-    paths, sizes = split.images.paths, split.images.sizes_px
-    return Source(
-        name=f"coco:{path.stem}",
-        categories=split.categories,
-        image_ids=split.table.image_ids,
-        read_labels=lambda index: table_example(split.table, index),
-        read_encoded=lambda index: read_encoded_file(paths[index]),
-        read_image=lambda index: read_image_file(paths[index], sizes[index]),
+    return file_source(
+        f"coco:{path.stem}",
+        split.categories,
+        split.table.image_ids,
+        split.images.paths.__getitem__,
+        lambda index: table_example(split.table, index),
+        split.images.sizes_px,
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selftrain_jax.data.image_files import find_image, is_text, read_file
-from selftrain_jax.data.source import MAX_IMAGE_PIXELS, Problem, image_size
+from selftrain_jax.data.image_files import find_image, is_text, read_image_size
+from selftrain_jax.data.source import MAX_IMAGE_PIXELS, Problem
 from selftrain_jax.data.sources.label_table import Box
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import show
@@ -87,7 +87,7 @@ def _locate(
             message = f"{found}; expected at most {MAX_IMAGE_PIXELS}. Scale or tile the image."
             return file, _UNKNOWN_SIZE, Problem("malformed", where, message)
     try:
-        return file, image_size(read_file(file), str(file)), None
+        return file, read_image_size(file), None
     except InputError as error:
         return file, _UNKNOWN_SIZE, Problem("malformed", where, str(error))
 

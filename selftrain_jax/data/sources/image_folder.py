@@ -3,17 +3,12 @@
 Call `read_image_folder` or `read_class_folder`.
 """
 
+import dataclasses
 import os
 import pathlib
 from collections import Counter
 
-from selftrain_jax.data.image_files import (
-    is_text,
-    path_inside,
-    read_encoded_file,
-    read_image_file,
-    require_folder,
-)
+from selftrain_jax.data.image_files import file_source, is_text, path_inside, require_folder
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.text import shorten_list
@@ -48,13 +43,12 @@ def read_image_folder(root: str | os.PathLike) -> Source:
             f"{folder}: {len(outside)} images are links out of this folder: {shorten_list(outside)}. Copy "
             "the files here or name the folder that really holds them."
         )
-    return Source(
-        name=f"folder:{folder.name}",
-        categories=(),
-        image_ids=image_ids,
-        read_labels=lambda index: {"image_id": image_ids[index]},
-        read_encoded=lambda index: read_encoded_file(folder / image_ids[index]),
-        read_image=lambda index: read_image_file(folder / image_ids[index]),
+    return file_source(
+        f"folder:{folder.name}",
+        (),
+        image_ids,
+        lambda index: folder / image_ids[index],
+        lambda index: {"image_id": image_ids[index]},
     )
 
 
@@ -82,13 +76,11 @@ def read_class_folder(root: str | os.PathLike) -> Source:
     def read_labels(index: int) -> Example:
         return {"image_id": images.image_ids[index], "image_class": numbers[class_names[index]]}
 
-    return Source(
+    return dataclasses.replace(
+        images,
         name=f"class folder {folder}",
         categories=tuple(Category(number, name) for name, number in numbers.items()),
-        image_ids=images.image_ids,
         read_labels=read_labels,
-        read_encoded=images.read_encoded,
-        read_image=images.read_image,
     )
 
 

@@ -13,13 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from selftrain_jax.data.image_files import (
-    fill_template,
-    read_encoded_file,
-    read_file,
-    read_image_file,
-    read_image_size,
-)
+from selftrain_jax.data.image_files import file_source, fill_template, read_file, read_image_size
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.data.sources.png_masks import (
@@ -91,14 +85,8 @@ def read_mask_folder(
         check_mask(mask, read_image_size(pair.image), len(categories), where)
         return {"image_id": image_ids[index], "mask": mask}
 
-    return Source(
-        name=f"masks:{folder.resolve().name}/{split}",
-        categories=categories,
-        image_ids=image_ids,
-        read_labels=read_labels,
-        read_encoded=lambda index: read_encoded_file(files[index].image),
-        read_image=lambda index: read_image_file(files[index].image),
-    )
+    name = f"masks:{folder.resolve().name}/{split}"
+    return file_source(name, categories, image_ids, lambda index: files[index].image, read_labels)
 
 
 def make_value_table(values: str, ignore_value: int, num_classes: int) -> ValueTable:

@@ -13,16 +13,16 @@ import numpy as np
 
 from selftrain_jax.data.image_files import (
     LONGEST_SHOWN,
+    file_source,
     find_image,
     is_file,
     path_inside,
-    read_encoded_file,
     read_file,
-    read_image_file,
+    read_image_size,
     require_folder,
 )
 from selftrain_jax.data.problems import BadBoxes, nearest_names, report_problems
-from selftrain_jax.data.source import MAX_IMAGE_PIXELS, Problem, Source, image_size
+from selftrain_jax.data.source import MAX_IMAGE_PIXELS, Problem, Source
 from selftrain_jax.data.sources.label_table import Box, LabelTable, make_table, table_example
 from selftrain_jax.data.sources.xml_tree import Element, parse_xml
 from selftrain_jax.errors import InputError
@@ -71,14 +71,13 @@ def read_voc(
     found, problems = _read(root, split, classes)
     name = f"voc:{root.resolve().name}/{split}"
     report_problems(problems, name, bad_boxes)
-    images = found.images
-    return Source(
-        name=name,
-        categories=found.categories,
-        image_ids=found.table.image_ids,
-        read_labels=lambda index: table_example(found.table, index),
-        read_encoded=lambda index: read_encoded_file(images[index].path),
-        read_image=lambda index: read_image_file(images[index].path, images[index].size_px),
+    return file_source(
+        name,
+        found.categories,
+        found.table.image_ids,
+        lambda index: found.images[index].path,
+        lambda index: table_example(found.table, index),
+        [image.size_px for image in found.images],
     )
 
 
@@ -189,7 +188,7 @@ def _read_image(
     if isinstance(path, Problem):
         return path
     try:
-        size_px = _stated_size(tree) or image_size(read_file(path), str(path))
+        size_px = _stated_size(tree) or read_image_size(path)
     except InputError as error:
         return Problem("malformed", str(path), str(error))
     return _Image(image_id, xml, path, size_px, _objects(tree))

@@ -12,13 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from selftrain_jax.data.image_files import (
-    read_encoded_file,
-    read_file,
-    read_image_file,
-    read_image_size,
-    require_folder,
-)
+from selftrain_jax.data.image_files import file_source, read_file, read_image_size, require_folder
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.mat_file import read_struct_field
 from selftrain_jax.data.sources.png_masks import DecodedMask, check_mask, check_palette, decode_mask
@@ -78,14 +72,7 @@ def read_voc_masks(root: str | os.PathLike, split: str, *, sbd: str | os.PathLik
         check_mask(decoded.mask, read_image_size(image_path(index)), len(CATEGORIES), where)
         return {"image_id": image_ids[index], "mask": decoded.mask}
 
-    return Source(
-        name=f"voc masks:{folder.name}/{split}",
-        categories=CATEGORIES,
-        image_ids=image_ids,
-        read_labels=read_labels,
-        read_encoded=lambda index: read_encoded_file(image_path(index)),
-        read_image=lambda index: read_image_file(image_path(index)),
-    )
+    return file_source(f"voc masks:{folder.name}/{split}", CATEGORIES, image_ids, image_path, read_labels)
 
 
 def find_sbd_masks(root: str | os.PathLike) -> dict[str, pathlib.Path]:

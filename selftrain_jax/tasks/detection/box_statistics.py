@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from selftrain_jax.data.source import Problem
-from selftrain_jax.doctor.diagnosis import TRAIN
+from selftrain_jax.doctor.duplicates import TRAIN
 from selftrain_jax.doctor.examine import SplitScan
 from selftrain_jax.geometry import box_areas
 from selftrain_jax.html.blocks import Finding

@@ -7,7 +7,7 @@ import numpy as np
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.voc_masks import voc_palette
-from selftrain_jax.doctor.diagnosis import Diagnosis
+from selftrain_jax.doctor.examine import Diagnosis
 from selftrain_jax.doctor.page import bar, gallery, thumbnail, words_table
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Block, Cell, Section

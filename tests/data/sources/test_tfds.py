@@ -211,7 +211,7 @@ def test_absent_data_is_answered_with_size_and_command(tmp_path: pathlib.Path, n
 
 
 def test_the_command_is_python_that_asks_for_array_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run what stands between the quotes, with the download itself taken out."""
+    """Run the code between the quotes, without the download itself."""
     import tensorflow_datasets as tfds
 
     asked = []

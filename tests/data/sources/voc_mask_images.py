@@ -33,7 +33,7 @@ def palette_image(mask: np.ndarray, palette: list[tuple[int, int, int]] | None =
 
 
 def write_new(path: pathlib.Path, image: Image.Image) -> None:
-    """Write a file of its own, where a link to a shared one may stand."""
+    """Write a file of its own, in place of a possible link to a shared one."""
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)

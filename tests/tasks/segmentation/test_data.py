@@ -15,7 +15,7 @@ def test_pixels_are_counted_by_class_without_the_ignored() -> None:
     assert pixel_counts(source) == {"ground": 8, "cat": 20, "dog": 0}
 
 
-def test_counts_stand_at_the_places_of_their_masks() -> None:
+def test_counts_come_in_the_order_of_their_masks() -> None:
     found = count_each(make_source(filled(0), None, filled(2, 255)))
     assert isinstance(found[1], InputError)
     assert [found[0][0], found[2][2], found[2][255]] == [16, 8, 8]

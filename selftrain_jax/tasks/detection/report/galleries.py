@@ -10,7 +10,14 @@ import numpy as np
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.html.draw import class_color, draw_boxes, fit_image
-from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, pair_galleries, spread
+from selftrain_jax.html.galleries import (
+    LONGEST_PX,
+    Gallery,
+    Picture,
+    chosen_galleries,
+    pair_galleries,
+    spread,
+)
 from selftrain_jax.html.plots import shorten
 from selftrain_jax.tasks.detection.report.ranking import (
     Labelled,
@@ -78,13 +85,9 @@ def label_galleries(
         ("Least confident", "Lowest mean score. Often crowded, dark or unusual images.", ranked[::-1]),
         *_rarest(labelled, ranked, style),
     ]
-    galleries = [
-        Gallery(
-            title, caption, "tiles", [[_pseudo(source, image, style)] for image in images[:IMAGES_A_GALLERY]]
-        )
-        for title, caption, images in choices
-        if images
-    ]
+    galleries = chosen_galleries(
+        choices, "tiles", lambda image: [_pseudo(source, image, style)], IMAGES_A_GALLERY
+    )
     return galleries if truth is None else [*galleries, *_against_truth(source, labelled, truth, style)]
 
 

@@ -3,7 +3,7 @@
 Precision and recall need `quality.json`, which exists where the truth of the images is known.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +15,10 @@ from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new
 from selftrain_jax.report import labels
 from selftrain_jax.report.labels import mark_threshold, quality_axes
 from selftrain_jax.report.workdir import RunFiles, as_floats
+from selftrain_jax.run_files.manifest import Manifest
+from selftrain_jax.run_files.quality import Quality
 from selftrain_jax.tasks.detection.report.ranking import Labelled, boxes_of, is_kept
+from selftrain_jax.tasks.detection.run_files import BoxTotals
 
 
 class BoxStatistics(NamedTuple):
@@ -46,28 +49,28 @@ def pseudo_statistics(labelled: list[Labelled], threshold: float | None) -> BoxS
     return BoxStatistics(np.array([len(boxes) for boxes in kept], dtype=np.float64), sizes)
 
 
-def label_table(manifest: dict[str, Any], quality: dict[str, Any] | None) -> Table:
+def label_table(manifest: Manifest[BoxTotals], quality: Quality | None) -> Table:
     """List the numbers of the pseudo labels, with their quality where it is known."""
-    images, boxes = manifest["num_images"], manifest["num_boxes_at_threshold"]
+    images, boxes = manifest.num_images, manifest.labels
     rows = [
         ["images labelled", number(images, 0)],
-        ["images that could not be read", number(manifest["num_bad_images"], 0)],
-        [f"boxes from the floor {manifest['score_floor']:g} on", number(manifest["num_boxes"], 0)],
-        [f"boxes from the threshold {manifest['threshold']:g} on", number(boxes, 0)],
-        ["of them in an image, on average", number(boxes / max(images, 1), 2)],
-        ["images without any such box", number(manifest["images_without_boxes_at_threshold"], 0)],
+        ["images that could not be read", number(manifest.num_bad_images, 0)],
+        [f"boxes from the floor {boxes.settings.score_floor:g} on", number(boxes.num_boxes, 0)],
+        [f"boxes from the threshold {manifest.threshold:g} on", number(boxes.num_kept, 0)],
+        ["of them in an image, on average", number(boxes.num_kept / max(images, 1), 2)],
+        ["images without any such box", number(boxes.images_without_boxes_at_threshold, 0)],
     ]
     if quality is not None:
-        at, iou = quality["at_threshold"], f"IoU {quality['iou']:g}"
+        at, iou = quality.at_threshold, f"IoU {quality.iou:g}"
         rows += [[f"{name} at the threshold, {iou}", number(at[name], 3)] for name in ("precision", "recall")]
     return Table(["", ""], rows)
 
 
-def label_class_table(manifest: dict[str, Any]) -> Table:
+def label_class_table(boxes: BoxTotals) -> Table:
     """Count the pseudo boxes of every class, the most frequent first."""
-    classes = sorted(manifest["per_class"].items(), key=lambda entry: -entry[1]["boxes_at_threshold"])
+    classes = sorted(boxes.per_class.items(), key=lambda entry: -entry[1].boxes_at_threshold)
     rows = [
-        [name, number(counts["boxes_at_threshold"], 0), number(counts["boxes_at_floor"], 0)]
+        [name, number(counts.boxes_at_threshold, 0), number(counts.boxes_at_floor, 0)]
         for name, counts in classes
     ]
     return Table(["", "boxes at the threshold", "boxes at the floor"], rows)
@@ -78,11 +81,11 @@ def score_histogram(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Draw how many boxes the teacher gave each score, from the floor on."""
     if run.manifest is None:
         return []
-    histogram = run.manifest["score_histogram"]
+    histogram = run.manifest.labels.score_histogram
     axes = new_axes("score", "boxes")
     axes.stairs(
-        as_floats(histogram["counts"]),
-        as_floats(histogram["edges"]),
+        as_floats(histogram.counts),
+        as_floats(histogram.edges),
         fill=True,
         color=ROLE_COLORS["pseudo"],
         alpha=0.75,
@@ -91,7 +94,7 @@ def score_histogram(run: RunFiles, threshold: float | None) -> list[Plot]:
     caption = (
         "Boxes right of the line became labels. Many just left of it: a slightly lower threshold adds a lot."
     )
-    kept, total = run.manifest["num_boxes_at_threshold"], run.manifest["num_boxes"]
+    kept, total = run.manifest.labels.num_kept, run.manifest.labels.num_boxes
     alt = f"Histogram of the scores of {total} boxes, of which {kept} lie at or above the threshold."
     return [finish(axes, "Scores of the teacher's boxes", caption, alt)]
 
@@ -101,11 +104,9 @@ def quality_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot precision and recall of the pseudo labels against the threshold, the one in use marked."""
     if run.quality is None:
         return []
-    axes = quality_axes(run.quality["thresholds"], run.quality["overall"], threshold, (5.2, 3.1))
-    caption = (
-        "Precision should be high where the threshold stands; what recall lacks, the student is not told."
-    )
-    at = run.quality["at_threshold"]
+    axes = quality_axes(run.quality.thresholds, run.quality.overall, threshold, (5.2, 3.1))
+    caption = "Precision should be high at the threshold; what recall lacks, the student is not told."
+    at = run.quality.at_threshold
     values = f"precision {format_value(at['precision'])}, recall {format_value(at['recall'])}"
     alt = f"At the threshold {at['threshold']:g}: {values}."
     return [finish(axes, "Precision and recall of the pseudo labels", caption, alt)]
@@ -114,11 +115,7 @@ def quality_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
 def quality_by_class(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot the same for the classes with most pseudo boxes."""
     return labels.quality_by_class(
-        run,
-        threshold,
-        "boxes_at_threshold",
-        "labels",
-        lambda count, total: f"{count:,} boxes at the threshold",
+        run, threshold, "labels", lambda count, total: f"{count:,} boxes at the threshold"
     )
 
 

@@ -15,6 +15,7 @@ from selftrain_jax.report import labels as label_parts
 from selftrain_jax.report import sections as parts
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, threshold_used
+from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.report import galleries, label_quality
 from selftrain_jax.tasks.detection.report.galleries import BoxStyle
@@ -36,7 +37,7 @@ class BoxImages(NamedTuple):
     pseudo_source: Source | None  # images with pseudo labels and scores, down to the floor
     pseudo_truth: Callable[[str], Example] | None  # image id -> true labels; no `boxes` key where unknown
     augmented: Mapping[str, list[tuple[Example, Example]]]  # "s1".."s4" -> (before, after), uint8 images
-    threshold: float  # the score from which pseudo boxes and detections are shown as found
+    threshold: float  # the score from which pseudo boxes and detections are shown as of_image
 
 
 def gather_images(
@@ -80,7 +81,7 @@ def detections_by_image(stage: StageFiles) -> dict[str, Example]:
     records: dict[str, list[Mapping[str, Any]]] = {}
     for record in stage.detections or []:
         records.setdefault(str(record["image_id"]), []).append(record)
-    return {image_id: _as_example(image_id, found) for image_id, found in records.items()}
+    return {image_id: _as_example(image_id, of_image) for image_id, of_image in records.items()}
 
 
 def _as_example(image_id: str, records: list[Mapping[str, Any]]) -> Example:
@@ -100,8 +101,8 @@ def _results_section(run: RunFiles) -> Section:
     )
 
 
-def _how_measured(evaluation: Mapping[str, Any]) -> str:
-    return f"Measured on {evaluation['num_images']:,} images of the split \u201c{evaluation['split']}\u201d."
+def _how_measured(evaluation: Evaluation[Any]) -> str:
+    return f"Measured on {evaluation.num_images:,} images of the split \u201c{evaluation.split}\u201d."
 
 
 def _labels_section(run: RunFiles, threshold: float | None, labelled: list[Labelled]) -> Section:
@@ -120,7 +121,7 @@ def _labels_section(run: RunFiles, threshold: float | None, labelled: list[Label
     by_class = label_quality.quality_by_class(run, threshold)
     tables = (
         label_quality.label_table(run.manifest, run.quality),
-        label_quality.label_class_table(run.manifest),
+        label_quality.label_class_table(run.manifest.labels),
     )
     return label_parts.labels_section(run, lead, tables, drawn, by_class, "boxes")
 

@@ -1,6 +1,7 @@
 """Masks to look at: pseudo masks, the augmentations S1 to S4 (paper section 3.1), and the test images.
 
-Each function gives galleries of rows; the pictures of a row belong together.
+Each `*_galleries` gives galleries of rows; the pictures of a row belong together. `summarise_pseudo_masks`
+keeps a few numbers of an image, never its mask, to choose by.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,14 +11,33 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, fit_side, pair_galleries
+from selftrain_jax.html.galleries import (
+    LONGEST_PX,
+    Gallery,
+    Picture,
+    chosen_galleries,
+    fit_side,
+    pair_galleries,
+    spread,
+)
 from selftrain_jax.html.numbers import percent
 from selftrain_jax.tasks.segmentation.draw import fit_mask, overlay
-from selftrain_jax.tasks.segmentation.report.ranking import MaskSummary, confident_mask, rarest_class
+from selftrain_jax.tasks.segmentation.pseudo.confidence import mask_low_confidence
 from selftrain_jax.types import IGNORED, Example
 
 IMAGES_A_GALLERY = 4
+MAX_MASKS_RANKED = 400  # evenly spread over the source; two PNG are decoded for each
 MIN_RARE_PIXELS = 30  # of an image that shows the rarest class
+
+
+class MaskSummary(NamedTuple):
+    """What there is to say of an image's pseudo mask."""
+
+    position: int  # in its source
+    coverage: float  # share of pixels kept
+    confidence: float  # mean of all pixels, 0 to 1
+    kept: Int[np.ndarray, "256"]  # pixels by class
+    precision: float  # share of kept pixels that is right; NaN where the truth is not known
 
 
 class MaskStyle(NamedTuple):
@@ -27,6 +47,32 @@ class MaskStyle(NamedTuple):
     levels: Int[np.ndarray, "256"]  # the stored confidence that a pixel of each class needs
     opacity: float = 0.5
     font_px: int | None = None
+
+
+def confident_mask(labels: Example, levels: Int[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
+    """Ignore a pseudo mask's pixels of low confidence; keep a mask without confidence, as people draw it."""
+    mask = labels["mask"]
+    return mask_low_confidence(mask, labels["confidence"], levels) if "confidence" in labels else mask
+
+
+def right_share(mask: UInt8[np.ndarray, "H W"], truth: UInt8[np.ndarray, "H W"]) -> float:
+    """Divide the pixels that are right by those that are kept and of known truth; NaN without any."""
+    counted = (mask != IGNORED) & (truth != IGNORED)
+    return float((mask == truth)[counted].mean()) if counted.any() else float("nan")
+
+
+def summarise_pseudo_masks(
+    source: Source, truth: Callable[[str], Example] | None, levels: Int[np.ndarray, "256"]
+) -> list[MaskSummary]:
+    """Read at most MAX_MASKS_RANKED pseudo masks, spread through the source, and sum each up."""
+    return [_summarise(source, index, truth, levels) for index in spread(len(source), MAX_MASKS_RANKED)]
+
+
+def rarest_class(summaries: list[MaskSummary]) -> int | None:
+    """Find the class with the fewest pixels kept, of those with any."""
+    total = np.sum([summary.kept for summary in summaries], axis=0) if summaries else np.zeros(256)
+    present = np.flatnonzero(total)
+    return int(present[np.argmin(total[present])]) if len(present) else None
 
 
 def draw_mask(
@@ -59,13 +105,9 @@ def pseudo_galleries(
 ) -> list[Gallery]:
     """Show pseudo masks: at random, the least sure, the rarest class, and wrong ones if `truth` is known."""
     order = np.random.default_rng((0, len(summaries))).permutation(len(summaries))
-    unsure = sorted(
-        (summary for summary in summaries if summary.confidence == summary.confidence),
-        key=lambda summary: summary.confidence,
-    )
-    wrong = sorted(
-        (summary for summary in summaries if summary.precision < 1), key=lambda summary: summary.precision
-    )
+    scored = [summary for summary in summaries if not np.isnan(summary.confidence)]
+    unsure = sorted(scored, key=lambda summary: summary.confidence)
+    wrong = sorted([each for each in summaries if each.precision < 1], key=lambda each: each.precision)
     fair = "The fair picture: what the student sees on average."
     least = "Lowest mean confidence. What is hatched here the student learns from no one."
     errors = "Smallest share of kept pixels that is right: errors taught as truth."
@@ -75,16 +117,9 @@ def pseudo_galleries(
         *_rarest(summaries, style),
         ("Most at odds with the truth", errors, wrong),
     ]
-    return [
-        Gallery(
-            title,
-            caption,
-            "rows",
-            [_pseudo_row(source, summary, truth, style) for summary in found[:IMAGES_A_GALLERY]],
-        )
-        for title, caption, found in choices
-        if found
-    ]
+    return chosen_galleries(
+        choices, "rows", lambda summary: _pseudo_row(source, summary, truth, style), IMAGES_A_GALLERY
+    )
 
 
 def augmentation_galleries(
@@ -124,3 +159,15 @@ def _pseudo_row(
     ]
     known = {} if truth is None else truth(image_id)
     return [*pictures, draw_mask(image, known["mask"], style, "truth")] if "mask" in known else pictures
+
+
+def _summarise(
+    source: Source, index: int, truth: Callable[[str], Example] | None, levels: Int[np.ndarray, "256"]
+) -> MaskSummary:
+    labels = source.read_labels(index)
+    mask = confident_mask(labels, levels)
+    known = {} if truth is None else truth(source.image_ids[index])
+    kept = np.bincount(mask[mask != IGNORED], minlength=256)
+    confidence = float(labels["confidence"].mean() + 0.5) / 256 if "confidence" in labels else float("nan")
+    precision = right_share(mask, known["mask"]) if "mask" in known else float("nan")
+    return MaskSummary(index, float(kept.sum() / mask.size), confidence, kept, precision)

@@ -4,8 +4,6 @@ Confidence, coverage and class shares come with every pseudo mask (`manifest.jso
 `quality.json`, which exists where the truth of the images is known. Paper: Section 3.1, threshold 0.5.
 """
 
-from typing import Any
-
 import numpy as np
 
 from selftrain_jax.html.blocks import Table
@@ -15,6 +13,9 @@ from selftrain_jax.report import labels
 from selftrain_jax.report.labels import mark_threshold, quality_axes
 from selftrain_jax.report.results import MAX_BARS, classes_by_size
 from selftrain_jax.report.workdir import RunFiles, as_floats, evaluations
+from selftrain_jax.run_files.manifest import Manifest
+from selftrain_jax.run_files.quality import Quality
+from selftrain_jax.tasks.segmentation.run_files import MaskTotals
 
 QUALITY_WORDS = {
     "precision": "precision, the share of kept pixels that is right",
@@ -28,8 +29,8 @@ def confidence_histogram(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Draw which share of the pixels got each confidence."""
     if run.manifest is None:
         return []
-    counts = as_floats(run.manifest["confidence_histogram"]["counts"])
-    edges = as_floats(run.manifest["confidence_histogram"]["edges"])
+    counts = as_floats(run.manifest.labels.confidence_histogram.counts)
+    edges = as_floats(run.manifest.labels.confidence_histogram.edges)
     axes = new_axes("confidence", "share of pixels")
     shares = counts / max(counts.sum(), 1)
     axes.stairs(shares, edges, fill=True, color=ROLE_COLORS["pseudo"], alpha=0.75)
@@ -44,20 +45,18 @@ def confidence_histogram(run: RunFiles, threshold: float | None) -> list[Plot]:
 @styled()
 def coverage_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot the share of pixels kept against the threshold, the one in use marked."""
-    if run.manifest is None:
+    curve = None if run.manifest is None else run.manifest.labels.coverage_by_threshold
+    if run.manifest is None or curve is None:
         return []
-    curve = run.manifest["coverage_by_threshold"]
     axes = new_axes("threshold", "share of pixels kept")
-    axes.plot(
-        curve["thresholds"], as_floats(curve["coverage"]), color=ROLE_COLORS["pseudo"], label="coverage"
-    )
+    axes.plot(curve.thresholds, as_floats(curve.coverage), color=ROLE_COLORS["pseudo"], label="coverage")
     mark_threshold(axes, threshold)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     caption = (
         "What a higher threshold would take from the student. Flat up to the line: little is lost by it."
     )
-    kept = format_value(run.manifest["coverage"])
+    kept = format_value(run.manifest.labels.coverage)
     alt = f"Coverage falls with the threshold; at the one in use it is {kept}."
     return [finish(axes, "Coverage of the pseudo masks", caption, alt)]
 
@@ -67,19 +66,19 @@ def quality_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot precision, recall and mIoU of the pixels kept against the threshold."""
     if run.quality is None:
         return []
-    overall = run.quality["overall"]
-    axes = quality_axes(run.quality["thresholds"], overall, None, (5.2, 3.1))
+    overall = run.quality.overall
+    axes = quality_axes(run.quality.thresholds, overall, None, (5.2, 3.1))
     miou = as_floats(overall["miou"])
     axes.plot(
-        run.quality["thresholds"], miou, color=ROLE_COLORS["human"], linestyle=":", label="mIoU of the kept"
+        run.quality.thresholds, miou, color=ROLE_COLORS["human"], linestyle=":", label="mIoU of the kept"
     )
     mark_threshold(axes, threshold)
     caption = "Precision: kept pixels that are right. Recall: pixels that are kept and right. "
     caption += "mIoU is of kept pixels alone: it may fall where small classes are the unsure ones."
-    if bad := run.quality.get("bad_truth", 0):
+    if bad := run.quality.bad_truth:
         images = "image" if bad == 1 else "images"
         caption += f" Left out: {bad:,} {images} whose true mask is bad; --job=doctor names them."
-    at = run.quality["at_threshold"]
+    at = run.quality.at_threshold
     values = ", ".join(
         f"{name} {format_value(at[name])}" for name in ("precision", "recall", "miou", "coverage")
     )
@@ -95,7 +94,7 @@ def precision_by_coverage(run: RunFiles) -> list[Plot]:
     """Plot precision against coverage as the threshold moves, with a point at the threshold in use."""
     if run.quality is None:
         return []
-    overall, at = run.quality["overall"], run.quality["at_threshold"]
+    overall, at = run.quality.overall, run.quality.at_threshold
     axes = new_axes("share of pixels kept", "share of them that is right")
     axes.plot(as_floats(overall["coverage"]), as_floats(overall["precision"]), color=ROLE_COLORS["ink"])
     if at["coverage"] is not None and at["precision"] is not None:
@@ -121,7 +120,7 @@ def quality_by_class(run: RunFiles, threshold: float | None) -> list[Plot]:
     def describe(count: int, total: int) -> str:
         return f"{percent(count / max(total, 1))} of the pixels kept"
 
-    return labels.quality_by_class(run, threshold, "pixels_at_threshold", "pixels", describe)
+    return labels.quality_by_class(run, threshold, "pixels", describe)
 
 
 @styled()
@@ -148,54 +147,54 @@ def class_shares(run: RunFiles) -> list[Plot]:
     axes.set_ylim(len(names) - 0.5, -0.5)
     caption = "Human labels are those of the test split. Pseudo far to the left of human: the teacher "
     caption += "overlooks the class or is unsure of it; without a pseudo point it never finds it."
-    spoken = ", ".join(f"{name} {percent(human[name])} and {percent(pseudo.get(name, 0))}" for name in names)
-    return [finish(axes, "Share of each class", caption, f"Share of pixels, human and pseudo: {spoken}.")]
+    shares_by_class = ", ".join(
+        f"{name} {percent(human[name])} and {percent(pseudo.get(name, 0))}" for name in names
+    )
+    return [
+        finish(axes, "Share of each class", caption, f"Share of pixels, human and pseudo: {shares_by_class}.")
+    ]
 
 
 def human_shares(run: RunFiles) -> dict[str, float]:
     """Give each class's share of the test split's labelled pixels."""
     for evaluation in evaluations(run).values():
-        counts = {name: entry["num_pixels"] for name, entry in evaluation["per_class"].items()}
+        counts = {name: entry["num_pixels"] for name, entry in evaluation.per_class.items()}
         return {name: count / max(sum(counts.values()), 1) for name, count in counts.items()}
     return {}
 
 
 def pseudo_shares(run: RunFiles) -> dict[str, float]:
     """Give each class's share of the pseudo pixels at the threshold."""
-    counts = {
-        name: entry["pixels_at_threshold"]
-        for name, entry in (run.manifest or {}).get("per_class", {}).items()
-    }
+    counts = {} if run.manifest is None else run.manifest.labels.kept_per_class
     return {name: count / max(sum(counts.values()), 1) for name, count in counts.items()}
 
 
-def label_table(manifest: dict[str, Any], quality: dict[str, Any] | None) -> Table:
+def label_table(manifest: Manifest[MaskTotals], quality: Quality | None) -> Table:
     """List the numbers of the pseudo masks, with their quality where it is known."""
-    threshold = f"{manifest['threshold']:g}"
+    pixels = manifest.labels
     rows = [
-        ["images labelled", number(manifest["num_images"], 0)],
-        ["images that could not be read", number(manifest["num_bad_images"], 0)],
-        ["pixels", number(manifest["num_pixels"], 0)],
-        [f"pixels from the threshold {threshold} on", number(manifest["num_pixels_at_threshold"], 0)],
-        ["coverage, the share of pixels kept", percent(manifest["coverage"], 1)],
-        ["images without any pixel kept", number(manifest["images_without_pixels_at_threshold"], 0)],
+        ["images labelled", number(manifest.num_images, 0)],
+        ["images that could not be read", number(manifest.num_bad_images, 0)],
+        ["pixels", number(pixels.num_pixels, 0)],
+        [f"pixels from the threshold {manifest.threshold:g} on", number(pixels.num_kept, 0)],
+        ["coverage, the share of pixels kept", percent(pixels.coverage, 1)],
+        ["images without any pixel kept", number(pixels.images_without_pixels_at_threshold, 0)],
     ]
-    at = {} if quality is None else quality["at_threshold"]
+    at = {} if quality is None else quality.at_threshold
     rows += [[text, percent(at[key], 1)] for key, text in QUALITY_WORDS.items() if key in at]
     return Table(["", ""], rows)
 
 
-def label_class_table(run: RunFiles) -> Table:
+def label_class_table(run: RunFiles, pixels: MaskTotals) -> Table:
     """List the pseudo pixels of every class, the most frequent first, beside the human labels' shares."""
-    assert run.manifest is not None
     human, pseudo = human_shares(run), pseudo_shares(run)
-    ranked = sorted(run.manifest["per_class"].items(), key=lambda item: -item[1]["pixels_at_threshold"])
+    ranked = sorted(pixels.per_class.items(), key=lambda item: -item[1].pixels_at_threshold)
     rows = [
         [
             name,
-            number(counts["pixels"], 0),
-            number(counts["pixels_at_threshold"], 0),
-            percent(counts["pixels_at_threshold"] / counts["pixels"] if counts["pixels"] else None),
+            number(counts.pixels, 0),
+            number(counts.pixels_at_threshold, 0),
+            percent(counts.pixels_at_threshold / counts.pixels if counts.pixels else None),
             percent(pseudo[name]),
             percent(human.get(name)),
         ]

@@ -18,13 +18,13 @@ from selftrain_jax.report import sections as parts
 from selftrain_jax.report.curves import share_by_source
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used
+from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, read_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels
 from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
 from selftrain_jax.tasks.segmentation.report import galleries, label_quality, results
-from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle
-from selftrain_jax.tasks.segmentation.report.ranking import summarise_pseudo_masks
+from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle, summarise_pseudo_masks
 from selftrain_jax.tasks.segmentation.report.test_images import (
     BOTH_WRONG,
     GAINED,
@@ -127,10 +127,10 @@ def training_plots(run: RunFiles) -> list[Plot]:
     ]
 
 
-def _how_measured(evaluation: Mapping[str, Any]) -> str:
-    size = evaluation.get("image_size_px")
+def _how_measured(evaluation: Evaluation[Any]) -> str:
+    size = evaluation.details.image_size_px
     frame = "the network's input" if size is None else f"{size:,} x {size:,} px"
-    split = f"{evaluation['num_images']:,} images of the split \u201c{evaluation['split']}\u201d"
+    split = f"{evaluation.num_images:,} images of the split \u201c{evaluation.split}\u201d"
     return (
         f"Measured on {split}. mIoU counts the pixels of the images at their own size; \u201cresized\u201d "
         f"does with images and masks fitted into {frame}, as the paper's code does."
@@ -163,7 +163,10 @@ def _labels_section(run: RunFiles, threshold: float | None) -> Section:
         *label_quality.class_shares(run),
     ]
     by_class = label_quality.quality_by_class(run, threshold)
-    tables = label_quality.label_table(run.manifest, run.quality), label_quality.label_class_table(run)
+    tables = (
+        label_quality.label_table(run.manifest, run.quality),
+        label_quality.label_class_table(run, run.manifest.labels),
+    )
     return label_parts.labels_section(run, lead, tables, drawn, by_class, "pixels")
 
 

@@ -4,14 +4,13 @@ Call `test_galleries`.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, spread
+from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, chosen_galleries, spread
 from selftrain_jax.html.numbers import number, percent
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
 from selftrain_jax.tasks.segmentation.draw import fit_mask, hatched
@@ -21,7 +20,6 @@ from selftrain_jax.tasks.segmentation.report.galleries import (
     draw_mask,
     draw_plain,
 )
-from selftrain_jax.tasks.segmentation.report.ranking import nearest_to_median
 from selftrain_jax.tasks.segmentation.report.results import image_gains
 from selftrain_jax.types import IGNORED
 
@@ -55,11 +53,7 @@ def test_galleries(run: RunFiles, source: Source, predicted: Predicted, style: M
     def draw(image_id: str) -> list[Picture]:
         return _row(run, source, positions[image_id], stages, predicted, style)
 
-    return [
-        Gallery(title, caption, "rows wide", [draw(image_id) for image_id in chosen])
-        for title, caption, chosen in choices
-        if chosen
-    ]
+    return chosen_galleries(choices, "rows wide", draw, IMAGES_A_GALLERY)
 
 
 def choose(gains: Mapping[str, float], other: str) -> list[tuple[str, str, list[str]]]:
@@ -73,6 +67,12 @@ def choose(gains: Mapping[str, float], other: str) -> list[tuple[str, str, list[
     lost = f"Lowest gain over the {other}. Look for errors that the pseudo labels have too."
     nearest = nearest_to_median(gains, IMAGES_A_GALLERY)
     return [("Typical", typical, nearest), ("Gained most", gained, best), ("Lost most", lost, worst)]
+
+
+def nearest_to_median(gains: Mapping[str, float], count: int) -> list[str]:
+    """Pick the images whose gain is nearest to the median of all."""
+    median = float(np.median(list(gains.values()))) if gains else 0.0
+    return sorted(gains, key=lambda image_id: abs(gains[image_id] - median))[:count]
 
 
 def draw_change(
@@ -109,21 +109,21 @@ def _row(
     example, image_id = source.read(index), source.image_ids[index]
     image, truth = example["image"], example["mask"]
     style = style._replace(font_px=FONT_PX)
-    found = {stage: mask for stage in stages if (mask := predicted(stage, image_id)) is not None}
-    for stage, mask in found.items():
+    masks = {stage: mask for stage in stages if (mask := predicted(stage, image_id)) is not None}
+    for stage, mask in masks.items():
         _require_size(mask, truth, stage, image_id)
     pictures = [draw_plain(image, image_id), draw_mask(image, truth, style, "truth")]
     pictures += [
-        draw_mask(image, mask, style, _stage_caption(run, stage, image_id)) for stage, mask in found.items()
+        draw_mask(image, mask, style, _stage_caption(run, stage, image_id)) for stage, mask in masks.items()
     ]
-    if len(found) == 2 and "student" in found:
-        pictures.append(draw_change(image, truth, found[stages[0]], found["student"]))
+    if len(masks) == 2 and "student" in masks:
+        pictures.append(draw_change(image, truth, masks[stages[0]], masks["student"]))
     return pictures
 
 
 def _stage_caption(run: RunFiles, stage: str, image_id: str) -> str:
-    evaluation: dict[str, Any] = evaluations(run).get(stage, {})
-    value = points(evaluation.get("per_image", {}).get(image_id))
+    evaluation = evaluations(run).get(stage)
+    value = points(None if evaluation is None else evaluation.details.per_image.get(image_id))
     return f"{stage}, mIoU {number(value)}" if np.isfinite(value) else stage
 
 

@@ -8,11 +8,12 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.html.galleries import MAX_JPEG_BYTES, encode_jpeg
 from selftrain_jax.html.numbers import duration, number
 from selftrain_jax.jobs.report import write_report
-from selftrain_jax.report.workdir import read_metrics, read_run
+from selftrain_jax.run_files.metrics import merge_steps, read_metrics
 from selftrain_jax.tasks.detection.report.label_quality import human_statistics, pseudo_statistics
 from selftrain_jax.tasks.detection.report.ranking import read_spread
 from selftrain_jax.tasks.lookup import get_task
 from tests.html.html_page import Page
+from tests.tasks.conftest import read_box_run
 
 
 def test_page_nests_and_says_the_headline(page):
@@ -103,14 +104,14 @@ def test_metrics_of_a_resumed_and_running_stage(tmp_path):
     path.write_text(
         '{"step": 2, "a": 1}\n{"step": 3, "a": 2}\n{"step": 2, "a": 9, "b": null}\n{"step": 4, "a"'
     )
-    assert read_metrics(path) == ({"step": 2, "a": 9, "b": None}, {"step": 3, "a": 2})
+    assert merge_steps(read_metrics(path)) == ({"step": 2, "a": 9, "b": None}, {"step": 3, "a": 2})
     path.write_text('{"step": 2}\nnonsense\n{"step": 3}\n')
     with pytest.raises(InputError, match="line 2"):
         read_metrics(path)
 
 
 def test_statistics_count_and_measure_boxes(workdir, images):
-    human = human_statistics(read_run(workdir))
+    human = human_statistics(read_box_run(workdir))
     np.testing.assert_allclose(human.boxes_per_image, [1, 0])
     np.testing.assert_allclose(human.sizes_px, [4])
     source = images.pseudo_source

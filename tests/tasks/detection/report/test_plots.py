@@ -7,10 +7,10 @@ from selftrain_jax.html.blocks import Plots
 from selftrain_jax.html.plots import MAX_POINTS, ROLE_COLORS, Plot, new_axes, styled, thin
 from selftrain_jax.html.render import render_blocks
 from selftrain_jax.report import curves, labels, results
-from selftrain_jax.report.workdir import read_run
 from selftrain_jax.tasks.detection.report import label_quality, precision_recall
 from selftrain_jax.tasks.detection.report.label_quality import BoxStatistics
 from selftrain_jax.tasks.detection.report.sections import CLASS_AP
+from tests.tasks.conftest import read_box_run
 
 AP = {"teacher": 0.272, "control": 0.281, "student": 0.312}  # as conftest.py writes them
 NAMES = ["cat", "<script>alert('x')</script>", "$a_b$ & co"]
@@ -23,7 +23,7 @@ def lines(plot):
 
 @pytest.fixture
 def run(workdir):
-    return read_run(workdir)
+    return read_box_run(workdir)
 
 
 def test_learning_curves_hold_the_logged_values_after_the_teachers_end(run):
@@ -76,7 +76,7 @@ def test_undefined_ap_gives_no_bar(workdir):
     evaluation = json.loads(path.read_text())
     evaluation["per_class"]["cat"]["ap"] = -1
     path.write_text(json.dumps(evaluation))
-    assert "cat" not in results.class_gains(read_run(workdir), "control", "ap")
+    assert "cat" not in results.class_gains(read_box_run(workdir), "control", "ap")
 
 
 def test_label_quality_equals_the_file_with_the_threshold_marked(run):

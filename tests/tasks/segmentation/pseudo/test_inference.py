@@ -117,7 +117,7 @@ def test_masks_lie_where_the_shapes_are_at_the_image_s_own_size():
         assert (labels["confidence"][inside] >= 128).mean() > 0.99
 
 
-def test_images_that_do_not_decode_stand_as_errors_in_their_place():
+def test_images_that_do_not_decode_come_as_errors_in_order():
     masks = [random_mask(i, 40, 40) for i in range(5)]
     clean = infer(masks, shared_toy().network())
     found = infer(masks, shared_toy().network(), bad=(1, 4))

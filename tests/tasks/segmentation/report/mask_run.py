@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from selftrain_jax.data.source import Source
+from selftrain_jax.report.workdir import RunFiles, read_run
 from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
 from selftrain_jax.tasks.segmentation.report.sections import MaskImages, read_predicted
+from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.types import Category
 
 EVIL = "<script>alert('x')</script>"
@@ -36,8 +38,13 @@ def write_mask_workdir(workdir: Path) -> Path:
     _write_labels(workdir)
     _write(workdir / "categories.json", [category._asdict() for category in CATEGORIES])
     _write(workdir / "config.json", {"task": "segmentation", "name": EVIL})
-    _write(workdir / "summary.json", {"command": f"python -m selftrain_jax.main {EVIL}", "versions": {}})
+    summary = {"command": f"python -m selftrain_jax.main {EVIL}", "versions": {}, "config": {}}
+    _write(workdir / "summary.json", {**summary, "seed": 0, "device": "cpu", "seconds_total": 99.0})
     return workdir
+
+
+def read_mask_run(workdir: Path) -> RunFiles:
+    return read_run(workdir, MaskDetails, MaskTotals)
 
 
 def make_mask_images(workdir: Path) -> MaskImages:
@@ -124,6 +131,7 @@ def _write_labels(workdir: Path) -> None:
     manifest = {
         **{"kind": "masks", "threshold": 0.5, "num_images": 3, "num_bad_images": 0, "num_pixels": 1800},
         **{"num_pixels_at_threshold": 630, "coverage": 0.35, "images_without_pixels_at_threshold": 0},
+        **{"seconds": 3.0, "bad_images": [], "shards": []},
         "per_class": {
             name: {"pixels": 600, "pixels_at_threshold": kept}
             for name, kept in zip(NAMES, (400, 230, 0), strict=True)

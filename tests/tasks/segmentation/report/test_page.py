@@ -9,14 +9,13 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.html.numbers import NO_VALUE
 from selftrain_jax.html.render import render_section
 from selftrain_jax.jobs.report import task_of, write_report
-from selftrain_jax.report.workdir import read_run
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.segmentation.draw import save_mask_png
 from selftrain_jax.tasks.segmentation.report import sections as mask_sections
 from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle, draw_mask
 from selftrain_jax.tasks.segmentation.report.sections import read_predicted
 from tests.html.html_page import Page
-from tests.tasks.segmentation.report.mask_run import make_mask_source, stripes
+from tests.tasks.segmentation.report.mask_run import make_mask_source, read_mask_run, stripes
 
 SECTIONS = [
     *("results", "curves", "training", "confusion", "labels", "label-images"),
@@ -45,7 +44,7 @@ def test_scores_over_several_scales_are_rows_of_their_own_and_undefined_ones_a_d
     path.with_name("evaluation_scales.json").write_text(json.dumps(several))
     plain = several | {"sizes_px": [128], "flip": False, "miou": -1}
     (mask_workdir / "teacher" / "evaluation_scales.json").write_text(json.dumps(plain))
-    table = table_of_results(render_section(mask_sections.results_section(read_run(mask_workdir))))
+    table = table_of_results(render_section(mask_sections.results_section(read_mask_run(mask_workdir))))
     assert table["student"][0] == "53.1"
     assert table["student, inputs of 64, 128 px, mirrored too"] == ["56.7", NO_VALUE, "78.9", "30", ""]
     assert table["teacher, inputs of 128 px"] == [NO_VALUE, NO_VALUE, "78.9", "30", ""]
@@ -142,14 +141,14 @@ def test_missing_parts_are_tolerated(mask_workdir, mask_images, missing, headlin
 
 
 def test_without_pictures_the_runs_files_say_that_it_is_one_of_masks(mask_workdir):
-    assert task_of(read_run(mask_workdir)) == "segmentation"
+    assert task_of(mask_workdir) == "segmentation"
     (mask_workdir / "config.json").unlink()
-    assert task_of(read_run(mask_workdir)) == "segmentation"  # evaluations have mIoU
+    assert task_of(mask_workdir) == "segmentation"  # evaluations have mIoU
     for name in ("teacher", "control", "student"):
         shutil.rmtree(mask_workdir / name)
-    assert task_of(read_run(mask_workdir)) == "segmentation"  # the labels are masks
+    assert task_of(mask_workdir) == "segmentation"  # the labels are masks
     shutil.rmtree(mask_workdir / "pseudo_labels")
-    assert task_of(read_run(mask_workdir)) == "detection"
+    assert task_of(mask_workdir) == "detection"
 
 
 def test_empty_workdir_says_that_nothing_is_there_yet(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,11 +8,10 @@ from selftrain_jax.html.numbers import percent
 from selftrain_jax.html.plots import ROLE_COLORS
 from selftrain_jax.report import curves, labels
 from selftrain_jax.report import results as report_results
-from selftrain_jax.report.workdir import read_run
 from selftrain_jax.tasks.segmentation.report import label_quality as mask_quality
 from selftrain_jax.tasks.segmentation.report import results as mask_results
 from selftrain_jax.tasks.segmentation.report.sections import CLASS_IOU, training_plots
-from tests.tasks.segmentation.report.mask_run import CONFUSION, EVIL, MIOU, NAMES, THRESHOLDS
+from tests.tasks.segmentation.report.mask_run import CONFUSION, EVIL, MIOU, NAMES, THRESHOLDS, read_mask_run
 
 
 def lines(plot):
@@ -20,7 +20,7 @@ def lines(plot):
 
 @pytest.fixture
 def run(mask_workdir):
-    return read_run(mask_workdir)
+    return read_mask_run(mask_workdir)
 
 
 def edit(workdir, change):
@@ -28,7 +28,7 @@ def edit(workdir, change):
     evaluation = json.loads(path.read_text())
     change(evaluation)
     path.write_text(json.dumps(evaluation))
-    return read_run(workdir)
+    return read_mask_run(workdir)
 
 
 def test_learning_curve_holds_miou_after_the_teachers_end(run):
@@ -110,7 +110,7 @@ def test_image_gains_are_student_minus_other_in_points_where_both_are_defined(ru
 
 
 def test_gains_by_class_are_those_of_iou_and_undefined_ones_are_left_out(mask_workdir):
-    run = read_run(mask_workdir)
+    run = read_mask_run(mask_workdir)
     expected = 100 * (MIOU["student"] - MIOU["teacher"])
     assert report_results.class_gains(run, "teacher", "iou") == pytest.approx(dict.fromkeys(NAMES, expected))
     assert "points of IoU" in report_results.class_gain_bars(run, CLASS_IOU)[0].figure.axes[0].get_xlabel()
@@ -136,7 +136,7 @@ def test_coverage_and_quality_equal_the_files_with_the_threshold_marked(run):
 
 @pytest.mark.parametrize(("bad", "said"), [(0, ""), (1, "1 image whose"), (1200, "1,200 images whose")])
 def test_images_whose_true_mask_is_bad_are_said_beside_the_quality(run, bad, said):
-    told = run._replace(quality={**run.quality, "bad_truth": bad})
+    told = run._replace(quality=dataclasses.replace(run.quality, bad_truth=bad))
     caption = mask_quality.quality_by_threshold(told, 0.35)[0].caption
     assert said in caption
     assert ("Left out" in caption) == bool(bad)
@@ -165,7 +165,7 @@ def test_tables_hold_both_ways_of_measuring_and_the_pixels_of_each_class(run):
     cells = [row[1] for row in mask_quality.label_table(run.manifest, run.quality).rows]
     for text in ("35.0 %", "90.0 %", "40.0 %", "60.0 %", "630"):
         assert text in cells
-    by_class = mask_quality.label_class_table(run)
+    by_class = mask_quality.label_class_table(run, run.manifest.labels)
     assert by_class.rows[0][1:] == ["600", "400", "67 %", "63 %", "45 %"]
 
 

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from selftrain_jax.tasks.segmentation.report import test_images as mask_test_images
-from selftrain_jax.tasks.segmentation.report.ranking import (
+from selftrain_jax.tasks.segmentation.report.galleries import (
     MaskSummary,
     confident_mask,
-    nearest_to_median,
     rarest_class,
     right_share,
     summarise_pseudo_masks,
@@ -51,8 +50,8 @@ def test_rarest_class_has_the_fewest_pixels_of_those_with_any():
 
 def test_typical_images_are_those_nearest_to_the_median():
     gains = {"a": -9.0, "b": 1.0, "c": 2.0, "d": 2.5, "e": 90.0}
-    assert nearest_to_median(gains, 2) == ["c", "d"]
-    assert nearest_to_median({}, 2) == []
+    assert mask_test_images.nearest_to_median(gains, 2) == ["c", "d"]
+    assert mask_test_images.nearest_to_median({}, 2) == []
 
 
 def test_gained_and_lost_images_are_ranked_and_have_the_right_sign():
