@@ -20,8 +20,8 @@ def percent(share: float | None, digits: int | None = None) -> str:
         return NO_VALUE
     if digits is None and 0 < share < 0.01:
         return f"{100 * share:.2g} %"
-    places = (1 if 0 < share < 0.1 else 0) if digits is None else digits
-    return f"{100 * share:.{places}f} %"
+    digits = int(0 < share < 0.1) if digits is None else digits
+    return f"{100 * share:.{digits}f} %"
 
 
 def duration(seconds: float | int | None) -> str:

@@ -41,10 +41,10 @@ def results_section(
 
     For `columns` and `more_rows` see `results_table`; `how_measured` puts an evaluation's setting in words.
     """
-    found = evaluations(run)
-    if not found:
+    stages = evaluations(run)
+    if not stages:
         return Section("results", "Results", RESULTS_LEAD, [])
-    note = f"{how_measured(next(iter(found.values())))} One run with one seed: "
+    note = f"{how_measured(next(iter(stages.values())))} One run with one seed: "
     note += "run more seeds before you trust a small difference."
     table = results_table(run, columns, more_rows)
     return Section("results", "Results", RESULTS_LEAD, [table, Note(note), *unequal_steps(run), *blocks])

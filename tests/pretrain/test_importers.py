@@ -79,7 +79,7 @@ def test_torchvisions_resnet_is_timms(tmp_path):
     ],
 )
 def test_adv_props_input_rule_is_told_by_the_files_name(file, rule):
-    assert importers.usual_rule(file) == rule
+    assert importers.default_rule(file) == rule
 
 
 def test_timms_lite_takes_our_images_after_folding(tmp_path):

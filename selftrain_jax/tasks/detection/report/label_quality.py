@@ -105,9 +105,7 @@ def quality_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     if run.quality is None:
         return []
     axes = quality_axes(run.quality.thresholds, run.quality.overall, threshold, (5.2, 3.1))
-    caption = (
-        "Precision should be high where the threshold stands; what recall lacks, the student is not told."
-    )
+    caption = "Precision should be high at the threshold; what recall lacks, the student is not told."
     at = run.quality.at_threshold
     values = f"precision {format_value(at['precision'])}, recall {format_value(at['recall'])}"
     alt = f"At the threshold {at['threshold']:g}: {values}."

@@ -14,7 +14,7 @@ MAX_IMAGES_RANKED = 2000  # evenly spread over the source; reading more would ta
 
 
 class Labelled(NamedTuple):
-    """An image of a source by its place there, with its labels (no pixels)."""
+    """An image of a source by its position there, with its labels (no pixels)."""
 
     position: int
     example: Example

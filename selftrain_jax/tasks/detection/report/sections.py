@@ -37,7 +37,7 @@ class BoxImages(NamedTuple):
     pseudo_source: Source | None  # images with pseudo labels and scores, down to the floor
     pseudo_truth: Callable[[str], Example] | None  # image id -> true labels; no `boxes` key where unknown
     augmented: Mapping[str, list[tuple[Example, Example]]]  # "s1".."s4" -> (before, after), uint8 images
-    threshold: float  # the score from which pseudo boxes and detections are shown as found
+    threshold: float  # the score from which pseudo boxes and detections are shown as of_image
 
 
 def gather_images(
@@ -81,7 +81,7 @@ def detections_by_image(stage: StageFiles) -> dict[str, Example]:
     records: dict[str, list[Mapping[str, Any]]] = {}
     for record in stage.detections or []:
         records.setdefault(str(record["image_id"]), []).append(record)
-    return {image_id: _as_example(image_id, found) for image_id, found in records.items()}
+    return {image_id: _as_example(image_id, of_image) for image_id, of_image in records.items()}
 
 
 def _as_example(image_id: str, records: list[Mapping[str, Any]]) -> Example:

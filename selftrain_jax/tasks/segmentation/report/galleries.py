@@ -71,8 +71,8 @@ def summarise_pseudo_masks(
 def rarest_class(summaries: list[MaskSummary]) -> int | None:
     """Find the class with the fewest pixels kept, of those with any."""
     total = np.sum([summary.kept for summary in summaries], axis=0) if summaries else np.zeros(256)
-    found = np.flatnonzero(total)
-    return int(found[np.argmin(total[found])]) if len(found) else None
+    present = np.flatnonzero(total)
+    return int(present[np.argmin(total[present])]) if len(present) else None
 
 
 def draw_mask(

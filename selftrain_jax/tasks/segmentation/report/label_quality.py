@@ -147,8 +147,12 @@ def class_shares(run: RunFiles) -> list[Plot]:
     axes.set_ylim(len(names) - 0.5, -0.5)
     caption = "Human labels are those of the test split. Pseudo far to the left of human: the teacher "
     caption += "overlooks the class or is unsure of it; without a pseudo point it never finds it."
-    spoken = ", ".join(f"{name} {percent(human[name])} and {percent(pseudo.get(name, 0))}" for name in names)
-    return [finish(axes, "Share of each class", caption, f"Share of pixels, human and pseudo: {spoken}.")]
+    shares_by_class = ", ".join(
+        f"{name} {percent(human[name])} and {percent(pseudo.get(name, 0))}" for name in names
+    )
+    return [
+        finish(axes, "Share of each class", caption, f"Share of pixels, human and pseudo: {shares_by_class}.")
+    ]
 
 
 def human_shares(run: RunFiles) -> dict[str, float]:

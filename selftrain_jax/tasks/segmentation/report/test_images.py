@@ -109,15 +109,15 @@ def _row(
     example, image_id = source.read(index), source.image_ids[index]
     image, truth = example["image"], example["mask"]
     style = style._replace(font_px=FONT_PX)
-    found = {stage: mask for stage in stages if (mask := predicted(stage, image_id)) is not None}
-    for stage, mask in found.items():
+    masks = {stage: mask for stage in stages if (mask := predicted(stage, image_id)) is not None}
+    for stage, mask in masks.items():
         _require_size(mask, truth, stage, image_id)
     pictures = [draw_plain(image, image_id), draw_mask(image, truth, style, "truth")]
     pictures += [
-        draw_mask(image, mask, style, _stage_caption(run, stage, image_id)) for stage, mask in found.items()
+        draw_mask(image, mask, style, _stage_caption(run, stage, image_id)) for stage, mask in masks.items()
     ]
-    if len(found) == 2 and "student" in found:
-        pictures.append(draw_change(image, truth, found[stages[0]], found["student"]))
+    if len(masks) == 2 and "student" in masks:
+        pictures.append(draw_change(image, truth, masks[stages[0]], masks["student"]))
     return pictures
 
 
