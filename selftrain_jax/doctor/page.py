@@ -14,9 +14,9 @@ from selftrain_jax.doctor.duplicates import Duplicates
 from selftrain_jax.doctor.examine import Diagnosis
 from selftrain_jax.html.blocks import Badge, Block, Cell, Findings, Note, Page, Section, Table
 from selftrain_jax.html.galleries import Gallery, Picture, fit_side
-from selftrain_jax.html.numbers import number
 from selftrain_jax.html.render import write_page
 from selftrain_jax.io import write_json
+from selftrain_jax.text import number
 
 LISTED = 5  # problems in the terminal
 MAX_ROWS = 200  # of a table; doctor.json has all

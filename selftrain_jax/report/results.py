@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selftrain_jax.html.blocks import Note, Table
-from selftrain_jax.html.numbers import duration, number
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorten, styled
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
 from selftrain_jax.run_files.evaluation import Evaluation
+from selftrain_jax.text import duration, number
 
 MAX_BARS = 40
 

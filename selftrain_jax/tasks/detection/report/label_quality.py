@@ -10,7 +10,6 @@ from jaxtyping import Float
 
 from selftrain_jax.geometry import box_areas
 from selftrain_jax.html.blocks import Table
-from selftrain_jax.html.numbers import format_value, number
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, styled
 from selftrain_jax.report import labels
 from selftrain_jax.report.labels import mark_threshold, quality_axes
@@ -19,6 +18,7 @@ from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.run_files.quality import Quality
 from selftrain_jax.tasks.detection.report.ranking import Labelled, boxes_of, is_kept
 from selftrain_jax.tasks.detection.run_files import BoxTotals
+from selftrain_jax.text import format_value, number
 
 
 class BoxStatistics(NamedTuple):

@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from selftrain_jax.html.blocks import Legend, LegendEntry, Section, Table, plots
-from selftrain_jax.html.numbers import number
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, styled
+from selftrain_jax.report.page import MAX_SMALL_PLOTS, SMALL_INCHES, small_multiples
 from selftrain_jax.report.results import classes_by_size
-from selftrain_jax.report.sections import MAX_SMALL_PLOTS, SMALL_INCHES, small_multiples
 from selftrain_jax.report.workdir import RunFiles, as_floats, evaluations, points
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.fields import Number
 from selftrain_jax.tasks.detection.run_files import BoxDetails
+from selftrain_jax.text import number
 
 STAGE_LEGEND = (
     LegendEntry("teacher", "var(--teacher)"),

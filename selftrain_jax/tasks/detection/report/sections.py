@@ -12,7 +12,7 @@ from selftrain_jax.html.blocks import Details, Legend, LegendEntry, Section, plo
 from selftrain_jax.html.draw import class_color
 from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.report import labels as label_parts
-from selftrain_jax.report import sections as parts
+from selftrain_jax.report import page as parts
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation

@@ -20,9 +20,9 @@ from selftrain_jax.html.galleries import (
     pair_galleries,
     spread,
 )
-from selftrain_jax.html.numbers import percent
 from selftrain_jax.tasks.segmentation.draw import fit_mask, overlay
 from selftrain_jax.tasks.segmentation.pseudo.confidence import mask_low_confidence
+from selftrain_jax.text import percent
 from selftrain_jax.types import IGNORED, Example
 
 IMAGES_A_GALLERY = 4

@@ -12,11 +12,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 
 from selftrain_jax.html.blocks import Table
-from selftrain_jax.html.numbers import number, percent
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
 from selftrain_jax.report.results import classes_by_size, known_gains
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, points
 from selftrain_jax.tasks.segmentation.report.label_quality import human_shares
+from selftrain_jax.text import number, percent
 
 MAX_CLASSES = 30  # of a confusion matrix
 MIN_SHARE = 0.01  # cells below stay empty

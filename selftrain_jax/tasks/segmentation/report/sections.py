@@ -14,7 +14,7 @@ from selftrain_jax.html.blocks import Block, Details, Legend, LegendEntry, Secti
 from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.html.plots import Plot
 from selftrain_jax.report import labels as label_parts
-from selftrain_jax.report import sections as parts
+from selftrain_jax.report import page as parts
 from selftrain_jax.report.curves import share_by_source
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used

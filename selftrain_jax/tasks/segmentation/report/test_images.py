@@ -11,7 +11,6 @@ from jaxtyping import UInt8
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, chosen_galleries, spread
-from selftrain_jax.html.numbers import number, percent
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
 from selftrain_jax.tasks.segmentation.draw import fit_mask, hatched
 from selftrain_jax.tasks.segmentation.report.galleries import (
@@ -21,6 +20,7 @@ from selftrain_jax.tasks.segmentation.report.galleries import (
     draw_plain,
 )
 from selftrain_jax.tasks.segmentation.report.results import image_gains
+from selftrain_jax.text import number, percent
 from selftrain_jax.types import IGNORED
 
 Predicted = Callable[[str, str], UInt8[np.ndarray, "H W"] | None]
