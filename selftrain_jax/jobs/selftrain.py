@@ -23,8 +23,8 @@ from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, SCALES_FILE, Evaluation
 from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.quality import QUALITY_FILE
+from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec

@@ -33,6 +33,20 @@ from selftrain_jax.run_files.summary import STAGES
 from selftrain_jax.text import duration, number
 
 MISSING = "not there yet"
+MAX_SMALL_PLOTS = 12
+SMALL_INCHES = (3.0, 2.3)
+PICTURE_TITLES = {
+    "label-images": "Pseudo-labelled images",
+    "augmentation": "Augmentation",
+    "test-images": "Test images",
+}
+RESULTS_LEAD = (
+    "Compare the student with the control, which saw no pseudo labels, and not only with the teacher: "
+    "with equal steps the difference is what the pseudo labels gave."
+)
+AUGMENTATION_LEAD = (
+    "The four policies from flip and crop (S1) to the strongest (S4), as the network sees them."
+)
 
 
 def write_report_page(run: RunFiles, sections: Sequence[Section], key: str, label: str) -> Path:
@@ -82,22 +96,6 @@ def _stage_state(run: RunFiles, name: str, key: str, label: str) -> str:
     if stage.evaluation is not None:
         return f"{number(points(stage.evaluation.scores[key]))} {label}"
     return f"at step {stage.metrics[-1]['step']:,}" if stage.metrics else MISSING
-
-
-MAX_SMALL_PLOTS = 12
-SMALL_INCHES = (3.0, 2.3)
-PICTURE_TITLES = {
-    "label-images": "Pseudo-labelled images",
-    "augmentation": "Augmentation",
-    "test-images": "Test images",
-}
-RESULTS_LEAD = (
-    "Compare the student with the control, which saw no pseudo labels, and not only with the teacher: "
-    "with equal steps the difference is what the pseudo labels gave."
-)
-AUGMENTATION_LEAD = (
-    "The four policies from flip and crop (S1) to the strongest (S4), as the network sees them."
-)
 
 
 def results_section(

@@ -16,7 +16,7 @@ from selftrain_jax.report.labels import mark_threshold, quality_axes
 from selftrain_jax.report.workdir import RunFiles, as_floats
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.run_files.quality import Quality
-from selftrain_jax.tasks.detection.report.ranking import Labelled, boxes_of, is_kept
+from selftrain_jax.tasks.detection.report.galleries import Labelled, boxes_of, is_kept
 from selftrain_jax.tasks.detection.run_files import BoxTotals
 from selftrain_jax.text import format_value, number
 

@@ -18,9 +18,8 @@ from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, thre
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.report import galleries, label_quality
-from selftrain_jax.tasks.detection.report.galleries import BoxStyle
+from selftrain_jax.tasks.detection.report.galleries import BoxStyle, Labelled, read_spread
 from selftrain_jax.tasks.detection.report.precision_recall import class_table, precision_recall_section
-from selftrain_jax.tasks.detection.report.ranking import Labelled, read_spread
 from selftrain_jax.types import Example
 
 CLASS_AP = ClassScore("ap", "AP", "boxes")

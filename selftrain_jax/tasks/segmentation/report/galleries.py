@@ -21,7 +21,7 @@ from selftrain_jax.html.galleries import (
     spread,
 )
 from selftrain_jax.tasks.segmentation.draw import fit_mask, overlay
-from selftrain_jax.tasks.segmentation.pseudo.confidence import mask_low_confidence
+from selftrain_jax.tasks.segmentation.pseudo.source import mask_low_confidence
 from selftrain_jax.text import percent
 from selftrain_jax.types import IGNORED, Example
 

@@ -21,8 +21,7 @@ from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, thr
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, read_mask_png
-from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels
-from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
+from selftrain_jax.tasks.segmentation.pseudo.source import confidence_levels, read_raw_masks
 from selftrain_jax.tasks.segmentation.report import galleries, label_quality, results
 from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle, summarise_pseudo_masks
 from selftrain_jax.tasks.segmentation.report.test_images import (

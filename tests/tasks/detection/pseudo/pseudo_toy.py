@@ -6,8 +6,7 @@ import numpy as np
 
 from selftrain_jax.data.source import Source, decode_image, encode_png
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.tasks.detection.pseudo.inference import Network
-from selftrain_jax.tasks.detection.pseudo.labeller import box_labeller
+from selftrain_jax.tasks.detection.pseudo.labeller import Network, box_labeller
 from selftrain_jax.types import Category, Detections
 
 CATEGORIES = (Category(1, "cat"), Category(7, "dog"))
