@@ -1,7 +1,7 @@
 """The records of a finished folder as a source, labels as they are stored; call `open_records`.
 
-`tasks/<task>/pseudo/source.py` applies thresholds to them. Where a run allows bad images, the intact records of
-shards that changed on the disk are used, within that limit.
+`tasks/<task>/pseudo/source.py` applies thresholds to them. Where a run allows bad images, the intact records
+of shards that changed on the disk are used, within that limit.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,14 @@ from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Example
 
 MAX_LISTED = 3
+
+
+class RecordLocation(NamedTuple):
+    """Where a record is."""
+
+    position: int  # among all records of the folder, those that are lost included
+    path: Path
+    offset: int
 
 
 def open_records(
@@ -81,14 +89,6 @@ def _read_image_ids(directory: Path, num_records: int) -> tuple[str, ...]:
     if len(image_ids) != num_records:
         raise InputError(f"{path} names {len(image_ids)} images, the shards hold {num_records}: {hint}")
     return tuple(image_ids)
-
-
-class RecordLocation(NamedTuple):
-    """Where a record is."""
-
-    position: int  # among all records of the folder, those that are lost included
-    path: Path
-    offset: int
 
 
 def read_intact_records(
