@@ -27,6 +27,17 @@ Load = Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], 
 Predict = Callable[[Float[np.ndarray, "B S S 3"]], Detections]
 
 
+@dataclass(frozen=True)
+class Network:
+    """A trained network with its weights, as inference over images uses it."""
+
+    load: Load
+    predict_batch: Predict
+    batch_size: int
+    image_size_px: int
+    score_floor: float  # detections below it are dropped
+
+
 class BoxCounts(NamedTuple):
     """Counts over the images of one shard; arrays by class are indexed by Category.id."""
 
@@ -81,17 +92,6 @@ def sum_box_counts(
         },
         score_histogram=Histogram(edges=tuple(HISTOGRAM_EDGES.tolist()), counts=tuple(by_score.tolist())),
     )
-
-
-@dataclass(frozen=True)
-class Network:
-    """A trained network with its weights, as inference over images uses it."""
-
-    load: Load
-    predict_batch: Predict
-    batch_size: int
-    image_size_px: int
-    score_floor: float  # detections below it are dropped
 
 
 def infer_images(

@@ -31,6 +31,13 @@ Detections = Mapping[str, Mapping[str, Example]]  # by stage, then by image id
 MAX_IMAGES_RANKED = 2000  # evenly spread over the source; reading more would take longer than it is worth
 
 
+class Labelled(NamedTuple):
+    """An image of a source by its position there, with its labels (no pixels)."""
+
+    position: int
+    example: Example
+
+
 class BoxStyle(NamedTuple):
     """How labels are drawn: class names by id, the score from which a box counts, the size of its text."""
 
@@ -179,13 +186,6 @@ def _counts(classes: np.ndarray, names: Mapping[int, str]) -> str:
         for class_id, count in zip(ids, counts, strict=True)
     ]
     return ", ".join(parts) if parts else "no boxes"
-
-
-class Labelled(NamedTuple):
-    """An image of a source by its position there, with its labels (no pixels)."""
-
-    position: int
-    example: Example
 
 
 def read_spread(read_labels: Callable[[int], Example], length: int) -> list[Labelled]:
