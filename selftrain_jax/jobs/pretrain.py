@@ -83,11 +83,7 @@ def _train(
 
 
 def _evaluate(
-    config: ConfigDict,
-    experiment: Experiment,
-    val: Source,
-    measure: Measure,
-    directory: pathlib.Path,
+    config: ConfigDict, experiment: Experiment, val: Source, measure: Measure, directory: pathlib.Path
 ) -> None:
     """Measure the checkpoint of config.eval.checkpoint and write evaluation.json."""
     template = jax.eval_shape(experiment.task.init, jax.random.key(0))

@@ -25,11 +25,7 @@ from selftrain_jax.run_files.fields import JsonObject, to_json
 from selftrain_jax.run_files.manifest import FIRST_KIND, MANIFEST_FILE, LabelTotals, Manifest
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.inference import Inferred, InferredChunk
-from selftrain_jax.selftrain.manifest import (
-    IMAGE_IDS_FILE,
-    read_manifest,
-    summarize_shard,
-)
+from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest, summarize_shard
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
 

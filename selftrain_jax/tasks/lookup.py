@@ -6,11 +6,7 @@ from selftrain_jax.tasks.detection.spec import DETECTION
 from selftrain_jax.tasks.segmentation.spec import SEGMENTATION
 from selftrain_jax.tasks.spec import SelfTraining, TaskSpec
 
-TASKS = (
-    DETECTION,
-    SEGMENTATION,
-    CLASSIFICATION,
-)
+TASKS = (DETECTION, SEGMENTATION, CLASSIFICATION)
 
 
 def get_task(name: str) -> TaskSpec:

@@ -23,11 +23,7 @@ CLASS_TARGETS = TargetSpec(
 
 
 def read_in_order(
-    source: Source,
-    *,
-    prepare: Callable[[tf.Tensor], tf.Tensor],
-    batch_size: int,
-    max_bad_images: int = 0,
+    source: Source, *, prepare: Callable[[tf.Tensor], tf.Tensor], batch_size: int, max_bad_images: int = 0
 ) -> Iterator[Batch]:
     """Yield every image once, in batches of one size; class -1 marks padding and images that do not decode.
 

@@ -15,13 +15,7 @@ from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.segmentation.task import make_segmentation_task
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
-from selftrain_jax.tasks.segmentation.data import (
-    KINDS,
-    check_config,
-    check_sources,
-    open_split,
-    pixel_counts,
-)
+from selftrain_jax.tasks.segmentation.data import KINDS, check_config, check_sources, open_split, pixel_counts
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import check_pseudo_masks, read_pseudo_masks
@@ -48,9 +42,7 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     except InputError as error:
         raise InputError(f"config.model: {error}") from None
     return make_segmentation_task(
-        model=model,
-        image_size_px=config.image.size_px,
-        loss_resolution=config.segmentation.loss_resolution,
+        model=model, image_size_px=config.image.size_px, loss_resolution=config.segmentation.loss_resolution
     )
 
 

@@ -161,11 +161,7 @@ def predict_masks(
 
 
 def _run(
-    chunks: Iterable[Chunk],
-    source: Source,
-    network: MaskNetwork,
-    frame_size_px: int | None,
-    num_threads: int,
+    chunks: Iterable[Chunk], source: Source, network: MaskNetwork, frame_size_px: int | None, num_threads: int
 ) -> Iterator[tuple[int, list[Loaded | InputError], tuple[_Labels, _Labels]]]:
     """Yield each chunk's shard, its images, and their labels at the images' own size and in the frame."""
     return run_ahead(
