@@ -9,14 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from selftrain_jax.data.source import (
-    Problem,
-    Source,
-    decode_image,
-    encode_png,
-    encoded_suffix,
-    file_image_size,
-)
+from selftrain_jax.data.source import Problem, Source, decode_image, encode_png, encoded_suffix, image_size
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category, Example
 
@@ -45,7 +38,7 @@ def read_image_size(path: pathlib.Path) -> tuple[int, int]:
     try:
         _require_ordinary(path)
         with open(path, "rb") as file:
-            return file_image_size(file, str(path))
+            return image_size(file, str(path))
     except OSError as error:
         raise _unreadable(path, error) from error
 

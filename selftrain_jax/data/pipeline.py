@@ -45,8 +45,8 @@ class TargetSpec(NamedTuple):
 class Reader:
     """Reads training examples of a source and skips those whose image or labels cannot be read.
 
-    The next good example is read instead of a bad one. The distinct bad ones are counted, and one more than
-    `max_bad_images` ends the run.
+    The next good example is read instead of a bad one. More than `max_bad_images` bad ones, each counted
+    once, end the run with an InputError.
     """
 
     def __init__(self, source: Source, *, max_bad_images: int):
@@ -58,11 +58,7 @@ class Reader:
         self._lock = threading.Lock()
 
     def __call__(self, index: int) -> tuple[int, Example]:
-        """Return the index that was read, and its example.
-
-        Raises:
-            InputError: too many images cannot be read.
-        """
+        """Return the index that was read, and its example."""
         for candidate in range(index, index + len(self._source)):
             candidate %= len(self._source)
             if candidate in self._bad:
@@ -71,14 +67,11 @@ class Reader:
                 with self.reading.note(self._source.image_ids[candidate]):
                     return candidate, self._source.read(candidate)
             except InputError as error:
-                self._count_bad(candidate, str(error))
+                with self._lock:
+                    self._bad[candidate] = str(error)
+                    what = f"images of {self._source.name} cannot be read"
+                    check_bad_count(list(self._bad.values()), self._max_bad_images, what)
         raise InputError(f"no image of {self._source.name} can be read")
-
-    def _count_bad(self, index: int, message: str) -> None:
-        with self._lock:
-            self._bad[index] = message
-            what = f"images of {self._source.name} cannot be read"
-            check_bad_count(list(self._bad.values()), self._max_bad_images, what)
 
 
 def make_batches(
@@ -109,7 +102,8 @@ def make_batches(
         return index, {**arrays, "image": example["image"]}
 
     def augment_at(tensors: Tensors, position: tf.Tensor) -> Tensors:
-        return augment(tensors, _seed_at(position, seed))
+        position = tf.cast(position % (2**31 - 1), tf.int32)
+        return augment(tensors, tf.stack([tf.constant(seed, tf.int32), position]))
 
     def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
         failures: list[InputError] = []
@@ -164,7 +158,8 @@ def load_examples(
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False
-    return positions.map(to_tensors, num_parallel_calls=max(2, _num_cores())).with_options(options)
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return positions.map(to_tensors, num_parallel_calls=max(2, num_cores)).with_options(options)
 
 
 def iterate_batches(
@@ -196,11 +191,7 @@ def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def _positions_from(start_step: int, batch_size: int) -> tf.data.Dataset:
-    """Count the positions of this host's part of every batch, endlessly from `start_step` on.
-
-    Raises:
-        InputError: the hosts do not divide the batch.
-    """
+    """Count the positions of this host's part of every batch, endlessly from `start_step` on."""
     part = hosts.shard_range(batch_size)
     if batch_size % hosts.count():
         raise InputError(
@@ -209,11 +200,3 @@ def _positions_from(start_step: int, batch_size: int) -> tf.data.Dataset:
     offsets = tf.data.Dataset.range(part.start, part.stop)
     steps = tf.data.Dataset.counter(start=start_step, step=1, dtype=tf.int64)
     return steps.flat_map(lambda step: offsets.map(lambda offset: step * batch_size + offset))
-
-
-def _seed_at(position: tf.Tensor, seed: int) -> tf.Tensor:
-    return tf.stack([tf.constant(seed, tf.int32), tf.cast(position % (2**31 - 1), tf.int32)])
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -72,7 +72,7 @@ def decode_record(record: bytes, where: str = "record") -> tuple[Example, bytes]
         InputError: the bytes are no record of this schema; `where` and the key at fault are named.
     """
     feature = _parse(record, where)
-    size_px = _integer(feature, "image/height", where), _integer(feature, "image/width", where)
+    size_px = _value(feature, "image/height", where), _value(feature, "image/width", where)
     if min(size_px) < 1 or size_px[0] * size_px[1] > MAX_IMAGE_PIXELS:
         raise InputError(
             f"{where}: image/height and image/width are {size_px[0]} and {size_px[1]}; expected at least 1 "
@@ -80,7 +80,7 @@ def decode_record(record: bytes, where: str = "record") -> tuple[Example, bytes]
         )
     labels: Example = {
         "image_id": _text(feature, "image/source_id", where),
-        "is_pseudo": "image/is_pseudo" in feature and bool(_integer(feature, "image/is_pseudo", where)),
+        "is_pseudo": "image/is_pseudo" in feature and bool(_value(feature, "image/is_pseudo", where)),
     }
     if _BOX_KEYS[0] in feature:
         labels |= _read_boxes(feature, size_px, where)
@@ -88,7 +88,7 @@ def decode_record(record: bytes, where: str = "record") -> tuple[Example, bytes]
         labels["mask"] = _read_map(feature, _MASK_KEY, size_px, where)
     if _CONFIDENCE_KEY in feature:
         labels["confidence"] = _read_map(feature, _CONFIDENCE_KEY, size_px, where)
-    return labels, _bytes(feature, "image/encoded", where)
+    return labels, _value(feature, "image/encoded", where, "bytes_list")
 
 
 def _box_values(labels: Example, height: int, width: int) -> _Values:
@@ -161,11 +161,7 @@ def _read_boxes(feature: _Features, size_px: tuple[int, int], where: str) -> Exa
 
 
 def _read_columns(feature: _Features, where: str) -> dict[str, list[Any]]:
-    """Read the columns of the boxes that are there.
-
-    Raises:
-        InputError: the columns differ in length.
-    """
+    """Read the columns of the boxes that are there, all of one length."""
     columns = {
         key: list(getattr(feature[key], kind).value) for key, kind in _COLUMN_KINDS.items() if key in feature
     }
@@ -180,7 +176,7 @@ def _read_columns(feature: _Features, where: str) -> dict[str, list[Any]]:
 
 def _read_map(feature: _Features, key: str, size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "H W"]:
     """Decode a PNG of one channel of 8 bits, whose size must be the image's."""
-    encoded = _bytes(feature, key, where)
+    encoded = _value(feature, key, where, "bytes_list")
     try:
         with Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
             if image.mode != "L":
@@ -212,31 +208,22 @@ def _feature(tf: Any, value: bytes | np.ndarray) -> Any:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=value.astype(np.int64).tolist()))
 
 
-def _integer(feature: _Features, key: str, where: str) -> int:
-    values = feature[key].int64_list.value
-    if len(values) != 1:
-        raise _wrong_kind(feature, key, where, "one integer")
-    return values[0]
-
-
 def _text(feature: _Features, key: str, where: str) -> str:
     try:
-        return _bytes(feature, key, where).decode()
+        return _value(feature, key, where, "bytes_list").decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: {key} is not UTF-8 ({error})") from error
 
 
-def _bytes(feature: _Features, key: str, where: str) -> bytes:
-    values = feature[key].bytes_list.value
+def _value(feature: _Features, key: str, where: str, kind: str = "int64_list") -> Any:
+    """Return the one integer or string of bytes that a key holds."""
+    values = getattr(feature[key], kind).value
     if len(values) != 1:
-        raise _wrong_kind(feature, key, where, "one string of bytes")
+        other = feature[key].WhichOneof("kind")
+        found = f"a {other} of {len(getattr(feature[key], other).value)}" if other else "nothing"
+        expected = "one integer" if kind == "int64_list" else "one string of bytes"
+        raise InputError(f"{where}: {key} holds {found}; expected {expected}, as `encode_record` writes it")
     return values[0]
-
-
-def _wrong_kind(feature: _Features, key: str, where: str, expected: str) -> InputError:
-    kind = feature[key].WhichOneof("kind")
-    found = f"a {kind} of {len(getattr(feature[key], kind).value)}" if kind else "nothing"
-    return InputError(f"{where}: {key} holds {found}; expected {expected}, as `encode_record` writes it")
 
 
 def _other_size(where: str, size_px: tuple[int, ...], image_size_px: tuple[int, int]) -> InputError:

@@ -39,7 +39,11 @@ def write_shard(path: Path, records: Iterable[bytes]) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise _disk_full(path) from error
+        free = shutil.disk_usage(path.parent).free / 2**20
+        raise InputError(
+            f"{path}: the disk is full ({free:.0f} MiB free in {path.parent}); the half-written file was "
+            "removed. Free some space and run the same command again: it goes on at this shard."
+        ) from error
     return count
 
 
@@ -119,22 +123,13 @@ def _length(header: bytes, offset: int, path: Path) -> int:
 
 def _frame(record: bytes) -> bytes:
     length = struct.pack("<Q", len(record))
-    checksums = (_CHECKSUM.pack(_masked_crc(part)) for part in (length, record))
-    return length + next(checksums) + record + next(checksums)
+    return length + _CHECKSUM.pack(_masked_crc(length)) + record + _CHECKSUM.pack(_masked_crc(record))
 
 
 def _masked_crc(data: bytes) -> int:
     """Checksum as TFRecord masks it: crc32c rotated right by 15 bits, plus a constant."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _disk_full(path: Path) -> InputError:
-    free = shutil.disk_usage(path.parent).free / 2**20
-    return InputError(
-        f"{path}: the disk is full ({free:.0f} MiB free in {path.parent}); the half-written file was "
-        "removed. Free some space and run the same command again: it goes on at this shard."
-    )
 
 
 def _cut_off(path: Path, offset: int, expected: int, actual: int) -> InputError:

@@ -68,9 +68,9 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
             f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
             f"out of range: {shorten_list(wrong)}. Choose indices below {len(source)}."
         )
-    return Source(
+    return dataclasses.replace(
+        source,
         name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
-        categories=source.categories,
         image_ids=tuple(source.image_ids[index] for index in kept),
         read_labels=lambda index: source.read_labels(kept[index]),
         read_encoded=lambda index: source.read_encoded(kept[index]),
@@ -80,13 +80,11 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
 
 def without_labels(source: Source) -> Source:
     """Drop the labels: what the teacher is to label."""
-    return Source(
+    return dataclasses.replace(
+        source,
         name=f"{source.name} (unlabelled)",
         categories=(),
-        image_ids=source.image_ids,
         read_labels=lambda index: {"image_id": source.image_ids[index]},
-        read_encoded=source.read_encoded,
-        read_image=source.read_image,
     )
 
 
@@ -141,8 +139,8 @@ def cached(source: Source, budget_mib: float) -> Source:
         found = labels.get(index)
         if found is None:
             found = source.read_labels(index)
-            arrays = [value for value in found.values() if isinstance(value, np.ndarray)]
-            keep(labels, index, found, sum(array.nbytes for array in arrays))
+            num_bytes = sum(value.nbytes for value in found.values() if isinstance(value, np.ndarray))
+            keep(labels, index, found, num_bytes)
         return found
 
     return dataclasses.replace(source, read_image=read_image, read_labels=read_labels)
@@ -166,22 +164,13 @@ def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
             ) from error
 
 
-def image_size(encoded: bytes, where: str) -> tuple[int, int]:
-    """Read (height, width) from the header alone.
+def image_size(encoded: bytes | io.BufferedReader, where: str) -> tuple[int, int]:
+    """Read (height, width) from the header alone, of bytes or of an open file.
 
     Raises:
         InputError: as `decode_image`.
     """
-    return file_image_size(io.BytesIO(encoded), where)
-
-
-def file_image_size(file: io.BytesIO | io.BufferedReader, where: str) -> tuple[int, int]:
-    """Read (height, width) of an open file, and no more than its header.
-
-    Raises:
-        InputError: as `decode_image`.
-    """
-    with _open_header(file, where) as image:
+    with _open_header(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, where) as image:
         return image.height, image.width
 
 

@@ -65,7 +65,8 @@ def run_ahead(
     """
     with ThreadPoolExecutor(num_threads) as pool:
         dispatched: deque[tuple[int, list[Loaded | InputError], Any]] = deque()
-        for shard, images in _load_ahead(chunks, source, load, pool, batches_ahead):
+        for shard, futures in _load_ahead(chunks, source, load, pool, batches_ahead):
+            images = [future.result() for future in futures]
             rows = {row: image for row, image in enumerate(images) if isinstance(image, Loaded)}
             results = dispatch(rows)
             kept = [image._replace(inputs=None) if isinstance(image, Loaded) else image for image in images]
@@ -87,18 +88,14 @@ def label_chunk(
 
 def _load_ahead(
     chunks: Iterable[Chunk], source: Source, load: Callable, pool: ThreadPoolExecutor, batches_ahead: int
-) -> Iterator[tuple[int, list[Loaded | InputError]]]:
+) -> Iterator[tuple[int, list[Future]]]:
     waiting: deque[tuple[int, list[Future]]] = deque()
     for shard, indices in chunks:
         waiting.append((shard, [pool.submit(_load_one, index, source, load) for index in indices]))
         if len(waiting) > batches_ahead:
-            yield _await(*waiting.popleft())
+            yield waiting.popleft()
     while waiting:
-        yield _await(*waiting.popleft())
-
-
-def _await(shard: int, futures: list[Future]) -> tuple[int, list[Loaded | InputError]]:
-    return shard, [future.result() for future in futures]
+        yield waiting.popleft()
 
 
 def _load_one(index: int, source: Source, load: Callable) -> Loaded | InputError:

@@ -43,11 +43,6 @@ class Labeller(NamedTuple):
     count_shard: Callable[[Iterable[Example], np.ndarray], Any]  # counts of a shard, at thresholds by class
     sum_counts: Callable[[Sequence[Any], Sequence[Category], Any], LabelTotals]  # of shards; with settings
 
-    @property
-    def identity(self) -> JsonObject:
-        """Labels of another identity may not be mixed in."""
-        return {"kind": self.totals.kind, **to_json(self.settings)}
-
 
 def write_pseudo_labels(
     *,
@@ -161,7 +156,10 @@ def claim_folder(directory: Path, identity: JsonObject) -> None:
     )
     if not path.exists() and not any(directory.glob("pseudo-*.tfrecord")):
         write_json(path, identity)
-    begun = {"kind": FIRST_KIND, **_read_job(path, hint)}
+    job = read_json(path, hint)
+    if not isinstance(job, dict):
+        raise InputError(f"{path} holds {show(job)}; expected an object: {hint}")
+    begun = {"kind": FIRST_KIND, **job}
     asked = json.loads(json.dumps(identity))
     differing = [key for key in asked if begun.get(key) != asked[key]]
     if differing:
@@ -188,15 +186,9 @@ def _identity(
         "num_images": len(source),
         "categories": [category._asdict() for category in categories],
         "images_per_shard": images_per_shard,
-        **labeller.identity,
+        "kind": labeller.totals.kind,
+        **to_json(labeller.settings),
     }
-
-
-def _read_job(path: Path, hint: str) -> JsonObject:
-    job = read_json(path, hint)
-    if not isinstance(job, dict):
-        raise InputError(f"{path} holds {show(job)}; expected an object: {hint}")
-    return job
 
 
 def _plan(

@@ -118,10 +118,8 @@ def read_intact_records(
             f"{directory / MANIFEST_FILE}, and run --job=pseudo_label again; the other shards are kept."
         )
     if lost:
-        hosts.log(
-            f"warning: {len(lost)} of {first} pseudo-labelled images are lost: "
-            f"{shorten_list(lost, MAX_LISTED)}"
-        )
+        listed = shorten_list(lost, MAX_LISTED)
+        hosts.log(f"warning: {len(lost)} of {first} pseudo-labelled images are lost: {listed}")
     return intact
 
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:  # it imports TensorFlow
     from selftrain_jax.data.pipeline import TargetSpec
 
 
+def accept(*_: Any) -> None:
+    """Check nothing: values that do not fit are found where they are used."""
+
+
 class Metric(NamedTuple):
     """A number of an evaluation: its key in evaluation.json, its name, and a short one for table heads."""
 
@@ -73,9 +77,7 @@ class TaskSpec:
     data_kinds: tuple[str, ...]  # the values of config.data.kind that hold labels of this task
     check_config: Callable[[ConfigDict], None]  # refuses what does not go together, before data are opened
     open_split: Callable[[ConfigDict, str, str], Source]  # (config, its group: data or unlabeled, split)
-    check_sources: Callable[
-        [ConfigDict, Source, list[Source]], None
-    ]  # (labelled part of train, val and test)
+    check_sources: Callable[[ConfigDict, Source, list[Source]], None]  # labelled part of train, [val, test]
     build_task: Callable[[ConfigDict, tuple[Category, ...]], Task]
     targets: Callable[[ConfigDict], "TargetSpec"]  # what a training batch has beside its images
     self_training: SelfTraining | None  # None: the task can be trained, but has no pseudo labels

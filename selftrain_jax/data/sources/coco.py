@@ -24,8 +24,8 @@ from selftrain_jax.types import Category
 COCO_CATEGORIES: tuple[Category, ...] = tuple(
     Category(int(number), name)
     for number, name in (
-        line.strip().split(" ", 1)
-        for line in """
+        item.strip().split(" ", 1)
+        for item in """
         1 person|2 bicycle|3 car|4 motorcycle|5 airplane|6 bus|7 train|8 truck|9 boat|10 traffic light
         11 fire hydrant|13 stop sign|14 parking meter|15 bench|16 bird|17 cat|18 dog|19 horse|20 sheep|21 cow
         22 elephant|23 bear|24 zebra|25 giraffe|27 backpack|28 umbrella|31 handbag|32 tie|33 suitcase
@@ -35,9 +35,9 @@ COCO_CATEGORIES: tuple[Category, ...] = tuple(
         54 sandwich|55 orange|56 broccoli|57 carrot|58 hot dog|59 pizza|60 donut|61 cake|62 chair|63 couch
         64 potted plant|65 bed|67 dining table|70 toilet|72 tv|73 laptop|74 mouse|75 remote|76 keyboard
         77 cell phone|78 microwave|79 oven|80 toaster|81 sink|82 refrigerator|84 book|85 clock|86 vase
-        87 scissors|88 teddy bear|89 hair drier|90 toothbrush""".replace("|", "\n")
-        .strip()
-        .splitlines()
+        87 scissors|88 teddy bear|89 hair drier|90 toothbrush""".strip()
+        .replace("\n", "|")
+        .split("|")
     )
 )
 """The 80 classes of COCO itself with their original ids."""
@@ -110,11 +110,7 @@ def _read(
 
 
 def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:
-    """Take a list out of the document.
-
-    Raises:
-        InputError: it is missing, empty or no list.
-    """
+    """Take a list out of the document; only the annotations may be none."""
     found = document.get(key) if isinstance(document, dict) else None
     if isinstance(found, list) and (found or key == "annotations"):
         return found
@@ -132,11 +128,7 @@ def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:
 
 
 def _select(categories: tuple[Category, ...], names: Sequence[str] | None, path: str) -> tuple[Category, ...]:
-    """Keep the named classes.
-
-    Raises:
-        InputError: a name is not in the file.
-    """
+    """Keep the named classes, all of which must be in the file."""
     if names is None:
         return categories
     known = [category.name for category in categories]

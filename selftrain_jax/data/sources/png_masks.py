@@ -133,11 +133,7 @@ def list_values(values: list[int], counts: Int[np.ndarray, "256"]) -> str:
 
 
 def _read_header(encoded: bytes, where: str) -> tuple[int, int]:
-    """Return bits per value and colour type.
-
-    Raises:
-        InputError: the file cannot be a mask.
-    """
+    """Return bits per value and colour type of what can be a mask."""
     if not encoded.startswith(PNG_SIGNATURE):
         found = "a JPEG, which blurs ids," if encoded.startswith(b"\xff\xd8") else "no PNG"
         raise InputError(f"{where}: the mask is {found} ({len(encoded)} bytes); expected a PNG. {_CONVERT}")

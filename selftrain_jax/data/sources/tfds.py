@@ -69,9 +69,8 @@ def read_tfds(
     found only when an image is read: then "drop" warns, once.
 
     Raises:
-        InputError: an unknown name or split, data not on disk as array_record (with the command that
-            prepares it), or labels asked of ImageNet. Reading raises it for bad boxes with "error" and for
-            images that do not decode.
+        InputError: as `open_records`, or labels asked of ImageNet; when an image is read, bad boxes with
+            "error", or an image that does not decode.
     """
     layout = _find_layout(name, labelled)
     builder, records = open_records(name, split, data_dir)
@@ -97,9 +96,7 @@ def read_tfds_classes(name: str, split: str, *, data_dir: str | os.PathLike | No
     Classes count from 0, as TFDS's labels do.
 
     Raises:
-        InputError: an unknown name or split, data not on disk as array_record (with the command that
-            prepares it), or a data set without one label an image. Reading raises it for images that do not
-            decode.
+        InputError: as `open_records`, or no label an image; when an image is read, one that does not decode.
     """
     builder, records = open_records(name, split, data_dir)
     features = builder.info.features
@@ -180,10 +177,7 @@ def _make_source(
     records: Sequence[Record],
     read_labels: Callable[[Record, str], Example] | None,
 ) -> Source:
-    """Give random access to the records of a split.
-
-    `image_id` is the position in the split, as reading the stored ids would mean reading every image.
-    """
+    """Give random access to a split; ids are positions, as reading the stored ones would read every image."""
     # The labels and the image of one example are asked for one after the other: read them once.
     read_record = functools.lru_cache(maxsize=32)(records.__getitem__)
     image_ids = tuple(f"{index:07d}" for index in range(len(records)))

@@ -57,12 +57,10 @@ def read_voc(
 ) -> Source:
     """Read boxes as yxyx pixels, clipped to the image size that the XML states.
 
-    Class ids are positions in `classes`, from 1. Without `classes` these are all names in the
-    Annotations folder, sorted, so that all splits agree. `difficult` objects get `is_crowd`:
-    training leaves them out and evaluation ignores them, as VOC's own does. A box whose
-    two corners coincide in x or in y (a stray click) is one without area.
-    With `bad_boxes="drop"`, leave out boxes that are not finite, have no area or lie outside the
-    image, with one warning.
+    Class ids are positions in `classes`, from 1; without it, among all names in the Annotations folder,
+    sorted, so that all splits agree. `difficult` objects get `is_crowd`: training leaves them out and
+    evaluation ignores them, as VOC's own does. A box whose two corners coincide in x or in y (a stray click)
+    has no area. With `bad_boxes="drop"`, bad boxes are left out, with one warning.
 
     Raises:
         InputError: anything that `find_problems` finds.
@@ -100,13 +98,9 @@ def _read(root: pathlib.Path, split: str, classes: Sequence[str] | None) -> tupl
     if classes is not None and len(set(classes)) < len(classes):
         raise InputError(f"the class names {list(classes)} repeat; expected each once.")
     names = tuple(classes) if classes is not None else _all_names(xml_root, trees, problems)
-    images = []
-    for image_id, (xml, tree) in trees.items():
-        image = _read_image(image_id, xml, tree, image_root)
-        if isinstance(image, Problem):
-            problems.append(image)
-        else:
-            images.append(image)
+    read = [_read_image(image_id, xml, tree, image_root) for image_id, (xml, tree) in trees.items()]
+    images = [image for image in read if isinstance(image, _Image)]
+    problems += [problem for problem in read if isinstance(problem, Problem)]
     boxes, more = _read_boxes(images, names)
     sizes = np.array([image.size_px for image in images], np.float64).reshape(-1, 2)
     image_ids = tuple(image.image_id for image in images)
@@ -139,11 +133,7 @@ def _parse_split(root: pathlib.Path, xml_root: pathlib.Path, split: str) -> tupl
 
 
 def _read_image_ids(root: pathlib.Path, split: str) -> tuple[pathlib.Path, list[tuple[int, str]]]:
-    """Read the split's list, with line numbers.
-
-    Raises:
-        InputError: there is no such split (the message names those there are), or its list is empty.
-    """
+    """Read the split's list, with line numbers."""
     folder = root / "ImageSets" / "Main"
     path = folder / f"{split}.txt"
     if not is_file(path):
@@ -195,11 +185,7 @@ def _read_image(
 
 
 def _stated_size(tree: Element) -> tuple[int, int] | None:
-    """Return (height, width), or None where the XML does not say, or says 0 as some tools do.
-
-    Raises:
-        InputError: more pixels than an image may have.
-    """
+    """Return (height, width), or None where the XML does not say, or says 0 as some tools do."""
     height, width = (tree.find_text(f"size/{side}") or "" for side in ("height", "width"))
     if not (height.isdecimal() and width.isdecimal()):
         return None
@@ -214,16 +200,13 @@ def _stated_size(tree: Element) -> tuple[int, int] | None:
 
 def _read_boxes(images: list[_Image], names: tuple[str, ...]) -> tuple[list[Box], list[Problem]]:
     class_ids = {name: number for number, name in enumerate(names, 1)}
-    boxes: list[Box] = []
-    problems: list[Problem] = []
-    for index, image in enumerate(images):
-        for item in image.objects:
-            box = _read_box(index, item, class_ids, image)
-            if isinstance(box, Box):
-                boxes.append(box)
-            else:
-                problems.append(box)
-    return boxes, problems
+    found = [
+        _read_box(index, item, class_ids, image)
+        for index, image in enumerate(images)
+        for item in image.objects
+    ]
+    problems = [problem for problem in found if isinstance(problem, Problem)]
+    return [box for box in found if isinstance(box, Box)], problems
 
 
 def _read_box(index: int, item: Element, class_ids: dict[str, int], image: _Image) -> Box | Problem:

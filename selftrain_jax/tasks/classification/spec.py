@@ -1,6 +1,6 @@
 """Classification as a `TaskSpec`: the class of a whole image. It pre-trains backbones."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
@@ -10,7 +10,7 @@ from selftrain_jax.models.classifier import Classifier, make_classifier
 from selftrain_jax.models.settings import NetworkSettings, make_backbone
 from selftrain_jax.tasks.classification.data import KINDS, open_split
 from selftrain_jax.tasks.classification.run_files import ClassDetails
-from selftrain_jax.tasks.spec import Metric, TaskSpec
+from selftrain_jax.tasks.spec import Metric, TaskSpec, accept
 from selftrain_jax.types import Category, Task
 
 if TYPE_CHECKING:
@@ -51,18 +51,14 @@ def _targets(config: ConfigDict) -> "TargetSpec":
     return CLASS_TARGETS
 
 
-def _accept(*_: Any) -> None:
-    """Check nothing: values that do not fit are found where they are used."""
-
-
 CLASSIFICATION = TaskSpec(
     name="classification",
     metrics=(Metric("top1", "top-1 accuracy", "top-1"), Metric("top5", "top-5 accuracy", "top-5")),
     evaluation_details=ClassDetails,
     data_kinds=KINDS,
-    check_config=_accept,
+    check_config=accept,
     open_split=open_split,
-    check_sources=_accept,
+    check_sources=accept,
     build_task=build_task,
     targets=_targets,
     self_training=None,

@@ -1,8 +1,7 @@
 """Detection as a `TaskSpec`: boxes found by RetinaNet, measured as COCO does."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -24,7 +23,7 @@ from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import check_pseudo_boxes, read_pseudo_boxes
 from selftrain_jax.tasks.detection.report import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
-from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
+from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, accept
 from selftrain_jax.types import Category, Task
 
 if TYPE_CHECKING:
@@ -88,10 +87,6 @@ def _write_truth(source: Source, workdir: Path) -> None:
         write_coco_json(source, workdir / "ground_truth.json")
 
 
-def _label_settings(config: ConfigDict) -> Mapping[str, Any]:
-    return {"nms": config.postprocess.to_dict()}
-
-
 def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
     by_name = class_thresholds_by_name(config)
     write_quality(directory, truth, threshold=config.pseudo.threshold, per_class_thresholds=by_name)
@@ -123,25 +118,21 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     )
 
 
-def _accept(*_: Any) -> None:
-    """Check nothing: values that do not fit are found where they are used."""
-
-
 DETECTION = TaskSpec(
     name="detection",
     metrics=(Metric("ap", "AP", "AP"), Metric("ap50", "AP50", "AP50"), Metric("ap75", "AP75", "AP75")),
     evaluation_details=BoxDetails,
     data_kinds=KINDS,
-    check_config=_accept,
+    check_config=accept,
     open_split=open_split,
-    check_sources=_accept,
+    check_sources=accept,
     build_task=build_task,
     targets=_targets,
     self_training=SelfTraining(
         label_totals=BoxTotals,
         open_predictor=_open_predictor,
         write_truth=_write_truth,
-        label_settings=_label_settings,
+        label_settings=lambda config: {"nms": config.postprocess.to_dict()},
         write_quality=_write_quality,
         describe_labels=_describe_labels,
         open_labels=_open_labels,

@@ -149,11 +149,7 @@ def _no_pixel_has_a_class(source: Source, bad: list[InputError]) -> InputError:
 
 
 def _skip_bad(source: Source, max_bad: int, where: str) -> tuple[list[Counts], list[InputError]]:
-    """Separate good masks from bad ones.
-
-    Raises:
-        InputError: there are more bad ones than `max_bad`, the limit that applies `where`.
-    """
+    """Separate good masks from at most `max_bad` bad ones, the limit that applies `where`."""
     found = count_each(source)
     bad = [error for error in found if isinstance(error, InputError)]
     check_bad_count(bad, max_bad, f"masks of {source.name} are bad", where)

@@ -139,10 +139,7 @@ def _summarise(
 
 
 def _fit(mask: UInt8[np.ndarray, "H W"], size_px: tuple[int, ...]) -> UInt8[np.ndarray, "h w"]:
-    """Resize a mask as the official evaluation does, nearest from the corner, to the image's own size.
-
-    Differs: the official size is truncated and may be a pixel less (`augment.resize.resize_and_crop`).
-    """
+    """Resize as the official evaluation does, whose size is truncated and may be a pixel less."""
     resized = legacy_nearest_window(
         tf.constant(mask), tf.constant(size_px, tf.int32), tf.zeros([2], tf.int32), max(size_px)
     )

@@ -89,21 +89,16 @@ def _predict(
     categories: tuple[Category, ...],
     output: pathlib.Path,
 ) -> str:
-    """Label every pixel; write `masks/`, `drawn/` and `classes.json`; return what was done in a phrase.
-
-    A mask is named as its image; its values are class ids, its palette their colours. In `drawn/` pixels of
-    a confidence below config.pseudo's thresholds are hatched. Scales and flip are config.predict's.
-
-    Raises:
-        InputError: an image does not decode, or two would have one mask.
-    """
+    """Write `masks/`, `drawn/` (hatched below config.pseudo's thresholds), `classes.json`."""
     settings = config.predict
     _check_names(source)
     network = bind_variables(segmenter, variables, scales=settings.scales, flip=settings.flip)
     thresholds = class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
     levels = confidence_levels(thresholds)
     output.mkdir(parents=True, exist_ok=True)
-    _write_classes(output, categories)
+    palette = voc_palette().tolist()
+    rows = [{"id": id, "name": name, "color": palette[id]} for id, name in categories]
+    write_json(output / "classes.json", rows)
     chunks = chunks_in_order(len(source), network.batch_size)
     names = {id: name for id, name in categories if name.lower() != "background"}
     found = (image for _, images in infer_masks(chunks, source=source, network=network) for image in images)
@@ -131,12 +126,6 @@ def _check_names(source: Source) -> None:
 
 def _name_of(image_id: str) -> str:
     return str(pathlib.PurePosixPath(image_id).with_suffix(""))
-
-
-def _write_classes(output: pathlib.Path, categories: tuple[Category, ...]) -> None:
-    palette = voc_palette().tolist()
-    rows = [{"id": id, "name": name, "color": palette[id]} for id, name in categories]
-    write_json(output / "classes.json", rows)
 
 
 def _write(

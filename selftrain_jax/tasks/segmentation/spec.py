@@ -1,8 +1,7 @@
 """Segmentation as a `TaskSpec`: the class of every pixel, measured by mIoU."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -58,14 +57,6 @@ def _targets(config: ConfigDict) -> "TargetSpec":
     return MASK_TARGETS
 
 
-def _write_truth(source: Source, workdir: Path) -> None:
-    """Write nothing: the report reads masks from the data set."""
-
-
-def _label_settings(config: ConfigDict) -> Mapping[str, Any]:
-    return {"scales": list(config.pseudo.scales)}
-
-
 def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
     write_mask_quality(
         directory,
@@ -77,12 +68,8 @@ def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
 
 
 def _describe_labels(config: ConfigDict, manifest: Manifest[MaskTotals]) -> str:
-    coverage, threshold, images = (
-        manifest.labels.coverage or 0.0,
-        config.pseudo.threshold,
-        manifest.num_images,
-    )
-    return f"{coverage:.1%} of the pixels of {images} images have a confidence of {threshold} or more"
+    coverage, threshold, images = manifest.labels.coverage, config.pseudo.threshold, manifest.num_images
+    return f"{coverage or 0.0:.1%} of the pixels of {images} images have a confidence of {threshold} or more"
 
 
 def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
@@ -121,8 +108,8 @@ SEGMENTATION = TaskSpec(
     self_training=SelfTraining(
         label_totals=MaskTotals,
         open_predictor=_open_predictor,
-        write_truth=_write_truth,
-        label_settings=_label_settings,
+        write_truth=lambda source, workdir: None,  # the report reads masks from the data set
+        label_settings=lambda config: {"scales": list(config.pseudo.scales)},
         write_quality=_write_quality,
         describe_labels=_describe_labels,
         open_labels=_open_labels,

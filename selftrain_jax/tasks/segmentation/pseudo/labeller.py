@@ -4,7 +4,6 @@
 `sum_mask_counts` are what the manifest says of the masks.
 """
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -54,7 +53,7 @@ class MaskCounts(NamedTuple):
 def mask_labeller(source: Source, network: MaskNetwork, *, num_threads: int = 8) -> Labeller:
     """Label every pixel with its class and confidence, averaged over the network's sizes."""
     return Labeller(
-        infer=functools.partial(infer_masks, source=source, network=network, num_threads=num_threads),
+        infer=partial(infer_masks, source=source, network=network, num_threads=num_threads),
         batch_size=network.batch_size,
         settings=MaskSettings(
             sizes_px=tuple(network.sizes_px), flip=network.flip, max_side_px=network.max_side_px

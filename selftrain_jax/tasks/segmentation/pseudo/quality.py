@@ -59,11 +59,7 @@ def write_mask_quality(
 def _pairs_of_good_truth(
     pseudo: Source, truth: Source, num_classes: int, bad: list[InputError]
 ) -> Iterator[tuple[Example, Example]]:
-    """Give the (truth, pseudo) labels of each image with a good true mask; add to `bad` why others are not.
-
-    Raises:
-        InputError: as `find_truth`, and for pseudo masks that cannot be read.
-    """
+    """Give the (truth, pseudo) labels of images with a good true mask; add to `bad` why others are not."""
     for index, position in enumerate(find_truth(pseudo, truth)):
         found = pseudo.read_labels(index)
         try:
