@@ -12,6 +12,16 @@ from ml_collections import ConfigDict
 from selftrain_jax.errors import InputError
 
 LONGEST_NAME = 200  # letters of an option
+MISTAKES = (
+    flags.Error,
+    ArithmeticError,
+    AttributeError,
+    KeyError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -27,16 +37,7 @@ def parse_flags(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except InputError:
         raise
-    except (
-        flags.Error,
-        ArithmeticError,
-        AttributeError,
-        KeyError,
-        OSError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except MISTAKES as error:
         raise InputError(_last_words(error)) from error
 
 

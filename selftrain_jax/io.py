@@ -79,22 +79,18 @@ def parse_json(text: bytes | str, where: str, remedy: str = "The file may be cut
 def parse_shallow_json(text: bytes | str, where: str, remedy: str) -> Any:
     """Parse a document of at most `MAX_DEPTH` lists and objects in each other. Raises: as `parse_json`."""
     document = parse_json(text, where, remedy)
-    level, depth = [document], 0
+    level, depth = [document] if isinstance(document, dict | list) else [], 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
             raise InputError(
                 f"{where}: nested more than {MAX_DEPTH} deep, which no file of ours is. {remedy}"
             )
-        children = (child for node in level if isinstance(node, dict | list) for child in _inside(node))
-        level = [child for child in children if isinstance(child, dict | list)]
+        children = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [child for group in children for child in group if isinstance(child, dict | list)]
     return document
 
 
 def show(value: Any) -> str:
     """Write a value of a document for messages, in short however large and deep it is."""
     return reprlib.repr(value)
-
-
-def _inside(node: dict | list) -> Any:
-    return node.values() if isinstance(node, dict) else node

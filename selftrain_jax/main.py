@@ -5,15 +5,16 @@ The same command resumes where it stopped.
 """
 
 import errno
+import hashlib
 import os
 import pathlib
+import platform
 import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from selftrain_jax.command_line import parse_flags
-from selftrain_jax.compile_cache import cache_folder
 from selftrain_jax.errors import INTERRUPTED, RUN_AGAIN, USER_MISTAKE, InputError, RunAgainError, printable
 
 JOBS = {
@@ -45,12 +46,29 @@ def main() -> None:
     """Be `selftrain` and `python -m selftrain_jax.main`: set what the environment leaves open, and run."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only reads images here; no chatter
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_folder()))
     # --help shows the docstring and the flags of the script; `selftrain` has none of its own.
     sys.modules["__main__"].__doc__ = __doc__
     for flag in flags.FLAGS.get_key_flags_for_module(__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     run()
+
+
+def _cache_folder() -> pathlib.Path:
+    """Return where compiled steps are kept, for this user and kind of processor, without creating it.
+
+    JAX keeps a step under a digest of its program, options and device. The processor is part of the folder's
+    name, because code for a CPU uses that CPU's instructions and different machines may share a home folder.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        kept = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+        processor = "\n".join(sorted(kept))
+    except OSError:
+        processor = platform.processor()
+    digest = hashlib.sha256(processor.encode()).hexdigest()[:12]
+    return pathlib.Path(home) / "selftrain_jax" / f"compiled-{platform.machine()}-{digest}"
 
 
 def run() -> None:

@@ -22,7 +22,6 @@ ALLOWED = {
     "types": set(),
     "geometry": GROUND,
     "io": GROUND,
-    "compile_cache": GROUND,
     "command_line": GROUND,
     "named_arrays": GROUND,
     "hosts": GROUND,
@@ -45,7 +44,7 @@ ALLOWED = {
     "tasks": {"*"},
     "build": {"*"},
     "jobs": {"*"},
-    "main": {"command_line", "compile_cache", "errors", "hosts", "jobs", "train.stop_signal"},
+    "main": {"command_line", "errors", "hosts", "jobs", "train.stop_signal"},
 }
 TASKS = ("detection", "segmentation", "classification")
 ABOVE = {"tasks": ("build", "jobs", "main"), "build": ("jobs", "main"), "jobs": ("main",)}

@@ -39,8 +39,7 @@ def build_sources(config: ConfigDict) -> Sources:
     """Open the data sets of a run; no image is decoded, but every mask of val and test is read.
 
     Raises:
-        InputError: a data set is missing or malformed, splits disagree about classes, or labels that
-            evaluation needs are bad.
+        InputError: a data set is missing or malformed, splits' classes differ, or val or test labels are bad.
     """
     check_data_sets(config)
     task, data = get_task(config.task), config.data
@@ -52,17 +51,13 @@ def build_sources(config: ConfigDict) -> Sources:
         unlabeled, truth = without_labels(found), found if found.categories == train.categories else None
     measured = {split: task.open_split(config, "data", split) for split in (data.val, data.test)}
     for other in measured.values():
-        _check_categories(train, other)
+        if other.categories != train.categories:
+            raise InputError(
+                f"{other.name} has the classes {_names(other.categories)}, but {train.name} has "
+                f"{_names(train.categories)}; set config.data.classes or fix the annotations"
+            )
     task.check_sources(config, human, list(measured.values()))
     return Sources(human, unlabeled, truth, measured[data.val], measured[data.test])
-
-
-def _check_categories(train: Source, other: Source) -> None:
-    if other.categories != train.categories:
-        raise InputError(
-            f"{other.name} has the classes {_names(other.categories)}, but {train.name} has "
-            f"{_names(train.categories)}; set config.data.classes or fix the annotations"
-        )
 
 
 def check_data_sets(config: ConfigDict) -> None:

@@ -3,8 +3,6 @@
 Start at `build_class_sources`, then `build_pretraining`.
 """
 
-from dataclasses import dataclass
-
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.experiment import Experiment, compose
@@ -20,16 +18,8 @@ from selftrain_jax.types import Batches, Category
 TASK, SEED = "classification", 3
 
 
-@dataclass(frozen=True)
-class ClassSources:
-    """Classified images to train on and to measure on, of the same classes."""
-
-    train: Source
-    val: Source
-
-
-def build_class_sources(config: ConfigDict) -> ClassSources:
-    """Open config.data's splits train and val; no image is decoded.
+def build_class_sources(config: ConfigDict) -> tuple[Source, Source]:
+    """Open config.data's splits train and val, of the same classes; no image is decoded.
 
     Raises:
         InputError: a data set is missing or malformed, or the splits' classes differ.
@@ -37,7 +27,7 @@ def build_class_sources(config: ConfigDict) -> ClassSources:
     task, data = get_task(TASK), config.data
     train, val = (task.open_split(config, "data", split) for split in (data.train, data.val))
     check_same_classes(train, val)
-    return ClassSources(train, val)
+    return train, val
 
 
 def build_pretraining(config: ConfigDict, categories: tuple[Category, ...]) -> Experiment:

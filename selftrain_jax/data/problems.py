@@ -7,7 +7,7 @@ error, or with `bad_boxes="drop"` warns where only boxes are bad.
 import difflib
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -24,15 +24,10 @@ _MEANING = {
 }
 
 
-class CheckedBoxes(NamedTuple):
-    """Boxes after the check: float32, clipped to their images, and the fault of each ("" for none)."""
-
-    boxes: Float[np.ndarray, "N 4"]
-    faults: Sequence[str]
-
-
-def check_boxes(boxes: Float[np.ndarray, "N 4"], sizes_px: Float[np.ndarray, "N 2"]) -> CheckedBoxes:
-    """Clip yxyx boxes to their images (height, width) and find the unusable ones.
+def check_boxes(
+    boxes: Float[np.ndarray, "N 4"], sizes_px: Float[np.ndarray, "N 2"]
+) -> tuple[Float[np.ndarray, "N 4"], list[str]]:
+    """Clip yxyx boxes to their images (height, width) and name the fault of each, "" for none.
 
     A box partly outside keeps the part inside. In float32, as in training.
     """
@@ -45,7 +40,7 @@ def check_boxes(boxes: Float[np.ndarray, "N 4"], sizes_px: Float[np.ndarray, "N 
         ["nan", "zero_area", "outside"],
         default="",
     )
-    return CheckedBoxes(clipped, faults.tolist())
+    return clipped, faults.tolist()
 
 
 def describe_fault(fault: str, box: Iterable[float], image_id: str) -> str:

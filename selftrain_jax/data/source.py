@@ -118,32 +118,28 @@ def label_fraction(
 
 def cached(source: Source, budget_mib: float) -> Source:
     """Keep decoded images and labels in memory after the first reading, until they fill the budget."""
-    images: dict[int, np.ndarray] = {}
-    labels: dict[int, Example] = {}
     free_bytes = budget_mib * 2**20
 
-    def keep(kept: dict[int, Any], index: int, value: Any, num_bytes: int) -> None:
-        nonlocal free_bytes
-        if index not in kept and num_bytes <= free_bytes:
-            free_bytes -= num_bytes
-            kept[index] = value
+    def keep(read: Callable[[int], Any]) -> Callable[[int], Any]:
+        kept: dict[int, Any] = {}
 
-    def read_image(index: int) -> np.ndarray:
-        image = images.get(index)
-        if image is None:
-            image = source.read_image(index)
-            keep(images, index, image, image.nbytes)
-        return image
+        def read_once(index: int) -> Any:
+            nonlocal free_bytes
+            if index in kept:
+                return kept[index]
+            value = read(index)
+            arrays = value.values() if isinstance(value, dict) else [value]
+            num_bytes = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+            if index not in kept and num_bytes <= free_bytes:  # another thread may have read it too
+                free_bytes -= num_bytes
+                kept[index] = value
+            return value
 
-    def read_labels(index: int) -> Example:
-        found = labels.get(index)
-        if found is None:
-            found = source.read_labels(index)
-            num_bytes = sum(value.nbytes for value in found.values() if isinstance(value, np.ndarray))
-            keep(labels, index, found, num_bytes)
-        return found
+        return read_once
 
-    return dataclasses.replace(source, read_image=read_image, read_labels=read_labels)
+    return dataclasses.replace(
+        source, read_image=keep(source.read_image), read_labels=keep(source.read_labels)
+    )
 
 
 def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:

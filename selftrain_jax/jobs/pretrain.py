@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.build.pretraining import (
-    ClassSources,
     build_class_sources,
     build_pretrain_batches,
     build_pretrain_schedule,
@@ -41,22 +40,17 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
     directory = workdir / STAGE
     if hosts.run_on_host0((directory / EVALUATION_FILE).exists):
         return hosts.log(f"{STAGE}: finished before, in {directory}")
-    sources = build_class_sources(config)
-    categories = sources.train.categories
-    experiment = build_pretraining(config, categories)
-    measure = make_measure(config, experiment.task, experiment.mesh, sources.val)
-    names = [category._asdict() for category in categories]
+    train_source, val = build_class_sources(config)
+    experiment = build_pretraining(config, train_source.categories)
+    measure = make_measure(config, experiment.task, experiment.mesh, val)
+    names = [category._asdict() for category in train_source.categories]
     hosts.run_on_host0(lambda: write_json(workdir / "categories.json", names))
-    _train(config, experiment, sources, measure, directory)
-    return _evaluate(config, experiment, sources.val, measure, directory)
+    _train(config, experiment, train_source, measure, directory)
+    return _evaluate(config, experiment, val, measure, directory)
 
 
 def _train(
-    config: ConfigDict,
-    experiment: Experiment,
-    sources: ClassSources,
-    measure: Measure,
-    directory: pathlib.Path,
+    config: ConfigDict, experiment: Experiment, source: Source, measure: Measure, directory: pathlib.Path
 ) -> None:
     def curve_point(variables: Variables) -> dict[str, float]:
         result = measure(variables)
@@ -67,7 +61,7 @@ def _train(
         train_step=experiment.train_step,
         state=experiment.new_state(),
         schedule=build_pretrain_schedule(config),
-        batches=build_pretrain_batches(config, sources.train),
+        batches=build_pretrain_batches(config, source),
         num_steps=config.pretrain.steps,
         directory=directory,
         mesh=experiment.mesh,

@@ -58,11 +58,10 @@ def write_pseudo_labels(
 ) -> Manifest:
     """Let the teacher label `source`, which `labeller` was made for; return the manifest.
 
-    `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `config`, `versions`, of
-    boxes `nms`. Shard k holds images k*n to (k+1)*n - 1 of the source, less those that do not
-    decode. Batches end with their shard: let `images_per_shard` be a multiple of the batch. The
-    thresholds only count boxes or pixels; when they have changed, a finished folder is counted again
-    without inference.
+    `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `config`, `versions`, of boxes
+    `nms`. Shard k holds images k*n to (k+1)*n - 1 of the source, less those that do not decode. Batches end
+    with their shard: let `images_per_shard` be a multiple of the batch. The thresholds only count boxes or
+    pixels; when they have changed, a finished folder is counted again without inference.
 
     Raises:
         InputError: the source is empty, the folder belongs to another job or is damaged, more than

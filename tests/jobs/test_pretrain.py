@@ -109,7 +109,7 @@ def test_config_without_the_group_names_the_file(config, tmp_path: pathlib.Path)
 
 def test_classes_that_differ_between_the_splits_are_refused(config, digits: pathlib.Path) -> None:
     config.data.val = "train"
-    assert len(build_class_sources(config).val) == 180
+    assert len(build_class_sources(config)[1]) == 180
     (digits / "val2" / "0").mkdir(parents=True)
     (digits / "val2" / "0" / "x.png").write_bytes((digits / "val" / "0" / "60.png").read_bytes())
     config.data.val = "val2"

@@ -7,7 +7,7 @@ format.
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -43,12 +43,6 @@ COCO_CATEGORIES: tuple[Category, ...] = tuple(
 """The 80 classes of COCO itself with their original ids."""
 
 
-class _Split(NamedTuple):
-    categories: tuple[Category, ...]
-    images: Images
-    table: LabelTable
-
-
 def read_coco_json(
     annotations_path: str | os.PathLike,
     images_dir: str | os.PathLike,
@@ -69,15 +63,15 @@ def read_coco_json(
         InputError: anything that `find_problems` finds, and unknown `category_names`.
     """
     path, images_dir = pathlib.Path(annotations_path), pathlib.Path(images_dir)
-    split, problems = _read(path, images_dir, category_names)
+    categories, images, table, problems = _read(path, images_dir, category_names)
     report_problems(problems, str(path), bad_boxes)
     return file_source(
         f"coco:{path.stem}",
-        split.categories,
-        split.table.image_ids,
-        split.images.paths.__getitem__,
-        lambda index: table_example(split.table, index),
-        split.images.sizes_px,
+        categories,
+        table.image_ids,
+        images.paths.__getitem__,
+        lambda index: table_example(table, index),
+        images.sizes_px,
     )
 
 
@@ -85,7 +79,7 @@ def find_problems(annotations_path: str | os.PathLike, images_dir: str | os.Path
     """Yield all that is wrong with the file, its boxes and its images' paths; decodes no image."""
     path = pathlib.Path(annotations_path)
     try:
-        _, problems = _read(path, pathlib.Path(images_dir), None)
+        *_, problems = _read(path, pathlib.Path(images_dir), None)
     except InputError as error:
         problems = [Problem("malformed", str(path), str(error))]
     yield from problems
@@ -93,7 +87,7 @@ def find_problems(annotations_path: str | os.PathLike, images_dir: str | os.Path
 
 def _read(
     path: pathlib.Path, images_dir: pathlib.Path, category_names: Sequence[str] | None
-) -> tuple[_Split, list[Problem]]:
+) -> tuple[tuple[Category, ...], Images, LabelTable, list[Problem]]:
     document = parse_json(read_file(path), str(path))
     root = require_folder(images_dir, "the image folder")
     categories, problems = read_categories(_records(document, "categories", path), str(path))
@@ -106,7 +100,7 @@ def _read(
     table, bad = make_table(
         boxes, tuple(images.indices), sizes, lambda box: f"{path}, annotations[{box.number}]"
     )
-    return _Split(kept, images, table), [*problems, *found, *more, *bad]
+    return kept, images, table, [*problems, *found, *more, *bad]
 
 
 def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:

@@ -169,9 +169,5 @@ def _to_float(value: int | float) -> float:
 
 
 def _malformed(where: str, record: Any, expected: str) -> Problem:
-    found = (
-        f"keys {', '.join(show(key) for key in list(record)[:10])}"
-        if isinstance(record, dict)
-        else show(record)
-    )
+    found = f"keys {', '.join(map(show, list(record)[:10]))}" if isinstance(record, dict) else show(record)
     return Problem("malformed", where, f"expected an object with {expected}; got {found}")

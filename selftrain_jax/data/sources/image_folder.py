@@ -58,8 +58,7 @@ def read_class_folder(root: str | os.PathLike) -> Source:
     `image_id` is the path below `root`. Hidden folders are left out, linked ones are not entered.
 
     Raises:
-        InputError: a missing folder, one without sub-folders, a class without images, images beside the
-            classes, and links that lead out of the folder.
+        InputError: a missing folder, no class or an empty one, images beside the classes, or links out of it.
     """
     folder = require_folder(pathlib.Path(root), "the folder of classes")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -40,8 +40,7 @@ def read_struct_field(encoded: bytes, variable: str, field: str, where: str) -> 
     """Return the numeric array `variable.field`, rows first, of any number of dimensions.
 
     Raises:
-        InputError: another kind of file or a damaged one (at `where`), or a field that is missing or holds no
-            numbers.
+        InputError: another kind of file, a damaged one, or a field that is missing or holds no numbers.
     """
     try:
         order = _byte_order(encoded)

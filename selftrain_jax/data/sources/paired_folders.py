@@ -59,8 +59,7 @@ def read_mask_folder(
     more value to ignore, -1 for none.
 
     Raises:
-        InputError: missing folders, images without mask or masks without image, bad class names, values or
-            templates; when an image is read, a bad mask.
+        InputError: missing folders, unpaired files, bad names, values or templates; on reading, a bad mask.
     """
     categories = _make_categories(class_names)
     table = make_value_table(values, ignore_value, len(categories))
@@ -163,14 +162,11 @@ def _make_categories(class_names: Sequence[str]) -> tuple[Category, ...]:
 
 def _pair_up(image_folder: pathlib.Path, mask_folder: pathlib.Path) -> dict[str, _Pair]:
     images, masks = _files_by_stem(image_folder), _files_by_stem(mask_folder)
-    faults = [
-        f"{len(names)} {what}: {shorten_list(names)}"
-        for what, names in (
-            ("images have no mask", [name for name in images if name not in masks]),
-            ("masks have no image", [name for name in masks if name not in images]),
-        )
-        if names
-    ]
+    unpaired = {
+        "images have no mask": [name for name in images if name not in masks],
+        "masks have no image": [name for name in masks if name not in images],
+    }
+    faults = [f"{len(names)} {what}: {shorten_list(names)}" for what, names in unpaired.items() if names]
     if faults:
         raise InputError(
             f"{image_folder} and {mask_folder}: {'; '.join(faults)}. Expected masks with the names of "

@@ -41,8 +41,7 @@ def decode_mask(encoded: bytes, where: str) -> DecodedMask:
     """Decode a PNG of type palette or grey, of 1, 2, 4 or 8 bits; a pixel's value is its id.
 
     Raises:
-        InputError: another kind of file, colour, transparency or 16 bits, a damaged file, or more than
-            `MAX_IMAGE_PIXELS`.
+        InputError: another kind of file, colour, transparency, 16 bits, a damaged file, or too many pixels.
     """
     bits, colour_type = _read_header(encoded, where)
     try:

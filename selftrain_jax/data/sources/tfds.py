@@ -91,9 +91,7 @@ def read_tfds(
 
 
 def read_tfds_classes(name: str, split: str, *, data_dir: str | os.PathLike | None = None) -> Source:
-    """Read a prepared data set with the features `image` and `label`, for example ("cifar10", "test").
-
-    Classes count from 0, as TFDS's labels do.
+    """Read a prepared data set with an `image` and a `label` from 0, for example ("cifar10", "test").
 
     Raises:
         InputError: as `open_records`, or no label an image; when an image is read, one that does not decode.
@@ -123,12 +121,6 @@ def prepare_command(name: str, data_dir: str | os.PathLike | None = None) -> str
     return f'python -c "import tensorflow_datasets as tfds; {code}"'
 
 
-def size_on_disk(name: str) -> str:
-    """Return how large a prepared data set is, where that is known here."""
-    sizes = (size for known, size in _SIZES.items() if name.startswith(known))
-    return next(sizes, "as much as the TFDS catalogue says")
-
-
 def check_prepared(wanted: Mapping[tuple[str, str], str]) -> None:
     """Refuse, all at once, the data sets (name, data_dir) of a run that are not on disk as array_record.
 
@@ -155,8 +147,7 @@ def open_records(name: str, split: str, data_dir: str | os.PathLike | None) -> t
     """Open a TFDS builder and a split's records with their images left encoded.
 
     Raises:
-        InputError: an unknown name or split, or data not on disk as array_record, with its size and the
-            command that prepares it.
+        InputError: an unknown name or split, or data not on disk as array_record: says how to prepare it.
     """
     import tensorflow_datasets as tfds
 
@@ -218,15 +209,17 @@ def _find_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
 
 
 def _not_ready(name: str, data_dir: str | os.PathLike | None, expected: str) -> str:
-    """Say what is at the path where TFDS expects a data set, its size and how to prepare it."""
+    """Say what is at the path where TFDS expects a data set, its size where known, and how to prepare it."""
     note = _IMAGENET_NOTE if name.startswith("imagenet2012") else ""
     if os.path.isdir(expected):
         found = f"{expected} is prepared in another format than array_record, which random access needs"
         note = f" Move that folder away first, or prepare into another data_dir.{note}"
     else:
         found = f"{expected} does not exist"
+    sizes = (size for known, size in _SIZES.items() if name.startswith(known))
+    size = next(sizes, "as much as the TFDS catalogue says")
     return (
-        f"the data set {name} is not ready: {found}. Prepare it (on disk about {size_on_disk(name)}) with\n"
+        f"the data set {name} is not ready: {found}. Prepare it (on disk about {size}) with\n"
         f"  {prepare_command(name, data_dir)}\n{note.strip()}"
     ).rstrip()
 

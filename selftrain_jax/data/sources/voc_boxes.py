@@ -42,12 +42,6 @@ class _Image(NamedTuple):
 _Trees = dict[str, tuple[pathlib.Path, Element]]  # image id -> file and its root element
 
 
-class _Split(NamedTuple):
-    categories: tuple[Category, ...]
-    images: list[_Image]
-    table: LabelTable
-
-
 def read_voc(
     root: str | os.PathLike,
     split: str,
@@ -66,16 +60,16 @@ def read_voc(
         InputError: anything that `find_problems` finds.
     """
     root = pathlib.Path(root)
-    found, problems = _read(root, split, classes)
+    categories, images, table, problems = _read(root, split, classes)
     name = f"voc:{root.resolve().name}/{split}"
     report_problems(problems, name, bad_boxes)
     return file_source(
         name,
-        found.categories,
-        found.table.image_ids,
-        lambda index: found.images[index].path,
-        lambda index: table_example(found.table, index),
-        [image.size_px for image in found.images],
+        categories,
+        table.image_ids,
+        lambda index: images[index].path,
+        lambda index: table_example(table, index),
+        [image.size_px for image in images],
     )
 
 
@@ -84,13 +78,15 @@ def find_problems(
 ) -> Iterator[Problem]:
     """Yield all that is wrong with a split's files and boxes; decodes no image."""
     try:
-        _, problems = _read(pathlib.Path(root), split, classes)
+        *_, problems = _read(pathlib.Path(root), split, classes)
     except InputError as error:
         problems = [Problem("malformed", str(root), str(error))]
     yield from problems
 
 
-def _read(root: pathlib.Path, split: str, classes: Sequence[str] | None) -> tuple[_Split, list[Problem]]:
+def _read(
+    root: pathlib.Path, split: str, classes: Sequence[str] | None
+) -> tuple[tuple[Category, ...], list[_Image], LabelTable, list[Problem]]:
     root = require_folder(root, "the VOC folder")
     xml_root = require_folder(root / "Annotations", "the folder of annotations")
     image_root = require_folder(root / "JPEGImages", "the folder of images")
@@ -106,7 +102,7 @@ def _read(root: pathlib.Path, split: str, classes: Sequence[str] | None) -> tupl
     image_ids = tuple(image.image_id for image in images)
     table, bad = make_table(boxes, image_ids, sizes, lambda box: f"{images[box.image].xml}:{box.number}")
     categories = tuple(Category(number, name) for number, name in enumerate(names, 1))
-    return _Split(categories, images, table), [*problems, *more, *bad]
+    return categories, images, table, [*problems, *more, *bad]
 
 
 def _parse_split(root: pathlib.Path, xml_root: pathlib.Path, split: str) -> tuple[_Trees, list[Problem]]:

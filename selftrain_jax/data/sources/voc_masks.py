@@ -6,8 +6,6 @@ Call `read_voc_masks`. SBD, the Semantic Boundaries Dataset, has masks for 11,35
 import functools
 import os
 import pathlib
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -32,11 +30,6 @@ SPLIT_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582,
 VOC_FOLDERS = ("", "VOC2012", "VOCdevkit/VOC2012")
 # Below the folder that the user names: SBD as its makers pack it, and the PNGs that others made of it.
 SBD_FOLDERS = ("", "cls", "dataset/cls", "benchmark_RELEASE/dataset/cls", "SegmentationClassAug")
-
-
-class _File(NamedTuple):
-    path: pathlib.Path
-    read: Callable[[pathlib.Path], DecodedMask]
 
 
 def read_voc_masks(root: str | os.PathLike, split: str, *, sbd: str | os.PathLike = "") -> Source:
@@ -66,8 +59,7 @@ def read_voc_masks(root: str | os.PathLike, split: str, *, sbd: str | os.PathLik
         return images / f"{image_ids[index]}.jpg"
 
     def read_labels(index: int) -> Example:
-        where = str(masks[index].path)
-        decoded = masks[index].read(masks[index].path)
+        where, decoded = str(masks[index]), read_sbd_mask(masks[index])
         check_palette(decoded, voc_palette(), "VOC's colours", where)
         check_mask(decoded.mask, read_image_size(image_path(index)), len(CATEGORIES), where)
         return {"image_id": image_ids[index], "mask": decoded.mask}
@@ -99,13 +91,13 @@ def find_sbd_masks(root: str | os.PathLike) -> dict[str, pathlib.Path]:
 
 
 def read_sbd_mask(path: pathlib.Path) -> DecodedMask:
-    """Read one of SBD's masks; its own .mat files ignore no pixel.
+    """Read a PNG of VOC's or others', or one of SBD's own .mat files, which ignore no pixel.
 
     Raises:
         InputError: the file is malformed.
     """
     if path.suffix == ".png":
-        return _read_png(path)
+        return decode_mask(read_file(path), str(path))
     values = read_struct_field(read_file(path), "GTcls", "Segmentation", str(path))
     are_ids = values.size > 0 and bool(np.isin(values, range(256)).all())
     if values.ndim != 2 or not are_ids:
@@ -148,27 +140,21 @@ def _find_voc(root: pathlib.Path) -> pathlib.Path:
     )
 
 
-def _find_masks(folder: pathlib.Path, split: str, sbd: str | os.PathLike) -> dict[str, _File]:
+def _find_masks(folder: pathlib.Path, split: str, sbd: str | os.PathLike) -> dict[str, pathlib.Path]:
     """Find the mask files of a split by image id, VOC's own before SBD's."""
     voc_ids = _read_list(folder, {"train_aug": "train", "aug": ""}.get(split, split))
     voc_masks = folder / "SegmentationClass"
     _require_files(voc_masks, ".png", voc_ids)
-    files = {image_id: _File(voc_masks / f"{image_id}.png", _read_png) for image_id in voc_ids}
+    files = {image_id: voc_masks / f"{image_id}.png" for image_id in voc_ids}
     if split in ("train_aug", "aug"):
         found = find_sbd_masks(sbd or folder / "SegmentationClassAug")
         taken = {*_read_list(folder, "train"), *_read_list(folder, "val")}
-        files |= {
-            image_id: _File(found[image_id], read_sbd_mask) for image_id in sorted(found.keys() - taken)
-        }
+        files |= {image_id: found[image_id] for image_id in sorted(found.keys() - taken)}
         where = (
             f"{next(iter(found.values())).parent}: its masks outside VOC's train and val, for {split}, give"
         )
         _require_size(len(files), split, where)
     return files
-
-
-def _read_png(path: pathlib.Path) -> DecodedMask:
-    return decode_mask(read_file(path), str(path))
 
 
 def _read_list(folder: pathlib.Path, name: str) -> list[str]:
@@ -178,9 +164,8 @@ def _read_list(folder: pathlib.Path, name: str) -> list[str]:
     path = folder / "ImageSets" / "Segmentation" / f"{name}.txt"
     image_ids = read_file(path).decode("utf-8-sig", "replace").split()
     if len(set(image_ids)) < len(image_ids):
-        raise InputError(
-            f"{path}: {len(image_ids) - len(set(image_ids))} ids are listed twice. Unpack VOC again."
-        )
+        repeated = len(image_ids) - len(set(image_ids))
+        raise InputError(f"{path}: {repeated} ids are listed twice. Unpack VOC again.")
     _require_size(len(image_ids), name, f"{path}:")
     return image_ids
 

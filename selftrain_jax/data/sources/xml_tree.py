@@ -36,8 +36,7 @@ def parse_xml(path: pathlib.Path) -> Element:
     """Parse a whole file to its root element.
 
     Raises:
-        InputError: XML that is not well formed (with its line), and entity declarations, with which a few
-            lines can expand to gigabytes.
+        InputError: XML that is not well formed (with its line), or entities, which can expand to gigabytes.
     """
     builder = _TreeBuilder(path)
     content = read_file(path)

@@ -35,18 +35,14 @@ def read_in_order(
     blank: Example = {"image": np.zeros((1, 1, 3), np.uint8), "image_class": NO_CLASS}
     bad: list[InputError] = []
 
-    def read_or_blank(position: int) -> Example:
-        if position >= len(source):
-            return blank
-        try:
-            return source.read(position)
-        except InputError as error:
-            bad.append(error)
-            check_bad_count(bad, max_bad_images, f"images of {source.name} do not decode")
-            return blank
-
     def read(position: int) -> tuple[int, Mapping[str, np.ndarray]]:
-        example = read_or_blank(position)
+        example = blank
+        if position < len(source):
+            try:
+                example = source.read(position)
+            except InputError as error:
+                bad.append(error)
+                check_bad_count(bad, max_bad_images, f"images of {source.name} do not decode")
         return position, {"image": example["image"], **CLASS_TARGETS.read(example, "")}
 
     failures: list[InputError] = []

@@ -20,7 +20,7 @@ from selftrain_jax.io import atomic_write
 
 def export_image_ids(image_ids: Sequence[str]) -> Sequence[int | str]:
     """Give integers back when all ids are digits that an integer keeps ("7", not "007")."""
-    if all(_is_integer(image_id) for image_id in image_ids):
+    if all(name.isascii() and name.isdecimal() and str(int(name)) == name for name in image_ids):
         return [int(image_id) for image_id in image_ids]
     return list(image_ids)
 
@@ -76,10 +76,6 @@ def to_coco_results(
         {"image_id": image_id, "category_id": int(class_id), "bbox": box, "score": float(score)}
         for box, score, class_id in zip(_to_xywh(boxes_yxyx).tolist(), scores, classes, strict=True)
     ]
-
-
-def _is_integer(image_id: str) -> bool:
-    return image_id.isascii() and image_id.isdecimal() and str(int(image_id)) == image_id
 
 
 def _to_xywh(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:

@@ -116,8 +116,7 @@ def check_masks(source: Source, *, max_bad_images: int = 0) -> None:
     """Read every mask, on all cores.
 
     Raises:
-        InputError: more than `max_bad_images` masks are bad, or no pixel of the others has a class, so that
-            there is no mIoU.
+        InputError: more than `max_bad_images` masks are bad, or no pixel of the others has a class.
     """
     good, bad = _skip_bad(source, max_bad_images, "where mIoU is measured")
     if not any(np.delete(counts, IGNORED).any() for counts in good):

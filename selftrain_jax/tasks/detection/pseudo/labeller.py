@@ -24,7 +24,6 @@ from selftrain_jax.types import Category, Detections, Example
 BATCHES_AHEAD = 2
 Load = Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]]
 """From an image to the network's input and its scale: network px = original px * scale."""
-Predict = Callable[[Float[np.ndarray, "B S S 3"]], Detections]
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Network:
     """A trained network with its weights, as inference over images uses it."""
 
     load: Load
-    predict_batch: Predict
+    predict_batch: Callable[[Float[np.ndarray, "B S S 3"]], Detections]
     batch_size: int
     image_size_px: int
     score_floor: float  # detections below it are dropped

@@ -42,19 +42,17 @@ def write_quality(
     *,
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
-    iou: float = 0.5,
 ) -> Quality:
     """Compare the boxes of a finished folder, from the score floor on, with `truth`; write quality.json.
 
     Raises:
-        InputError: the folder is unfinished or holds masks, `truth` has other categories or lacks one of
-            its images.
+        InputError: the folder is unfinished or holds masks, or `truth` has other classes or lacks an image.
     """
     floor = read_manifest(directory, BoxTotals).labels.settings.score_floor
     pseudo = read_pseudo_boxes(directory, threshold=floor, verify_digests=False)
     pairs = pair_with_truth(pseudo, truth)
     thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
-    quality = measure_quality(pairs, pseudo.categories, thresholds=thresholds, threshold=threshold, iou=iou)
+    quality = measure_quality(pairs, pseudo.categories, thresholds=thresholds, threshold=threshold)
     write_json(directory / QUALITY_FILE, quality.to_json())
     return quality
 

@@ -138,9 +138,7 @@ def infer_masks(
         yield label_chunk(shard, images, partial(_to_labels, classes, confidence, is_finite, network))
 
 
-def predict_masks(
-    *, source: Source, network: MaskNetwork, frame_size_px: int, num_threads: int = 4
-) -> Iterator[Predicted]:
+def predict_masks(*, source: Source, network: MaskNetwork, frame_size_px: int) -> Iterator[Predicted]:
     """Yield every image's class map in the source's order, in two frames from the same logits.
 
     `resized` is the frame of the official evaluation, the image fitted into a square of `frame_size_px`.
@@ -149,7 +147,7 @@ def predict_masks(
         InputError: an image does not decode, or the network's logits are not finite.
     """
     chunks = chunks_in_order(len(source), network.batch_size)
-    for _, images, (labels, framed) in _run(chunks, source, network, frame_size_px, num_threads):
+    for _, images, (labels, framed) in _run(chunks, source, network, frame_size_px, 4):
         classes, is_finite, resized = jax.device_get((labels[0], labels[2], framed[0]))
         for row, image in enumerate(images):
             if isinstance(image, InputError):

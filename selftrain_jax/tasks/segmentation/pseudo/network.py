@@ -20,8 +20,6 @@ Load = Callable[
 ]
 """From an image and the side of the network's input to the input and the part of it that the image covers."""
 
-Predict = Callable[[Float[np.ndarray, "B S S 3"]], PixelLogits]
-
 Label = Callable[
     [
         Sequence[Float[Array, "B h w K"]],
@@ -51,7 +49,7 @@ class MaskNetwork:
     """A trained segmenter with its weights."""
 
     load: Load
-    predict: Predict
+    predict: Callable[[Float[np.ndarray, "B S S 3"]], PixelLogits]
     label: Label
     batch_size: int
     sizes_px: tuple[int, ...]  # side of the input at each scale; see `network_sizes`

@@ -37,9 +37,8 @@ def write_mask_quality(
     Up to `max_bad_images` true masks may be bad: such images are skipped, "bad_truth" counts them.
 
     Raises:
-        InputError: the folder is unfinished or holds boxes, `truth` has other categories or lacks one of
-            its images, or more of its masks are bad: missing, unreadable, of another size than the
-            image's, or with ids outside the classes.
+        InputError: the folder is unfinished or holds boxes, `truth` has other classes or lacks an image, or
+            more of its masks are missing, unreadable, of another size or with ids outside the classes.
     """
     pseudo = read_raw_masks(directory, verify_digests=False)
     thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
@@ -95,11 +94,10 @@ def measure_agreement(
 ) -> Quality:
     """Precision, recall, mIoU and coverage against the threshold, and calibration.
 
-    Over the pixels of known truth: precision(t) = correct and kept / kept,
-    recall(t) = correct and kept / all, coverage(t) = kept / all; miou(t) is that of the kept pixels alone,
-    over the classes that occur in them. A class's precision is over the pixels labelled as it, its recall
-    over its true pixels. None where there is nothing to divide by. `thresholds` by Category.id replaces
-    `threshold` under "at_threshold".
+    Over the pixels of known truth: precision(t) = correct and kept / kept, recall(t) = correct and kept /
+    all, coverage(t) = kept / all; miou(t) is that of the kept pixels alone, over the classes that occur in
+    them. A class's precision is over the pixels labelled as it, its recall over its true pixels. None where
+    there is nothing to divide by. `thresholds` by Category.id replaces `threshold` under "at_threshold".
     """
     from_level = agreement[::-1].cumsum(axis=0)[::-1]  # all pixels of at least this level
     num_true = from_level[0].sum(axis=1)

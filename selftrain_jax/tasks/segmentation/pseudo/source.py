@@ -71,7 +71,13 @@ def read_pseudo_masks(
     """
     raw = read_raw_masks(directory, verify_digests=verify_digests, max_damaged=max_damaged)
     levels = confidence_levels(class_thresholds(raw.categories, threshold, per_class_thresholds))
-    source = dataclasses.replace(raw, read_labels=lambda index: _apply_levels(raw.read_labels(index), levels))
+
+    def read_labels(index: int) -> Example:
+        labels = raw.read_labels(index)
+        kept = mask_low_confidence(labels["mask"], labels["confidence"], levels)
+        return {"image_id": labels["image_id"], "mask": kept, "is_pseudo": True}
+
+    source = dataclasses.replace(raw, read_labels=read_labels)
     if keep_empty:
         return source
     kept = [index for index in range(len(source)) if (source.read_labels(index)["mask"] != IGNORED).any()]
@@ -90,11 +96,6 @@ def read_raw_masks(directory: Path, *, verify_digests: bool = True, max_damaged:
     return dataclasses.replace(
         raw, read_labels=lambda index: _require_maps(raw.read_labels(index), highest, directory)
     )
-
-
-def _apply_levels(labels: Example, levels: Int[np.ndarray, " K"]) -> Example:
-    kept = mask_low_confidence(labels["mask"], labels["confidence"], levels)
-    return {"image_id": labels["image_id"], "mask": kept, "is_pseudo": True}
 
 
 def _require_maps(labels: Example, highest_class: int, directory: Path) -> Example:
@@ -128,8 +129,7 @@ def check_pseudo_masks(
     neither is checked.
 
     Raises:
-        InputError: other categories than the human masks, too few pixels are kept, or one class holds
-            nearly all of them.
+        InputError: other categories than the human masks, too few pixels kept, or nearly all of one class.
 
     Paper: silent. `max_class_frac` is above what the background holds of ordinary masks, three
     quarters on VOC.
