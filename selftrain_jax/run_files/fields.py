@@ -72,6 +72,7 @@ Fraction = Annotated[FiniteNumber, Field(ge=0, le=1), Expected("a number of 0 to
 AS_GIVEN = PlainValidator(lambda value: value)
 """Marks a field whose value `Document.read` is given among its `parts`, checked already."""
 
+_adapter: Callable[[Any], TypeAdapter] = functools.cache(TypeAdapter)
 _WORDS = {  # of pydantic's own errors
     **{"dataclass_type": "an object", "dict_type": "an object", "tuple_type": "a list"},
     "string_unicode": "keys of valid Unicode",
@@ -89,7 +90,7 @@ class Document:
     def read(self, form: type[T], **parts: Any) -> T:
         """Read the keys that are the fields of a dataclass.
 
-        `parts` are the fields whose values are not under a key of their own, but among the file's keys.
+        `parts` are fields that have no key of their own: what they hold is among the other keys.
 
         Raises:
             InputError: a key is missing or of another form than expected.
@@ -99,9 +100,8 @@ class Document:
             return _adapter(form).validate_python(values)
         except ValidationError:
             error = _first_error(form, copy.deepcopy(values))
-        place = error["loc"]
-        if place and place[0] in parts and place[0] not in self.values:
-            place = place[1:]
+        has_key = error["loc"][:1] not in [(name,) for name in parts.keys() - self.values.keys()]
+        place = error["loc"] if has_key else error["loc"][1:]
         raise self.wrong(_join(place), error["input"], _WORDS.get(error["type"], error["msg"]))
 
     def wrong(self, key: str, found: Any, expected: str) -> InputError:
@@ -151,11 +151,6 @@ def to_json(value: Any) -> Any:
     return [to_json(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-@functools.cache
-def _adapter(form: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(form)
-
-
 def _first_error(form: type, values: JsonObject) -> Any:
     """Find the first error. A missing key is then given a wrong value, which says what would be right."""
     for _ in range(2):
@@ -170,7 +165,7 @@ def _first_error(form: type, values: JsonObject) -> Any:
 
 
 def _join(place: tuple[int | str, ...]) -> str:
-    """Write where a value is: `shards[0].records`, `per_class['stop sign']`."""
+    """Write where a value is: `shards[0].records`, `per_class['stop sign'].pixels`."""
     is_plain = [isinstance(part, str) and part.isidentifier() and len(part) < 40 for part in place]
     parts = [f".{part}" if plain else f"[{show(part)}]" for part, plain in zip(place, is_plain, strict=True)]
     return "".join(parts).removeprefix(".")
