@@ -64,10 +64,14 @@ Text = Annotated[str, Expected("a text", lambda value: isinstance(value, str))] 
 Object = Annotated[JsonObject, Expected("an object", lambda value: isinstance(value, dict))]
 Flag = Annotated[bool, Field(strict=True), Expected("true or false")]
 Integer = Annotated[int, Field(strict=True), Expected("a whole number")]
-Count = Annotated[Integer, Field(ge=0, le=LARGEST_COUNT), Expected(COUNT_WORDS)]
+Count = Annotated[int, Field(strict=True, ge=0, le=LARGEST_COUNT), Expected(COUNT_WORDS)]
 FiniteNumber = Annotated[Number, Expected("a finite number", is_number)]
-Duration = Annotated[FiniteNumber, Field(ge=0, le=LARGEST_COUNT), Expected("a number from 0")]
-Fraction = Annotated[FiniteNumber, Field(ge=0, le=1), Expected("a number of 0 to 1")]
+Duration = Annotated[
+    Number, Expected("a number from 0", lambda value: is_number(value) and 0 <= value <= LARGEST_COUNT)
+]
+Fraction = Annotated[
+    Number, Expected("a number of 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+]
 
 AS_GIVEN = PlainValidator(lambda value: value)
 """Marks a field whose value `Document.read` is given among its `parts`, checked already."""
@@ -100,8 +104,9 @@ class Document:
             return _adapter(form).validate_python(values)
         except ValidationError:
             error = _first_error(form, copy.deepcopy(values))
-        has_key = error["loc"][:1] not in [(name,) for name in parts.keys() - self.values.keys()]
-        place = error["loc"] if has_key else error["loc"][1:]
+        place = error["loc"]
+        if place and place[0] in parts and place[0] not in self.values:
+            place = place[1:]
         raise self.wrong(_join(place), error["input"], _WORDS.get(error["type"], error["msg"]))
 
     def wrong(self, key: str, found: Any, expected: str) -> InputError:

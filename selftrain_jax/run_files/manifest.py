@@ -109,7 +109,9 @@ FractionHistogram = Annotated[Histogram, Expected("edges of 0 to 1 and the count
 
 @dataclass(frozen=True)
 class _CategoryEntry:
-    id: Annotated[Count, Field(le=MAX_CLASS_ID), Expected(f"a whole number from 0 to {MAX_CLASS_ID}")]
+    id: Annotated[
+        int, Field(strict=True, ge=0, le=MAX_CLASS_ID), Expected(f"a whole number from 0 to {MAX_CLASS_ID}")
+    ]
     name: Text
 
 
