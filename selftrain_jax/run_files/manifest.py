@@ -145,9 +145,11 @@ class Manifest(Generic[Totals]):
         """
         document = open_document(value, path, REMEDY)
         kind = value.get("kind", FIRST_KIND)
+        if not isinstance(kind, str):
+            raise document.wrong("kind", kind, "a text")
         if kind != totals.kind:
             raise InputError(
-                f"{path.parent} holds pseudo {kind!s:.40}, expected pseudo {totals.kind}. config.task says "
+                f"{path.parent} holds pseudo {kind:.40}, expected pseudo {totals.kind}. config.task says "
                 "which: detection makes boxes, segmentation masks. Name a workdir of this task."
             )
         labels = document.read(totals, settings=value)
