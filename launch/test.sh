@@ -11,4 +11,4 @@ if [[ ${1:-} == --fast ]]; then
   selection=(-m "not slow and not compiles")
   shift
 fi
-exec python -m pytest -n 2 --dist loadfile ${selection[@]+"${selection[@]}"} "$@"
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder ${selection[@]+"${selection[@]}"} "$@"

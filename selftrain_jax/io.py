@@ -4,6 +4,7 @@
 `parse_json` reads a document of the user's, whatever its size.
 """
 
+import hashlib
 import json
 import os
 import reprlib
@@ -32,6 +33,12 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -129,7 +129,7 @@ def _closest(
 ) -> Int[np.ndarray, "P 3"]:
     if not len(hashes_a):
         return np.zeros((0, 3), np.int64)
-    found = [np.zeros((0, 3), np.int64)]
+    matches = [np.zeros((0, 3), np.int64)]
     indices_a = np.arange(len(hashes_a))
     for start in range(0, len(hashes_b), BLOCK_ROWS):
         block = hashes_b[start : start + BLOCK_ROWS]
@@ -140,8 +140,8 @@ def _closest(
         closest = distances.argmin(axis=1)
         least = distances[np.arange(len(block)), closest]
         rows = np.stack([closest, indices_b, least], axis=1).astype(np.int64)
-        found.append(rows[least <= max_distance])
-    return np.concatenate(found)
+        matches.append(rows[least <= max_distance])
+    return np.concatenate(matches)
 
 
 _BITS_OF_16 = np.array([value.bit_count() for value in range(2**16)], np.uint8)

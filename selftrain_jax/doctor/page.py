@@ -14,9 +14,9 @@ from selftrain_jax.doctor.duplicates import Duplicates
 from selftrain_jax.doctor.examine import Diagnosis
 from selftrain_jax.html.blocks import Badge, Block, Cell, Findings, Note, Page, Section, Table
 from selftrain_jax.html.galleries import Gallery, Picture, fit_side
-from selftrain_jax.html.numbers import number
 from selftrain_jax.html.render import write_page
 from selftrain_jax.io import write_json
+from selftrain_jax.text import number
 
 LISTED = 5  # problems in the terminal
 MAX_ROWS = 200  # of a table; doctor.json has all
@@ -79,13 +79,13 @@ def to_json(diagnosis: Diagnosis, splits: Iterable[Mapping[str, Any]] = ()) -> d
         "max_distance": diagnosis.max_distance,
         "duplicates": [
             {
-                "split": found.split,
-                "evaluation_split": found.evaluation_split,
-                "num_exact": found.num_exact,
-                "num_near": found.num_near,
-                "pairs": [pair._asdict() for pair in found.pairs],
+                "split": comparison.split,
+                "evaluation_split": comparison.evaluation_split,
+                "num_exact": comparison.num_exact,
+                "num_near": comparison.num_near,
+                "pairs": [pair._asdict() for pair in comparison.pairs],
             }
-            for found in diagnosis.duplicates
+            for comparison in diagnosis.duplicates
         ],
     }
 
@@ -120,14 +120,14 @@ def picture_duplicates(
         name: {image_id: index for index, image_id in enumerate(source.image_ids)}
         for name, source in sources.items()
     }
-    concerned = [found for found in duplicates if found.pairs]
+    concerned = [comparison for comparison in duplicates if comparison.pairs]
     rows = []
-    for found in concerned:
-        for pair in found.pairs[: max(4, MAX_PICTURES // len(concerned))]:
+    for comparison in concerned:
+        for pair in comparison.pairs[: max(4, MAX_PICTURES // len(concerned))]:
             how = "equal" if pair.is_exact else f"alike ({pair.distance} of 64 bits differ)"
             sides = (
-                (found.split, pair.image_id, ""),
-                (found.evaluation_split, pair.evaluation_image_id, f", {how}"),
+                (comparison.split, pair.image_id, ""),
+                (comparison.evaluation_split, pair.evaluation_image_id, f", {how}"),
             )
             rows.append(
                 [

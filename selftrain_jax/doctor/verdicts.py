@@ -20,8 +20,8 @@ class ProblemKind(NamedTuple):
 
     words: str = "problems"
     level: Level = "error"
-    remedy: str = "Fix the files; each place is listed below."
-    note: str = ""  # stands after the finding
+    remedy: str = "Fix the files; each problem is listed below."
+    note: str = ""  # added to the finding
 
 
 COMMON_KINDS = {
@@ -85,30 +85,31 @@ def judge_duplicates(
 ) -> Iterator[Finding]:
     """Say where evaluation images are found again; `score` is what counts a copy twice."""
     numbers = {split.split: split.num_examined for split in splits}
-    for found in duplicates:
-        yield from _judge_comparison(found, numbers[found.evaluation_split], score)
+    for repeats in duplicates:
+        yield from _judge_comparison(repeats, numbers[repeats.evaluation_split], score)
 
 
-def _judge_comparison(found: Duplicates, number: int, score: str) -> Iterator[Finding]:
-    is_within = found.split == found.evaluation_split
-    if not found.pairs:
-        where = f"within {found.split}" if is_within else f"of {found.evaluation_split} in {found.split}"
+def _judge_comparison(repeats: Duplicates, number: int, score: str) -> Iterator[Finding]:
+    split, evaluation = repeats.split, repeats.evaluation_split
+    is_within = split == evaluation
+    if not repeats.pairs:
+        where = f"within {split}" if is_within else f"of {evaluation} in {split}"
         yield Finding("ok", f"duplicates {where}: none", "")
         return
-    elsewhere = "another of them" if is_within else f"an image of {found.split}"
-    level, remedy = _duplicates_remedy(found, score)
-    if found.num_exact:
-        finding = f"{found.evaluation_split}: {found.num_exact:,} of {number:,} images equal {elsewhere}"
+    elsewhere = "another of them" if is_within else f"an image of {split}"
+    level, remedy = _duplicates_remedy(split, evaluation, score)
+    if repeats.num_exact:
+        finding = f"{evaluation}: {repeats.num_exact:,} of {number:,} images equal {elsewhere}"
         yield Finding(level, finding, remedy)
-    if found.num_near:
-        finding = f"{found.evaluation_split}: {found.num_near:,} of {number:,} images look like {elsewhere}"
+    if repeats.num_near:
+        finding = f"{evaluation}: {repeats.num_near:,} of {number:,} images look like {elsewhere}"
         look = "Look at the pairs on the page; where they show the same scene, "
         yield Finding("warning", finding, look + remedy[0].lower() + remedy[1:])
 
 
-def _duplicates_remedy(found: Duplicates, score: str) -> tuple[Level, str]:
-    if found.split == found.evaluation_split:
+def _duplicates_remedy(split: str, evaluation: str, score: str) -> tuple[Level, str]:
+    if split == evaluation:
         return "warning", f"Remove the copies: each counts again in {score}."
-    if found.split in (TRAIN, UNLABELLED):
-        return "error", f"Remove them from {found.split}: scores on {found.evaluation_split} would not count."
-    return "warning", f"Remove them from {found.split}: settings chosen there would be tested on themselves."
+    if split in (TRAIN, UNLABELLED):
+        return "error", f"Remove them from {split}: scores on {evaluation} would not count."
+    return "warning", f"Remove them from {split}: settings chosen there would be tested on themselves."

@@ -59,7 +59,7 @@ def pair_galleries(
     pairs: Mapping[str, Sequence[tuple[T, T]]], caption: str, draw: Callable[[T, str], Picture]
 ) -> list[Gallery]:
     """Show pairs before and after a change, a gallery for each kind of change that has any."""
-    choices = [(name.upper(), caption, found) for name, found in pairs.items()]
+    choices = [(name.upper(), caption, chosen) for name, chosen in pairs.items()]
     return chosen_galleries(
         choices, "pairs", lambda pair: [draw(pair[0], "before"), draw(pair[1], "after")], MAX_PAIRS
     )

@@ -26,7 +26,7 @@ NUM_AUGMENTED = 4
 
 
 def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Write `<workdir>/report.html`; stages that are not there yet are said to be so.
+    """Write `<workdir>/report.html`; a stage that has not run yet is marked as missing.
 
     Raises:
         InputError: the data set of the config or a file of the run is missing or broken.

@@ -23,12 +23,12 @@ from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, SCALES_FILE, Evaluation
 from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.quality import QUALITY_FILE
+from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
-from selftrain_jax.text import format_percent
+from selftrain_jax.text import format_points
 from selftrain_jax.train.checkpoint import digest, find_step, restore_variables, restore_whole, training_secs
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.state import TrainState, with_variables
@@ -275,4 +275,4 @@ def _curve_point(run: Run, variables: Variables) -> dict[str, float]:
 
 def _headline(metrics: tuple[Metric, ...], evaluation: Evaluation) -> str:
     """Name the two scores that count most."""
-    return ", ".join(f"{name} {format_percent(evaluation.scores[key])}" for key, name, _ in metrics[:2])
+    return ", ".join(f"{name} {format_points(evaluation.scores[key])}" for key, name, _ in metrics[:2])

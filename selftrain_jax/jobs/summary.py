@@ -16,7 +16,7 @@ from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, LabelSummary, 
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.spec import Metric, TaskSpec
-from selftrain_jax.text import format_percent
+from selftrain_jax.text import format_points
 
 
 def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
@@ -51,7 +51,7 @@ def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
     heads = " ".join(f"{metric.head:>7}" for metric in metrics)
     lines = [f"{'':10}{heads} {'steps':>7} {'seconds':>8}"]
     for name, stage in summary.stages.items():
-        values = " ".join(f"{format_percent(stage.scores[metric.key]):>7}" for metric in metrics)
+        values = " ".join(f"{format_points(stage.scores[metric.key]):>7}" for metric in metrics)
         lines.append(f"{name:10}{values} {stage.steps:7d} {stage.seconds:8.0f}")
     gains = {"teacher": summary.gain_over_teacher, "control": summary.gain_over_control}
     for other, gain in gains.items():

@@ -3,11 +3,11 @@
 Paper: section 3.2 names the checkpoints that its initialisations are (ImageNet, ImageNet++, SimCLR).
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from selftrain_jax.io import hash_file
 from selftrain_jax.pretrain.importers import Imported
 from selftrain_jax.pretrain.input_normalization import NORMALIZATIONS, OURS
 from selftrain_jax.run_files.model_card import ModelCard, Preprocessing
@@ -105,7 +105,7 @@ def make_card(
     expected = OURS if found.folded else NORMALIZATIONS[found.input_rule]
     return ModelCard(
         source=str(source.absolute()),
-        sha256={file.name: sha256(file) for file in files},
+        sha256={file.name: hash_file(file) for file in files},
         kind=kind,
         network=network,
         weights="moving averages" if ema else "as saved",
@@ -134,9 +134,3 @@ def published_accuracy(source: Path, network: str) -> str | None:
     return next(
         (p.accuracy for p in PUBLISHED if p.network == network and p.name in path and p.accuracy), None
     )
-
-
-def sha256(path: Path) -> str:
-    """Hash a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

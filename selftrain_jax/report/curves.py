@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from selftrain_jax.html.numbers import number
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
 from selftrain_jax.report.workdir import RunFiles, StageFiles, series
+from selftrain_jax.text import number
 
 LOSS_AVERAGES = {
     "loss_norm/human_average": ("human", "human"),

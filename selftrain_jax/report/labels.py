@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.axes import Axes
 
 from selftrain_jax.html.blocks import Block, Details, Legend, LegendEntry, Note, Section, Table, plots
-from selftrain_jax.html.numbers import format_value
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, styled
-from selftrain_jax.report.sections import MAX_SMALL_PLOTS, SMALL_INCHES, small_multiples
+from selftrain_jax.report.page import MAX_SMALL_PLOTS, SMALL_INCHES, small_multiples
 from selftrain_jax.report.workdir import RunFiles, as_floats
 from selftrain_jax.run_files.fields import Number
 from selftrain_jax.run_files.quality import Curve
+from selftrain_jax.text import format_value
 
 QUALITY_LEGEND = Legend(
     [

@@ -1,15 +1,52 @@
-"""The report of a run as one HTML file. Call `write_report_page`."""
+"""The report of a run as one HTML file, and the sections that every task has; call `write_report_page`.
+
+A section whose stage has not run has no blocks.
+"""
 
 import datetime
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from selftrain_jax.html.blocks import Badge, Page, Section
-from selftrain_jax.html.numbers import number
+from selftrain_jax.html.blocks import (
+    Badge,
+    Block,
+    Code,
+    Details,
+    Heading,
+    Legend,
+    Note,
+    Page,
+    Section,
+    Table,
+    plots,
+)
+from selftrain_jax.html.galleries import Gallery
+from selftrain_jax.html.plots import Plot
 from selftrain_jax.html.render import write_page
+from selftrain_jax.report import curves
+from selftrain_jax.report.results import results_table, unequal_steps
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
+from selftrain_jax.run_files.evaluation import Evaluation
+from selftrain_jax.run_files.summary import STAGES
+from selftrain_jax.text import duration, number
 
 MISSING = "not there yet"
+MAX_SMALL_PLOTS = 12
+SMALL_INCHES = (3.0, 2.3)
+PICTURE_TITLES = {
+    "label-images": "Pseudo-labelled images",
+    "augmentation": "Augmentation",
+    "test-images": "Test images",
+}
+RESULTS_LEAD = (
+    "Compare the student with the control, which saw no pseudo labels, and not only with the teacher: "
+    "with equal steps the difference is what the pseudo labels gave."
+)
+AUGMENTATION_LEAD = (
+    "The four policies from flip and crop (S1) to the strongest (S4), as the network sees them."
+)
 
 
 def write_report_page(run: RunFiles, sections: Sequence[Section], key: str, label: str) -> Path:
@@ -59,3 +96,85 @@ def _stage_state(run: RunFiles, name: str, key: str, label: str) -> str:
     if stage.evaluation is not None:
         return f"{number(points(stage.evaluation.scores[key]))} {label}"
     return f"at step {stage.metrics[-1]['step']:,}" if stage.metrics else MISSING
+
+
+def results_section(
+    run: RunFiles,
+    columns: Mapping[str, str],
+    how_measured: Callable[[Evaluation[Any]], str],
+    blocks: Iterable[Block],
+    more_rows: Sequence[Sequence[str]] = (),
+) -> Section:
+    """Show the table of results and how they were measured, then the blocks that the task adds.
+
+    For `columns` and `more_rows` see `results_table`; `how_measured` puts an evaluation's setting in words.
+    """
+    stages = evaluations(run)
+    if not stages:
+        return Section("results", "Results", RESULTS_LEAD, [])
+    note = f"{how_measured(next(iter(stages.values())))} One run with one seed: "
+    note += "run more seeds before you trust a small difference."
+    table = results_table(run, columns, more_rows)
+    return Section("results", "Results", RESULTS_LEAD, [table, Note(note), *unequal_steps(run), *blocks])
+
+
+def curves_section(run: RunFiles, metrics: Mapping[str, str]) -> Section:
+    """Show evaluation metrics, by key with their labels, over steps."""
+    drawn = [plot for key, label in metrics.items() for plot in curves.learning_curve(run, key, label)]
+    lead = "A student that is still rising at its end would gain from more steps."
+    return Section("curves", "Learning curves", lead, plots(drawn, "curve"))
+
+
+def training_section(run: RunFiles, of_task: Sequence[Plot] = ()) -> Section:
+    """Show losses, what the task adds, the loss normaliser and the speed."""
+    drawn = [plot for name in STAGES for plot in curves.loss_curve(run, name)] + [*of_task]
+    drawn += [*curves.loss_norm_averages(run), *curves.loss_norm_ratio(run)]
+    drawn += [*curves.speed_curve(run), *curves.data_wait_curve(run)]
+    lead = "Look for curves that jump, rise or stop, and for an accelerator that waits for its data."
+    return Section("training", "Training", lead, plots(drawn, "loss"))
+
+
+def pictures_section(
+    key: str, lead: str, galleries: Sequence[Gallery], legend: Sequence[Legend], note: str = ""
+) -> Section:
+    """Show galleries under what their colours mean; nothing without galleries."""
+    head: list[Block] = [*legend, *([Note(note)] if note else [])] if galleries else []
+    return Section(key, PICTURE_TITLES[key], lead, [*head, *galleries])
+
+
+def reproduce_section(run: RunFiles) -> Section:
+    """Show the command line, the versions and the whole configuration."""
+    lead = "The same command on the same workdir resumes; on a new one it runs everything again."
+    blocks: list[Block] = [_command(run), Details("Versions and weights", facts_table(run))]
+    if run.config is not None:
+        blocks.append(Details("Configuration", Code(json.dumps(run.config, indent=2, sort_keys=True))))
+    return Section("reproduce", "Reproduce", lead, blocks)
+
+
+def facts_table(run: RunFiles) -> Table:
+    """List where, on what, with what and for how long the run ran, as far as it has written that down."""
+    facts: dict[str, object] = {"workdir": str(run.workdir)}
+    if run.summary is not None:
+        summary = run.summary
+        facts |= {"device": summary.device, "seed": summary.seed}
+        facts["total time"] = duration(summary.seconds_total)
+        facts |= {f"{name} checkpoint": stage.checkpoint for name, stage in summary.stages.items()}
+        facts |= {f"{name} version": version for name, version in sorted(summary.versions.items())}
+    return Table(["", ""], [[name, str(value)] for name, value in facts.items()])
+
+
+def small_multiples(
+    drawn: Sequence[Plot], key: str, title: str, total: int, legend: Legend, unit: str
+) -> list[Block]:
+    """Lay out one small plot a class under one legend; of `total` classes those with most of the unit."""
+    if not drawn:
+        return []
+    left_out = f"The {len(drawn)} classes with most {unit}, of {total}."
+    hint = [Note(left_out)] if total > len(drawn) else []
+    return [Heading(title), *hint, legend, *plots(drawn, key, "small")]
+
+
+def _command(run: RunFiles) -> Block:
+    if run.summary is None or not run.summary.command:
+        return Note("No command line is written down in summary.json.", "missing")
+    return Code(run.summary.command)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selftrain_jax.html.blocks import Note, Table
-from selftrain_jax.html.numbers import duration, number
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorten, styled
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
 from selftrain_jax.run_files.evaluation import Evaluation
+from selftrain_jax.text import duration, number
 
 MAX_BARS = 40
 
@@ -32,15 +32,15 @@ def results_table(
 
     `columns` are keys of an evaluation by their labels; `more_rows` of as many cells come last.
     """
-    found = evaluations(run)
+    stages = evaluations(run)
     rows = [
         [name, *(number(points(evaluation.scores[key])) for key in columns.values()), *_cost(run, name)]
-        for name, evaluation in found.items()
+        for name, evaluation in stages.items()
     ]
     gains = [
-        [f"student over {other}", *(_gain(found, other, key) for key in columns.values()), "", ""]
+        [f"student over {other}", *(_gain(stages, other, key) for key in columns.values()), "", ""]
         for other in ("control", "teacher")
-        if {"student", other} <= set(found)
+        if {"student", other} <= set(stages)
     ]
     strong_rows = range(len(rows), len(rows) + len(gains))
     return Table(["", *columns, "steps", "time"], [*rows, *gains, *more_rows], strong_rows)
@@ -67,10 +67,10 @@ def classes_by_size(run: RunFiles, unit: str) -> list[str]:
 
 def class_gains(run: RunFiles, over: str, key: str) -> dict[str, float]:
     """Subtract each class's number `key` by stage `over` from the student's, where both are defined."""
-    found = evaluations(run)
-    if "student" not in found or over not in found:
+    stages = evaluations(run)
+    if "student" not in stages or over not in stages:
         return {}
-    student, other = found["student"].per_class, found[over].per_class
+    student, other = stages["student"].per_class, stages[over].per_class
     gains = {
         name: points(entry[key]) - points(other[name][key])
         for name, entry in student.items()
@@ -120,8 +120,8 @@ def _draw_bars(axes: Any, gains: dict[str, dict[str, float]], names: list[str]) 
     axes.axvline(0, color=ROLE_COLORS["muted"], linewidth=0.8)
 
 
-def _gain(found: Mapping[str, Evaluation[Any]], other: str, key: str) -> str:
-    return number(points(found["student"].scores[key]) - points(found[other].scores[key]), signed=True)
+def _gain(stages: Mapping[str, Evaluation[Any]], other: str, key: str) -> str:
+    return number(points(stages["student"].scores[key]) - points(stages[other].scores[key]), signed=True)
 
 
 def _cost(run: RunFiles, name: str) -> list[str]:

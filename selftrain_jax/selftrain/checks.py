@@ -1,9 +1,11 @@
-"""Pseudo labels that no student should be trained on: what is checked for every task.
+"""Score thresholds by class, and what makes pseudo labels of any task unfit for a student.
 
-`tasks/<task>/pseudo/checks.py` calls these on a manifest, and adds what only it can tell.
+`tasks/<task>/pseudo/source.py` calls these on a manifest and adds the checks of its kind of label.
 """
 
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Manifest
@@ -14,6 +16,44 @@ ADVICE = (
     "Train the teacher longer or on more labels, check that the unlabelled images show the same classes, "
     "or lower config.pseudo.threshold."
 )
+
+
+def parse_class_thresholds(text: str, key: str) -> dict[str, float]:
+    """Read "person=0.4,car=0.6", the value of config `key`.
+
+    Raises:
+        InputError: it does not have that form.
+    """
+    try:
+        pairs = [item.rsplit("=", 1) for item in text.split(",") if item]
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise InputError(f"{key}={text!r}; expected name=score pairs such as person=0.4") from None
+
+
+def class_thresholds(
+    categories: Sequence[Category], threshold: float, per_class: Mapping[str, float] | None
+) -> np.ndarray:
+    """Return the score threshold of each class, indexed by Category.id.
+
+    Raises:
+        InputError: a threshold for a class that does not exist, or one outside [0, 1].
+    """
+    per_class = per_class or {}
+    ids = {category.name: category.id for category in categories}
+    unknown = sorted(set(per_class) - set(ids))
+    if unknown:
+        raise InputError(
+            f"thresholds for unknown classes {shorten_list([*map(repr, unknown)])}; expected names among "
+            f"{shorten_list([*map(repr, sorted(ids))], 20)}"
+        )
+    wrong = {name: value for name, value in {"": threshold, **per_class}.items() if not 0 <= value <= 1}
+    if wrong:
+        raise InputError(f"score thresholds must be between 0 and 1; got {wrong} ('' is the common one)")
+    thresholds = np.full(1 + max((category.id for category in categories), default=0), threshold, np.float32)
+    for name, value in per_class.items():
+        thresholds[ids[name]] = value
+    return thresholds
 
 
 def check_categories(manifest: Manifest, human_categories: Sequence[Category]) -> None:

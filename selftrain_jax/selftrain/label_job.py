@@ -23,13 +23,13 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, show, write_json
 from selftrain_jax.run_files.fields import JsonObject, to_json
 from selftrain_jax.run_files.manifest import FIRST_KIND, MANIFEST_FILE, LabelTotals, Manifest
+from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.inference import Inferred, InferredChunk
 from selftrain_jax.selftrain.manifest import (
     IMAGE_IDS_FILE,
     read_manifest,
     summarize_shard,
 )
-from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
 
@@ -105,16 +105,13 @@ def write_pseudo_labels(
             summarize_shard(path, lambda found: labeller.count_shard(found, thresholds)) for path in paths
         ]
         image_ids = [image_id for shard in shards for image_id in shard.image_ids]
-        bad_images = _find_bad_images(source, image_ids, max_bad_images)
         manifest = Manifest(
-            provenance=dict(provenance),
+            provenance=provenance,
             source=source.name,
             threshold=threshold,
             per_class_thresholds=per_class_thresholds,
             seconds=round(time.monotonic() - started, 3),
-            num_images=len(image_ids),
-            num_bad_images=len(bad_images),
-            bad_images=tuple(bad_images[:MAX_LISTED_BAD]),
+            **_count_images(source, image_ids, max_bad_images),
             labels=labeller.sum_counts([shard.counts for shard in shards], categories, labeller.settings),
             categories=tuple(categories),
             shards=tuple(shard.entry for shard in shards),
@@ -137,12 +134,16 @@ def _read_finished(
     return manifest.to_json() if counted_at == (threshold, per_class_thresholds) else None
 
 
-def _find_bad_images(source: Source, labelled: Sequence[str], max_bad_images: int) -> list[str]:
-    """Return the ids of images without labels, which are those that did not decode."""
+def _count_images(source: Source, labelled: Sequence[str], max_bad_images: int) -> JsonObject:
+    """Count the images with labels, and those without, which are those that did not decode."""
     labelled_ids = set(labelled)
     bad_images = [image_id for image_id in source.image_ids if image_id not in labelled_ids]
     _check_bad(bad_images, max_bad_images)
-    return bad_images
+    return {
+        "num_images": len(labelled),
+        "num_bad_images": len(bad_images),
+        "bad_images": tuple(bad_images[:MAX_LISTED_BAD]),
+    }
 
 
 def shard_paths(directory: Path, num_images: int, images_per_shard: int) -> list[Path]:

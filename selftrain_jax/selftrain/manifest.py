@@ -4,7 +4,6 @@
 `summarize_shard` describes a shard that has just been written.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 from selftrain_jax.data.records import decode_record
 from selftrain_jax.data.shards import index_shard, read_record
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import read_json
+from selftrain_jax.io import hash_file, read_json
 from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest, ShardEntry, Totals
 from selftrain_jax.types import Example
 
@@ -57,7 +56,7 @@ def summarize_shard(path: Path, count: Callable[[Iterator[Example]], Any]) -> Sh
 
     counts = count(read())
     entry = ShardEntry(
-        file=path.name, records=len(image_ids), bytes=path.stat().st_size, sha256=_sha256(path)
+        file=path.name, records=len(image_ids), bytes=path.stat().st_size, sha256=hash_file(path)
     )
     return ShardSummary(entry, tuple(image_ids), counts)
 
@@ -77,8 +76,8 @@ def verify_shards(directory: Path, shards: Sequence[ShardEntry], *, digests: boo
             raise _mismatch(path, "is missing")
         if path.stat().st_size != shard.bytes:
             raise _mismatch(path, f"has {path.stat().st_size} bytes; the manifest says {shard.bytes}")
-        if digests and _sha256(path) != shard.sha256:
-            raise _mismatch(path, f"has the SHA-256 {_sha256(path)}; the manifest says {shard.sha256}")
+        if digests and (found := hash_file(path)) != shard.sha256:
+            raise _mismatch(path, f"has the SHA-256 {found}; the manifest says {shard.sha256}")
         offsets.append(index_shard(path))
         if len(offsets[-1]) != shard.records:
             raise _mismatch(path, f"holds {len(offsets[-1])} records; the manifest says {shard.records}")
@@ -87,12 +86,7 @@ def verify_shards(directory: Path, shards: Sequence[ShardEntry], *, digests: boo
 
 def is_unchanged(path: Path, shard: ShardEntry) -> bool:
     """Tell whether a shard's file has the size and the SHA-256 of its entry in the manifest."""
-    return path.is_file() and path.stat().st_size == shard.bytes and _sha256(path) == shard.sha256
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return path.is_file() and path.stat().st_size == shard.bytes and hash_file(path) == shard.sha256
 
 
 def _mismatch(path: Path, problem: str) -> InputError:

@@ -5,7 +5,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.thresholds import parse_class_thresholds
+from selftrain_jax.selftrain.checks import parse_class_thresholds
 
 
 def require_dir(text: str, key: str, what: str) -> pathlib.Path:

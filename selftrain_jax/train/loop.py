@@ -19,11 +19,10 @@ from selftrain_jax import hosts
 from selftrain_jax.errors import InputError, RunAgainError
 from selftrain_jax.text import shorten_list
 from selftrain_jax.train.checkpoint import Checkpoints
-from selftrain_jax.train.metric_log import MetricLog, progress_line
+from selftrain_jax.train.metric_log import MetricLog, Speed, progress_line
 from selftrain_jax.train.optimizer import Schedule
 from selftrain_jax.train.rollback import Rollback, add_rollback, read_rollbacks, scale_schedule
 from selftrain_jax.train.sharding import shard_batch, shard_state
-from selftrain_jax.train.speed import Speed
 from selftrain_jax.train.state import TrainState, eval_variables
 from selftrain_jax.train.step import TrainStep
 from selftrain_jax.train.stop_signal import IsStopping, deferred_stop

@@ -27,7 +27,7 @@ from selftrain_jax.data.source import Source, decode_image
 from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.segmentation.multi_scale import label_pixels
 from selftrain_jax.tasks.segmentation.inference import Segmenter, bind_variables
-from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks
+from selftrain_jax.tasks.segmentation.pseudo.labeller import infer_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork
 from selftrain_jax.types import PixelLogits
 

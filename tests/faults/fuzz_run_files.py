@@ -97,9 +97,9 @@ def checkpoint_seal(folder: pathlib.Path) -> Parser:
 def manifest(folder: pathlib.Path) -> Parser:
     from selftrain_jax.data.shards import write_shard
     from selftrain_jax.selftrain.manifest import read_manifest, verify_shards
-    from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_boxes
+    from selftrain_jax.tasks.detection.pseudo.source import check_pseudo_boxes
     from selftrain_jax.tasks.detection.run_files import BoxTotals
-    from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
+    from selftrain_jax.tasks.segmentation.pseudo.source import check_pseudo_masks
     from selftrain_jax.tasks.segmentation.run_files import MaskTotals
 
     path = folder / examples.SHARDS[0]["file"]
@@ -218,7 +218,7 @@ def mask_values(folder: pathlib.Path) -> Parser:
 
 
 def class_thresholds(folder: pathlib.Path) -> Parser:
-    from selftrain_jax.selftrain.thresholds import class_thresholds, parse_class_thresholds
+    from selftrain_jax.selftrain.checks import class_thresholds, parse_class_thresholds
 
     def parse(data: bytes) -> None:
         class_thresholds(CATEGORIES, 0.5, parse_class_thresholds(_text(data), "per_class_thresholds"))

@@ -51,6 +51,8 @@ SMALL = {
     "log.tensorboard": False,
 }
 
+STAND_IN = {"model.backbone": "resnet18", "model.width_factor": 0.125, "model.fpn_channels": 16}
+
 
 def run(config: str, workdir: pathlib.Path, **settings: object) -> tuple[int, str]:
     """Run the command on two fake devices."""
@@ -121,13 +123,19 @@ def mocks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
     return {"data.dir": folder / "coco", "unlabeled.dir": folder / "open"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(STAND_IN, id="stand-in"),
+        pytest.param({}, id="spinenet49s", marks=pytest.mark.slow),  # compiling takes a minute
+    ],
+)
 def finished(
-    mocks: dict[str, pathlib.Path], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, mocks: dict[str, pathlib.Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[pathlib.Path, str]:
     """Run teacher, pseudo labels and student; return the folder and what was printed."""
     workdir = tmp_path_factory.mktemp("spinenet") / "run"
-    status, output = run(CONFIG, workdir, **mocks, **SMALL)
+    status, output = run(CONFIG, workdir, **mocks, **SMALL, **request.param)
     assert status == 0, output
     return workdir, output
 

@@ -80,6 +80,7 @@ def run(workdir: pathlib.Path, digits: pathlib.Path) -> str:
     return found.stdout
 
 
+@pytest.mark.compiles
 @pytest.mark.tf
 def test_command_learns_the_digits_of_a_class_folder_and_skips_when_finished(
     digits: pathlib.Path, tmp_path: pathlib.Path, config, capsys
@@ -164,6 +165,7 @@ def test_classifier_has_the_detectors_backbone(config, name: str) -> None:
     assert classifier.backbone == detector.backbone
 
 
+@pytest.mark.compiles
 @pytest.mark.tf
 def test_joint_stream_and_task_come_from_the_config(config, digits: pathlib.Path) -> None:
     """What build.py calls for joint training, on the real detector and the real class folder."""

@@ -16,6 +16,7 @@ with hold_workdir(pathlib.Path(sys.argv[1])):
 """
 
 
+@pytest.mark.compiles
 def test_a_second_run_on_a_folder_is_refused_until_the_first_is_gone(tmp_path: pathlib.Path) -> None:
     folder = tmp_path / "new/run"
     command = [sys.executable, "-c", HOLD, str(folder)]

@@ -144,6 +144,7 @@ def small_config() -> object:
     return config
 
 
+@pytest.mark.compiles
 def test_the_real_step_is_what_is_compiled_here_for_two_cpu_devices() -> None:
     step = training_step(small_config(), "teacher", jax.devices()[:2])
     found = measure(step, is_training=True)
@@ -155,6 +156,7 @@ def test_the_real_step_is_what_is_compiled_here_for_two_cpu_devices() -> None:
     assert found.collective_mb["all-reduce"] > weights_mb  # a head's gradients are summed level by level
 
 
+@pytest.mark.compiles
 def test_labelling_is_split_over_a_hosts_devices() -> None:
     step = label_step(small_config(), jax.devices()[:2])
     images = step.arguments[1]

@@ -14,10 +14,12 @@ from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.golden import golden_image
 from selftrain_jax.pretrain.import_variables import file_shapes
 from selftrain_jax.pretrain.input_normalization import NORMALIZATIONS, fold_normalization, normalize
-from selftrain_jax.pretrain.official_networks import variable_shapes
+from selftrain_jax.pretrain.parity import variable_shapes
 from selftrain_jax.pretrain.torch_names import timm_efficientnet_names, torchvision_resnet_names
 from tests.pretrain.torch_golden import torch_golden_array
 from tests.pretrain.weight_files import write_safetensors
+
+pytestmark = pytest.mark.compiles
 
 TORCH_GOLDEN = json.loads((pathlib.Path(__file__).parents[1] / "golden/torch_networks.json").read_text())
 
@@ -79,7 +81,7 @@ def test_torchvisions_resnet_is_timms(tmp_path):
     ],
 )
 def test_adv_props_input_rule_is_told_by_the_files_name(file, rule):
-    assert importers.usual_rule(file) == rule
+    assert importers.default_rule(file) == rule
 
 
 def test_timms_lite_takes_our_images_after_folding(tmp_path):

@@ -9,6 +9,8 @@ import pytest
 from selftrain_jax.pretrain import parity
 from selftrain_jax.pretrain.parity import main
 
+pytestmark = pytest.mark.compiles
+
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden/networks"
 
 

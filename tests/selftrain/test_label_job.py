@@ -9,7 +9,7 @@ import pytest
 from selftrain_jax.data import shards
 from selftrain_jax.data.records import decode_record
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.detection.pseudo.inference import to_original_pixels
+from selftrain_jax.tasks.detection.pseudo.labeller import to_original_pixels
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from tests.tasks.detection.pseudo.pseudo_toy import Teacher, label, make_source
 

@@ -71,6 +71,20 @@ def test_every_value_that_readers_rely_on_is_checked(folder, values, message):
         read_pseudo_boxes(folder)
 
 
+def test_labels_that_a_newer_version_wrote_say_so(folder):
+    change(folder, format_version=3, versions={"python": "3.14.0", "jax": "0.12.0"})
+    with pytest.raises(
+        InputError,
+        match=r"manifest\.json: its format_version is 3; .* written with python 3\.14\.0, jax 0\.12",
+    ):
+        read_pseudo_boxes(folder)
+
+
+def test_labels_of_the_first_form_open(folder):
+    change(folder, kind="absent", image_size_px="absent", per_class_thresholds="absent", source="absent")
+    assert len(read_pseudo_boxes(folder)) == 10
+
+
 @pytest.mark.parametrize("text", ["[]", "5", "null", "[" * 200 + "]" * 200, "\udcff"])
 def test_what_is_no_object_is_no_manifest(folder, text):
     (folder / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))

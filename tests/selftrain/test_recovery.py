@@ -7,7 +7,7 @@ from selftrain_jax.data.shards import write_shard
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import ShardEntry
 from selftrain_jax.selftrain.manifest import is_unchanged
-from selftrain_jax.selftrain.recovery import read_intact_records
+from selftrain_jax.selftrain.records import read_intact_records
 
 NUM_RECORDS = 5
 FRAME = 16  # length, its checksum, the record's

@@ -148,10 +148,10 @@ def test_a_nan_stops_with_the_images_named_and_is_never_saved(tmp_path, checkpoi
 
 
 def test_training_secs_add_up_over_sessions(tmp_path, monkeypatch):
-    from selftrain_jax.train import checkpoint, speed
+    from selftrain_jax.train import checkpoint, metric_log
 
     clock = itertools.count()
-    monkeypatch.setattr(speed.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(metric_log.time, "monotonic", lambda: float(next(clock)))
     run(tmp_path, num_steps=2)
     first = checkpoint.training_secs(tmp_path)
     run(tmp_path, num_steps=4)

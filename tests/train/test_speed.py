@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from selftrain_jax.train import speed as module
-from selftrain_jax.train.speed import Speed
+from selftrain_jax.train import metric_log as module
+from selftrain_jax.train.metric_log import Speed
 from selftrain_jax.types import Batch, BoxTargets
 
 EMPTY, USED = np.zeros((1, 1), bool), np.ones((1, 1), bool)

@@ -103,11 +103,11 @@ def examine_boxes(
     scans = scan_splits(labelled, unlabelled, max_images)
     splits = summarise(scans)
     boxes = tuple(summarise_boxes(scan) for scan in scans.values())
-    found = [*problems, *(problem for scan in scans.values() for problem in suspect_boxes(scan))]
+    all_problems = [*problems, *(problem for scan in scans.values() for problem in suspect_boxes(scan))]
     duplicates = find_duplicates({name: scan.images for name, scan in scans.items()}, max_distance)
     judged = [
         *verdicts.judge_missing(labelled),
-        *verdicts.judge_problems(found, _problem_kinds(bad_boxes)),
+        *verdicts.judge_problems(all_problems, _problem_kinds(bad_boxes)),
         *verdicts.judge_images(splits),
         *(
             verdict
@@ -118,7 +118,7 @@ def examine_boxes(
         *verdicts.judge_unlabelled(splits),
         *verdicts.judge_duplicates(duplicates, splits, "AP"),
     ]
-    images = Diagnosis(splits, tuple(found), duplicates, max_distance, verdicts.worst_first(judged))
+    images = Diagnosis(splits, tuple(all_problems), duplicates, max_distance, verdicts.worst_first(judged))
     return BoxDiagnosis(images, boxes, {name: scan.source for name, scan in scans.items()})
 
 

@@ -99,22 +99,24 @@ def _splits_table(splits: Sequence[SplitSummary], boxes: Sequence[BoxStatistics]
         ("examined", *(f"{split.num_examined:,}" for split in splits)),
         ("do not decode", *(f"{len(split.unreadable):,}" for split in splits)),
         ("width x height: images", *(_first_of(split.image_sizes) for split in splits)),
-        ("boxes", *of_labels(found.num_boxes for found in boxes)),
-        ("crowd or difficult", *of_labels(found.num_crowd for found in boxes)),
-        ("images without boxes", *of_labels(found.num_images_without_boxes for found in boxes)),
-        ("boxes in an image", *(_boxes_in_an_image(found.boxes_per_image) for found in boxes)),
-        ("objects by COCO's sizes", *(_first_of(found.object_areas) for found in boxes)),
-        ("side of boxes, px", *(_sides(found.box_side_px) for found in boxes)),
+        ("boxes", *of_labels(counts.num_boxes for counts in boxes)),
+        ("crowd or difficult", *of_labels(counts.num_crowd for counts in boxes)),
+        ("images without boxes", *of_labels(counts.num_images_without_boxes for counts in boxes)),
+        ("boxes in an image", *(_boxes_in_an_image(counts.boxes_per_image) for counts in boxes)),
+        ("objects by COCO's sizes", *(_first_of(counts.object_areas) for counts in boxes)),
+        ("side of boxes, px", *(_sides(counts.box_side_px) for counts in boxes)),
     ]
     return words_table(("", *(split.split for split in splits)), rows)
 
 
 def _classes_table(splits: Sequence[SplitSummary], boxes: Sequence[BoxStatistics]) -> list[Block]:
     names = [split.split for split in splits if split.is_labelled]
-    counts = [found.class_counts for split, found in zip(splits, boxes, strict=True) if split.is_labelled]
-    classes = dict.fromkeys(name for found in counts for name in found)
+    counts = [
+        of_split.class_counts for split, of_split in zip(splits, boxes, strict=True) if split.is_labelled
+    ]
+    classes = dict.fromkeys(name for of_split in counts for name in of_split)
     rows = [
-        [Cell(name), *(bar(found.get(name, 0), max(found.values(), default=0)) for found in counts)]
+        [Cell(name), *(bar(of_split.get(name, 0), max(of_split.values(), default=0)) for of_split in counts)]
         for name in classes
     ]
     return words_table(("class", *names), rows)

@@ -18,7 +18,7 @@ from selftrain_jax.data.source import Source, subset
 from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
 from selftrain_jax.selftrain.inference import chunks_in_order
 from selftrain_jax.tasks.detection.coco_export import export_image_ids, to_coco_results
-from selftrain_jax.tasks.detection.pseudo.inference import Load, Network, infer_images
+from selftrain_jax.tasks.detection.pseudo.labeller import Load, Network, infer_images
 from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
 from selftrain_jax.types import Detections, Example, Task, Variables
 

@@ -111,16 +111,16 @@ def _examine_images(
     return Diagnosis(splits, tuple(problems), duplicates, MAX_DISTANCE, verdicts.worst_first(judged))
 
 
-def summarise_masks(split: str, source: Source, found: list[Counts | InputError]) -> MaskStatistics:
+def summarise_masks(split: str, source: Source, pixel_counts: list[Counts | InputError]) -> MaskStatistics:
     """Add up the pixels that `pixels.count_each` found."""
-    good = [counts for counts in found if not isinstance(counts, InputError)]
+    good = [counts for counts in pixel_counts if not isinstance(counts, InputError)]
     table = np.array(good, np.int64).reshape(-1, 256)
     ids = {category.name: category.id for category in source.categories}
     pixels, images = table.sum(axis=0), (table > 0).sum(axis=0)
     return MaskStatistics(
         split=split,
-        num_masks=len(found),
-        num_bad_masks=len(found) - len(good),
+        num_masks=len(pixel_counts),
+        num_bad_masks=len(pixel_counts) - len(good),
         num_ignored_masks=int(_is_ignored(table).sum()),
         num_pixels=int(table.sum()),
         ignored_frac=float(pixels[IGNORED] / max(table.sum(), 1)),
@@ -146,9 +146,9 @@ def write_report(diagnosis: MaskDiagnosis, directory: Path) -> Path:
     return write_diagnosis(directory, diagnosis.images, sections, sources, document)
 
 
-def _problems(split: str, source: Source, found: list[Counts | InputError]) -> Iterator[Problem]:
+def _problems(split: str, source: Source, pixel_counts: list[Counts | InputError]) -> Iterator[Problem]:
     bad_kind = "bad_truth" if split == UNLABELLED_TRUTH else "bad_mask"
-    for image_id, counts in zip(source.image_ids, found, strict=True):
+    for image_id, counts in zip(source.image_ids, pixel_counts, strict=True):
         where = f"{source.name}, image {image_id}"
         if isinstance(counts, InputError):
             yield Problem(bad_kind, where, str(counts))

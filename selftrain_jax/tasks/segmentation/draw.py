@@ -148,11 +148,11 @@ def write_names(
     """
     size_px = max(MIN_FONT_PX, round(max(mask.shape) * FONT_FRAC)) if font_px is None else font_px
     coarse = mask[::STRIDE, ::STRIDE]
-    found = {int(class_id): widest_square(coarse == class_id) for class_id in np.unique(coarse)}
+    squares = {int(class_id): widest_square(coarse == class_id) for class_id in np.unique(coarse)}
     picture = Image.fromarray(image)
     draw, font = ImageDraw.Draw(picture), load_font(size_px)
     taken: list[tuple[float, float, float, float]] = []
-    for class_id, square in sorted(found.items(), key=lambda item: -item[1].side_px):
+    for class_id, square in sorted(squares.items(), key=lambda item: -item[1].side_px):
         text = shorten(names.get(class_id, ""), 16)
         half_width, half_height = font.getlength(text) / 2 + 2, size_px * 0.7
         x = min(max(square.x * STRIDE, half_width), max(picture.width - half_width, half_width))

@@ -20,7 +20,7 @@ from selftrain_jax.data.source import Source, subset
 from selftrain_jax.geometry import confusion_matrix, iou_by_class, mean_iou
 from selftrain_jax.segmentation.multi_scale import label_pixels
 from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
-from selftrain_jax.tasks.segmentation.pseudo.inference import predict_masks
+from selftrain_jax.tasks.segmentation.pseudo.labeller import predict_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import Label, Load, MaskNetwork, network_sizes
 from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_batch, shard_state
 from selftrain_jax.types import Category, PixelLogits, Task, Variables

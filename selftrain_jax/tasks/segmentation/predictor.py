@@ -16,9 +16,9 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import atomic_write, write_json
+from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.inference import Inferred, InferredChunk, chunks_in_order
 from selftrain_jax.selftrain.label_job import Labeller
-from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, overlay, save_mask_png
 from selftrain_jax.tasks.segmentation.inference import (
@@ -28,10 +28,9 @@ from selftrain_jax.tasks.segmentation.inference import (
     build_segmenter,
     evaluate_masks,
 )
-from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, mask_low_confidence
-from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks
-from selftrain_jax.tasks.segmentation.pseudo.labeller import mask_labeller
+from selftrain_jax.tasks.segmentation.pseudo.labeller import infer_masks, mask_labeller
 from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork, check_max_side, network_sizes
+from selftrain_jax.tasks.segmentation.pseudo.source import confidence_levels, mask_low_confidence
 from selftrain_jax.tasks.spec import Predictor
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED, Category, Task, Variables

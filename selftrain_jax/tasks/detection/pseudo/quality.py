@@ -15,6 +15,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.geometry import box_iou
 from selftrain_jax.io import write_json
 from selftrain_jax.run_files.quality import QUALITY_FILE, Calibration, Curve, Quality
+from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.quality import (
     CALIBRATION_EDGES,
@@ -22,7 +23,6 @@ from selftrain_jax.selftrain.quality import (
     pair_with_truth,
     ratio,
 )
-from selftrain_jax.selftrain.thresholds import class_thresholds
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.run_files import BoxTotals
 from selftrain_jax.types import Category, Example

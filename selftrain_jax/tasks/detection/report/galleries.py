@@ -1,4 +1,4 @@
-"""Boxes to look at: pseudo labels, the augmentations S1 to S4 (paper section 3.1), and the test images.
+"""Boxes to look at: pseudo labels, the augmentations S1 to S4, and the test images, the most telling first.
 
 Each function gives galleries of rows; the pictures of a row belong together.
 """
@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from selftrain_jax.data.source import Source
+from selftrain_jax.geometry import box_iou
 from selftrain_jax.html.draw import class_color, draw_boxes, fit_image
 from selftrain_jax.html.galleries import (
     LONGEST_PX,
@@ -19,15 +21,6 @@ from selftrain_jax.html.galleries import (
     spread,
 )
 from selftrain_jax.html.plots import shorten
-from selftrain_jax.tasks.detection.report.ranking import (
-    Labelled,
-    boxes_of,
-    by_confidence,
-    classes_of,
-    count_disagreements,
-    is_kept,
-    rarest_class,
-)
 from selftrain_jax.types import Example
 
 IMAGES_A_GALLERY = 6
@@ -35,6 +28,14 @@ MAX_NAMED_BOXES = 12  # with more boxes in an image only their scores are writte
 STAGES_SHOWN = ("teacher", "student")
 
 Detections = Mapping[str, Mapping[str, Example]]  # by stage, then by image id
+MAX_IMAGES_RANKED = 2000  # evenly spread over the source; reading more would take longer than it is worth
+
+
+class Labelled(NamedTuple):
+    """An image of a source by its position there, with its labels (no pixels)."""
+
+    position: int
+    example: Example
 
 
 class BoxStyle(NamedTuple):
@@ -185,3 +186,65 @@ def _counts(classes: np.ndarray, names: Mapping[int, str]) -> str:
         for class_id, count in zip(ids, counts, strict=True)
     ]
     return ", ".join(parts) if parts else "no boxes"
+
+
+def read_spread(read_labels: Callable[[int], Example], length: int) -> list[Labelled]:
+    """Read the labels of at most MAX_IMAGES_RANKED images."""
+    return [Labelled(index, read_labels(index)) for index in spread(length, MAX_IMAGES_RANKED)]
+
+
+def boxes_of(example: Example) -> Float[np.ndarray, "N 4"]:
+    """Give the boxes, none where the example has no such key."""
+    return np.asarray(example.get("boxes", np.zeros((0, 4))), dtype=np.float32).reshape(-1, 4)
+
+
+def classes_of(example: Example) -> Int[np.ndarray, " N"]:
+    """Give the class ids, none where the example has no such key."""
+    return np.asarray(example.get("classes", np.zeros(0)), dtype=np.int64)
+
+
+def is_kept(example: Example, threshold: float) -> Bool[np.ndarray, " N"]:
+    """Say which boxes count as labels: score at the threshold or above, no crowd, not to be ignored."""
+    count = len(boxes_of(example))
+    kept = np.asarray(example.get("scores", np.ones(count))) >= threshold
+    for key in ("is_crowd", "is_ignore"):
+        kept = kept & ~np.asarray(example.get(key, np.zeros(count, dtype=bool)))
+    return kept
+
+
+def confidence(example: Example, threshold: float) -> float:
+    """Average the scores of the labels; NaN without any."""
+    scores = np.asarray(example.get("scores", []))[is_kept(example, threshold)]
+    return float(scores.mean()) if len(scores) else float("nan")
+
+
+def by_confidence(labelled: Sequence[Labelled], threshold: float) -> list[Labelled]:
+    """Sort the images with at least one label, most confident first."""
+    scored = [(confidence(image.example, threshold), image) for image in labelled]
+    return [image for score, image in sorted((s for s in scored if s[0] == s[0]), key=lambda pair: -pair[0])]
+
+
+def rarest_class(labelled: Sequence[Labelled], threshold: float) -> int | None:
+    """Find the class with the fewest labels, of those with any."""
+    kept = [classes_of(image.example)[is_kept(image.example, threshold)] for image in labelled]
+    classes, counts = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *kept]), return_counts=True)
+    return int(classes[np.argmin(counts)]) if len(classes) else None
+
+
+def count_disagreements(first: Example, second: Example, threshold: float, iou: float = 0.5) -> int:
+    """Count the labels of either side without a partner of the same class and IoU >= `iou` on the other.
+
+    Each box has one partner at most; the pairs with the highest IoU go first.
+    """
+    sides = [
+        (boxes_of(side)[is_kept(side, threshold)], classes_of(side)[is_kept(side, threshold)])
+        for side in (first, second)
+    ]
+    (boxes, classes), (others, other_classes) = sides
+    overlap = np.where(classes[:, None] == other_classes[None, :], box_iou(boxes, others), 0.0)
+    pairs = 0
+    while overlap.size and overlap.max() >= iou:
+        row, column = np.unravel_index(np.argmax(overlap), overlap.shape)
+        overlap[row, :], overlap[:, column] = 0.0, 0.0
+        pairs += 1
+    return len(boxes) + len(others) - 2 * pairs

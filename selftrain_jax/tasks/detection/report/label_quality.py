@@ -10,15 +10,15 @@ from jaxtyping import Float
 
 from selftrain_jax.geometry import box_areas
 from selftrain_jax.html.blocks import Table
-from selftrain_jax.html.numbers import format_value, number
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, styled
 from selftrain_jax.report import labels
 from selftrain_jax.report.labels import mark_threshold, quality_axes
 from selftrain_jax.report.workdir import RunFiles, as_floats
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.run_files.quality import Quality
-from selftrain_jax.tasks.detection.report.ranking import Labelled, boxes_of, is_kept
+from selftrain_jax.tasks.detection.report.galleries import Labelled, boxes_of, is_kept
 from selftrain_jax.tasks.detection.run_files import BoxTotals
+from selftrain_jax.text import format_value, number
 
 
 class BoxStatistics(NamedTuple):
@@ -105,9 +105,7 @@ def quality_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     if run.quality is None:
         return []
     axes = quality_axes(run.quality.thresholds, run.quality.overall, threshold, (5.2, 3.1))
-    caption = (
-        "Precision should be high where the threshold stands; what recall lacks, the student is not told."
-    )
+    caption = "Precision should be high at the threshold; what recall lacks, the student is not told."
     at = run.quality.at_threshold
     values = f"precision {format_value(at['precision'])}, recall {format_value(at['recall'])}"
     alt = f"At the threshold {at['threshold']:g}: {values}."

@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from selftrain_jax.html.blocks import Legend, LegendEntry, Section, Table, plots
-from selftrain_jax.html.numbers import number
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, styled
+from selftrain_jax.report.page import MAX_SMALL_PLOTS, SMALL_INCHES, small_multiples
 from selftrain_jax.report.results import classes_by_size
-from selftrain_jax.report.sections import MAX_SMALL_PLOTS, SMALL_INCHES, small_multiples
 from selftrain_jax.report.workdir import RunFiles, as_floats, evaluations, points
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.fields import Number
 from selftrain_jax.tasks.detection.run_files import BoxDetails
+from selftrain_jax.text import number
 
 STAGE_LEGEND = (
     LegendEntry("teacher", "var(--teacher)"),
@@ -58,25 +58,25 @@ def precision_recall_by_class(run: RunFiles) -> list[Plot]:
 
 def class_table(run: RunFiles) -> Table:
     """List AP and AP50 of every class and stage, classes with most test boxes first."""
-    found = evaluations(run)
+    stages = evaluations(run)
     rows = []
     for name in classes_by_size(run, "boxes"):
-        known = [evaluation.per_class.get(name, {}) for evaluation in found.values()]
+        known = [evaluation.per_class.get(name, {}) for evaluation in stages.values()]
         boxes = number(max(entry.get("num_boxes", 0) for entry in known), 0)
         scores = [number(points(entry.get(key))) for key in ("ap", "ap50") for entry in known]
         rows.append([name, boxes, *scores])
-    return Table(["", "boxes", *(f"{stage} {label}" for label in ("AP", "AP50") for stage in found)], rows)
+    return Table(["", "boxes", *(f"{stage} {label}" for label in ("AP", "AP50") for stage in stages)], rows)
 
 
-def _class_plot(found: Mapping[str, Evaluation[BoxDetails]], class_name: str) -> Plot:
-    all_curves = {name: evaluation.details.pr_curves for name, evaluation in found.items()}
+def _class_plot(stages: Mapping[str, Evaluation[BoxDetails]], class_name: str) -> Plot:
+    all_curves = {name: evaluation.details.pr_curves for name, evaluation in stages.items()}
     curves = {
         name: (known.recall, known.per_class_iou50[class_name])
         for name, known in all_curves.items()
         if class_name in known.per_class_iou50
     }
     axes = _draw_curves(curves, SMALL_INCHES)
-    scores = {name: points(found[name].per_class[class_name]["ap50"]) for name in curves}
+    scores = {name: points(stages[name].per_class[class_name]["ap50"]) for name in curves}
     caption = "AP50: " + ", ".join(f"{name} {score:.1f}" for name, score in scores.items())
     return finish(axes, class_name, caption, f"{class_name}: precision and recall. {caption}.", legend=False)
 

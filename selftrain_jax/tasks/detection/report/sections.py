@@ -12,15 +12,14 @@ from selftrain_jax.html.blocks import Details, Legend, LegendEntry, Section, plo
 from selftrain_jax.html.draw import class_color
 from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.report import labels as label_parts
-from selftrain_jax.report import sections as parts
+from selftrain_jax.report import page as parts
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.report import galleries, label_quality
-from selftrain_jax.tasks.detection.report.galleries import BoxStyle
+from selftrain_jax.tasks.detection.report.galleries import BoxStyle, Labelled, read_spread
 from selftrain_jax.tasks.detection.report.precision_recall import class_table, precision_recall_section
-from selftrain_jax.tasks.detection.report.ranking import Labelled, read_spread
 from selftrain_jax.types import Example
 
 CLASS_AP = ClassScore("ap", "AP", "boxes")
@@ -37,7 +36,7 @@ class BoxImages(NamedTuple):
     pseudo_source: Source | None  # images with pseudo labels and scores, down to the floor
     pseudo_truth: Callable[[str], Example] | None  # image id -> true labels; no `boxes` key where unknown
     augmented: Mapping[str, list[tuple[Example, Example]]]  # "s1".."s4" -> (before, after), uint8 images
-    threshold: float  # the score from which pseudo boxes and detections are shown as found
+    threshold: float  # the score from which pseudo boxes and detections are shown as of_image
 
 
 def gather_images(
@@ -81,7 +80,7 @@ def detections_by_image(stage: StageFiles) -> dict[str, Example]:
     records: dict[str, list[Mapping[str, Any]]] = {}
     for record in stage.detections or []:
         records.setdefault(str(record["image_id"]), []).append(record)
-    return {image_id: _as_example(image_id, found) for image_id, found in records.items()}
+    return {image_id: _as_example(image_id, of_image) for image_id, of_image in records.items()}
 
 
 def _as_example(image_id: str, records: list[Mapping[str, Any]]) -> Example:

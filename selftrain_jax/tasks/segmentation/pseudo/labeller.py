@@ -1,25 +1,46 @@
-"""The teacher as it labels with masks, and what the manifest counts of them; call `mask_labeller`.
+"""The teacher as it labels with masks, averaged over scales; call `mask_labeller`.
 
-A pixel is kept or not by its level of confidence (`confidence.py`).
+`infer_masks` runs the network for pseudo labels, `predict_masks` for evaluation; `count_masks` and
+`sum_mask_counts` are what the manifest says of the masks.
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from selftrain_jax.data.source import Source
+from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Histogram
+from selftrain_jax.selftrain.inference import (
+    Chunk,
+    InferredChunk,
+    Loaded,
+    chunks_in_order,
+    label_chunk,
+    run_ahead,
+)
 from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
 from selftrain_jax.selftrain.quality import ratio
-from selftrain_jax.tasks.segmentation.pseudo.confidence import NUM_LEVELS, confidence_levels
-from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks
-from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork
+from selftrain_jax.tasks.segmentation.pseudo.network import (
+    MaskNetwork,
+    canvas_side,
+    enlarge_nearest,
+    reduced_size,
+)
+from selftrain_jax.tasks.segmentation.pseudo.source import NUM_LEVELS, confidence_levels
 from selftrain_jax.tasks.segmentation.run_files import ClassPixels, Coverage, MaskSettings, MaskTotals
 from selftrain_jax.types import Category, Example
+
+BATCHES_AHEAD = 1  # a batch is an input of every scale, 27 MB an image at 512 px and the paper's six
+_Size = tuple[int, int]  # height, width
+_Views = list[tuple[np.ndarray, _Size]]  # input of each view, and the part of it that the image covers
+_Labels = tuple[Array, Array, Array]  # classes, confidence, is finite; on the devices
 
 
 class MaskCounts(NamedTuple):
@@ -89,3 +110,144 @@ def sum_mask_counts(
             thresholds=tuple(edges[:-1]), coverage=tuple(ratio(kept, num_pixels) for kept in from_edge[:-1])
         ),
     )
+
+
+class Predicted(NamedTuple):
+    """One image's class map, at its own size and as the image is fitted into the network's input."""
+
+    image_id: str
+    size_px: _Size
+    original: UInt8[np.ndarray, "H W"]
+    resized: UInt8[np.ndarray, "h w"]
+
+
+def infer_masks(
+    chunks: Iterable[Chunk], *, source: Source, network: MaskNetwork, num_threads: int = 4
+) -> Iterator[InferredChunk]:
+    """Label the images of each chunk.
+
+    Labels are `image_id`, `mask` (every pixel's best class), `confidence` (types.Example), `is_pseudo`.
+    An image above `network.max_side_px` is labelled at that size, and its maps are enlarged by nearest.
+
+    Raises:
+        InputError: the network's logits are not finite.
+
+    Paper: Section 3.1. Differs: no pixel is ignored yet; the threshold acts on the stored confidence.
+    """
+    for shard, images, (labels, _) in _run(chunks, source, network, None, num_threads):
+        classes, confidence, is_finite = jax.device_get(labels)
+        yield label_chunk(shard, images, partial(_to_labels, classes, confidence, is_finite, network))
+
+
+def predict_masks(
+    *, source: Source, network: MaskNetwork, frame_size_px: int, num_threads: int = 4
+) -> Iterator[Predicted]:
+    """Yield every image's class map in the source's order, in two frames from the same logits.
+
+    `resized` is the frame of the official evaluation, the image fitted into a square of `frame_size_px`.
+
+    Raises:
+        InputError: an image does not decode, or the network's logits are not finite.
+    """
+    chunks = chunks_in_order(len(source), network.batch_size)
+    for _, images, (labels, framed) in _run(chunks, source, network, frame_size_px, num_threads):
+        classes, is_finite, resized = jax.device_get((labels[0], labels[2], framed[0]))
+        for row, image in enumerate(images):
+            if isinstance(image, InputError):
+                raise image
+            _check_finite(is_finite[row], image)
+            original = _to_original(classes[row], image, network)
+            yield Predicted(image.image_id, image.size_px, original, _cut(resized[row], image.geometry))
+
+
+def _run(
+    chunks: Iterable[Chunk],
+    source: Source,
+    network: MaskNetwork,
+    frame_size_px: int | None,
+    num_threads: int,
+) -> Iterator[tuple[int, list[Loaded | InputError], tuple[_Labels, _Labels]]]:
+    """Yield each chunk's shard, its images, and their labels at the images' own size and in the frame."""
+    return run_ahead(
+        chunks,
+        source=source,
+        load=lambda image: _load(image, network, frame_size_px),
+        dispatch=lambda rows: _dispatch(rows, network, frame_size_px),
+        batches_ahead=BATCHES_AHEAD,
+        num_threads=num_threads,
+    )
+
+
+def _load(
+    image: UInt8[np.ndarray, "H W 3"], network: MaskNetwork, frame_size_px: int | None
+) -> tuple[_Views, _Size]:
+    """Fit an image into the input of every view; return the part of the frame that it covers too."""
+    views = [network.load(image[:, ::-1] if mirrored else image, size) for size, mirrored in network.views]
+    if frame_size_px is None:
+        return views, image.shape[:2]
+    covered_px = {size: part for (size, _), (_, part) in zip(network.views, views, strict=True)}
+    return views, covered_px.get(frame_size_px) or network.load(image, frame_size_px)[1]
+
+
+def _dispatch(
+    rows: Mapping[int, Loaded], network: MaskNetwork, frame_size_px: int | None
+) -> tuple[_Labels, _Labels]:
+    """Start a batch's logits of every view, and the class maps in both frames; without a frame, one twice."""
+    scaled_px = np.ones((network.batch_size, len(network.views), 2), np.int32)
+    target_px, frame_px = (np.ones((network.batch_size, 2), np.int32) for _ in range(2))
+    for row, image in rows.items():
+        scaled_px[row] = [covered_px for _, covered_px in image.inputs]
+        frame_px[row] = image.geometry
+        target_px[row] = reduced_size(image.size_px, network.max_side_px)
+    logits = [_start_view(rows, view, network) for view in range(len(network.views))]
+    are_mirrored = tuple(mirrored for _, mirrored in network.views)
+
+    def label(size_px: Int[np.ndarray, "B 2"], canvas_px: int) -> _Labels:
+        network.shapes_used.canvases_px.add(canvas_px)
+        return network.label(logits, scaled_px, size_px, canvas_px, are_mirrored)
+
+    labels = label(target_px, canvas_side(int(target_px.max()), network.max_side_px))
+    return labels, label(frame_px, frame_size_px) if frame_size_px is not None else labels
+
+
+def _start_view(rows: Mapping[int, Loaded], view: int, network: MaskNetwork) -> Array:
+    """Run the network on [batch_size, S, S, 3]; rows without an image that decodes are zero."""
+    size_px, _ = network.views[view]
+    network.shapes_used.inputs_px.add(size_px)
+    images = np.zeros((network.batch_size, size_px, size_px, 3), np.float32)
+    for row, image in rows.items():
+        images[row] = image.inputs[view][0]
+    return network.predict(images).logits
+
+
+def _to_labels(
+    classes: UInt8[np.ndarray, "B C C"],
+    confidence: UInt8[np.ndarray, "B C C"],
+    is_finite: Bool[np.ndarray, " B"],
+    network: MaskNetwork,
+    row: int,
+    image: Loaded,
+) -> Example:
+    _check_finite(is_finite[row], image)
+    mask, confident = (_to_original(values[row], image, network) for values in (classes, confidence))
+    return {"image_id": image.image_id, "mask": mask, "confidence": confident, "is_pseudo": True}
+
+
+def _to_original(
+    values: UInt8[np.ndarray, "C C"], image: Loaded, network: MaskNetwork
+) -> UInt8[np.ndarray, "H W"]:
+    labelled = _cut(values, reduced_size(image.size_px, network.max_side_px))
+    return labelled if labelled.shape == image.size_px else enlarge_nearest(labelled, image.size_px)
+
+
+def _cut(values: UInt8[np.ndarray, "C C"], size_px: _Size) -> UInt8[np.ndarray, "h w"]:
+    """Copy an image's part of its canvas, so that the batch can be freed."""
+    return values[: size_px[0], : size_px[1]].copy()
+
+
+def _check_finite(is_finite: np.bool_, image: Loaded) -> None:
+    if not is_finite:
+        raise InputError(
+            f"image {image.image_id}: the network's logits are not finite. Its checkpoint or its number "
+            "type is broken; evaluate it, and try config.model.dtype=float32."
+        )

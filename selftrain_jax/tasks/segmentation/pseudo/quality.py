@@ -15,10 +15,9 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.geometry import mean_iou
 from selftrain_jax.io import write_json
 from selftrain_jax.run_files.quality import QUALITY_FILE, Calibration, Quality
+from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.quality import CALIBRATION_EDGES, calibrate, find_truth, ratio
-from selftrain_jax.selftrain.thresholds import class_thresholds
-from selftrain_jax.tasks.segmentation.pseudo.confidence import NUM_LEVELS, confidence_levels
-from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
+from selftrain_jax.tasks.segmentation.pseudo.source import NUM_LEVELS, confidence_levels, read_raw_masks
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED, Category, Example
 

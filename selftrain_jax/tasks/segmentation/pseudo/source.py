@@ -1,24 +1,52 @@
 """Pseudo masks as an ordinary labelled source, pixels below the threshold ignored.
 
-Call `read_pseudo_masks` on a folder that `write_pseudo_labels` finished; `read_raw_masks` gives the class
-and the confidence of every pixel.
+Call `check_pseudo_masks` on the manifest of a folder that `write_pseudo_labels` finished, then
+`read_pseudo_masks`; `read_raw_masks` gives the class and the confidence of every pixel.
+
+The confidence p of a pixel is stored as the level q = min(floor(256 p), 255). `confidence_levels` turns
+thresholds into levels (Paper: Section 3.1, threshold 0.5). Counts, training and pictures all use it, so that
+they agree; `mask_low_confidence` applies the levels.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, UInt8
 
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
+from selftrain_jax.run_files.manifest import Manifest
+from selftrain_jax.selftrain.checks import (
+    ADVICE,
+    check_categories,
+    check_dominant_class,
+    class_thresholds,
+    list_missing_classes,
+)
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.records import open_records
-from selftrain_jax.selftrain.thresholds import class_thresholds
-from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, mask_low_confidence
 from selftrain_jax.tasks.segmentation.run_files import MaskTotals
-from selftrain_jax.types import IGNORED, Example
+from selftrain_jax.types import IGNORED, Category, Example
+
+NUM_LEVELS = 256
+
+
+def confidence_levels(thresholds: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+    """Return the least level that each threshold keeps: q >= ceil(256 t).
+
+    Exact for multiples of 1/256, such as 0.5; else pixels of t <= p < ceil(256 t) / 256 are lost. Above
+    255/256 nothing is kept.
+    """
+    return np.ceil(NUM_LEVELS * thresholds).astype(np.int64)
+
+
+def mask_low_confidence(
+    mask: UInt8[np.ndarray, "H W"], confidence: UInt8[np.ndarray, "H W"], levels: Int[np.ndarray, " K"]
+) -> UInt8[np.ndarray, "H W"]:
+    """Set pixels to IGNORED where the confidence is below the level of their class, by Category.id."""
+    return np.where(confidence >= levels[mask], mask, np.uint8(IGNORED))
 
 
 def read_pseudo_masks(
@@ -83,3 +111,57 @@ def _require_maps(labels: Example, highest_class: int, directory: Path) -> Examp
             f"manifest's classes end at {highest_class}. Delete the folder and run --job=pseudo_label again."
         )
     return labels
+
+
+def check_pseudo_masks(
+    manifest: Manifest[MaskTotals],
+    *,
+    human_categories: Sequence[Category],
+    human_pixels_per_class: Mapping[str, int] | None = None,
+    min_coverage: float = 0.01,
+    max_class_frac: float = 0.99,
+) -> list[str]:
+    """Refuse what cannot work and return warnings for what is only suspicious, at the manifest's threshold.
+
+    `human_pixels_per_class` (by name) lets one class hold more than `max_class_frac` of the pixels
+    when it does so in the human masks too, and lists classes that the teacher never finds. Without it
+    neither is checked.
+
+    Raises:
+        InputError: other categories than the human masks, too few pixels are kept, or one class holds
+            nearly all of them.
+
+    Paper: silent. `max_class_frac` is above what the background holds of ordinary masks, three
+    quarters on VOC.
+    """
+    check_categories(manifest, human_categories)
+    _check_coverage(manifest, min_coverage)
+    human = human_pixels_per_class or {}
+    check_dominant_class(manifest, human, max_class_frac)
+    return [
+        f"class {name!r} has {human[name]} human pixels and no pseudo pixel at threshold "
+        f"{manifest.threshold:g}, of {manifest.labels.per_class[name].pixels} pixels of any confidence"
+        for name in list_missing_classes(manifest, human)
+    ]
+
+
+def _check_coverage(manifest: Manifest[MaskTotals], min_coverage: float) -> None:
+    images, threshold = manifest.num_images, manifest.threshold
+    pixels, kept = manifest.labels.num_pixels, manifest.labels.num_kept
+    highest = (NUM_LEVELS - 1) / NUM_LEVELS
+    if not kept and threshold > highest:
+        raise InputError(
+            f"the threshold {threshold:g} keeps no pixel, whatever the teacher says: confidences are kept in "
+            f"{NUM_LEVELS}ths, the highest as {highest:g}. Lower config.pseudo.threshold to that or less."
+        )
+    if not kept:
+        raise InputError(
+            f"none of the {pixels} pixels in {images} images reaches the threshold {threshold:g}: there is "
+            f"nothing to learn from them. {ADVICE}"
+        )
+    if kept < min_coverage * pixels:
+        raise InputError(
+            f"{kept} of {pixels} pixels in {images} images reach the threshold {threshold:g}: "
+            f"{kept / pixels:.3g} of all, expected at least {min_coverage:g} (config.pseudo.min_coverage). "
+            f"{ADVICE}"
+        )

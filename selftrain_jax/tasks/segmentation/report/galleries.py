@@ -20,9 +20,9 @@ from selftrain_jax.html.galleries import (
     pair_galleries,
     spread,
 )
-from selftrain_jax.html.numbers import percent
 from selftrain_jax.tasks.segmentation.draw import fit_mask, overlay
-from selftrain_jax.tasks.segmentation.pseudo.confidence import mask_low_confidence
+from selftrain_jax.tasks.segmentation.pseudo.source import mask_low_confidence
+from selftrain_jax.text import percent
 from selftrain_jax.types import IGNORED, Example
 
 IMAGES_A_GALLERY = 4
@@ -71,8 +71,8 @@ def summarise_pseudo_masks(
 def rarest_class(summaries: list[MaskSummary]) -> int | None:
     """Find the class with the fewest pixels kept, of those with any."""
     total = np.sum([summary.kept for summary in summaries], axis=0) if summaries else np.zeros(256)
-    found = np.flatnonzero(total)
-    return int(found[np.argmin(total[found])]) if len(found) else None
+    present = np.flatnonzero(total)
+    return int(present[np.argmin(total[present])]) if len(present) else None
 
 
 def draw_mask(

@@ -7,7 +7,6 @@ Confidence, coverage and class shares come with every pseudo mask (`manifest.jso
 import numpy as np
 
 from selftrain_jax.html.blocks import Table
-from selftrain_jax.html.numbers import format_value, number, percent
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorten, styled
 from selftrain_jax.report import labels
 from selftrain_jax.report.labels import mark_threshold, quality_axes
@@ -16,6 +15,7 @@ from selftrain_jax.report.workdir import RunFiles, as_floats, evaluations
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.run_files.quality import Quality
 from selftrain_jax.tasks.segmentation.run_files import MaskTotals
+from selftrain_jax.text import format_value, number, percent
 
 QUALITY_WORDS = {
     "precision": "precision, the share of kept pixels that is right",
@@ -147,8 +147,12 @@ def class_shares(run: RunFiles) -> list[Plot]:
     axes.set_ylim(len(names) - 0.5, -0.5)
     caption = "Human labels are those of the test split. Pseudo far to the left of human: the teacher "
     caption += "overlooks the class or is unsure of it; without a pseudo point it never finds it."
-    spoken = ", ".join(f"{name} {percent(human[name])} and {percent(pseudo.get(name, 0))}" for name in names)
-    return [finish(axes, "Share of each class", caption, f"Share of pixels, human and pseudo: {spoken}.")]
+    shares_by_class = ", ".join(
+        f"{name} {percent(human[name])} and {percent(pseudo.get(name, 0))}" for name in names
+    )
+    return [
+        finish(axes, "Share of each class", caption, f"Share of pixels, human and pseudo: {shares_by_class}.")
+    ]
 
 
 def human_shares(run: RunFiles) -> dict[str, float]:

@@ -12,11 +12,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 
 from selftrain_jax.html.blocks import Table
-from selftrain_jax.html.numbers import number, percent
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
 from selftrain_jax.report.results import classes_by_size, known_gains
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, points
 from selftrain_jax.tasks.segmentation.report.label_quality import human_shares
+from selftrain_jax.text import number, percent
 
 MAX_CLASSES = 30  # of a confusion matrix
 MIN_SHARE = 0.01  # cells below stay empty
@@ -49,13 +49,13 @@ def confusions(run: RunFiles, stage: str) -> Confusions | None:
 @styled()
 def confusion_plot(run: RunFiles, stage: str) -> list[Plot]:
     """Draw where the true pixels of each class went, in percent; the diagonal is what was right."""
-    found = confusions(run, stage)
-    if found is None or not found.names:
+    matrix = confusions(run, stage)
+    if matrix is None or not matrix.names:
         return []
-    side = max(4.0, 1.4 + 0.31 * len(found.names))
+    side = max(4.0, 1.4 + 0.31 * len(matrix.names))
     axes = new_axes("taken for", "true class", (side, side))
-    _fill_cells(axes, found.shares)
-    labels = [shorten(name, 18) for name in found.names]
+    _fill_cells(axes, matrix.shares)
+    labels = [shorten(name, 18) for name in matrix.names]
     axes.set_xticks(range(len(labels)), labels, rotation=90)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlim(-0.5, len(labels) - 0.5)
@@ -64,35 +64,32 @@ def confusion_plot(run: RunFiles, stage: str) -> list[Plot]:
     axes.grid(visible=False)
     caption = "Percent of the true pixels of a row. Off the diagonal: what the class is mistaken for. "
     caption += f"Cells below {100 * MIN_SHARE:g} % are empty."
-    caption += (
-        f" The {MAX_CLASSES} classes with most pixels."
-        if len(class_names(run)) > len(labels) == MAX_CLASSES
-        else ""
-    )
+    if len(class_names(run)) > len(labels) == MAX_CLASSES:
+        caption += f" The {MAX_CLASSES} classes with most pixels."
     right = ", ".join(
-        f"{name} {100 * share:.0f}" for name, share in zip(labels, np.diag(found.shares), strict=True)
+        f"{name} {100 * share:.0f}" for name, share in zip(labels, np.diag(matrix.shares), strict=True)
     )
     alt = f"Confusion matrix of the {stage}; percent right: {right}."
     return [finish(axes, f"Confusion matrix of the {stage}", caption, alt, legend=False)]
 
 
-def worst_confusions(found: Confusions, count: int) -> list[tuple[int, int]]:
+def worst_confusions(matrix: Confusions, count: int) -> list[tuple[int, int]]:
     """Pick the (row, column) pairs with the largest shares off the diagonal, largest first."""
-    wrong = np.nan_to_num(np.where(np.eye(len(found.names), dtype=bool), 0.0, found.shares))
+    wrong = np.nan_to_num(np.where(np.eye(len(matrix.names), dtype=bool), 0.0, matrix.shares))
     order = np.argsort(-wrong, axis=None, kind="stable")[:count]
-    pairs = [divmod(int(place), len(found.names)) for place in order]
+    pairs = [divmod(int(index), len(matrix.names)) for index in order]
     return [pair for pair in pairs if wrong[pair] >= MIN_SHARE]
 
 
 def image_gains(run: RunFiles, over: str) -> dict[str, float]:
     """Subtract the mIoU of each image by stage `over` from the student's, in points."""
-    found = evaluations(run)
-    if "student" not in found or over not in found:
+    stages = evaluations(run)
+    if "student" not in stages or over not in stages:
         return {}
-    other = found[over].details.per_image
+    other = stages[over].details.per_image
     gains = {
         image_id: points(value) - points(other.get(image_id))
-        for image_id, value in found["student"].details.per_image.items()
+        for image_id, value in stages["student"].details.per_image.items()
     }
     return {image_id: gain for image_id, gain in gains.items() if np.isfinite(gain)}
 
@@ -138,7 +135,9 @@ def _fill_cells(axes: Axes, shares: Float[np.ndarray, "K K"]) -> None:
 
 def scale_rows(run: RunFiles) -> list[list[str]]:
     """List the stages whose masks were also averaged over several scales, as rows of the results table."""
-    found = {name: stage.evaluation_scales for name, stage in run.stages.items() if stage.evaluation_scales}
+    measured = {
+        name: stage.evaluation_scales for name, stage in run.stages.items() if stage.evaluation_scales
+    }
     return [
         [
             f"{name}, inputs of {', '.join(map(str, evaluation.details.sizes_px or ()))} px"
@@ -147,7 +146,7 @@ def scale_rows(run: RunFiles) -> list[list[str]]:
             number(evaluation.checkpoint_step, 0),
             "",
         ]
-        for name, evaluation in found.items()
+        for name, evaluation in measured.items()
     ]
 
 
@@ -156,11 +155,11 @@ def class_table(run: RunFiles, key: str) -> Table:
 
     `key` is "iou", at the images' own size, or "iou_resized".
     """
-    found, shares = evaluations(run), human_shares(run)
+    stages, shares = evaluations(run), human_shares(run)
     gains = known_gains(run, key)
     rows = []
     for name in classes_by_size(run, "pixels"):
-        known = [evaluation.per_class.get(name, {}) for evaluation in found.values()]
+        known = [evaluation.per_class.get(name, {}) for evaluation in stages.values()]
         rows.append(
             [
                 name,
@@ -169,7 +168,7 @@ def class_table(run: RunFiles, key: str) -> Table:
                 *(number(values.get(name), signed=True) for values in gains.values()),
             ]
         )
-    header = ["", "pixels", *found, *(f"over {over}" for over in gains)]
+    header = ["", "pixels", *stages, *(f"over {over}" for over in gains)]
     return Table(header, rows)
 
 
@@ -179,11 +178,11 @@ def confusion_table(run: RunFiles) -> Table | None:
     if student is None:
         return None
     others = {stage: confusions(run, stage) for stage in ("control", "teacher")}
-    known = {"student": student} | {stage: found for stage, found in others.items() if found is not None}
+    known = {"student": student} | {stage: matrix for stage, matrix in others.items() if matrix is not None}
     rows = []
     for row, column in worst_confusions(student, MAX_CONFUSIONS):
         truth, taken = student.names[row], student.names[column]
-        shares = [percent(share_of(found.names, found.shares, truth, taken)) for found in known.values()]
+        shares = [percent(share_of(matrix.names, matrix.shares, truth, taken)) for matrix in known.values()]
         rows.append([f"{truth} taken for {taken}", *shares])
     return Table(["", *known], rows) if rows else None
 

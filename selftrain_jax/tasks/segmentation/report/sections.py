@@ -14,15 +14,14 @@ from selftrain_jax.html.blocks import Block, Details, Legend, LegendEntry, Secti
 from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.html.plots import Plot
 from selftrain_jax.report import labels as label_parts
-from selftrain_jax.report import sections as parts
+from selftrain_jax.report import page as parts
 from selftrain_jax.report.curves import share_by_source
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, read_mask_png
-from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels
-from selftrain_jax.tasks.segmentation.pseudo.source import read_raw_masks
+from selftrain_jax.tasks.segmentation.pseudo.source import confidence_levels, read_raw_masks
 from selftrain_jax.tasks.segmentation.report import galleries, label_quality, results
 from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle, summarise_pseudo_masks
 from selftrain_jax.tasks.segmentation.report.test_images import (

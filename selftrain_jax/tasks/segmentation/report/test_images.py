@@ -11,7 +11,6 @@ from jaxtyping import UInt8
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, chosen_galleries, spread
-from selftrain_jax.html.numbers import number, percent
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
 from selftrain_jax.tasks.segmentation.draw import fit_mask, hatched
 from selftrain_jax.tasks.segmentation.report.galleries import (
@@ -21,6 +20,7 @@ from selftrain_jax.tasks.segmentation.report.galleries import (
     draw_plain,
 )
 from selftrain_jax.tasks.segmentation.report.results import image_gains
+from selftrain_jax.text import number, percent
 from selftrain_jax.types import IGNORED
 
 Predicted = Callable[[str, str], UInt8[np.ndarray, "H W"] | None]
@@ -109,15 +109,15 @@ def _row(
     example, image_id = source.read(index), source.image_ids[index]
     image, truth = example["image"], example["mask"]
     style = style._replace(font_px=FONT_PX)
-    found = {stage: mask for stage in stages if (mask := predicted(stage, image_id)) is not None}
-    for stage, mask in found.items():
+    masks = {stage: mask for stage in stages if (mask := predicted(stage, image_id)) is not None}
+    for stage, mask in masks.items():
         _require_size(mask, truth, stage, image_id)
     pictures = [draw_plain(image, image_id), draw_mask(image, truth, style, "truth")]
     pictures += [
-        draw_mask(image, mask, style, _stage_caption(run, stage, image_id)) for stage, mask in found.items()
+        draw_mask(image, mask, style, _stage_caption(run, stage, image_id)) for stage, mask in masks.items()
     ]
-    if len(found) == 2 and "student" in found:
-        pictures.append(draw_change(image, truth, found[stages[0]], found["student"]))
+    if len(masks) == 2 and "student" in masks:
+        pictures.append(draw_change(image, truth, masks[stages[0]], masks["student"]))
     return pictures
 
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from selftrain_jax.data.source import Source, decode_image, encode_png
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
-from selftrain_jax.tasks.detection.pseudo.inference import Network
-from selftrain_jax.tasks.detection.pseudo.labeller import box_labeller
+from selftrain_jax.tasks.detection.pseudo.labeller import Network, box_labeller
 from selftrain_jax.types import Category, Detections
 
 CATEGORIES = (Category(1, "cat"), Category(7, "dog"))
@@ -60,11 +59,12 @@ class Teacher:
     def _detect(images):
         value = images[:, 0, 0, 0] * 255
         ones = jnp.ones_like(value)
+        cat_score = value * 1.0000005 / 100  # XLA may multiply by a rounded 1/100: 0.05 is to reach the floor
         cat = jnp.stack([value * 0 + 1, ones, ones * 5, ones * 6], axis=1)
         dog = jnp.stack([-ones, ones * 2, ones * 99, ones * 4], axis=1)
         return Detections(
             boxes=jnp.stack([cat, dog, dog, dog], axis=1),
-            scores=jnp.stack([value / 100, ones * 0.3, ones * 0.04, ones * 0], axis=1),
+            scores=jnp.stack([cat_score, ones * 0.3, ones * 0.04, ones * 0], axis=1),
             classes=jnp.stack([ones * 1, ones * 7, ones * 7, ones * 0], axis=1).astype(jnp.int32),
             valid=jnp.stack([ones, ones, ones, ones * 0], axis=1).astype(bool),
         )

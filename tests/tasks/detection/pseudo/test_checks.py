@@ -2,7 +2,7 @@ import pytest
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Histogram
-from selftrain_jax.tasks.detection.pseudo.checks import check_pseudo_boxes
+from selftrain_jax.tasks.detection.pseudo.source import check_pseudo_boxes
 from selftrain_jax.tasks.detection.run_files import BoxSettings, BoxTotals, ClassBoxes
 from selftrain_jax.types import Category
 from tests.run_files import tiny_manifest

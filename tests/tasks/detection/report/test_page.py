@@ -6,12 +6,12 @@ import pytest
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.galleries import MAX_JPEG_BYTES, encode_jpeg
-from selftrain_jax.html.numbers import duration, number
 from selftrain_jax.jobs.report import write_report
 from selftrain_jax.run_files.metrics import merge_steps, read_metrics
+from selftrain_jax.tasks.detection.report.galleries import read_spread
 from selftrain_jax.tasks.detection.report.label_quality import human_statistics, pseudo_statistics
-from selftrain_jax.tasks.detection.report.ranking import read_spread
 from selftrain_jax.tasks.lookup import get_task
+from selftrain_jax.text import duration, number
 from tests.html.html_page import Page
 from tests.tasks.conftest import read_box_run
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from selftrain_jax.html.galleries import spread
-from selftrain_jax.tasks.detection.report.ranking import (
+from selftrain_jax.tasks.detection.report.galleries import (
     Labelled,
     by_confidence,
     confidence,

@@ -2,7 +2,7 @@ import pytest
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Histogram
-from selftrain_jax.tasks.segmentation.pseudo.checks import check_pseudo_masks
+from selftrain_jax.tasks.segmentation.pseudo.source import check_pseudo_masks
 from selftrain_jax.tasks.segmentation.run_files import ClassPixels, MaskSettings, MaskTotals
 from selftrain_jax.types import Category
 from tests.run_files import tiny_manifest

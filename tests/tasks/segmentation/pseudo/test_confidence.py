@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selftrain_jax.tasks.segmentation.pseudo.confidence import confidence_levels, mask_low_confidence
+from selftrain_jax.tasks.segmentation.pseudo.source import confidence_levels, mask_low_confidence
 from selftrain_jax.types import IGNORED
 
 

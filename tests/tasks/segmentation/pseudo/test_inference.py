@@ -10,7 +10,7 @@ import pytest
 from selftrain_jax.data.source import Source, decode_image, encode_png
 from selftrain_jax.errors import InputError
 from selftrain_jax.segmentation.multi_scale import label_pixels
-from selftrain_jax.tasks.segmentation.pseudo.inference import infer_masks, predict_masks
+from selftrain_jax.tasks.segmentation.pseudo.labeller import infer_masks, predict_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import (
     MaskNetwork,
     canvas_side,

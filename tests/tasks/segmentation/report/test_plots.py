@@ -4,13 +4,13 @@ import json
 import numpy as np
 import pytest
 
-from selftrain_jax.html.numbers import percent
 from selftrain_jax.html.plots import ROLE_COLORS
 from selftrain_jax.report import curves, labels
 from selftrain_jax.report import results as report_results
 from selftrain_jax.tasks.segmentation.report import label_quality as mask_quality
 from selftrain_jax.tasks.segmentation.report import results as mask_results
 from selftrain_jax.tasks.segmentation.report.sections import CLASS_IOU, training_plots
+from selftrain_jax.text import percent
 from tests.tasks.segmentation.report.mask_run import CONFUSION, EVIL, MIOU, NAMES, THRESHOLDS, read_mask_run
 
 
