@@ -1,8 +1,9 @@
 """Types of the values in a run's files, and `Document`, which reads a file as dataclasses of such types.
 
 pydantic checks what is read; `to_json` goes the other way. A file of an older form lacks keys, which then
-have defaults. A newer version may add keys, which are ignored; where older versions would misread its
-files it raises `format_version`, and they are refused.
+have defaults: `Field(default=...)` for what is written whatever it is, else a plain default. A newer version
+may add keys, which are ignored; where older versions would misread its files it raises `format_version`, and
+they are refused.
 """
 
 import copy
