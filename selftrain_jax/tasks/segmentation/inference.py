@@ -139,7 +139,7 @@ def _summarise(
 
 
 def _fit(mask: UInt8[np.ndarray, "H W"], size_px: tuple[int, ...]) -> UInt8[np.ndarray, "h w"]:
-    """Resize as the official evaluation does, whose size is truncated and may be a pixel less."""
+    """Resize nearest from the corner, as the official evaluation does; its size may be a pixel less."""
     resized = legacy_nearest_window(
         tf.constant(mask), tf.constant(size_px, tf.int32), tf.zeros([2], tf.int32), max(size_px)
     )

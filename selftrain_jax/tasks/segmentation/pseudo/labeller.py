@@ -147,7 +147,7 @@ def predict_masks(*, source: Source, network: MaskNetwork, frame_size_px: int) -
         InputError: an image does not decode, or the network's logits are not finite.
     """
     chunks = chunks_in_order(len(source), network.batch_size)
-    for _, images, (labels, framed) in _run(chunks, source, network, frame_size_px, 4):
+    for _, images, (labels, framed) in _run(chunks, source, network, frame_size_px, num_threads=4):
         classes, is_finite, resized = jax.device_get((labels[0], labels[2], framed[0]))
         for row, image in enumerate(images):
             if isinstance(image, InputError):
