@@ -55,11 +55,9 @@ def main() -> None:
 
 
 def _cache_folder() -> pathlib.Path:
-    """Return where compiled steps are kept, for this user and kind of processor, without creating it.
-
-    JAX keeps a step under a digest of its program, options and device. The processor is part of the folder's
-    name, because code for a CPU uses that CPU's instructions and different machines may share a home folder.
-    """
+    """Return where compiled steps are kept, for this user and kind of processor, without creating it."""
+    # JAX's own key has no processor in it, but code for a CPU uses that CPU's instructions, and different
+    # machines may share a home folder.
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
