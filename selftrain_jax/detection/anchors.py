@@ -25,7 +25,7 @@ def make_anchors(
     Raises:
         InputError: the cells of a coarse level do not tile the image.
     """
-    check_image_size(image_size_px, max_level)
+    _check_image_size(image_size_px, max_level)
     levels = range(min_level, max_level + 1)
     anchors = [
         _level_anchors(image_size_px, 2**level, num_scales, aspect_ratios, anchor_size) for level in levels
@@ -33,12 +33,8 @@ def make_anchors(
     return np.concatenate(anchors).astype(np.float32)
 
 
-def check_image_size(image_size_px: int, max_level: int) -> None:
-    """Refuse a size that is not a multiple of the coarsest stride, 2^max_level.
-
-    Raises:
-        InputError: naming the nearest sizes that fit.
-    """
+def _check_image_size(image_size_px: int, max_level: int) -> None:
+    """Refuse a size that is not a multiple of the coarsest stride, 2^max_level."""
     stride = 2**max_level
     if image_size_px < stride or image_size_px % stride:
         below = max(image_size_px // stride, 1) * stride

@@ -37,7 +37,7 @@ def make_detection_task(
     Raises:
         InputError: the image size does not fit the pyramid, or the model has another number of anchors.
     """
-    check_num_anchors(model.num_anchors, num_scales, aspect_ratios)
+    _check_num_anchors(model.num_anchors, num_scales, aspect_ratios)
     anchors = make_anchors(
         image_size_px=image_size_px,
         min_level=model.min_level,
@@ -90,12 +90,8 @@ def to_detections(
     return select_detections(boxes, logits, postprocess)
 
 
-def check_num_anchors(num_anchors: int, num_scales: int, aspect_ratios: Sequence[float]) -> None:
-    """Refuse a model whose heads have another number of anchors.
-
-    Raises:
-        InputError: naming the number that fits.
-    """
+def _check_num_anchors(num_anchors: int, num_scales: int, aspect_ratios: Sequence[float]) -> None:
+    """Refuse a model whose heads have another number of anchors."""
     expected = num_scales * len(aspect_ratios)
     if num_anchors != expected:
         raise InputError(

@@ -73,9 +73,7 @@ def make_conv(
     """Make a convolution with a bias."""
     init = nn.initializers.xavier_uniform()
     if separable:
-        return SeparableConv(
-            num_channels, kernel_px, style, depthwise_init=init, pointwise_init=init, name=name
-        )
+        return SeparableConv(num_channels, kernel_px, style, kernel_init=init, name=name)
     return Conv(num_channels, kernel_px, style, use_bias=True, kernel_init=init, name=name)
 
 

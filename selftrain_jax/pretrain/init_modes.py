@@ -55,8 +55,9 @@ def init_variables(
         }
         for collection, modules in template.items()
     }
-    counts = count_arrays(template)
-    by_origin = ({m: n for m, n in counts.items() if (m in same) == is_loaded} for is_loaded in (True, False))
+    by_origin: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    for module, count in count_arrays(template).items():
+        by_origin[module not in same][module] = count
     return merged, InitReport(mode, *by_origin)
 
 
@@ -87,11 +88,11 @@ def load_mode(
     if mode == "imagenet" and backbone.startswith(LITE) and (file := find_lite_package(variant)):
         return import_lite(file, variant).variables
     raise InputError(
-        f"init={mode} of {backbone}: there is no folder {folder}. {how_to_make(mode, backbone, folder)}"
+        f"init={mode} of {backbone}: there is no folder {folder}. {_how_to_make(mode, backbone, folder)}"
     )
 
 
-def how_to_make(mode: str, backbone: str, folder: Path) -> str:
+def _how_to_make(mode: str, backbone: str, folder: Path) -> str:
     """Return the command that imports the weights of a mode, and the address of the file."""
     kind = "lite" if backbone.startswith(LITE) else "simclr" if mode == "simclr" else "tf"
     urls = [p.url for p in PUBLISHED if (p.network, p.mode) == (backbone, mode)]
@@ -106,9 +107,8 @@ def how_to_make(mode: str, backbone: str, folder: Path) -> str:
 def format_init(report: InitReport) -> str:
     """Format in one line what is loaded and what is random."""
     random = f"random: {_format_counts(report.random)}" if report.random else "nothing is random"
-    return (
-        f"init {report.source}: loaded {_format_counts(report.loaded)}; {random}" if report.loaded else random
-    )
+    loaded = f"init {report.source}: loaded {_format_counts(report.loaded)}; " if report.loaded else ""
+    return loaded + random
 
 
 def count_arrays(variables: Variables) -> dict[str, int]:
@@ -134,11 +134,7 @@ def _shapes(variables: Variables, module: str) -> dict[str, Any]:
 
 
 def _check_backbone(loaded: Variables, template: Variables, mode: str) -> None:
-    """Check that weights are of the network's backbone.
-
-    Raises:
-        InputError: listing what differs.
-    """
+    """Check that weights are of the network's backbone."""
     shapes, expected = _shapes(loaded, "backbone"), _shapes(template, "backbone")
     missing, unexpected = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     common = sorted(expected.keys() & shapes.keys())
