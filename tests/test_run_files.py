@@ -137,6 +137,12 @@ def test_summaries_of_the_first_form_name_neither_metric_nor_command():
     assert Summary.from_json(first, PATH).to_json() == first
 
 
+def test_names_that_are_not_unicode_are_kept():
+    """Names of files on Linux may hold any bytes; Python reads them as lone surrogates."""
+    odd = {**examples.BOX_MANIFEST, "bad_images": ["\udcff"], "per_class_thresholds": {"\udcff": 0.5}}
+    assert Manifest.from_json(odd, PATH, BoxTotals).to_json() == odd
+
+
 def test_a_supervised_run_has_no_pseudo_labels():
     summary = Summary.from_json({**examples.SUMMARY, "pseudo_labels": {}}, PATH)
     assert summary.pseudo_labels is None
@@ -146,10 +152,20 @@ def test_a_supervised_run_has_no_pseudo_labels():
 @pytest.mark.parametrize(
     ("name", "path", "value", "message"),
     [
-        ("boxes' manifest", ["per_class", "cat"], 1, r"per_class\['cat'\] is 1; expected an object"),
+        ("boxes' manifest", ["per_class", "cat"], 1, r"per_class\.cat is 1; expected an object"),
         ("boxes' manifest", ["shards", 0, "bytes"], -1, r"shards\[0\]\.bytes is -1; expected a whole"),
         ("boxes' manifest", ["shards", 0, "file"], "../a", r"shards\[0\]\.file is '\.\./a'; expected a name"),
-        ("masks' manifest", ["coverage"], 2, "coverage is 2; expected a number of 0 to 1, or null"),
+        ("boxes' manifest", ["score_floor"], True, "score_floor is True; expected a number of 0 to 1"),
+        ("boxes' manifest", ["seconds"], "1", "seconds is '1'; expected a number from 0"),
+        ("boxes' manifest", ["num_images"], 2.0, "num_images is 2.0; expected a whole number from 0 to 9"),
+        ("boxes' manifest", ["shards", 0], {}, r"shards\[0\]\.file is missing; expected a name without"),
+        (
+            "boxes' manifest",
+            ["per_class"],
+            {"a b": {}},
+            r"per_class\['a b'\]\.boxes_at_floor is missing; expected a whole number",
+        ),
+        ("masks' manifest", ["coverage"], 2, "coverage is 2; expected a number of 0 to 1"),
         (
             "masks' manifest",
             ["categories", 0, "id"],
@@ -160,13 +176,13 @@ def test_a_supervised_run_has_no_pseudo_labels():
             "boxes' quality",
             ["calibration", "count"],
             [0.5],
-            r"calibration\.count is \[0\.5\]; expected",
+            r"calibration\.count\[0\] is 0\.5; expected a whole number",
         ),
         ("boxes' quality", ["thresholds"], [0.5], "the curves in overall and per_class differ in length"),
         ("boxes' quality", ["overall"], {"recall": [0.5, 0.5]}, "need precision and recall"),
         ("boxes", ["ap"], None, "ap is None; expected a finite number"),
-        ("boxes", ["pr_curves", "recall"], 5, r"pr_curves\.recall is 5; expected a list of numbers"),
-        ("masks", ["confusion"], [[-1]], r"confusion is \[\[-1\]\]; expected rows of whole numbers"),
+        ("boxes", ["pr_curves", "recall"], 5, r"pr_curves\.recall is 5; expected a list"),
+        ("masks", ["confusion"], [[-1]], r"confusion\[0\]\[0\] is -1; expected a whole number"),
         ("boxes' summary", ["teacher", "steps"], "9", r"teacher\.steps is '9'; expected a whole number"),
         (
             "boxes' summary",

@@ -91,7 +91,8 @@ def _summarize_labels(directory: pathlib.Path, totals: type[LabelTotals]) -> Lab
         at_threshold = Quality.from_json(value, path).at_threshold
         quality |= {name: at_threshold[name] for name in quality if name in at_threshold}
     return LabelSummary(
-        counts={"images": manifest.num_images, manifest.labels.unit: manifest.labels.num_kept},
+        images=manifest.num_images,
+        counts={manifest.labels.unit: manifest.labels.num_kept},
         per_class=manifest.labels.kept_per_class,
         seconds=manifest.seconds,
         quality=quality,

@@ -1,5 +1,7 @@
 """The JSON files of a run's folder as frozen dataclasses: `from_json` checks a file, `to_json` writes it.
 
+The types of a class's fields say what is checked; `fields` has them and turns pydantic's errors into ours.
+
 | file | class | module |
 |---|---|---|
 | `pseudo_labels/manifest.json` | `Manifest` | `manifest` |

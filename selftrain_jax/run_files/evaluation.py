@@ -3,21 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import Field
 
 from selftrain_jax.run_files.fields import (
-    COUNT,
-    DURATION,
-    NUMBER,
-    NUMBER_BY_NAME,
-    TEXT,
-    Fields,
+    AS_GIVEN,
+    MISSING,
+    Count,
+    Duration,
+    FiniteNumber,
     JsonObject,
-    Number,
-    T,
-    dict_of,
+    Text,
     is_number,
-    open_fields,
+    open_document,
     to_json,
 )
 
@@ -31,11 +30,6 @@ class EvaluationDetails:
     score_names: ClassVar[tuple[str, ...]]  # those that a file must have; the first counts most
     key_order: ClassVar[tuple[str, ...]] = ()  # of the file, where it is not that of `Evaluation.to_json`
 
-    @classmethod
-    def from_fields(cls: type[T], fields: Fields) -> T:
-        """Read them from the evaluation's keys."""
-        raise NotImplementedError
-
 
 Details = TypeVar("Details", bound=EvaluationDetails)
 
@@ -44,53 +38,31 @@ Details = TypeVar("Details", bound=EvaluationDetails)
 class Evaluation(Generic[Details]):
     """The numbers of one checkpoint. Scores are fractions of 1, and -1 where they are undefined."""
 
-    scores: Mapping[str, Number]  # by name: ap, ap50, ..., miou, ..., top1
-    per_class: Mapping[str, Mapping[str, Number]]  # by class and name; counts (num_boxes, num_pixels) too
-    details: Details
-    num_images: int
-    split: str
-    checkpoint_step: int
-    checkpoint: str  # its folder, from the workdir on
-    training_secs: Number
+    scores: Mapping[Text, FiniteNumber]  # by name: ap, ap50, ..., miou, ..., top1
+    per_class: Annotated[Mapping[Text, Mapping[Text, FiniteNumber]], Field(default_factory=dict)]
+    details: Annotated[Details, AS_GIVEN]
+    num_images: Count
+    split: Text
+    checkpoint_step: Count
+    checkpoint: Text  # its folder, from the workdir on
+    training_secs: Duration
 
     @classmethod
     def from_json(cls, value: Any, path: Path, details: type[Details]) -> "Evaluation[Details]":
-        """Check a file.
-
-        Raises:
-            InputError: a key is missing or of another form than expected.
-        """
+        """Check a file. Raises: InputError, as `Document.read`."""
         remedy = f"Delete it and run --job=evaluate --stage={path.parent.name} again."
-        fields = open_fields(value, path, remedy)
-        for name in details.score_names:
-            fields.get(name, NUMBER)
-        known = cls(
-            scores={},
-            per_class=fields.get("per_class", _NUMBERS_BY_CLASS, {}),
-            details=details.from_fields(fields),
-            num_images=fields.get("num_images", COUNT),
-            split=fields.get("split", TEXT),
-            checkpoint_step=fields.get("checkpoint_step", COUNT),
-            checkpoint=fields.get("checkpoint", TEXT),
-            training_secs=fields.get("training_secs", DURATION),
-        )
-        others = fields.others("format_version", *known.to_json())
+        document = open_document(value, path, remedy)
+        known = document.read(cls, scores={}, details=document.read(details))
+        others = document.others("format_version", *known.to_json())
         scores = {name: score for name, score in others.items() if is_number(score)}
+        for name in details.score_names:
+            if name not in scores:
+                raise document.wrong(name, value.get(name, MISSING), "a finite number")
         return replace(known, scores=scores)
 
     def to_json(self) -> JsonObject:
         """Return the object for the file, keys in the order of the file."""
-        values = {
-            **self.scores,
-            **({"per_class": to_json(self.per_class)} if self.per_class else {}),
-            **to_json(self.details),
-            "num_images": self.num_images,
-            "split": self.split,
-            "checkpoint_step": self.checkpoint_step,
-            "checkpoint": self.checkpoint,
-            "training_secs": self.training_secs,
-        }
+        values = to_json(self)
+        scores, details, per_class = (values.pop(key) for key in ("scores", "details", "per_class"))
+        values = {**scores, **({"per_class": per_class} if per_class else {}), **details, **values}
         return {key: values[key] for key in (*self.details.key_order, *values) if key in values}
-
-
-_NUMBERS_BY_CLASS = dict_of(NUMBER_BY_NAME, "numbers by class and name")

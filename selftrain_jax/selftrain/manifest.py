@@ -71,7 +71,7 @@ def verify_shards(directory: Path, shards: Sequence[ShardEntry], *, digests: boo
     """
     offsets = []
     for shard in shards:
-        path = directory / shard.file  # a plain name, which `ShardEntry.from_fields` has checked
+        path = directory / shard.file  # a plain name, which reading the manifest has checked
         if not path.is_file():
             raise _mismatch(path, "is missing")
         if path.stat().st_size != shard.bytes:

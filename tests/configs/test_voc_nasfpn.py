@@ -6,7 +6,7 @@ import pytest
 from configs import voc_nasfpn
 from selftrain_jax.build.experiment import build_schedule
 from selftrain_jax.models.segmenter import make_segmenter
-from selftrain_jax.pretrain.parity import NUM_VOC_CLASSES, make_network
+from selftrain_jax.pretrain.official_networks import NUM_VOC_CLASSES, make_network
 
 SCHEDULES = json.loads((pathlib.Path(__file__).parents[1] / "golden/schedules.json").read_text())
 

@@ -16,7 +16,7 @@ from selftrain_jax.named_arrays import arrays_by_name
 from selftrain_jax.pretrain.import_variables import file_shapes
 from selftrain_jax.pretrain.importers import import_timm
 from selftrain_jax.pretrain.init_modes import init_variables, load_mode
-from selftrain_jax.pretrain.parity import variable_shapes
+from selftrain_jax.pretrain.official_networks import variable_shapes
 from selftrain_jax.pretrain.torch_names import find_lite_package, timm_efficientnet_names
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
 from tests.pretrain.torch_golden import torch_golden_array

@@ -14,7 +14,7 @@ from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.golden import golden_image
 from selftrain_jax.pretrain.import_variables import file_shapes
 from selftrain_jax.pretrain.input_normalization import NORMALIZATIONS, fold_normalization, normalize
-from selftrain_jax.pretrain.parity import variable_shapes
+from selftrain_jax.pretrain.official_networks import variable_shapes
 from selftrain_jax.pretrain.torch_names import timm_efficientnet_names, torchvision_resnet_names
 from tests.pretrain.torch_golden import torch_golden_array
 from tests.pretrain.weight_files import write_safetensors

@@ -3,7 +3,7 @@ import pytest
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.pretrain.import_variables import file_shapes
-from selftrain_jax.pretrain.parity import variable_shapes
+from selftrain_jax.pretrain.official_networks import variable_shapes
 from selftrain_jax.pretrain.torch_files import read_torch_file
 from selftrain_jax.pretrain.torch_names import find_lite_package, lite_names
 

@@ -15,7 +15,8 @@ from selftrain_jax.pretrain.golden import golden_array
 from selftrain_jax.pretrain.import_variables import file_shapes
 from selftrain_jax.pretrain.init_modes import init_variables
 from selftrain_jax.pretrain.input_normalization import NORMALIZATIONS, fold_normalization
-from selftrain_jax.pretrain.parity import golden_variables, make_network, variable_shapes
+from selftrain_jax.pretrain.official_networks import make_network, variable_shapes
+from selftrain_jax.pretrain.parity import golden_variables
 from selftrain_jax.pretrain.tf_names import conv_names, resnet_tf_names, tf_names, unused_tf_names
 from selftrain_jax.train.checkpoint import restore_whole
 from tests.pretrain.weight_files import write_tf_checkpoint

@@ -12,8 +12,8 @@ import pytest
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.import_variables import Slot, file_shapes
-from selftrain_jax.pretrain.parity import NETWORKS as COMPARABLE
-from selftrain_jax.pretrain.parity import make_network, variable_shapes
+from selftrain_jax.pretrain.official_networks import NETWORKS as COMPARABLE
+from selftrain_jax.pretrain.official_networks import make_network, variable_shapes
 from selftrain_jax.pretrain.tf_names import NETWORKS, resnet_tf_names, tf_names, unused_tf_names
 
 TESTS = pathlib.Path(__file__).parents[1]

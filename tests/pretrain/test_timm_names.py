@@ -8,7 +8,7 @@ import pytest
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.pretrain.import_variables import file_shapes
-from selftrain_jax.pretrain.parity import variable_shapes
+from selftrain_jax.pretrain.official_networks import variable_shapes
 from selftrain_jax.pretrain.torch_names import timm_efficientnet_names
 from tests.pretrain.torch_golden import names_digest
 

@@ -7,7 +7,7 @@ import pytest
 
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.pretrain.import_variables import file_shapes
-from selftrain_jax.pretrain.parity import variable_shapes
+from selftrain_jax.pretrain.official_networks import variable_shapes
 from selftrain_jax.pretrain.torch_names import torchvision_resnet_names
 from tests.pretrain.torch_golden import names_digest
 

@@ -56,7 +56,7 @@ def test_what_the_job_writes_is_accepted(folder):
         ({"categories": [{"id": 1, "name": "cat"}] * 2}, "none twice"),
         ({"categories": [{"id": 10**9, "name": "cat"}]}, r"categories\[0\]\.id is 1000000000"),
         ({"categories": [{"id": 1, "name": "cat"}]}, "per_class and categories have different classes"),
-        ({"per_class": {"cat": 1, "dog": 2}}, r"per_class\['cat'\] is 1; expected an object"),
+        ({"per_class": {"cat": 1, "dog": 2}}, r"per_class\.cat is 1; expected an object"),
         ({"shards": [{"file": "../a", "records": 1, "bytes": 1, "sha256": ""}]}, "a name without folder"),
         ({"shards": {}}, "shards is {}"),
         ({"score_histogram": {"edges": [0, 1], "counts": [1, 2]}}, "score_histogram is"),
