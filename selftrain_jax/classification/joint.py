@@ -35,7 +35,7 @@ def make_joint_task(detection: Task, classification: Task, *, weight: float) -> 
     def init(rng: PRNGKeyArray) -> Variables:
         detector, classifier = detection.init(rng), classification.init(jax.random.fold_in(rng, 1))
         _check_same_backbone(detector, classifier)
-        return add_head(detector, classifier)
+        return _replace(split_classifier(classifier), detector)  # the backbone is the detector's
 
     def loss(variables: Variables, batch: Batch, rng: PRNGKeyArray) -> tuple[LossTerms, Variables]:
         second = batch.auxiliary
@@ -97,11 +97,6 @@ def split_classifier(variables: Variables) -> Variables:
         head = {name: value for name, value in tree.items() if name != BACKBONE}
         split[collection] = {BACKBONE: tree[BACKBONE], **({HEAD: head} if head else {})}
     return split
-
-
-def add_head(detector: Variables, classifier: Variables) -> Variables:
-    """Join a detector's variables with a classifier's; the backbone is the detector's."""
-    return _replace(split_classifier(classifier), detector)
 
 
 def _check_same_backbone(detector: Variables, classifier: Variables) -> None:

@@ -66,9 +66,8 @@ def evaluate_detections(
     results = coco_results(detections)
     for entry in truth_file["annotations"] + results:
         entry["image_id"] = number[entry["image_id"]]
-    for i, entry in enumerate(
-        results, 1
-    ):  # the keys that the evaluators need; their loader fails on no result
+    # The other keys that the evaluators need; their own loader fails on an empty list.
+    for i, entry in enumerate(results, 1):
         entry |= {"id": i, "area": entry["bbox"][2] * entry["bbox"][3], "iscrowd": 0}
     results_file = {**truth_file, "annotations": results}
     evaluation = _run_evaluator(truth_file, results_file, backend)

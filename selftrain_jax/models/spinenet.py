@@ -77,10 +77,7 @@ NUM_STEM = 2
 
 
 def unused_nodes(index: int) -> list[int]:
-    """Return the nodes that an output adds to its sum: those of its level and kind not used so far.
-
-    Those that an earlier output has added count as used.
-    """
+    """Return the nodes that an output adds to its sum: of its level and kind, and used by nothing so far."""
     node = NODES[index]
     if not node.is_output:
         return []

@@ -1,7 +1,4 @@
-"""The detection tables on COCO: Tables 2, 3, 4, 5, 7, 9, 10, 12, 13, with the steps of appendix H.
-
-`COCO_TABLES` has their rows in the paper's order.
-"""
+"""The detection tables on COCO: Tables 2, 3, 4, 5, 7, 9, 10, 12, 13, with the steps of appendix H."""
 
 import functools
 from typing import Any

@@ -1,7 +1,4 @@
-"""The segmentation tables on PASCAL VOC 2012: Tables 6, 8, 11, 14, with the steps of appendix H.
-
-`VOC_TABLES` has their rows in the paper's order.
-"""
+"""The segmentation tables on PASCAL VOC 2012: Tables 6, 8, 11, 14, with the steps of appendix H."""
 
 import functools
 from typing import Any

@@ -65,11 +65,6 @@ def from_file(array: np.ndarray, transform: Transform) -> np.ndarray:
     return array if transform == "none" else np.transpose(array, AXES[transform])
 
 
-def to_file(array: np.ndarray, transform: Transform) -> np.ndarray:
-    """Transpose an array from our layout to the file's."""
-    return array if transform == "none" else np.transpose(array, np.argsort(AXES[transform]))
-
-
 def file_shape(shape: tuple[int, ...], transform: Transform) -> tuple[int, ...]:
     """Return the shape in the file of an array with our `shape`."""
     return shape if transform == "none" else tuple(shape[axis] for axis in np.argsort(AXES[transform]))

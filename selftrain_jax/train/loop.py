@@ -186,9 +186,8 @@ def _resume(checkpoints: Checkpoints, state: TrainState, num_steps: int) -> tupl
 
 
 def _is_due(stage: _Stage, step: int, every: int) -> bool:
-    if step == stage.start_step:
-        return False
-    return step == stage.num_steps or (every > 0 and step % every == 0)
+    is_interval = every > 0 and step % every == 0
+    return step != stage.start_step and (is_interval or step == stage.num_steps)
 
 
 def _read(stage: _Stage, pending: _PendingMetrics | None) -> None:

@@ -30,7 +30,9 @@ class MetricLog:
             return
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / METRICS_FILE
-        _drop_lines_after(path, resume_step)
+        lines = [line for line in read_metrics(path, skip_damaged=True) if line["step"] <= resume_step]
+        with atomic_write(path) as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
             from clu import metric_writers  # imports TensorFlow
@@ -68,12 +70,6 @@ def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, An
         f"{metrics['speed/images_per_second']:.1f} images/s  "
         f"data wait {metrics['speed/data_wait_share']:.0%}  left {minutes // 60}:{minutes % 60:02}:{secs:02}"
     )
-
-
-def _drop_lines_after(path: Path, step: int) -> None:
-    lines = [line for line in read_metrics(path, skip_damaged=True) if line["step"] <= step]
-    with atomic_write(path) as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 class Speed:

@@ -150,7 +150,7 @@ def _accumulate(
 
 
 def _slices(leaf: jax.Array, accumulation: int) -> jax.Array:
-    """Split [B, ...] by pairs (human, pseudo) to [accumulation, B / accumulation, ...]; none moves."""
+    """Split [B, ...] by pairs (human, pseudo) to [accumulation, B / accumulation, ...] without a transfer."""
     batch_size = leaf.shape[0]
     if batch_size % (2 * accumulation):
         raise InputError(
