@@ -64,11 +64,15 @@ def test_the_tree_of_the_architecture_has_every_folder() -> None:
     assert folders <= entries
 
 
-def test_the_picture_is_small_and_shown() -> None:
-    picture = ROOT / "docs/images/report.png"
-    assert picture.stat().st_size < 200_000
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "docs/images/report.png" in links((ROOT / "README.md").read_text())
+@pytest.mark.parametrize(
+    ("picture", "page"),
+    [("docs/images/report.png", "README.md"), ("docs/images/doctor.png", "docs/own_data.md")],
+)
+def test_each_picture_is_small_and_shown(picture: str, page: str) -> None:
+    assert (ROOT / picture).stat().st_size < 200_000
+    assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
+    shown = [(ROOT / page).parent / link for link in links((ROOT / page).read_text())]
+    assert ROOT / picture in shown
 
 
 def test_the_readme_names_every_job() -> None:
