@@ -55,10 +55,7 @@ def sharpness(image: Image, factor: Number) -> Image:
 
 
 def _smooth_inner(image: Image) -> Image:
-    """Smooth all pixels but the border.
-
-    Summed in row order with rounded products; the order of a convolution would change truncated values by 1.
-    """
+    """Smooth all pixels but the border, summed in row order: a convolution's would change values by 1."""
     height, width = image_size(image)
     pixels = tf.cast(image, tf.float32)
     light, heavy = pixels * (1.0 / 13.0), pixels * (5.0 / 13.0)
@@ -67,8 +64,7 @@ def _smooth_inner(image: Image) -> Image:
         for y in range(3)
         for x in range(3)
     ]
-    total = functools.reduce(tf.add, neighbours)
-    return tf.cast(tf.clip_by_value(total, 0.0, 255.0), tf.uint8)
+    return tf.cast(tf.clip_by_value(functools.reduce(tf.add, neighbours), 0.0, 255.0), tf.uint8)
 
 
 def autocontrast(image: Image) -> Image:
@@ -116,9 +112,8 @@ def solarize(image: Image, threshold: int) -> Image:
 
     So 256 (level 10) inverts the whole image instead of nothing, and 384 (level 15) is 128.
     """
-    return tf.bitwise.bitwise_xor(
-        image, 255 * tf.cast(image >= threshold % 256, tf.uint8)
-    )  # x ^ 255 = 255 - x
+    mask = 255 * tf.cast(image >= threshold % 256, tf.uint8)
+    return tf.bitwise.bitwise_xor(image, mask)  # x ^ 255 = 255 - x
 
 
 def solarize_add(image: Image, addition: int, threshold: int = 128) -> Image:

@@ -68,7 +68,11 @@ def augment_policy(
     Differs: `reference_size_px` scales constants in pixels to the image (see `operations.pixel_scale`);
     `flip_frac` is for data in which left and right matter, such as digits.
     """
-    low, high = _check_jitter(jitter or _find_policy(name).jitter)
+    low, high = jitter or _find_policy(name).jitter
+    if not 0 < low <= high:
+        raise InputError(
+            f"jitter {(low, high)} is not a range of scales; expected 0 < low <= high, such as (0.5, 2.0)"
+        )
     _check_positive("output_size_px", output_size_px)
     augment = augment_uint8(
         name,
@@ -117,11 +121,7 @@ def augment_uint8(
             )
         if operations == "randaugment":
             moving = randaugment(
-                moving,
-                seed,
-                num_layers=num_layers,
-                magnitude=magnitude,
-                reference_size_px=reference_size_px,
+                moving, seed, num_layers=num_layers, magnitude=magnitude, reference_size_px=reference_size_px
             )
         return {**tensors, **moving}
 
@@ -170,14 +170,6 @@ def _find_policy(name: str) -> Policy:
     raise InputError(
         f"unknown augmentation policy {name!r}; expected one of {', '.join(POLICIES)}; nearest is {nearest!r}"
     )
-
-
-def _check_jitter(jitter: tuple[Number, Number]) -> tuple[Number, Number]:
-    if not 0 < jitter[0] <= jitter[1]:
-        raise InputError(
-            f"jitter {tuple(jitter)} is not a range of scales; expected 0 < low <= high, such as (0.5, 2.0)"
-        )
-    return jitter
 
 
 def _check_positive(key: str, value: Number) -> None:

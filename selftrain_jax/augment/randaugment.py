@@ -8,16 +8,8 @@ from selftrain_jax.augment.operations import apply_operation, pixel_scale
 from selftrain_jax.augment.tensors import Number, Seed, Tensors, split_seed
 
 RANDAUGMENT: tuple[str, ...] = (
-    "Equalize",
-    "Solarize",
-    "Color",
-    "Cutout",
-    "SolarizeAdd",
-    "TranslateX_BBox",
-    "TranslateY_BBox",
-    "ShearX_BBox",
-    "ShearY_BBox",
-    "Rotate_BBox",
+    *("Equalize", "Solarize", "Color", "Cutout", "SolarizeAdd"),
+    *("TranslateX_BBox", "TranslateY_BBox", "ShearX_BBox", "ShearY_BBox", "Rotate_BBox"),
 )
 
 

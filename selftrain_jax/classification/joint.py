@@ -34,8 +34,8 @@ def make_joint_task(detection: Task, classification: Task, *, weight: float) -> 
 
     def init(rng: PRNGKeyArray) -> Variables:
         detector, classifier = detection.init(rng), classification.init(jax.random.fold_in(rng, 1))
-        check_same_backbone(detector, classifier)
-        return add_head(detector, classifier)
+        _check_same_backbone(detector, classifier)
+        return _replace(split_classifier(classifier), detector)  # the backbone is the detector's
 
     def loss(variables: Variables, batch: Batch, rng: PRNGKeyArray) -> tuple[LossTerms, Variables]:
         second = batch.auxiliary
@@ -46,7 +46,11 @@ def make_joint_task(detection: Task, classification: Task, *, weight: float) -> 
         class_rng = jax.random.fold_in(rng, 1)
         class_terms, class_changed = classification.loss(classifier_part(variables), second, class_rng)
         variables = _replace(variables, split_classifier(class_changed))
-        metrics = {**terms.metrics, **auxiliary_metrics(class_terms)}
+        metrics = {
+            **terms.metrics,
+            "train/loss_classification": class_terms.human,  # before the weight
+            "train/top1_classification": class_terms.metrics["train/top1_human"],
+        }
         joint = terms._replace(auxiliary=weight * class_terms.human, metrics=metrics)
         return joint, {name: variables[name] for name in changed}
 
@@ -69,14 +73,6 @@ def attach(batches: Batches, class_batches: Batches) -> Batches:
             yield batch._replace(auxiliary=second), [*image_ids, *second_ids]
 
     return stream
-
-
-def auxiliary_metrics(terms: LossTerms) -> dict[str, Array]:
-    """Return the metrics of the classification: the loss before the weight, and the accuracy."""
-    return {
-        "train/loss_classification": terms.human,
-        "train/top1_classification": terms.metrics["train/top1_human"],
-    }
 
 
 def detector_part(variables: Variables) -> Variables:
@@ -103,17 +99,8 @@ def split_classifier(variables: Variables) -> Variables:
     return split
 
 
-def add_head(detector: Variables, classifier: Variables) -> Variables:
-    """Join a detector's variables with a classifier's; the backbone is the detector's."""
-    return _replace(split_classifier(classifier), detector)
-
-
-def check_same_backbone(detector: Variables, classifier: Variables) -> None:
-    """Check that two networks can share the backbone's variables.
-
-    Raises:
-        InputError: their backbones have different variables.
-    """
+def _check_same_backbone(detector: Variables, classifier: Variables) -> None:
+    """Check that two networks can share the backbone's variables."""
     shapes = [
         jax.tree.map(lambda leaf: leaf.shape, {name: tree[BACKBONE] for name, tree in variables.items()})
         for variables in (detector, classifier)

@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -58,16 +58,18 @@ def evaluate_detections(
     detections = list(detections)
     _check_ids(ground_truth, detections, categories)
     # Equal scores are ordered by image id: number the images in the order of their ids, as in COCO's files.
-    number = {
-        image_id: i for i, image_id in enumerate(sorted(example["image_id"] for example in ground_truth), 1)
-    }
+    image_ids = sorted(example["image_id"] for example in ground_truth)
+    number = {image_id: i for i, image_id in enumerate(image_ids, 1)}
     truth_file = coco_ground_truth(ground_truth, categories)
     for entry in truth_file["images"]:
         entry["id"] = number[entry["id"]]
     results = coco_results(detections)
     for entry in truth_file["annotations"] + results:
         entry["image_id"] = number[entry["image_id"]]
-    results_file = {**truth_file, "annotations": _as_annotations(results)}
+    # The other keys that the evaluators need; their own loader fails on an empty list.
+    for i, entry in enumerate(results, 1):
+        entry |= {"id": i, "area": entry["bbox"][2] * entry["bbox"][3], "iscrowd": 0}
+    results_file = {**truth_file, "annotations": results}
     evaluation = _run_evaluator(truth_file, results_file, backend)
 
     precision = evaluation.eval["precision"][:, :, :, 0, 2]  # [IoU, recall, class], all areas, 100 boxes
@@ -135,14 +137,6 @@ def coco_results(detections: Iterable[ImageDetections]) -> list[dict[str, Any]]:
 def _xywh(boxes: np.ndarray) -> np.ndarray:
     ymin, xmin, ymax, xmax = np.asarray(boxes, np.float64).reshape(-1, 4).T
     return np.stack([xmin, ymin, xmax - xmin, ymax - ymin], axis=1)
-
-
-def _as_annotations(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Add the keys that the evaluators need; their own loader fails on an empty list."""
-    return [
-        {**result, "id": i, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
-        for i, result in enumerate(results, 1)
-    ]
 
 
 def _run_evaluator(truth: dict[str, Any], results: dict[str, Any], backend: Backend) -> Any:

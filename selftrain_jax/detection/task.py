@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from selftrain_jax.detection import boxes as box_ops
-from selftrain_jax.detection.anchors import make_anchors
+from selftrain_jax.detection.boxes import make_anchors
 from selftrain_jax.detection.losses import SourceLoss, image_losses, source_losses
 from selftrain_jax.detection.matching import match_anchors
 from selftrain_jax.detection.postprocess import DEFAULT_POSTPROCESS, Postprocess, select_detections
@@ -37,7 +37,7 @@ def make_detection_task(
     Raises:
         InputError: the image size does not fit the pyramid, or the model has another number of anchors.
     """
-    check_num_anchors(model.num_anchors, num_scales, aspect_ratios)
+    _check_num_anchors(model.num_anchors, num_scales, aspect_ratios)
     anchors = make_anchors(
         image_size_px=image_size_px,
         min_level=model.min_level,
@@ -90,12 +90,8 @@ def to_detections(
     return select_detections(boxes, logits, postprocess)
 
 
-def check_num_anchors(num_anchors: int, num_scales: int, aspect_ratios: Sequence[float]) -> None:
-    """Refuse a model whose heads have another number of anchors.
-
-    Raises:
-        InputError: naming the number that fits.
-    """
+def _check_num_anchors(num_anchors: int, num_scales: int, aspect_ratios: Sequence[float]) -> None:
+    """Refuse a model whose heads have another number of anchors."""
     expected = num_scales * len(aspect_ratios)
     if num_anchors != expected:
         raise InputError(

@@ -60,8 +60,14 @@ def initialized(
 def _join(where: str, num_hosts: int, index: int, wait_secs: float) -> PeerMonitor:
     if where == AUTO:
         where, num_hosts, index = _detect(wait_secs)
-    _check(where, num_hosts, index)
     name, _, port = where.rpartition(":")
+    if not name or not port.isdigit() or not 0 < int(port) < 65535:
+        raise InputError(f"--hosts={where} is not none, auto or ADDRESS:PORT (with a port under 65535)")
+    if not 0 <= index < num_hosts:
+        raise InputError(
+            f"--host={index} --num_hosts={num_hosts}: hosts are counted from 0; give every process the "
+            "number of all hosts and its own index"
+        )
     peer_monitor = wait_for_peers(f"{name}:{int(port) + 1}", num_hosts, index, wait_secs)
     jax.distributed.initialize(where, num_hosts, index, cluster_detection_method="deactivate")
     return peer_monitor
@@ -159,14 +165,3 @@ def _detect(wait_secs: float) -> tuple[str, int, int]:
             "every host: --hosts=ADDRESS:PORT --num_hosts=N --host=I"
         )
     return address, count, index
-
-
-def _check(where: str, num_hosts: int, index: int) -> None:
-    name, _, port = where.rpartition(":")
-    if not name or not port.isdigit() or not 0 < int(port) < 65535:
-        raise InputError(f"--hosts={where} is not none, auto or ADDRESS:PORT (with a port under 65535)")
-    if not 0 <= index < num_hosts:
-        raise InputError(
-            f"--host={index} --num_hosts={num_hosts}: hosts are counted from 0; give every process the "
-            "number of all hosts and its own index"
-        )

@@ -39,10 +39,8 @@ def wait_for_peers(
     deadline = time.monotonic() + wait_secs
     if index == 0:
         return PeerMonitor(_receive_all(int(port), num_hosts, deadline), end or end_process)
-    print(
-        f"hosts: host {index} of {num_hosts} reports to {address}, waiting up to {wait_secs:.0f} s",
-        flush=True,
-    )
+    waiting = f"waiting up to {wait_secs:.0f} s"
+    print(f"hosts: host {index} of {num_hosts} reports to {address}, {waiting}", flush=True)
     return PeerMonitor({0: _report(name, int(port), num_hosts, index, deadline)}, end or end_process)
 
 
@@ -119,12 +117,8 @@ def _accept(server: socket.socket, peers: dict[int, socket.socket], num_hosts: i
     peer.settimeout(5.0)
     hello = _read_line(peer) or {}
     host = hello.get("host")
-    if (
-        isinstance(host, int)
-        and 0 < host < num_hosts
-        and hello.get("num_hosts") == num_hosts
-        and host not in peers
-    ):
+    is_expected = hello.get("num_hosts") == num_hosts
+    if is_expected and isinstance(host, int) and 0 < host < num_hosts and host not in peers:
         _keep_alive(peer)
         peers[host] = peer
     else:

@@ -1,14 +1,11 @@
-"""Image classifier on a backbone; call `make_classifier("efficientnet_b0")`.
-
-It serves pre-training, joint training, and the check of imported weights.
-"""
+"""Image classifier for pre-training, joint training and imported weights; call `make_classifier`."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.efficientnet import CONV_INIT, VARIANTS, head_filters
+from selftrain_jax.models.efficientnet import CONV_INIT, HEAD_FILTERS, VARIANTS, scale_ends
 from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm
 from selftrain_jax.models.settings import EFFICIENTNETS, RESNETS, NetworkSettings, make_backbone
 
@@ -61,7 +58,6 @@ def make_classifier(
     if name in EFFICIENTNETS:
         settings = NetworkSettings(backbone=name, drop_connect_rate=drop_connect_rate, dtype=dtype)
         backbone, variant = make_backbone(settings), VARIANTS[EFFICIENTNETS[name]]
-        head_channels, dropout_rate = head_filters(variant), variant.dropout_rate
-        return Classifier(backbone, num_classes, head_channels, dropout_rate, backbone.style)
-    known = ", ".join([*RESNETS, *EFFICIENTNETS])
-    raise InputError(f"There is no classifier {name!r}; use one of {known}.")
+        head_channels = scale_ends(HEAD_FILTERS, variant)
+        return Classifier(backbone, num_classes, head_channels, variant.dropout_rate, backbone.style)
+    raise InputError(f"There is no classifier {name!r}; use one of {', '.join([*RESNETS, *EFFICIENTNETS])}.")

@@ -124,10 +124,7 @@ def kernel_gradient(
 
 
 def add_products(
-    sums: list[Float[Array, "w C"]],
-    strip: Float[Array, "h2 w2 C"],
-    slope: Float[Array, "h w C"],
-    stride: int,
+    sums: list[Float[Array, "w C"]], strip: Float[Array, "h2 w2 C"], slope: Float[Array, "h w C"], stride: int
 ) -> list[Float[Array, "w C"]]:
     """Add slope · (strip shifted by j columns) to the j-th sum, by rows: XLA keeps the sums in registers."""
     width = stride * (slope.shape[1] - 1) + 1

@@ -1,7 +1,7 @@
 """EfficientNet, the paper's large backbone (B7, L2); call `EfficientNet("b7")` for levels 1 to 5."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import flax.linen as nn
@@ -83,26 +83,19 @@ def scale_filters(filters: int, width: float) -> int:
     return rounded + 8 if rounded < 0.9 * scaled else rounded
 
 
-def stem_filters(variant: Variant) -> int:
-    """Return the stem's filters."""
-    return STEM_FILTERS if variant.lite else scale_filters(STEM_FILTERS, variant.width)
-
-
-def head_filters(variant: Variant) -> int:
-    """Return the filters of the classifier's 1×1 convolution."""
-    return HEAD_FILTERS if variant.lite else scale_filters(HEAD_FILTERS, variant.width)
+def scale_ends(filters: int, variant: Variant) -> int:
+    """Scale the filters of the stem or of the classifier's 1×1 convolution, which Lite leaves as they are."""
+    return filters if variant.lite else scale_filters(filters, variant.width)
 
 
 def scale_blocks(variant: Variant) -> list[Stage]:
     """Return the variant's blocks, each as a stage of one; Lite does not scale the first and last stage."""
-    blocks = []
+    blocks: list[Stage] = []
     for stage in STAGES:
         fixed = variant.lite and stage in (STAGES[0], STAGES[-1])
         num_blocks = stage.num_blocks if fixed else math.ceil(stage.num_blocks * variant.depth)
-        filters = scale_filters(stage.filters, variant.width)
-        for index in range(num_blocks):
-            stride = stage.stride if index == 0 else 1
-            blocks.append(Stage(1, stage.kernel_px, stride, stage.expansion, filters))
+        first = replace(stage, num_blocks=1, filters=scale_filters(stage.filters, variant.width))
+        blocks += [first] + [replace(first, stride=1)] * (num_blocks - 1)
     return blocks
 
 
@@ -124,11 +117,7 @@ class MBConv(nn.Module):
             y = Conv(expanded, 1, self.style, kernel_init=CONV_INIT, name="expand")(y)
             y = self.style.activate(bn(name="expand_bn")(y))
         y = DepthwiseConv(
-            self.block.kernel_px,
-            self.style,
-            self.block.stride,
-            kernel_init=DEPTHWISE_INIT,
-            name="depthwise",
+            self.block.kernel_px, self.style, self.block.stride, kernel_init=DEPTHWISE_INIT, name="depthwise"
         )(y)
         y = self.style.activate(bn(name="depthwise_bn")(y))
         if self.gated:
@@ -169,7 +158,8 @@ class EfficientNet(nn.Module):
         variant = find_variant(self.variant)
         if not 0 <= self.drop_connect_rate < 1:
             raise InputError(f"The drop-connect rate is {self.drop_connect_rate}; it must be in [0, 1).")
-        stem = Conv(stem_filters(variant), 3, self.style, 2, kernel_init=CONV_INIT, name="stem")
+        stem_filters = scale_ends(STEM_FILTERS, variant)
+        stem = Conv(stem_filters, 3, self.style, 2, kernel_init=CONV_INIT, name="stem")
         x = self.style.activate(norm(self.style, train=train, name="stem_bn")(stem(images)))
         features: dict[int, Array] = {}
         level, blocks = 1, scale_blocks(variant)

@@ -42,8 +42,7 @@ class FPN(nn.Module):
                 merged[level] += resize_nearest(merged[level + 1], 2 * height, 2 * width)
         pyramid = {level: self._conv(f"output{level}")(merged[level]) for level in sorted(merged)}
         for level in range(top + 1, self.max_level + 1):
-            x = pyramid[level - 1]
-            x = x if level == top + 1 else nn.relu(x)
+            x = pyramid[level - 1] if level == top + 1 else nn.relu(pyramid[level - 1])
             pyramid[level] = self._conv(f"output{level}", stride=2)(x)
         return {level: norm(self.style, train=train, name=f"bn{level}")(x) for level, x in pyramid.items()}
 

@@ -1,7 +1,4 @@
-"""The layers that all networks here share: convolutions, batch normalisation, resizing of feature maps.
-
-Start at `Conv` and `norm`.
-"""
+"""The layers that all networks share, from `Conv` and `norm` to the resizing of feature maps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,7 +91,6 @@ class DepthwiseConv(nn.Module):
     kernel_px: int
     style: LayerStyle
     stride: int = 1
-    padding: Padding = "same"
     kernel_init: Callable[..., Array] = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
     @nn.compact
@@ -102,7 +98,7 @@ class DepthwiseConv(nn.Module):
         """Convolve in the style's dtype."""
         shape = (self.kernel_px, self.kernel_px, 1, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape)
-        pads = spatial_padding(x, self.kernel_px, self.stride, self.padding)
+        pads = spatial_padding(x, self.kernel_px, self.stride, "same")
         return depthwise_convolve(x.astype(self.style.dtype), kernel, self.stride, pads)
 
 
@@ -112,24 +108,19 @@ class SeparableConv(nn.Module):
     features: int
     kernel_px: int
     style: LayerStyle
-    stride: int = 1
-    padding: Padding = "same"
-    depthwise_init: Callable[..., Array] = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
-    pointwise_init: Callable[..., Array] = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+    kernel_init: Callable[..., Array] = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
     bias_init: Callable[..., Array] = nn.initializers.zeros_init()
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 C2"]:
         """Convolve in the style's dtype."""
-        x = DepthwiseConv(
-            self.kernel_px, self.style, self.stride, self.padding, self.depthwise_init, name="depthwise"
-        )(x)
+        x = DepthwiseConv(self.kernel_px, self.style, kernel_init=self.kernel_init, name="depthwise")(x)
         pointwise = Conv(
             self.features,
             1,
             self.style,
             use_bias=True,
-            kernel_init=self.pointwise_init,
+            kernel_init=self.kernel_init,
             bias_init=self.bias_init,
             name="pointwise",
         )

@@ -39,10 +39,7 @@ def get_level(index: int) -> int:
 
 
 def unused_nodes(index: int) -> list[int]:
-    """Return the inputs and nodes that an output adds to its merge: those of its level not used so far.
-
-    Those that an earlier output has added count as used.
-    """
+    """Return what an output adds to its merge: the inputs and nodes of its level that nothing uses so far."""
     if not NODES[index].is_output:
         return []
     used = {p for i in NODES if i <= index for p in NODES[i].parents}
@@ -73,9 +70,7 @@ def make_conv(
     """Make a convolution with a bias."""
     init = nn.initializers.xavier_uniform()
     if separable:
-        return SeparableConv(
-            num_channels, kernel_px, style, depthwise_init=init, pointwise_init=init, name=name
-        )
+        return SeparableConv(num_channels, kernel_px, style, kernel_init=init, name=name)
     return Conv(num_channels, kernel_px, style, use_bias=True, kernel_init=init, name=name)
 
 
@@ -136,10 +131,9 @@ class NASFPN(nn.Module):
         sizes = {level: x.shape[1:3] for level, x in pyramid.items()}
         values = [pyramid[level] for level in LEVELS]
         for index, node in NODES.items():
-            coarse, other = sorted(node.parents, key=get_level, reverse=True)
             a, b = (
                 change_level(values[i], node.level - get_level(i), *sizes[node.level])
-                for i in (coarse, other)
+                for i in sorted(node.parents, key=get_level, reverse=True)
             )
             merged = attend(a, b) if node.merge == "attention" else a + b
             merged = sum((values[i] for i in unused_nodes(index)), merged)

@@ -1,7 +1,4 @@
-"""The paper's segmentation network: all levels of a pyramid, summed at a quarter of the image's resolution.
-
-Call `make_segmenter`.
-"""
+"""The paper's segmentation network, on the sum of a pyramid's levels; call `make_segmenter`."""
 
 from typing import Any
 

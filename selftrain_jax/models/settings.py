@@ -1,7 +1,4 @@
-"""config.model as one value, and the backbone and neck that it describes; call `make_backbone_and_neck`.
-
-`make_retinanet`, `make_segmenter` and `make_classifier` compose whole networks.
-"""
+"""config.model as one value, and the backbone and neck that it describes; call `make_backbone_and_neck`."""
 
 from dataclasses import dataclass, replace
 from typing import cast
@@ -62,9 +59,9 @@ def make_backbone_and_neck(
     """
     backbone = make_backbone(settings)
     if settings.backbone in SPINENETS:
-        check_spinenet(settings)
+        _check_spinenet(settings)
         return backbone, None
-    return backbone, make_neck(settings.neck or default_neck, settings)
+    return backbone, _make_neck(settings.neck or default_neck, settings)
 
 
 def make_backbone(settings: NetworkSettings) -> Backbone:
@@ -77,25 +74,20 @@ def make_backbone(settings: NetworkSettings) -> Backbone:
     Raises:
         InputError: the name is unknown, or a value does not apply to this backbone.
     """
-    check_backbone(settings)
+    _check_backbone(settings)
     name, style, rate = settings.backbone, settings.style, settings.drop_connect_rate
     if name in EFFICIENTNETS:
         style = LayerStyle("relu6" if "lite" in name else "swish", 0.99, 1e-3, style.dtype)
     style = replace(style, bn_momentum=settings.backbone_bn_momentum or style.bn_momentum)
     if name in RESNETS:
-        padding = cast(Padding, settings.pool_padding)
-        return ResNet(RESNETS[name], settings.width_factor, style, padding)
+        return ResNet(RESNETS[name], settings.width_factor, style, cast(Padding, settings.pool_padding))
     if name in EFFICIENTNETS:
         return EfficientNet(EFFICIENTNETS[name], EFFICIENTNET_DROP_RATE if rate < 0 else rate, style)
     return SpineNet(SPINENETS[name], None if rate < 0 else rate, style)
 
 
-def check_backbone(settings: NetworkSettings) -> None:
-    """Refuse an unknown backbone, and values that do not apply to it.
-
-    Raises:
-        InputError: naming the value.
-    """
+def _check_backbone(settings: NetworkSettings) -> None:
+    """Refuse an unknown backbone, and values that do not apply to it."""
     name, rate, padding = settings.backbone, settings.drop_connect_rate, settings.pool_padding
     if name not in BACKBONES:
         raise InputError(f"backbone={name!r} is not one of {', '.join(BACKBONES)}")
@@ -111,12 +103,8 @@ def check_backbone(settings: NetworkSettings) -> None:
         raise InputError(f"drop_connect_rate={rate:g} is not a probability below 1; use -1 for the default")
 
 
-def make_neck(name: str, settings: NetworkSettings) -> FPN | NASFPN:
-    """Make one of `NECKS`.
-
-    Raises:
-        InputError: the name is unknown, or an FPN is asked for separable convolutions.
-    """
+def _make_neck(name: str, settings: NetworkSettings) -> FPN | NASFPN:
+    """Make one of `NECKS`; an FPN has no separable convolutions."""
     levels = (settings.min_level, settings.max_level)
     if name not in NECKS:
         raise InputError(f"neck={name!r} is not one of {', '.join(NECKS)}")
@@ -129,12 +117,8 @@ def make_neck(name: str, settings: NetworkSettings) -> FPN | NASFPN:
     return FPN(settings.fpn_channels, *levels, settings.style)
 
 
-def check_spinenet(settings: NetworkSettings) -> None:
-    """Refuse what does not apply to SpineNet, which is its own neck.
-
-    Raises:
-        InputError: naming the value.
-    """
+def _check_spinenet(settings: NetworkSettings) -> None:
+    """Refuse what does not apply to SpineNet, which is its own neck."""
     if settings.neck:
         raise InputError(f"neck={settings.neck!r}: SpineNet is its own neck; use neck=''")
     if settings.separable:

@@ -77,10 +77,7 @@ NUM_STEM = 2
 
 
 def unused_nodes(index: int) -> list[int]:
-    """Return the nodes that an output adds to its sum: those of its level and kind not used so far.
-
-    Those that an earlier output has added count as used.
-    """
+    """Return the nodes that an output adds to its sum: of its level and kind, and used by nothing so far."""
     node = NODES[index]
     if not node.is_output:
         return []
@@ -217,16 +214,15 @@ class SpineNet(nn.Module):
         )
 
     def _blocks(self, index: int, x: Array, train: bool) -> Array:
-        """Run a node's blocks."""
-        is_stem = index < NUM_STEM
+        prefix = f"stem_group{index}" if index < NUM_STEM else f"node{index}"
         for repeat in range(SIZES[self.size].repeats):
             block = SpineBlock(
                 kind=NODES[index].kind,
                 filters=self._filters(index),
                 style=self.style,
                 project=index == repeat == 0,  # the stem has 64 channels
-                drop_rate=0.0 if is_stem else self._drop_rate(index),
-                name=f"stem_group{index}_block{repeat}" if is_stem else f"node{index}_block{repeat}",
+                drop_rate=self._drop_rate(index),
+                name=f"{prefix}_block{repeat}",
             )
             x = block(x, train=train)
         return x
@@ -239,6 +235,6 @@ class SpineNet(nn.Module):
         return int(FILTERS[NODES[index].level] * SIZES[self.size].filter_scale)
 
     def _drop_rate(self, index: int) -> float:
-        rate = self.drop_connect_rate
-        rate = SIZES[self.size].drop_connect_rate if rate is None else rate
-        return rate * (index + 1 - NUM_STEM) / (len(NODES) - NUM_STEM)
+        own = self.drop_connect_rate
+        rate = SIZES[self.size].drop_connect_rate if own is None else own
+        return rate * max(index + 1 - NUM_STEM, 0) / (len(NODES) - NUM_STEM)

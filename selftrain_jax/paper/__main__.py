@@ -18,9 +18,8 @@ def main(tables: list[str]) -> int:
 
 def _section(table: str) -> str:
     first = rows(table)[0]
-    title = (
-        f"{'' if table.startswith('figure') else 'table '}{table}: {first.metric}, row numbers in brackets"
-    )
+    name = table if table.startswith("figure") else f"table {table}"
+    title = f"{name}: {first.metric}, row numbers in brackets"
     command = (
         f"python -m selftrain_jax.main --config=configs/paper.py:table={table},row=ROW "
         f"--workdir=runs/paper_{table}_ROW"

@@ -4,16 +4,10 @@
 normalisation first; Figure 3 by policies.
 """
 
-import functools
-
-from selftrain_jax.paper.coco_tables import POLICIES, SHARES
-from selftrain_jax.paper.row import Row, line
+from selftrain_jax.paper.coco_tables import POLICIES, SHARES, b7_line, coco_line
+from selftrain_jax.paper.row import Row
 
 _SETUPS = {"imagenet": "ImageNet Init", "imagenet_pp": "ImageNet++ Init", "rand": "Rand Init"}
-_coco = functools.partial(
-    line, task="detection", init="rand", labels="100%", image_size_px=640, metric="COCO val AP"
-)
-_b7 = functools.partial(_coco, backbone="efficientnet_b7")
 
 # AP with 20, 50 and 100 % of the labels; Figure 1 shows a part of these.
 _SUPERVISED = {
@@ -56,20 +50,20 @@ def _figure_1() -> list[Row]:
     rows = []
     for index, (init, setup) in enumerate(_SETUPS.items()):
         values = [_SUPERVISED[policy][index][-1] for policy in POLICIES]
-        rows += _b7("figure1", f"left: {setup}", init=init, augment=POLICIES, value=values)
+        rows += b7_line("figure1", f"left: {setup}", init=init, augment=POLICIES, value=values)
     for index, (init, setup) in enumerate(_SETUPS.items()):
         values = _SUPERVISED["S4"][index]
-        rows += _b7("figure1", f"right: {setup}", init=init, augment="S4", labels=SHARES, value=values)
+        rows += b7_line("figure1", f"right: {setup}", init=init, augment="S4", labels=SHARES, value=values)
     return rows
 
 
 def _figure_2() -> list[Row]:
     rows = []
-    for (policy, steps, larger_rate), panel in _BY_ALPHA.items():
+    for (policy, steps, larger_rate), (normalised, plain) in _BY_ALPHA.items():
         rate = ", larger learning rate" if larger_rate else ""
-        for index, (loss_norm, name) in enumerate((("ema", "loss normalisation"), ("plain", "plain loss"))):
-            curve: dict[float, float | None] = {**panel[index]}
-            rows += _coco(
+        curves = ("ema", "loss normalisation", normalised), ("plain", "plain loss", plain)
+        for loss_norm, name, curve in curves:
+            rows += coco_line(
                 "figure2",
                 f"{policy}, {steps // 1000}k{rate}: {name}",
                 backbone="resnet101",
@@ -90,7 +84,7 @@ def _figure_3() -> list[Row]:
     rows = []
     for policy, lines in _SUPERVISED.items():
         for (init, setup), values in zip(_SETUPS.items(), lines, strict=True):
-            rows += _b7(
+            rows += b7_line(
                 "figure3", f"{policy}: {setup}", init=init, augment=policy, labels=SHARES, value=values
             )
     return rows

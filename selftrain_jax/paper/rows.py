@@ -67,10 +67,8 @@ def format_table(table: str | int) -> str:
     lines: dict[str, dict[str, str]] = {}
     for row in table_rows:
         lines.setdefault(_line_name(row, column, table_rows), {})[str(getattr(row, column))] = _cell(row)
-    grid = [
-        ["", *heads],
-        *([name, *(cells.get(head, "") for head in heads)] for name, cells in lines.items()),
-    ]
+    grid = [["", *heads]]
+    grid += [[name, *(cells.get(head, "") for head in heads)] for name, cells in lines.items()]
     widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -1,7 +1,4 @@
-"""The segmentation tables on PASCAL VOC 2012: Tables 6, 8, 11, 14, with the steps of appendix H.
-
-`VOC_TABLES` has their rows in the paper's order.
-"""
+"""The segmentation tables on PASCAL VOC 2012: Tables 6, 8, 11, 14, with the steps of appendix H."""
 
 import functools
 from typing import Any
@@ -43,14 +40,12 @@ def _table_6() -> list[Row]:
 
 def _table_8() -> list[Row]:
     note = "called ImageNet Init in the table, but the numbers are those of Table 11's ImageNet++"
-    b7 = functools.partial(_voc, "8", note=note)
     rows = []
     for augment, values in (("S1", (83.9, 84.7, 85.6)), ("S4", (85.2, 84.8, 86.7))):
-        rows += b7("train", augment=augment, steps=40_000, value=values[0])
-        labels = "train+aug (human)"
-        rows += b7("train + aug", augment=augment, labels=labels, steps=40_000, value=values[1])
-        student = _student("pascal_aug")
-        rows += b7("train + aug w/ Self-training", augment=augment, **student, value=values[2])
+        b7 = functools.partial(_voc, "8", note=note, augment=augment)
+        rows += b7("train", steps=40_000, value=values[0])
+        rows += b7("train + aug", labels="train+aug (human)", steps=40_000, value=values[1])
+        rows += b7("train + aug w/ Self-training", **_student("pascal_aug"), value=values[2])
     return rows
 
 

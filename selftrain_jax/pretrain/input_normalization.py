@@ -3,16 +3,14 @@
 Not in the paper; the official detector gives every backbone inputs of mean 0 and deviation 1.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Float, Shaped
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Variables
-
-AnyArray = Shaped[np.ndarray | Array, "..."]
 
 
 class InputNormalization(NamedTuple):
@@ -60,23 +58,14 @@ def fold_normalization(variables: Variables, source: InputNormalization) -> Vari
     """
     scale = np.divide(OURS.deviation, source.deviation)
     shift = (np.asarray(OURS.mean) - source.mean) / np.asarray(source.deviation)
-    kernel = np.asarray(get_array(variables, "params", "stem", "kernel"), np.float64)
-    mean = np.asarray(get_array(variables, "batch_stats", "stem_bn", "mean"), np.float64)
+    kernel = np.asarray(variables["params"]["backbone"]["stem"]["kernel"], np.float64)
+    mean = np.asarray(variables["batch_stats"]["backbone"]["stem_bn"]["mean"], np.float64)
     response = np.einsum("hwio,i->o", kernel, shift)
-    folded = replace_array(variables, "params", "stem", "kernel", kernel * scale[:, None])
-    return replace_array(folded, "batch_stats", "stem_bn", "mean", mean - response)
+    folded = _replace(variables, ["params", "backbone", "stem", "kernel"], kernel * scale[:, None])
+    return _replace(folded, ["batch_stats", "backbone", "stem_bn", "mean"], mean - response)
 
 
-def get_array(variables: Variables, collection: str, layer: str, name: str) -> AnyArray:
-    """Return an array of the backbone's first layers."""
-    return variables[collection]["backbone"][layer][name]
-
-
-def replace_array(
-    variables: Variables, collection: str, layer: str, name: str, value: Float[np.ndarray, "..."]
-) -> Variables:
-    """Return the variables with one array of the backbone's first layers changed."""
-    group = variables[collection]
-    backbone = group["backbone"]
-    changed = {**backbone, layer: {**backbone[layer], name: jnp.asarray(value, jnp.float32)}}
-    return {**variables, collection: {**group, "backbone": changed}}
+def _replace(tree: dict[str, Any], path: list[str], value: Float[np.ndarray, "..."]) -> dict[str, Any]:
+    """Return the tree with one array changed."""
+    name, *rest = path
+    return {**tree, name: _replace(tree[name], rest, value) if rest else jnp.asarray(value, jnp.float32)}

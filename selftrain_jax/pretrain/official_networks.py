@@ -15,6 +15,7 @@ from selftrain_jax.models.segmenter import Segmenter, fuse, make_segmenter
 from selftrain_jax.pretrain.tf_names import (
     CLASSIFIERS,
     EFFICIENTNET_DETECTORS,
+    NETWORKS,
     RESNET_DETECTORS,
     SEGMENTERS,
     SPINENET_DETECTORS,
@@ -29,7 +30,6 @@ DETECTORS = {
     **{name: f"efficientnet_{variant}" for name, variant in EFFICIENTNET_DETECTORS.items()},
     **{name: f"spinenet{size}" for name, size in SPINENET_DETECTORS.items()},
 }
-NETWORKS = (*CLASSIFIERS, *DETECTORS, *SEGMENTERS)
 
 Network = Classifier | RetinaNet | Segmenter
 

@@ -1,7 +1,6 @@
 """TensorFlow 1 checkpoints, the form of the official releases; call `open_tf_checkpoint`."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.pretrain.import_variables import LazyArrays
 from selftrain_jax.text import shorten_list
 
 AVERAGE = "/ExponentialMovingAverage"
@@ -17,26 +17,7 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 DATA_FILE = re.compile(r"\.data-\d{5}-of-(\d{5})$")
 
 
-class TFArrays(Mapping):
-    """The network's variables by name, each read from disk when it is asked for."""
-
-    def __init__(self, keys: dict[str, str], read: Callable[[str], Shaped[np.ndarray, "..."]]) -> None:
-        self._keys, self._read = keys, read
-
-    def __getitem__(self, name: str) -> Shaped[np.ndarray, "..."]:
-        return self._read(self._keys[name])
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._keys  # Mapping's own would read the array
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-
-def open_tf_checkpoint(path: Path | str, *, ema: bool) -> TFArrays:
+def open_tf_checkpoint(path: Path | str, *, ema: bool) -> LazyArrays:
     """Open a checkpoint's variables, without optimizer slots and counters.
 
     Args:
@@ -48,10 +29,15 @@ def open_tf_checkpoint(path: Path | str, *, ema: bool) -> TFArrays:
             array raises it too if the data file is truncated or damaged.
     """
     prefix = find_prefix(Path(path))
-    _check_data_files(prefix)
+    files = _data_files(prefix)
+    counts = {int(match[1]) for file in files if (match := DATA_FILE.search(file.name))}
+    if counts != {len(files)}:
+        raise InputError(
+            f"{prefix}: {len(files)} of {max(counts, default=1)} data files are there; copy the missing ones"
+        )
     reader = _open_reader(prefix)
-    keys = choose_keys(set(reader.get_variable_to_shape_map()), ema=ema, where=prefix)
-    return TFArrays(keys, lambda key: _read(reader, key, prefix))
+    keys = _choose_keys(set(reader.get_variable_to_shape_map()), ema=ema, where=prefix)
+    return LazyArrays(keys, lambda name: _read(reader, keys[name], prefix))
 
 
 def find_prefix(path: Path) -> Path:
@@ -83,14 +69,8 @@ def tf_checkpoint_files(path: Path | str) -> list[Path]:
     return [_index(prefix), *_data_files(prefix)]
 
 
-def choose_keys(keys: set[str], *, ema: bool, where: Path) -> dict[str, str]:
-    """Return the key of each variable of the network.
-
-    A key below a variable's name is an optimizer slot (`kernel/Momentum`) or the variable's average.
-
-    Raises:
-        InputError: `ema` is True and a variable has no average, or the keys are TensorFlow 2's.
-    """
+def _choose_keys(keys: set[str], *, ema: bool, where: Path) -> dict[str, str]:
+    """Return each variable's key; a key below it is an optimizer slot (`kernel/Momentum`) or its average."""
     if "_CHECKPOINTABLE_OBJECT_GRAPH" in keys:
         raise InputError(
             f"{where} was saved by TensorFlow 2's Checkpoint; expected one saved by TensorFlow 1's Saver"
@@ -129,9 +109,9 @@ def _prefix_in(folder: Path) -> Path:
             "Give the prefix of one"
         )
     if len(prefixes) != 1:
-        count = f"{len(prefixes)}: " if prefixes else ""
+        found = f"{len(prefixes)}: {names}" if prefixes else names
         raise InputError(
-            f"{folder}: expected one TensorFlow checkpoint in it, found {count}{names}; give its prefix"
+            f"{folder}: expected one TensorFlow checkpoint in it, found {found}; give its prefix"
         )
     return prefixes[0]
 
@@ -143,15 +123,6 @@ def _index(prefix: Path) -> Path:
 def _data_files(prefix: Path) -> list[Path]:
     files = prefix.parent.iterdir()
     return sorted(f for f in files if f.name.startswith(prefix.name + ".data-") and DATA_FILE.search(f.name))
-
-
-def _check_data_files(prefix: Path) -> None:
-    files = _data_files(prefix)
-    counts = {int(match[1]) for file in files if (match := DATA_FILE.search(file.name))}
-    if counts != {len(files)}:
-        raise InputError(
-            f"{prefix}: {len(files)} of {max(counts, default=1)} data files are there; copy the missing ones"
-        )
 
 
 def _open_reader(prefix: Path) -> Any:

@@ -36,17 +36,15 @@ def tf_names(network: str) -> NameMap:
     if network in RESNET_DETECTORS:
         depth = RESNET_DETECTORS[network]
         return resnet_tf_names(depth, f"resnet{depth}") | fpn_tf_names() | retinanet_head_tf_names()
-    if network in EFFICIENTNET_DETECTORS:
-        variant = EFFICIENTNET_DETECTORS[network]
-        backbone = efficientnet_tf_names(variant, f"efficientnet-{variant}")
-        return backbone | fpn_tf_names() | retinanet_head_tf_names()
     if network in SPINENET_DETECTORS:
         size = SPINENET_DETECTORS[network]
         return spinenet_tf_names(size) | retinanet_head_tf_names(SIZES[size].head_convs)
-    if network in SEGMENTERS:
-        variant = SEGMENTERS[network]
+    if network in EFFICIENTNET_DETECTORS | SEGMENTERS:
+        variant = (EFFICIENTNET_DETECTORS | SEGMENTERS)[network]
         backbone = efficientnet_tf_names(variant, f"efficientnet-{variant}")
-        return backbone | nas_fpn_tf_names() | segmenter_tf_names()
+        if network in SEGMENTERS:
+            return backbone | nas_fpn_tf_names() | segmenter_tf_names()
+        return backbone | fpn_tf_names() | retinanet_head_tf_names()
     raise InputError(f"The official network {network!r} does not exist; use one of {', '.join(NETWORKS)}.")
 
 
@@ -126,10 +124,8 @@ def _spinenet_node(index: int, repeats: int) -> NameMap:
         kinds = ("in", "down", "out") if NODES[parent].level < node.level else ("in", "out")
         pairs = [((*inner, f"conv_{kind}"), (*inner, f"bn_{kind}")) for kind in kinds]
         names |= _number_pairs(join(outer, f"resample_with_alpha_resample_{step}_{j}"), pairs)
-    num_convs = len(KERNELS_PX[node.kind])
-    pairs = []
-    for r in range(repeats):
-        pairs += _block_pairs((*BACKBONE, f"node{index}_block{r}"), num_convs)
+    blocks = [(*BACKBONE, f"node{index}_block{r}") for r in range(repeats)]
+    pairs = [pair for block in blocks for pair in _block_pairs(block, len(KERNELS_PX[node.kind]))]
     return names | _number_pairs(join(outer, f"scale_permuted_block_{index}"), pairs)
 
 

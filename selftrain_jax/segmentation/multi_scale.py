@@ -51,7 +51,8 @@ def label_pixels(
         )
         for i, (view, mirrored) in enumerate(zip(planes, is_mirrored, strict=True))
     ]
-    rows_per_block = _rows_per_block(batch_size * canvas_px * num_classes * 4, canvas_px)
+    bytes_per_row = 4 * batch_size * canvas_px * num_classes
+    rows_per_block = max(1, min(canvas_px, BLOCK_BYTES // bytes_per_row))
 
     def label_rows(first: Int[Array, ""]) -> tuple[UInt8[Array, "B R C"], UInt8[Array, "B R C"]]:
         total = jnp.zeros([batch_size, rows_per_block, num_classes, canvas_px])
@@ -113,10 +114,6 @@ def _resample(
     exact = jax.lax.Precision.HIGHEST  # by default accelerators would round logits to 8 bits
     tall = jnp.einsum("brh,bhkw->brkw", row, planes, precision=exact)
     return jnp.einsum("brkw,bcw->brkc", tall, column, precision=exact)
-
-
-def _rows_per_block(bytes_per_row: int, canvas_px: int) -> int:
-    return max(1, min(canvas_px, BLOCK_BYTES // bytes_per_row))
 
 
 def _join_blocks(blocks: UInt8[Array, "N B R C"]) -> UInt8[Array, "B NR C"]:

@@ -30,7 +30,7 @@ def make_segmentation_task(*, model: Segmenter, image_size_px: int, loss_resolut
         InputError: the image size is not a multiple of 32, the resolution is unknown, or a class has the
             value of ignored pixels.
     """
-    check_settings(model.num_classes, image_size_px, loss_resolution)
+    _check_settings(model.num_classes, image_size_px, loss_resolution)
 
     def init(rng: PRNGKeyArray) -> Variables:
         return dict(model.init(rng, jnp.zeros((1, image_size_px, image_size_px, 3)), train=False))
@@ -47,12 +47,8 @@ def make_segmentation_task(*, model: Segmenter, image_size_px: int, loss_resolut
     return Task(init=init, loss=loss, predict=predict)
 
 
-def check_settings(num_classes: int, image_size_px: int, loss_resolution: str) -> None:
-    """Refuse settings that no segmentation task can have.
-
-    Raises:
-        InputError: naming a value that fits.
-    """
+def _check_settings(num_classes: int, image_size_px: int, loss_resolution: str) -> None:
+    """Refuse settings that no segmentation task can have."""
     if image_size_px < SIZE_STEP_PX or image_size_px % SIZE_STEP_PX:
         below = max(image_size_px // SIZE_STEP_PX, 1) * SIZE_STEP_PX
         raise InputError(

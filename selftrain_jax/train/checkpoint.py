@@ -7,8 +7,9 @@ uses orbax.
 
 import functools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -61,7 +62,7 @@ class Checkpoints:
         items = _to_items(state)
         about = {"score": score, "training_secs": training_secs, "shapes": shapes_by_name(items)}
         arguments = {name: ocp.args.StandardSave(item) for name, item in items.items()}
-        self._size_mib = _size_mib(items)
+        self._size_mib = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(items)) / 2**20
         with explain_full_disk(self.directory, self._size_mib):
             self._manager.wait_until_finished()
             self._write_checksums()
@@ -93,12 +94,9 @@ class Checkpoints:
         return None
 
     def __enter__(self) -> "Checkpoints":
-        """Return the checkpoints themselves."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Finish the save in progress and remove old checkpoints."""
         if error is not None and is_full_disk(error):
             return  # already explained; closing orbax would raise it again
@@ -111,11 +109,9 @@ class Checkpoints:
             hosts.wait_for_all()  # before a host reads what another has just written or removed
 
     def _restore(self, step: int, template: TrainState) -> tuple[TrainState, float]:
-        items = _to_items(template)
-        about = _read_about(self._manager, step)
+        items, about = _to_items(template), _read_about(self._manager, step)
         check_names(about["shapes"], shapes_by_name(items), self.directory / str(step))
-        restored = _restore_items(self._manager, step, items)
-        return _from_items(restored, template), about["training_secs"]
+        return _from_items(_restore_items(self._manager, step, items), template), about["training_secs"]
 
     def _set_aside(self, step: int, damage: str) -> None:
         if jax.process_index() == 0:
@@ -151,21 +147,18 @@ def restore_variables(
     Raises:
         InputError: there is no such checkpoint, or it is of another model.
     """
-    directory, which = _locate(Path(path).absolute(), which)
-    with _open(directory, for_writing=False) as manager:
-        step = _choose_step(manager, directory, which)
-        damage = find_damage(directory / str(step))
-        if damage is not None:
+    with _open_step(path, which) as (manager, folder, step):
+        if (damage := find_damage(folder)) is not None:
             raise InputError(
                 f"checkpoint {step} is damaged: {damage}. Ask for another one, or delete "
-                f"{directory / str(step)} and the evaluation.json beside `{FOLDER_NAME}`: the same command "
+                f"{folder} and the evaluation.json beside `{FOLDER_NAME}`: the same command "
                 "then continues from the one before"
             )
         saved = _read_about(manager, step)["shapes"]
         has_average = use_ema and any(name.startswith("ema/") for name in saved)
         items = {"variables": template, **({"ema": template["params"]} if has_average else {})}
         used = {name: shape for name, shape in saved.items() if name.split("/")[0] in items}
-        check_names(used, shapes_by_name(items), directory / str(step))
+        check_names(used, shapes_by_name(items), folder)
         restored = jax.tree.map(jnp.asarray, _restore_items(manager, step, items))
     return {**restored["variables"], "params": restored["ema"]} if has_average else restored["variables"]
 
@@ -178,9 +171,7 @@ def restore_whole(path: Path | str, which: int | str) -> Variables:
     Raises:
         InputError: there is no such checkpoint.
     """
-    directory, which = _locate(Path(path).absolute(), which)
-    with _open(directory, for_writing=False) as manager:
-        step = _choose_step(manager, directory, which)
+    with _open_step(path, which) as (manager, folder, step):
         saved = _read_about(manager, step)["shapes"]
     template: dict[str, Any] = {}
     for name, shape in saved.items():
@@ -191,14 +182,13 @@ def restore_whole(path: Path | str, which: int | str) -> Variables:
         template["variables"],
         is_leaf=lambda node: isinstance(node, list),
     )
-    return restore_variables(directory / str(step), step, shapes)
+    return restore_variables(folder, step, shapes)
 
 
 def training_secs(directory: Path | str) -> float:
     """Return the seconds of training, over all sessions, at a stage's newest checkpoint."""
-    folder, _ = _locate(Path(directory).absolute(), "last")
-    with _open(folder, for_writing=False) as manager:
-        return _read_about(manager, _choose_step(manager, folder, "last"))["training_secs"]
+    with _open_step(directory, "last") as (manager, _, step):
+        return _read_about(manager, step)["training_secs"]
 
 
 def find_step(directory: Path | str, which: int | str) -> int:
@@ -207,9 +197,21 @@ def find_step(directory: Path | str, which: int | str) -> int:
     Raises:
         InputError: there is no such checkpoint.
     """
-    folder, which = _locate(Path(directory).absolute(), which)
-    with _open(folder, for_writing=False) as manager:
-        return _choose_step(manager, folder, which)
+    with _open_step(directory, which) as (_, _, step):
+        return step
+
+
+@contextmanager
+def _open_step(path: Path | str, which: int | str) -> Iterator[tuple[ocp.CheckpointManager, Path, int]]:
+    """Open checkpoints to read, and choose one: (manager, its folder, its step)."""
+    directory = Path(path).absolute()
+    if directory.name.isdigit() and directory.is_dir():
+        directory, which = directory.parent, int(directory.name)
+    elif (directory / FOLDER_NAME).is_dir():
+        directory /= FOLDER_NAME
+    with _open(directory, for_writing=False) as manager:
+        step = _choose_step(manager, directory, which)
+        yield manager, directory / str(step), step
 
 
 def _open(directory: Path, for_writing: bool) -> ocp.CheckpointManager:
@@ -222,20 +224,15 @@ def _open(directory: Path, for_writing: bool) -> ocp.CheckpointManager:
         directory,
         item_handlers={**handlers, "about": ocp.JsonCheckpointHandler()},
         options=ocp.CheckpointManagerOptions(
-            create=for_writing, multiprocessing_options=_all_hosts() if for_writing else _this_host()
+            create=for_writing, multiprocessing_options=_synchronized_hosts(for_writing)
         ),
     )
 
 
-def _all_hosts() -> ocp.options.MultiprocessingOptions:
-    """Let orbax synchronise all hosts: they save and resume together."""
-    return ocp.options.MultiprocessingOptions()
-
-
-def _this_host() -> ocp.options.MultiprocessingOptions:
-    """Let this host read without waiting for the others."""
-    if hosts.count() == 1:
-        return _all_hosts()
+def _synchronized_hosts(for_writing: bool) -> ocp.options.MultiprocessingOptions:
+    """Let all hosts save and resume together, but each read without waiting for the others."""
+    if for_writing or hosts.count() == 1:
+        return ocp.options.MultiprocessingOptions()
     index = hosts.host_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"reader{index}"
@@ -277,12 +274,6 @@ def _best_step(manager: ocp.CheckpointManager) -> int | None:
     return max(ranked)[1] if ranked else None
 
 
-def _locate(path: Path, which: int | str) -> tuple[Path, int | str]:
-    if path.name.isdigit() and path.is_dir():
-        return path.parent, int(path.name)
-    return (path / FOLDER_NAME if (path / FOLDER_NAME).is_dir() else path), which
-
-
 def _choose_step(manager: ocp.CheckpointManager, directory: Path, which: int | str) -> int:
     steps = sorted(manager.all_steps())
     if not steps:
@@ -293,7 +284,3 @@ def _choose_step(manager: ocp.CheckpointManager, directory: Path, which: int | s
     if step not in steps:
         raise InputError(f"{directory}: no checkpoint {which!r}; there are 'last', 'best' and {steps}")
     return int(step)
-
-
-def _size_mib(items: dict[str, Any]) -> float:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(items)) / 2**20

@@ -27,8 +27,7 @@ def write_checksums(folder: Path) -> None:
     """Write the size and the checksum of every file to `checksums.json`, unless that exists."""
     path = folder / CHECKSUMS_FILE
     if not path.exists():
-        sums = {name: [file.stat().st_size, _checksum(file)] for name, file in _files(folder)}
-        write_json(path, sums)
+        write_json(path, {name: [file.stat().st_size, _checksum(file)] for name, file in _files(folder)})
 
 
 def find_damage(folder: Path) -> str | None:

@@ -144,10 +144,7 @@ def train(
 
 
 def _train_to_end(stage: _Stage, state: TrainState, stream: Iterator[tuple[Batch, list[str]]]) -> TrainState:
-    """Evaluate, save, fetch, dispatch, read the previous metrics; after the last step evaluate and save.
-
-    An evaluation that is due is made even if the run has to stop: the resumed run would skip it.
-    """
+    """Train; an evaluation that is due is made even if the run has to stop: the resumed run would skip it."""
     pending: _PendingMetrics | None = None
     for step in range(stage.start_step, stage.num_steps + 1):
         is_evaluation = stage.evaluate is not None and _is_due(stage, step, stage.evaluate_every)
@@ -189,9 +186,8 @@ def _resume(checkpoints: Checkpoints, state: TrainState, num_steps: int) -> tupl
 
 
 def _is_due(stage: _Stage, step: int, every: int) -> bool:
-    if step == stage.start_step:
-        return False
-    return step == stage.num_steps or (every > 0 and step % every == 0)
+    is_interval = every > 0 and step % every == 0
+    return step != stage.start_step and (is_interval or step == stage.num_steps)
 
 
 def _read(stage: _Stage, pending: _PendingMetrics | None) -> None:
@@ -207,10 +203,8 @@ def _read(stage: _Stage, pending: _PendingMetrics | None) -> None:
         stage.log.write(step, metrics)
         hosts.log(progress_line(stage.name, stage.num_steps, step, metrics))
     elif step == stage.start_step + 1:
-        hosts.log(
-            f"{stage.name} step {step}/{stage.num_steps}  loss {metrics['train/loss']:.4g}  "
-            "compiled and running"
-        )
+        loss = f"{metrics['train/loss']:.4g}"
+        hosts.log(f"{stage.name} step {step}/{stage.num_steps}  loss {loss}  compiled and running")
         stage.speed.restart()  # most of the time so far was compiling
 
 
@@ -221,10 +215,8 @@ def _save(stage: _Stage, state: TrainState, evaluate: Evaluate | None) -> None:
         if evaluate is not None:
             scores = evaluate(eval_variables(state))
             stage.log.write(int(state.step), scores)
-            hosts.log(
-                f"{stage.name} step {int(state.step)}  "
-                + "  ".join(f"{k} {v:.4g}" for k, v in scores.items())
-            )
+            shown = "  ".join(f"{k} {v:.4g}" for k, v in scores.items())
+            hosts.log(f"{stage.name} step {int(state.step)}  {shown}")
             if stage.best_metric not in scores:
                 raise InputError(f"best_metric is {stage.best_metric!r}; evaluation gives {sorted(scores)}")
             score = float(scores[stage.best_metric])
@@ -232,18 +224,16 @@ def _save(stage: _Stage, state: TrainState, evaluate: Evaluate | None) -> None:
 
 
 def _check_finite(stage: _Stage, pending: _PendingMetrics, metrics: Mapping[str, float]) -> None:
-    watched = {key: metrics[key] for key in ("train/loss", "train/gradient_norm")}
-    if all(math.isfinite(value) for value in watched.values()):
+    if all(math.isfinite(metrics[key]) for key in ("train/loss", "train/gradient_norm")):
         return
-    losses = {key: value for key, value in metrics.items() if key.startswith("train/")}
+    losses = ", ".join(f"{key} {value:g}" for key, value in metrics.items() if key.startswith("train/"))
     last = stage.checkpoints.latest_step()
     checkpoint = f"step {last} in {stage.checkpoints.directory}" if last else "none yet"
     raise NonFiniteLossError(
         pending.step,
-        f"{stage.name}: not finite at step {pending.step}: "
-        + ", ".join(f"{key} {value:g}" for key, value in losses.items())
-        + f"\n  images of that batch: {shorten_list(pending.image_ids, 8)}"
-        + f"\n  last good checkpoint: {checkpoint}"
-        + "\n  try a lower learning rate, clip_norm 10, or a smaller alpha with the loss normalisation on; "
+        f"{stage.name}: not finite at step {pending.step}: {losses}\n"
+        f"  images of that batch: {shorten_list(pending.image_ids, 8)}\n"
+        f"  last good checkpoint: {checkpoint}\n"
+        "  try a lower learning rate, clip_norm 10, or a smaller alpha with the loss normalisation on; "
         "if it comes back at the same step, look at the boxes of these images",
     )

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -31,7 +30,9 @@ class MetricLog:
             return
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / METRICS_FILE
-        _drop_lines_after(path, resume_step)
+        lines = [line for line in read_metrics(path, skip_damaged=True) if line["step"] <= resume_step]
+        with atomic_write(path) as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
             from clu import metric_writers  # imports TensorFlow
@@ -42,20 +43,19 @@ class MetricLog:
         """Append a line and flush it; a value that is not finite becomes null."""
         if self._file is None:
             return
-        self._file.write(_to_line(step, metrics))
+        values = {key: float(value) for key, value in metrics.items()}
+        # Seven digits are what float32 holds.
+        rounded = {key: float(f"{v:.7g}") if math.isfinite(v) else None for key, v in values.items()}
+        self._file.write(json.dumps({"step": step, **rounded}) + "\n")
         self._file.flush()
         if self._events is not None:
-            self._events.write_scalars(step, {key: float(value) for key, value in metrics.items()})
+            self._events.write_scalars(step, values)
             self._events.flush()
 
     def __enter__(self) -> "MetricLog":
-        """Return the log itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the files."""
+    def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
         if self._events is not None:
@@ -70,19 +70,6 @@ def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, An
         f"{metrics['speed/images_per_second']:.1f} images/s  "
         f"data wait {metrics['speed/data_wait_share']:.0%}  left {minutes // 60}:{minutes % 60:02}:{secs:02}"
     )
-
-
-def _drop_lines_after(path: Path, step: int) -> None:
-    lines = [line for line in read_metrics(path, skip_damaged=True) if line["step"] <= step]
-    with atomic_write(path) as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
-
-
-def _to_line(step: int, metrics: Mapping[str, Any]) -> str:
-    values = {key: float(value) for key, value in metrics.items()}
-    # Seven digits are what float32 holds.
-    rounded = {key: float(f"{v:.7g}") if math.isfinite(v) else None for key, v in values.items()}
-    return json.dumps({"step": step, **rounded}) + "\n"
 
 
 class Speed:

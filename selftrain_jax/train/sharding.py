@@ -156,17 +156,13 @@ def _shard(leaf: Any, sharding: NamedSharding) -> Any:
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = _shard(jax.random.key_data(leaf), NamedSharding(sharding.mesh, PartitionSpec()))
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    if sharding.is_fully_addressable and getattr(leaf, "is_fully_addressable", True):
+    is_whole = getattr(leaf, "is_fully_addressable", True)  # on this host
+    if is_whole and sharding.is_fully_addressable:
         return jax.device_put(jnp.array(leaf), sharding)  # `may_alias=False` would still share memory
-    whole = _assemble(leaf)
+    if is_whole:
+        whole = np.array(leaf)
+    else:
+        whole = np.empty(leaf.shape, leaf.dtype)
+        for shard in leaf.addressable_shards:
+            whole[shard.index] = np.asarray(shard.data)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
-
-
-def _assemble(leaf: Any) -> np.ndarray:
-    """Copy an array that this host has whole or in shards."""
-    if getattr(leaf, "is_fully_addressable", True):
-        return np.array(leaf)
-    whole = np.empty(leaf.shape, leaf.dtype)
-    for shard in leaf.addressable_shards:
-        whole[shard.index] = np.asarray(shard.data)
-    return whole

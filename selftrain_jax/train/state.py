@@ -1,7 +1,4 @@
-"""All that changes during training, in one value.
-
-`create_state` allocates it; `eval_variables` returns what evaluation and pseudo-labelling use.
-"""
+"""All that changes during training, in one value."""
 
 from typing import Any, NamedTuple
 

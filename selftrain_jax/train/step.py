@@ -150,13 +150,7 @@ def _accumulate(
 
 
 def _slices(leaf: jax.Array, accumulation: int) -> jax.Array:
-    """Split a batch into slices, pair by pair (human, pseudo), so that half of each slice is human.
-
-    [B, ...] -> [accumulation, B / accumulation, ...]. Every example stays on its device.
-
-    Raises:
-        InputError: the slices would not all have the same, even number of images.
-    """
+    """Split [B, ...] by pairs (human, pseudo) to [accumulation, B / accumulation, ...] without a transfer."""
     batch_size = leaf.shape[0]
     if batch_size % (2 * accumulation):
         raise InputError(

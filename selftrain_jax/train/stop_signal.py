@@ -1,7 +1,4 @@
-"""SIGTERM: training saves first; everything else ends at once, since files are written whole or not at all.
-
-`main` calls `end_on_sigterm`; the training loop runs inside `deferred_stop`.
-"""
+"""SIGTERM: training saves first; all else ends at once, since files are written whole or not at all."""
 
 import signal
 import threading

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selftrain_jax.pretrain.import_variables import AXES, Slot, file_shape, from_file, to_file
+from selftrain_jax.pretrain.import_variables import AXES, Slot, file_shape, from_file
 
 SHAPES = {"depthwise": (3, 3, 6, 1), "conv_torch": (6, 4, 3, 5), "dense_torch": (6, 4)}
 SHAPES |= {"depthwise_torch": (6, 1, 3, 5), "none": (3, 5, 4, 6)}
@@ -11,7 +11,8 @@ SHAPES |= {"depthwise_torch": (6, 1, 3, 5), "none": (3, 5, 4, 6)}
 def test_transform_is_undone_and_foretells_the_files_shape(transform):
     array = np.random.default_rng(0).normal(size=SHAPES[transform])
     ours = from_file(array, transform)
-    np.testing.assert_array_equal(to_file(ours, transform), array)
+    undone = ours if transform == "none" else np.transpose(ours, np.argsort(AXES[transform]))
+    np.testing.assert_array_equal(undone, array)
     assert file_shape(ours.shape, transform) == array.shape
 
 
