@@ -54,7 +54,9 @@ def summarise_boxes(scan: SplitScan) -> BoxStatistics:
         return np.concatenate([empty, *kept])
 
     boxes, classes = gather("boxes", np.zeros((0, 4))), gather("classes", np.zeros(0, int))
-    areas = [_object_areas(of_image)[keep] for of_image, keep in zip(labels, is_box, strict=True)]
+    # COCO sorts objects into sizes by the annotation's area; where there is none, by the box's.
+    object_areas = [of_image.get("areas", box_areas(of_image["boxes"])) for of_image in labels]
+    areas = [of_image[keep] for of_image, keep in zip(object_areas, is_box, strict=True)]
     by_area = np.bincount(np.digitize(np.concatenate([[], *areas]), COCO_AREAS_PX), minlength=3).tolist()
     counts, per_image = Counter(classes.tolist()), Counter(int(keep.sum()) for keep in is_box)
     sides = np.sqrt(box_areas(boxes))
@@ -78,11 +80,9 @@ def judge_boxes(name: str, num_examined: int, boxes: BoxStatistics) -> Iterator[
         yield Finding("error", f"{name}: no box at all", "Check that the labels belong to the split.")
         return
     if absent:
-        train, other = (
-            "The detector cannot learn them; label some.",
-            "AP leaves them out; move some images here.",
-        )
-        yield Finding("warning", f"{name}: no box of {_classes(absent)}", train if is_train else other)
+        remedy = "AP leaves them out; move some images here."
+        remedy = "The detector cannot learn them; label some." if is_train else remedy
+        yield Finding("warning", f"{name}: no box of {_classes(absent)}", remedy)
     if rare and is_train:
         remedy = "Expect low AP for them; label more, and look at their pseudo labels."
         yield Finding("warning", f"{name}: under {RARE_BOXES} boxes of {_classes(rare)}", remedy)
@@ -114,11 +114,6 @@ def _suspect_boxes_of(labels: Example, name: str) -> Iterator[Problem]:
             fault = f"is there twice with class id {class_id}"
             yield Problem("repeated", where, describe_box(labels["image_id"], box, fault))
         seen.add((*box, class_id))
-
-
-def _object_areas(labels: Example) -> np.ndarray:
-    """Return px² of each object by which COCO sorts it into sizes: the annotation's area, else its box's."""
-    return labels.get("areas", box_areas(labels["boxes"]))
 
 
 def _classes(names: Sequence[str]) -> str:

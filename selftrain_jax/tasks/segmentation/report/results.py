@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgba
 
 from selftrain_jax.html.blocks import Table
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
-from selftrain_jax.report.results import classes_by_size, known_gains
+from selftrain_jax.report.results import classes_by_size, gains_over, known_gains
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, points
 from selftrain_jax.tasks.segmentation.report.label_quality import human_shares
 from selftrain_jax.text import number, percent
@@ -83,15 +83,7 @@ def worst_confusions(matrix: Confusions, count: int) -> list[tuple[int, int]]:
 
 def image_gains(run: RunFiles, over: str) -> dict[str, float]:
     """Subtract the mIoU of each image by stage `over` from the student's, in points."""
-    stages = evaluations(run)
-    if "student" not in stages or over not in stages:
-        return {}
-    other = stages[over].details.per_image
-    gains = {
-        image_id: points(value) - points(other.get(image_id))
-        for image_id, value in stages["student"].details.per_image.items()
-    }
-    return {image_id: gain for image_id, gain in gains.items() if np.isfinite(gain)}
+    return gains_over(run, over, lambda stage: stage.details.per_image)
 
 
 @styled()
