@@ -69,14 +69,12 @@ class Duplicates:
         return len(self.pairs) - self.num_exact
 
 
-def find_duplicates(
-    splits: Mapping[str, Sequence[ImageScan]], max_distance: int = MAX_DISTANCE
-) -> tuple[Duplicates, ...]:
+def find_duplicates(splits: Mapping[str, Sequence[ImageScan]]) -> tuple[Duplicates, ...]:
     """Compare each evaluation split with what is trained on, with itself and with those before it."""
     trained = [name for name in splits if name in (TRAIN, UNLABELLED)]
     evaluated = [name for name in splits if name not in trained]
     return tuple(
-        _compare(splits, name, evaluation, max_distance)
+        _compare(splits, name, evaluation)
         for position, evaluation in enumerate(evaluated)
         for name in (*trained, *evaluated[: position + 1])
     )
@@ -142,15 +140,13 @@ def count_bits_by_table(words: UInt64[np.ndarray, "A B"]) -> UInt8[np.ndarray, "
     return _BITS_OF_16[words.view(np.uint16)].reshape(*words.shape, 4).sum(-1, dtype=np.uint8)
 
 
-def _compare(
-    splits: Mapping[str, Sequence[ImageScan]], name: str, evaluation: str, max_distance: int
-) -> Duplicates:
+def _compare(splits: Mapping[str, Sequence[ImageScan]], name: str, evaluation: str) -> Duplicates:
     images, evaluated = splits[name], splits[evaluation]
     hashes, other_hashes = (
         np.array([image.hash for image in side], np.uint64) for side in (images, evaluated)
     )
     is_within = name == evaluation
-    near = near_duplicates(hashes, other_hashes, max_distance, only_earlier=is_within).tolist()
+    near = near_duplicates(hashes, other_hashes, MAX_DISTANCE, only_earlier=is_within).tolist()
     exact = _exact_duplicates(images, evaluated, only_earlier=is_within)
     matches = sorted((0, other, index) for other, index in exact.items())
     matches += sorted((bits, other, index) for index, other, bits in near if other not in exact)

@@ -12,7 +12,6 @@ from selftrain_jax.doctor.examine import SplitScan
 from selftrain_jax.geometry import box_areas
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.text import shorten_list
-from selftrain_jax.types import Example
 
 RARE_BOXES = 10  # a class with fewer in training is hardly learned
 MAX_DETECTIONS = 100  # that COCO's evaluation keeps of an image
@@ -37,9 +36,19 @@ class BoxStatistics:
         return sum(self.class_counts.values())
 
 
-def suspect_boxes(scan: SplitScan) -> list[Problem]:
+def suspect_boxes(scan: SplitScan) -> Iterator[Problem]:
     """Find boxes that a reader lets pass and that are rarely meant: tiny ones, and the same one twice."""
-    return [problem for image in scan.images for problem in _suspect_boxes_of(image.labels, scan.source.name)]
+    for image in scan.images:
+        labels, seen = image.labels, set[tuple[float, ...]]()
+        for index, box in enumerate(labels.get("boxes", np.zeros((0, 4))).tolist()):
+            where, class_id = f"{scan.source.name}, box {index}", int(labels["classes"][index])
+            if min(box[2] - box[0], box[3] - box[1]) < TINY_PX:
+                fault = f"is under {TINY_PX} px high or wide"
+                yield Problem("tiny", where, describe_box(image.image_id, box, fault))
+            if (*box, class_id) in seen:
+                fault = f"is there twice with class id {class_id}"
+                yield Problem("repeated", where, describe_box(image.image_id, box, fault))
+            seen.add((*box, class_id))
 
 
 def summarise_boxes(scan: SplitScan) -> BoxStatistics:
@@ -101,19 +110,6 @@ def describe_box(image_id: str, box: Sequence[float], fault: str) -> str:
     """Put a fault of a box in the words that `doctor_page.box_of` reads."""
     values = ", ".join(f"{value:g}" for value in box)
     return f"image {image_id}: the box (ymin, xmin, ymax, xmax) = ({values}) {fault}"
-
-
-def _suspect_boxes_of(labels: Example, name: str) -> Iterator[Problem]:
-    seen = set()
-    for index, box in enumerate(labels.get("boxes", np.zeros((0, 4))).tolist()):
-        where, class_id = f"{name}, box {index}", int(labels["classes"][index])
-        if min(box[2] - box[0], box[3] - box[1]) < TINY_PX:
-            fault = f"is under {TINY_PX} px high or wide"
-            yield Problem("tiny", where, describe_box(labels["image_id"], box, fault))
-        if (*box, class_id) in seen:
-            fault = f"is there twice with class id {class_id}"
-            yield Problem("repeated", where, describe_box(labels["image_id"], box, fault))
-        seen.add((*box, class_id))
 
 
 def _classes(names: Sequence[str]) -> str:
