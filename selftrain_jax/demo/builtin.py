@@ -47,8 +47,7 @@ def read_builtin(split: str, *, num_images: int, seed: int = 0, image_size_px: i
 
     `unlabeled` is labelled too, to measure pseudo labels: give it to the teacher through `without_labels`.
 
-    Raises:
-        InputError: an unknown split, fewer than 1 image, a negative seed or images under 64 px.
+    Raises: InputError for an unknown split, fewer than 1 image, a negative seed or images under 64 px.
     """
     _check(split, num_images, seed, image_size_px)
     pool = split_pool(split)
@@ -87,8 +86,7 @@ def read_builtin(split: str, *, num_images: int, seed: int = 0, image_size_px: i
 def read_builtin_masks(split: str, *, num_images: int, seed: int = 0, image_size_px: int = 128) -> Source:
     """Draw mosaics of materials with their masks; image `i` depends on (seed, split, i) alone.
 
-    Raises:
-        InputError: as `read_builtin`.
+    Raises: as `read_builtin`.
     """
     _check(split, num_images, seed, image_size_px)
     key = (seed, SPLITS.index(split))
@@ -113,10 +111,7 @@ def read_builtin_masks(split: str, *, num_images: int, seed: int = 0, image_size
 def _check(split: str, num_images: int, seed: int, image_size_px: int) -> None:
     if split not in SPLITS:
         raise InputError(f"The built-in data has no split {split!r}; choose one of {', '.join(SPLITS)}.")
-    for name, value, least in (
-        ("num_images", num_images, 1),
-        ("seed", seed, 0),
-        ("image_size_px", image_size_px, MIN_SIZE_PX),
-    ):
+    values = {"num_images": num_images, "seed": seed, "image_size_px": image_size_px}
+    for (name, value), least in zip(values.items(), (1, 0, MIN_SIZE_PX), strict=True):
         if value < least:
             raise InputError(f"Built-in data with {name}={value}; expected at least {least}. Raise {name}.")

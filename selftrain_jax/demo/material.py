@@ -24,18 +24,7 @@ FRAGMENT_DIGITS = (2, 3, 4, 5, 7)  # their halves look like no digit, unlike the
 
 # Licences as scikit-image states them: CC0, but astronaut, hubble_deep_field and rocket public domain,
 # and ihc (a stained tissue) without known copyright restrictions.
-PHOTO_FILES = {
-    "astronaut": "astronaut.png",
-    "brick": "brick.png",
-    "chelsea": "chelsea.png",
-    "coffee": "coffee.png",
-    "grass": "grass.png",
-    "gravel": "gravel.png",
-    "hubble_deep_field": "hubble_deep_field.jpg",
-    "ihc": "ihc.png",
-    "retina": "retina.jpg",
-    "rocket": "rocket.jpg",
-}
+JPEGS = ("hubble_deep_field", "retina", "rocket")  # the other photographs are PNG files
 
 # Strokes on a grid 4 wide and 6 high: letters that no slant of 25 degrees makes a digit.
 LETTERS = {
@@ -77,14 +66,11 @@ def distractor_inks(seed: int, digit_indices: tuple[int, ...]) -> tuple[Image.Im
 
 @functools.cache
 def stored_photo(name: str) -> Image.Image:
-    """Load a photograph in RGB, at the size of its file.
-
-    Raises:
-        InputError: its file is missing.
-    """
+    """Load a photograph in RGB, at the size of its file. Raises: InputError when that is missing."""
     package = importlib.util.find_spec("skimage")
     folders = list(package.submodule_search_locations or ()) if package else []
-    path = next((Path(folder, "data", PHOTO_FILES[name]) for folder in folders), None)
+    file_name = f"{name}.{'jpg' if name in JPEGS else 'png'}"
+    path = next((Path(folder, "data", file_name) for folder in folders), None)
     if path is None or not path.is_file():
         raise InputError(
             f"The built-in data's photograph {name!r} is missing: no file {path}. "
@@ -96,16 +82,11 @@ def stored_photo(name: str) -> Image.Image:
 
 @functools.cache
 def photo(name: str, short_side_px: int) -> Image.Image:
-    """Load a photograph, scaled to a short side.
-
-    Raises:
-        InputError: its file is missing.
-    """
+    """Load a photograph, scaled to a short side. Raises: InputError when its file is missing."""
     picture = stored_photo(name)
     scale = short_side_px / min(picture.size)
-    return picture.resize(
-        (math.ceil(picture.width * scale), math.ceil(picture.height * scale)), Image.Resampling.LANCZOS
-    )
+    width, height = (math.ceil(side * scale) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 @functools.cache
@@ -138,16 +119,14 @@ def _draw(segments: np.ndarray, width_px: float) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     for segment in segments * CELL_PX:
         draw.line([float(place) for place in segment], fill=255, width=round(width_px))
-    return sheet.resize((CELLS, CELLS), Image.Resampling.BOX).resize(
-        (INK_PX, INK_PX), Image.Resampling.LANCZOS
-    )
+    coarse = sheet.resize((CELLS, CELLS), Image.Resampling.BOX)
+    return coarse.resize((INK_PX, INK_PX), Image.Resampling.LANCZOS)
 
 
 def _letter(rng: np.random.Generator) -> Image.Image:
     strokes = np.array(LETTERS[str(rng.choice(sorted(LETTERS)))], float)
-    return _draw(
-        strokes * (7 / 6) + (3.7, 2.5, 3.7, 2.5) + rng.normal(0, 0.3, strokes.shape), rng.uniform(5, 8)
-    )
+    strokes = strokes * (7 / 6) + (3.7, 2.5, 3.7, 2.5) + rng.normal(0, 0.3, strokes.shape)
+    return _draw(strokes, rng.uniform(5, 8))
 
 
 def _line(rng: np.random.Generator) -> Image.Image:

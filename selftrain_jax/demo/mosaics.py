@@ -68,8 +68,7 @@ def lay_out(rng: np.random.Generator, size_px: int) -> Layout:
     """Divide an image into 3 to 6 regions of materials; every third image on average gets a void patch."""
     regions = _part(rng, int(rng.integers(REGIONS[0], REGIONS[1] + 1)), size_px)
     classes = _choose_classes(rng, _touching(regions))
-    has_void = rng.random() < VOID_SHARE
-    void = _patch(rng, size_px) if has_void else np.zeros((size_px, size_px), bool)
+    void = _patch(rng, size_px) if rng.random() < VOID_SHARE else np.zeros((size_px, size_px), bool)
     return Layout(regions, classes, void)
 
 
@@ -144,13 +143,8 @@ def _bends(rng: np.random.Generator, size_px: int) -> Float[np.ndarray, "2 S S"]
 
 def _touching(regions: UInt8[np.ndarray, "S S"]) -> set[tuple[int, int]]:
     """Return the pairs of regions with pixels side by side, both ways round."""
-    pairs = np.concatenate(
-        [
-            np.stack([regions[1:].ravel(), regions[:-1].ravel()]),
-            np.stack([regions[:, 1:].ravel(), regions[:, :-1].ravel()]),
-        ],
-        axis=1,
-    )
+    beside = ((regions[1:], regions[:-1]), (regions[:, 1:], regions[:, :-1]))
+    pairs = np.concatenate([np.stack([one.ravel(), other.ravel()]) for one, other in beside], axis=1)
     apart = pairs[:, pairs[0] != pairs[1]].tolist()
     return {*zip(*apart, strict=True), *zip(*apart[::-1], strict=True)}
 
@@ -174,7 +168,5 @@ def _patch(rng: np.random.Generator, size_px: int) -> Bool[np.ndarray, "S S"]:
         radii = [math.sqrt(area_px * aspect) / 2, math.sqrt(area_px / aspect) / 2]
     middle = [rng.uniform(radius, size_px - radius) for radius in radii]
     y, x = np.ogrid[:size_px, :size_px]
-    dy, dx = (
-        np.abs(places + 0.5 - at) / radius for places, at, radius in zip((y, x), middle, radii, strict=True)
-    )
+    dy, dx = np.abs(y + 0.5 - middle[0]) / radii[0], np.abs(x + 0.5 - middle[1]) / radii[1]
     return dy**2 + dx**2 < 1 if is_disc else np.maximum(dy, dx) < 1

@@ -132,23 +132,17 @@ def _draw_height(rng: np.random.Generator, range_frac: tuple[float, float], size
 def _warp(rng: np.random.Generator, ink: Image.Image, height_px: float) -> Float[np.ndarray, "h w"]:
     """Turn, slant and scale an ink to 8 cells = `height_px`, and cut it out with an edge of about a pixel."""
     angle = math.radians(rng.uniform(-ANGLE_DEGREES, ANGLE_DEGREES))
-    cos, sin, narrow, shear = (
-        math.cos(angle),
-        math.sin(angle),
-        rng.uniform(*NARROWING),
-        rng.uniform(-SHEAR, SHEAR),
-    )
+    cos, sin = math.cos(angle), math.sin(angle)
+    narrow, shear = rng.uniform(*NARROWING), rng.uniform(-SHEAR, SHEAR)
     scale = 8 * material.CELL_PX / height_px  # of this inverse map: from the image to the ink
     inverse = scale * np.array([[narrow * cos + shear * sin, shear * cos - narrow * sin], [sin, cos]])
     side_px = math.ceil(height_px * material.CELLS / 8)
     shift = material.INK_PX / 2 - inverse @ (side_px / 2, side_px / 2)
     matrix = (*inverse[0], shift[0], *inverse[1], shift[1])
-    warped = np.asarray(
-        ink.transform((side_px, side_px), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR),
-        np.float32,
-    )
+    warped = ink.transform((side_px, side_px), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    levels = np.asarray(warped, np.float32) / 255 - np.float32(rng.uniform(*INK_LEVEL))
     edge = min(1.0, 8 / height_px)  # change of level in a pixel across a stroke's edge
-    return np.clip((warped / 255 - np.float32(rng.uniform(*INK_LEVEL))) / np.float32(edge) + 0.5, 0, 1)
+    return np.clip(levels / np.float32(edge) + 0.5, 0, 1)
 
 
 def _place(rng: np.random.Generator, alpha: np.ndarray, category_id: int, size_px: int) -> Stamp:

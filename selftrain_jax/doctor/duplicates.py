@@ -23,10 +23,8 @@ NUM_FREQUENCIES = 8
 BLOCK_ROWS = 512
 NO_MATCH = 255  # more than the 64 bits that can differ
 
-_CENTRES = np.arange(SIDE_PX) + 0.5
-_COSINES = np.cos(
-    np.pi / SIDE_PX * np.outer(np.arange(NUM_FREQUENCIES), _CENTRES)
-)  # the first rows of a DCT-II
+# The first rows of a DCT-II.
+_COSINES = np.cos(np.pi / SIDE_PX * np.outer(np.arange(NUM_FREQUENCIES), np.arange(SIDE_PX) + 0.5))
 
 
 class ImageScan(NamedTuple):
@@ -71,14 +69,12 @@ class Duplicates:
         return len(self.pairs) - self.num_exact
 
 
-def find_duplicates(
-    splits: Mapping[str, Sequence[ImageScan]], max_distance: int = MAX_DISTANCE
-) -> tuple[Duplicates, ...]:
+def find_duplicates(splits: Mapping[str, Sequence[ImageScan]]) -> tuple[Duplicates, ...]:
     """Compare each evaluation split with what is trained on, with itself and with those before it."""
     trained = [name for name in splits if name in (TRAIN, UNLABELLED)]
     evaluated = [name for name in splits if name not in trained]
     return tuple(
-        _compare(splits, name, evaluation, max_distance)
+        _compare(splits, name, evaluation)
         for position, evaluation in enumerate(evaluated)
         for name in (*trained, *evaluated[: position + 1])
     )
@@ -105,33 +101,20 @@ def pixel_digest(image: UInt8[np.ndarray, "H W 3"]) -> str:
 
 
 def near_duplicates(
-    hashes_a: UInt64[np.ndarray, " A"], hashes_b: UInt64[np.ndarray, " B"], max_distance: int
-) -> Int[np.ndarray, "P 3"]:
-    """Pair each image of b with the image of a closest to it, where that is within `max_distance` bits.
-
-    A row is (index in a, index in b, bits that differ), by index in b; of equals the first in a wins.
-    One row an image of b, not all pairs: a video in which all frames are alike has billions of those.
-    """
-    return _closest(hashes_a, hashes_b, max_distance, only_earlier=False)
-
-
-def near_duplicates_within(hashes: UInt64[np.ndarray, " A"], max_distance: int) -> Int[np.ndarray, "P 3"]:
-    """Pair each image of a set with the closest of those before it: the images that repeat another."""
-    return _closest(hashes, hashes, max_distance, only_earlier=True)
-
-
-def _closest(
     hashes_a: UInt64[np.ndarray, " A"],
     hashes_b: UInt64[np.ndarray, " B"],
     max_distance: int,
     *,
-    only_earlier: bool,
+    only_earlier: bool = False,
 ) -> Int[np.ndarray, "P 3"]:
-    if not len(hashes_a):
-        return np.zeros((0, 3), np.int64)
-    matches = [np.zeros((0, 3), np.int64)]
-    indices_a = np.arange(len(hashes_a))
-    for start in range(0, len(hashes_b), BLOCK_ROWS):
+    """Pair each image of b with the image of a closest to it, where that is within `max_distance` bits.
+
+    With `only_earlier` a and b are the same set, and an image pairs with one before it. A row is (index in
+    a, index in b, bits that differ), by index in b; of equals the first in a wins. One row an image of b,
+    not all pairs: a video in which all frames are alike has billions of those.
+    """
+    matches, indices_a = [np.zeros((0, 3), np.int64)], np.arange(len(hashes_a))
+    for start in range(0, len(hashes_b), BLOCK_ROWS) if len(hashes_a) else ():
         block = hashes_b[start : start + BLOCK_ROWS]
         indices_b = np.arange(start, start + len(block))
         distances = count_bits(block[:, None] ^ hashes_a[None, :])
@@ -149,9 +132,7 @@ _BITS_OF_16 = np.array([value.bit_count() for value in range(2**16)], np.uint8)
 
 def count_bits(words: UInt64[np.ndarray, "A B"]) -> UInt8[np.ndarray, "A B"]:
     """Count the bits that are set; by table where NumPy (before 2.0) has no function for it."""
-    if hasattr(np, "bitwise_count"):
-        return np.bitwise_count(words)
-    return count_bits_by_table(words)
+    return np.bitwise_count(words) if hasattr(np, "bitwise_count") else count_bits_by_table(words)
 
 
 def count_bits_by_table(words: UInt64[np.ndarray, "A B"]) -> UInt8[np.ndarray, "A B"]:
@@ -159,35 +140,27 @@ def count_bits_by_table(words: UInt64[np.ndarray, "A B"]) -> UInt8[np.ndarray, "
     return _BITS_OF_16[words.view(np.uint16)].reshape(*words.shape, 4).sum(-1, dtype=np.uint8)
 
 
-def _compare(
-    splits: Mapping[str, Sequence[ImageScan]], name: str, evaluation: str, max_distance: int
-) -> Duplicates:
+def _compare(splits: Mapping[str, Sequence[ImageScan]], name: str, evaluation: str) -> Duplicates:
     images, evaluated = splits[name], splits[evaluation]
     hashes, other_hashes = (
         np.array([image.hash for image in side], np.uint64) for side in (images, evaluated)
     )
-    if name == evaluation:
-        near = near_duplicates_within(hashes, max_distance)
-    else:
-        near = near_duplicates(hashes, other_hashes, max_distance)
-    exact = _exact_duplicates(images, evaluated, only_earlier=name == evaluation)
-    matches = [(index, other, 0, True) for other, index in exact.items()]
-    matches += [(index, other, bits, False) for index, other, bits in near.tolist() if other not in exact]
-    pairs = tuple(
-        Pair(images[index].image_id, evaluated[other].image_id, bits, is_exact)
-        for index, other, bits, is_exact in sorted(
-            matches, key=lambda match: (not match[3], match[2], match[1])
-        )
-    )
-    return Duplicates(name, evaluation, pairs)
+    is_within = name == evaluation
+    near = near_duplicates(hashes, other_hashes, MAX_DISTANCE, only_earlier=is_within).tolist()
+    exact = _exact_duplicates(images, evaluated, only_earlier=is_within)
+    matches = sorted((0, other, index) for other, index in exact.items())
+    matches += sorted((bits, other, index) for index, other, bits in near if other not in exact)
+    pairs = [
+        Pair(images[index].image_id, evaluated[other].image_id, bits, other in exact)
+        for bits, other, index in matches
+    ]
+    return Duplicates(name, evaluation, tuple(pairs))
 
 
 def _exact_duplicates(
     images: Sequence[ImageScan], evaluated: Sequence[ImageScan], *, only_earlier: bool
 ) -> dict[int, int]:
     """Map indices of evaluation images to the first index with the same pixels."""
-    first: dict[str, int] = {}
-    for index, image in enumerate(images):
-        first.setdefault(image.digest, index)
+    first = {image.digest: index for index, image in reversed([*enumerate(images)])}
     exact = {other: first[image.digest] for other, image in enumerate(evaluated) if image.digest in first}
     return {other: index for other, index in exact.items() if index < other or not only_earlier}

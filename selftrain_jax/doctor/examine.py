@@ -6,17 +6,16 @@ unlabelled and evaluation images would make any gain of section 4 worthless.
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
-
-import numpy as np
 
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.doctor.duplicates import UNLABELLED, Duplicates, ImageScan, perceptual_hash, pixel_digest
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
+from selftrain_jax.html.galleries import spread
 
 
 class SplitScan(NamedTuple):
@@ -58,7 +57,7 @@ class Diagnosis:
     @property
     def problem_counts(self) -> dict[str, int]:
         """Problems by kind, the most frequent first."""
-        return dict(Counter(problem.kind for problem in self.problems).most_common())
+        return _count(problem.kind for problem in self.problems)
 
 
 def scan_splits(
@@ -76,8 +75,7 @@ def scan_splits(
 
 def scan_split(source: Source, max_images: int | None = None) -> SplitScan:
     """Read, decode and hash images on all cores; images that do not decode are listed, not raised."""
-    num_examined = len(source) if max_images is None else min(max_images, len(source))
-    indices = np.linspace(0, len(source) - 1, num_examined).round().astype(int).tolist()
+    indices = spread(len(source), len(source) if max_images is None else max_images)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda index: _scan_image(source, index), indices))
     return SplitScan(
@@ -97,12 +95,14 @@ def summarise(scans: Mapping[str, SplitScan]) -> tuple[SplitSummary, ...]:
             num_images=len(scan.source),
             num_examined=len(scan.images) + len(scan.unreadable),
             unreadable=tuple(scan.unreadable),
-            image_sizes=dict(
-                Counter(f"{image.size_px[1]} x {image.size_px[0]}" for image in scan.images).most_common()
-            ),
+            image_sizes=_count("{1} x {0}".format(*image.size_px) for image in scan.images),
         )
         for name, scan in scans.items()
     )
+
+
+def _count(words: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(words).most_common())
 
 
 def _scan_image(source: Source, index: int) -> ImageScan | str:
@@ -112,5 +112,4 @@ def _scan_image(source: Source, index: int) -> ImageScan | str:
         return f"image {source.image_ids[index]}: {error}"
     image = example.pop("image")
     example.pop("mask", None)
-    size_px = (image.shape[0], image.shape[1])
-    return ImageScan(example, size_px, pixel_digest(image), perceptual_hash(image))
+    return ImageScan(example, image.shape[:2], pixel_digest(image), perceptual_hash(image))

@@ -68,12 +68,11 @@ def write_diagnosis(
 def to_json(diagnosis: Diagnosis, splits: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Return the diagnosis as JSON takes it; `splits` are what the task adds to each split."""
     added = list(splits) or [{}] * len(diagnosis.splits)
+    summaries = map(dataclasses.asdict, diagnosis.splits)
     return {
         "has_errors": diagnosis.has_errors,
         "verdicts": [verdict._asdict() for verdict in diagnosis.verdicts],
-        "splits": [
-            {**dataclasses.asdict(split), **more} for split, more in zip(diagnosis.splits, added, strict=True)
-        ],
+        "splits": [{**split, **more} for split, more in zip(summaries, added, strict=True)],
         "problem_counts": diagnosis.problem_counts,
         "problems": [problem._asdict() for problem in diagnosis.problems],
         "max_distance": diagnosis.max_distance,
@@ -121,25 +120,18 @@ def picture_duplicates(
         for name, source in sources.items()
     }
     concerned = [comparison for comparison in duplicates if comparison.pairs]
+
+    def picture(name: str, image_id: str, words: str = "") -> Picture:
+        caption = f"{name} {image_id}{words}"
+        return Picture(thumbnail(sources[name].read_image(indices[name][image_id])), caption, caption)
+
     rows = []
     for comparison in concerned:
         for pair in comparison.pairs[: max(4, MAX_PICTURES // len(concerned))]:
-            how = "equal" if pair.is_exact else f"alike ({pair.distance} of 64 bits differ)"
-            sides = (
-                (comparison.split, pair.image_id, ""),
-                (comparison.evaluation_split, pair.evaluation_image_id, f", {how}"),
-            )
-            rows.append(
-                [
-                    _picture(sources[name].read_image(indices[name][image_id]), f"{name} {image_id}{words}")
-                    for name, image_id, words in sides
-                ]
-            )
+            how = ", equal" if pair.is_exact else f", alike ({pair.distance} of 64 bits differ)"
+            evaluated = picture(comparison.evaluation_split, pair.evaluation_image_id, how)
+            rows.append([picture(comparison.split, pair.image_id), evaluated])
     return rows
-
-
-def _picture(image: UInt8[np.ndarray, "H W 3"], caption: str) -> Picture:
-    return Picture(thumbnail(image), caption, caption)
 
 
 def _badges(diagnosis: Diagnosis) -> list[Badge]:

@@ -86,25 +86,20 @@ def judge_duplicates(
     """Say where evaluation images are found again; `score` is what counts a copy twice."""
     numbers = {split.split: split.num_examined for split in splits}
     for repeats in duplicates:
-        yield from _judge_comparison(repeats, numbers[repeats.evaluation_split], score)
-
-
-def _judge_comparison(repeats: Duplicates, number: int, score: str) -> Iterator[Finding]:
-    split, evaluation = repeats.split, repeats.evaluation_split
-    is_within = split == evaluation
-    if not repeats.pairs:
-        where = f"within {split}" if is_within else f"of {evaluation} in {split}"
-        yield Finding("ok", f"duplicates {where}: none", "")
-        return
-    elsewhere = "another of them" if is_within else f"an image of {split}"
-    level, remedy = _duplicates_remedy(split, evaluation, score)
-    if repeats.num_exact:
-        finding = f"{evaluation}: {repeats.num_exact:,} of {number:,} images equal {elsewhere}"
-        yield Finding(level, finding, remedy)
-    if repeats.num_near:
-        finding = f"{evaluation}: {repeats.num_near:,} of {number:,} images look like {elsewhere}"
-        look = "Look at the pairs on the page; where they show the same scene, "
-        yield Finding("warning", finding, look + remedy[0].lower() + remedy[1:])
+        split, evaluation = repeats.split, repeats.evaluation_split
+        number, is_within = numbers[evaluation], split == evaluation
+        if not repeats.pairs:
+            where = f"within {split}" if is_within else f"of {evaluation} in {split}"
+            yield Finding("ok", f"duplicates {where}: none", "")
+        elsewhere = "another of them" if is_within else f"an image of {split}"
+        level, remedy = _duplicates_remedy(split, evaluation, score)
+        if repeats.num_exact:
+            finding = f"{evaluation}: {repeats.num_exact:,} of {number:,} images equal {elsewhere}"
+            yield Finding(level, finding, remedy)
+        if repeats.num_near:
+            finding = f"{evaluation}: {repeats.num_near:,} of {number:,} images look like {elsewhere}"
+            look = "Look at the pairs on the page; where they show the same scene, "
+            yield Finding("warning", finding, look + remedy[0].lower() + remedy[1:])
 
 
 def _duplicates_remedy(split: str, evaluation: str, score: str) -> tuple[Level, str]:

@@ -33,9 +33,7 @@ class Table(NamedTuple):
     header: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
     strong_rows: Sequence[int] = ()
-    style: Literal["numbers", "words"] = (
-        "numbers"  # numbers stand at the right of their column, words at the left
-    )
+    style: Literal["numbers", "words"] = "numbers"  # at the right of their column; words at the left
 
 
 class Plots(NamedTuple):

@@ -49,8 +49,8 @@ def draw_boxes(
     canvas = image.copy()
     corners = [round_corners(box, image.shape[0], image.shape[1]) for box in boxes]
     dashes = [False] * len(corners) if dashed is None else dashed
-    for box, color, dash in zip(corners, colors, dashes, strict=True):
-        _paint_border(canvas, box, color, dash, width_px)
+    for (y0, x0, y1, x1), color, dash in zip(corners, colors, dashes, strict=True):
+        canvas[y0:y1, x0:x1][border_mask(y1 - y0, x1 - x0, width_px, dash)] = color
     picture = Image.fromarray(canvas)
     for box, color, label in zip(corners, colors, labels, strict=True):
         if label:
@@ -84,13 +84,6 @@ def border_mask(height: int, width: int, width_px: int, dash: bool) -> Bool[np.n
     return ring
 
 
-def _paint_border(
-    canvas: np.ndarray, box: tuple[int, int, int, int], color: Color, dash: bool, width_px: int
-) -> None:
-    y0, x0, y1, x1 = box
-    canvas[y0:y1, x0:x1][border_mask(y1 - y0, x1 - x0, width_px, dash)] = color
-
-
 def _draw_tab(
     picture: Image.Image,
     box: tuple[int, int, int, int],
@@ -107,14 +100,10 @@ def _draw_tab(
     draw = ImageDraw.Draw(picture)
     draw.rectangle((x, y, x + width - 1, y + height - 1), fill=color)
     bright = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 120
-    draw.text(
-        (x + 3, y + height / 2), text, font=font, anchor="lm", fill=(0, 0, 0) if bright else (255, 255, 255)
-    )
+    draw.text((x + 3, y + height / 2), text, font=font, anchor="lm", fill="black" if bright else "white")
 
 
 @lru_cache
 def load_font(size_px: int) -> ImageFont.FreeTypeFont:
     """Load the font that comes with matplotlib: it knows Latin, Greek and Cyrillic letters."""
-    return ImageFont.truetype(
-        str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size_px
-    )
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), size_px)

@@ -36,8 +36,6 @@ class Gallery(NamedTuple):
 
 def spread(length: int, count: int) -> list[int]:
     """Pick `count` indices evenly through `length`, the first and the last among them."""
-    if not length:
-        return []
     return sorted({round(position) for position in np.linspace(0, length - 1, min(count, length))})
 
 
@@ -75,12 +73,9 @@ def fit_side(image: UInt8[np.ndarray, "H W 3"], longest_px: int = LONGEST_PX) ->
 
 def encode_jpeg(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
     """Compress an image as well as MAX_JPEG_BYTES allows."""
-    encoded = b""
     for quality in JPEG_QUALITIES:
-        buffer = io.BytesIO()
-        subsampling = 0 if quality > 80 else 2
+        buffer, subsampling = io.BytesIO(), 0 if quality > 80 else 2
         Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=subsampling)
-        encoded = buffer.getvalue()
-        if len(encoded) <= MAX_JPEG_BYTES:
+        if len(buffer.getvalue()) <= MAX_JPEG_BYTES:
             break
-    return encoded
+    return buffer.getvalue()

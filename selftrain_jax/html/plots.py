@@ -147,11 +147,10 @@ def draw_svg(figure: Figure, key: str) -> Drawing:
     body = drawing[drawing.index(">", view_box.end()) + 1 : drawing.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r'(?<= id=")|(?<=url\(#)|(?<=xlink:href="#)', f"{key}-", body).replace("xlink:href", "href")
+    body = body.replace("'DejaVu Sans'", "var(--sans)")
     for role, color in ROLE_COLORS.items():
         body = body.replace(color, f"var(--{role})")
-    return Drawing(
-        view_box[1], Markup(re.sub(r"\s*\n\s*", "\n", body.replace("'DejaVu Sans'", "var(--sans)")))
-    )
+    return Drawing(view_box[1], Markup(re.sub(r"\s*\n\s*", "\n", body)))
 
 
 @matplotlib.rc_context(STYLE)

@@ -4,16 +4,15 @@ Every text is escaped; the one thing that is taken as it is, is what matplotlib 
 """
 
 import base64
-from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from selftrain_jax.html.blocks import Block, Page, Section
-from selftrain_jax.html.galleries import Picture, encode_jpeg
+from selftrain_jax.html.blocks import Page
+from selftrain_jax.html.galleries import encode_jpeg
 from selftrain_jax.html.plots import DARK_COLORS, ROLE_COLORS, Drawing, Plot, draw_svg, figure_png
 from selftrain_jax.io import atomic_write
 
@@ -31,45 +30,29 @@ def render_page(page: Page) -> str:
     """Make a whole page: one HTML file that loads nothing."""
     template = environment().get_template("page.html.j2")
     colors = {"light": ROLE_COLORS, "dark": DARK_COLORS}
-    return template.render(page=page, colors=colors, style=Markup(_read("style.css")))
-
-
-def render_section(section: Section) -> str:
-    """Make one section of a page."""
-    return environment().get_template("blocks.html.j2").module.section(section)  # type: ignore[attr-defined]
-
-
-def render_blocks(blocks: Sequence[Block]) -> str:
-    """Make some blocks of a page."""
-    template = environment().get_template("blocks.html.j2")
-    return "".join(map(template.module.block, blocks))  # type: ignore[attr-defined]
+    style = files("selftrain_jax.html").joinpath("style.css").read_text(encoding="utf-8")
+    return template.render(page=page, colors=colors, style=Markup(style))
 
 
 @lru_cache
 def environment() -> Environment:
     """Set the template engine up: all is escaped, and a name that does not exist is an error."""
     made = Environment(
-        loader=FunctionLoader(lambda name: _read(f"templates/{name}")),
+        loader=PackageLoader("selftrain_jax.html"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters["kind"] = lambda block: type(block).__name__
-    made.filters["jpeg"] = jpeg_uri
+    made.filters["jpeg"] = lambda picture: _uri("jpeg", encode_jpeg(picture.image))
     made.filters["drawing"] = _drawing
-    made.filters["png"] = png_uri
+    made.filters["png"] = lambda plot: _uri("png", figure_png(plot.figure))
     return made
 
 
-def jpeg_uri(picture: Picture) -> str:
-    """Put a picture into a URI of its own."""
-    return f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(picture.image)).decode()}"
-
-
-def png_uri(plot: Plot) -> str:
-    """Put a plot into a URI of its own, in pixels."""
-    return f"data:image/png;base64,{base64.b64encode(figure_png(plot.figure)).decode()}"
+def _uri(kind: str, image: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _drawing(plot: Plot, key: str) -> Drawing | None:
@@ -77,7 +60,3 @@ def _drawing(plot: Plot, key: str) -> Drawing | None:
     drawing = draw_svg(plot.figure, key)
     size = len(drawing.body.encode(errors="backslashreplace"))
     return drawing if size <= MAX_SVG_BYTES else None
-
-
-def _read(name: str) -> str:
-    return files("selftrain_jax.html").joinpath(name).read_text(encoding="utf-8")

@@ -16,8 +16,7 @@ from selftrain_jax.tasks.lookup import get_self_training, get_task
 def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Check every split and the unlabelled images; write doctor.json and doctor.html.
 
-    Raises:
-        InputError: the data has faults that would stop or spoil a run.
+    Raises: InputError when the data has faults that would stop or spoil a run.
     """
     task = get_self_training(config.task)
     tolerant = config.copy_and_resolve_references()

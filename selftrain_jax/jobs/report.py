@@ -28,8 +28,7 @@ NUM_AUGMENTED = 4
 def run_report(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Write `<workdir>/report.html`; a stage that has not run yet is marked as missing.
 
-    Raises:
-        InputError: the data set of the config or a file of the run is missing or broken.
+    Raises: InputError when the data set of the config or a file of the run is missing or broken.
     """
     sources, task = build_sources(config), get_self_training(config.task)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -44,15 +43,12 @@ def write_report(workdir: pathlib.Path, task: TaskSpec | None, images: Any) -> p
     Without a `task` the run's files say which task it is. `images` are what the task's `gather_images`
     gave, or None for a report without pictures.
 
-    Raises:
-        InputError: the folder does not exist, or one of its files is broken.
+    Raises: InputError when the folder does not exist, or one of its files is broken.
     """
     task = task or get_task(task_of(workdir))
-    needs = get_self_training(task.name)
+    needs, metric = get_self_training(task.name), task.metrics[0]
     run = read_run(workdir, task.evaluation_details, needs.label_totals)
-    return write_report_page(
-        run, needs.report_sections(run, images), task.metrics[0].key, task.metrics[0].name
-    )
+    return write_report_page(run, needs.report_sections(run, images), metric.key, metric.name)
 
 
 def task_of(workdir: pathlib.Path) -> str:
@@ -70,8 +66,7 @@ def task_of(workdir: pathlib.Path) -> str:
 
 def _truth(sources: Sources) -> Callable[[str], Example] | None:
     """Return the function from an unlabelled image to the labels that the teacher was not shown."""
-    truth = sources.unlabeled_truth
-    if truth is None:
+    if (truth := sources.unlabeled_truth) is None:
         return None
     indices = {image_id: index for index, image_id in enumerate(truth.image_ids)}
 

@@ -9,19 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
-from selftrain_jax.report.workdir import RunFiles, StageFiles, series
+from selftrain_jax.report.workdir import RunFiles, series
 from selftrain_jax.text import number
-
-LOSS_AVERAGES = {
-    "loss_norm/human_average": ("human", "human"),
-    "loss_norm/pseudo_average": ("pseudo", "pseudo"),
-}
-
-
-def start_step(run: RunFiles, name: str, total_steps: bool) -> float:
-    """Give the step at which a stage starts: control and student come after the teacher's last step."""
-    teacher = run.stages["teacher"].metrics
-    return float(teacher[-1]["step"]) if total_steps and name != "teacher" and teacher else 0.0
 
 
 @styled()
@@ -31,14 +20,13 @@ def learning_curve(run: RunFiles, metric: str, label: str, *, total_steps: bool 
     With `total_steps` control and student start where the teacher ended; without, every stage starts at 0.
     """
     axes = new_step_axes("steps, the teacher's included" if total_steps else "steps of the stage", label)
-    ends = []
+    teacher, ends = run.stages["teacher"].metrics, []
     for name, stage in run.stages.items():
         steps, values = series(stage, f"eval/{metric}")
         if not len(steps):
             continue
-        steps, values = thin(
-            steps + start_step(run, name, total_steps), 100 * np.where(values < 0, np.nan, values)
-        )
+        steps += teacher[-1]["step"] if total_steps and name != "teacher" and teacher else 0
+        values = 100 * np.where(values < 0, np.nan, values)
         _draw_line(axes, name, name, steps, values, marker="o", markersize=3)
         ends.append(f"{name} ends at {number(float(values[-1]))}")
         if name == "teacher":
@@ -55,13 +43,10 @@ def learning_curve(run: RunFiles, metric: str, label: str, *, total_steps: bool 
 @styled()
 def loss_curve(run: RunFiles, name: str) -> list[Plot]:
     """Plot a stage's loss on human and on pseudo labels over its steps."""
-    stage = run.stages[name]
-    axes = new_step_axes(f"steps of the {name}", "loss")
-    ends = []
+    axes, ends = new_step_axes(f"steps of the {name}", "loss"), []
     for source in ("human", "pseudo"):
-        steps, values = series(stage, f"train/loss_{source}")
+        steps, values = series(run.stages[name], f"train/loss_{source}")
         if len(steps) and (source == "human" or np.nansum(values) > 0):
-            steps, values = thin(steps, values)
             _draw_line(axes, source, f"{source} labels", steps, values)
             ends.append(f"on {source} labels {values[-1]:.3g} at the end")
     if not ends:
@@ -80,7 +65,7 @@ def share_by_source(run: RunFiles, key: str, y_label: str, title: str, caption: 
     for source in ("human", "pseudo"):
         steps, values = series(run.stages["student"], f"{key}_{source}")
         if len(steps):
-            _draw_line(axes, source, f"{source} labels", *thin(steps, values))
+            _draw_line(axes, source, f"{source} labels", steps, values)
             ends.append(f"{source} {values[-1]:.3g} at the end")
     if not ends:
         return []
@@ -92,10 +77,10 @@ def share_by_source(run: RunFiles, key: str, y_label: str, title: str, caption: 
 def loss_norm_averages(run: RunFiles) -> list[Plot]:
     """Plot the student's moving averages of both losses. Paper: appendix B."""
     axes = new_step_axes("steps of the student", "moving average of the loss")
-    for key, (source, label) in LOSS_AVERAGES.items():
-        steps, values = thin(*series(run.stages["student"], key))
+    for source in ("human", "pseudo"):
+        steps, values = series(run.stages["student"], f"loss_norm/{source}_average")
         if len(steps):
-            _draw_line(axes, source, label, steps, values)
+            _draw_line(axes, source, source, steps, values)
     if not axes.lines:
         return []
     axes.set_ylim(bottom=0)
@@ -133,12 +118,12 @@ def data_wait_curve(run: RunFiles) -> list[Plot]:
 
 
 def _all_stages(run: RunFiles, key: str, y_label: str, title: str, caption: str) -> list[Plot]:
-    axes = new_step_axes("steps of the stage", y_label)
-    ends = []
+    axes, ends = new_step_axes("steps of the stage", y_label), []
     for name, stage in run.stages.items():
-        steps, values = _finite(stage, key)
+        steps, values = series(stage, key)
+        steps, values = steps[np.isfinite(values)], values[np.isfinite(values)]
         if len(steps):
-            _draw_line(axes, name, name, *thin(steps, values))
+            _draw_line(axes, name, name, steps, values)
             ends.append(f"{name} median {np.median(values):.3g}")
     if not ends:
         return []
@@ -149,12 +134,8 @@ def _all_stages(run: RunFiles, key: str, y_label: str, title: str, caption: str)
 def _draw_line(
     axes: Axes, role: str, label: str, steps: np.ndarray, values: np.ndarray, **style: Any
 ) -> None:
-    axes.plot(steps, values, label=label, color=ROLE_COLORS[role], linestyle=LINE_STYLES[role], **style)
-
-
-def _finite(stage: StageFiles, key: str) -> tuple[np.ndarray, np.ndarray]:
-    steps, values = series(stage, key)
-    return steps[np.isfinite(values)], values[np.isfinite(values)]
+    color, dashes = ROLE_COLORS[role], LINE_STYLES[role]
+    axes.plot(*thin(steps, values), label=label, color=color, linestyle=dashes, **style)
 
 
 def _readable_top(axes: Axes) -> float | None:

@@ -58,9 +58,8 @@ def reliability(run: RunFiles, unit: str) -> list[Plot]:
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     error = format_value(calibration.expected_calibration_error)
-    caption = (
-        f"On the dotted line a score of 0.8 means right 8 times in 10. Expected calibration error: {error}."
-    )
+    caption = "On the dotted line a score of 0.8 means right 8 times in 10. "
+    caption += f"Expected calibration error: {error}."
     alt = f"Reliability diagram; calibration error {error}."
     return [finish(axes, "Reliability of the scores", caption, alt)]
 

@@ -81,14 +81,10 @@ def headline(run: RunFiles, key: str, label: str) -> str:
 
 def progress(run: RunFiles, key: str, label: str) -> list[Badge]:
     """Say of teacher, pseudo labels, control and student how far they are."""
-    labels = MISSING if run.manifest is None else f"{run.manifest.num_images:,} images"
-    states = {name: _stage_state(run, name, key, label) for name in ("teacher", "control", "student")}
-    return [
-        Badge("Teacher", states["teacher"], "teacher", states["teacher"] == MISSING),
-        Badge("Pseudo labels", labels, "pseudo", labels == MISSING),
-        Badge("Control", states["control"], "control", states["control"] == MISSING),
-        Badge("Student", states["student"], "student", states["student"] == MISSING),
-    ]
+    states = {name: _stage_state(run, name, key, label) for name in STAGES}
+    states["pseudo"] = MISSING if run.manifest is None else f"{run.manifest.num_images:,} images"
+    roles = {"Teacher": "teacher", "Pseudo labels": "pseudo", "Control": "control", "Student": "student"}
+    return [Badge(name, states[role], role, states[role] == MISSING) for name, role in roles.items()]
 
 
 def _stage_state(run: RunFiles, name: str, key: str, label: str) -> str:
@@ -145,7 +141,9 @@ def pictures_section(
 def reproduce_section(run: RunFiles) -> Section:
     """Show the command line, the versions and the whole configuration."""
     lead = "The same command on the same workdir resumes; on a new one it runs everything again."
-    blocks: list[Block] = [_command(run), Details("Versions and weights", facts_table(run))]
+    missing = Note("No command line is written down in summary.json.", "missing")
+    command = Code(run.summary.command) if run.summary is not None and run.summary.command else missing
+    blocks: list[Block] = [command, Details("Versions and weights", facts_table(run))]
     if run.config is not None:
         blocks.append(Details("Configuration", Code(json.dumps(run.config, indent=2, sort_keys=True))))
     return Section("reproduce", "Reproduce", lead, blocks)
@@ -154,8 +152,7 @@ def reproduce_section(run: RunFiles) -> Section:
 def facts_table(run: RunFiles) -> Table:
     """List where, on what, with what and for how long the run ran, as far as it has written that down."""
     facts: dict[str, object] = {"workdir": str(run.workdir)}
-    if run.summary is not None:
-        summary = run.summary
+    if (summary := run.summary) is not None:
         facts |= {"device": summary.device, "seed": summary.seed}
         facts["total time"] = duration(summary.seconds_total)
         facts |= {f"{name} checkpoint": stage.checkpoint for name, stage in summary.stages.items()}
@@ -172,9 +169,3 @@ def small_multiples(
     left_out = f"The {len(drawn)} classes with most {unit}, of {total}."
     hint = [Note(left_out)] if total > len(drawn) else []
     return [Heading(title), *hint, legend, *plots(drawn, key, "small")]
-
-
-def _command(run: RunFiles) -> Block:
-    if run.summary is None or not run.summary.command:
-        return Note("No command line is written down in summary.json.", "missing")
-    return Code(run.summary.command)

@@ -3,7 +3,7 @@
 Numbers come from each stage's `evaluation.json`; scores are in points of 100.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from selftrain_jax.html.blocks import Note, Table
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorten, styled
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
 from selftrain_jax.run_files.evaluation import Evaluation
+from selftrain_jax.run_files.fields import Number
 from selftrain_jax.text import duration, number
 
 MAX_BARS = 40
@@ -51,10 +52,9 @@ def unequal_steps(run: RunFiles) -> list[Note]:
     steps = {name: evaluation.checkpoint_step for name, evaluation in evaluations(run).items()}
     if not {"student", "control"} <= set(steps) or steps["student"] == steps["control"]:
         return []
-    text = (
-        f"The student was trained for {steps['student']:,} steps and the control for {steps['control']:,}: "
-    )
-    return [Note(text + "part of the gain may come from that.", "warning")]
+    text = f"The student was trained for {steps['student']:,} steps "
+    text += f"and the control for {steps['control']:,}: part of the gain may come from that."
+    return [Note(text, "warning")]
 
 
 def classes_by_size(run: RunFiles, unit: str) -> list[str]:
@@ -65,18 +65,21 @@ def classes_by_size(run: RunFiles, unit: str) -> list[str]:
     return sorted(counts, key=lambda name: -counts[name])
 
 
-def class_gains(run: RunFiles, over: str, key: str) -> dict[str, float]:
-    """Subtract each class's number `key` by stage `over` from the student's, where both are defined."""
+def gains_over(
+    run: RunFiles, over: str, scores_of: Callable[[Evaluation[Any]], Mapping[str, Number | None]]
+) -> dict[str, float]:
+    """Subtract the scores by stage `over` from the student's, in points, where both are defined."""
     stages = evaluations(run)
-    if "student" not in stages or over not in stages:
+    if not {"student", over} <= set(stages):
         return {}
-    student, other = stages["student"].per_class, stages[over].per_class
-    gains = {
-        name: points(entry[key]) - points(other[name][key])
-        for name, entry in student.items()
-        if name in other
-    }
+    student, other = scores_of(stages["student"]), scores_of(stages[over])
+    gains = {name: points(score) - points(other.get(name)) for name, score in student.items()}
     return {name: gain for name, gain in gains.items() if np.isfinite(gain)}
+
+
+def class_gains(run: RunFiles, over: str, key: str) -> dict[str, float]:
+    """Give the student's gain in the number `key` of each class."""
+    return gains_over(run, over, lambda stage: {name: entry[key] for name, entry in stage.per_class.items()})
 
 
 def known_gains(run: RunFiles, key: str) -> dict[str, dict[str, float]]:
@@ -125,7 +128,7 @@ def _gain(stages: Mapping[str, Evaluation[Any]], other: str, key: str) -> str:
 
 
 def _cost(run: RunFiles, name: str) -> list[str]:
-    in_summary = None if run.summary is None else run.summary.stages.get(name)
-    if in_summary is None:
+    if run.summary is None or name not in run.summary.stages:
         return [number(evaluations(run)[name].checkpoint_step, 0), duration(None)]
-    return [number(in_summary.steps, 0), duration(in_summary.seconds)]
+    stage = run.summary.stages[name]
+    return [number(stage.steps, 0), duration(stage.seconds)]

@@ -3,9 +3,10 @@
 Call `read_run`. A file that does not exist yet is None or empty: a running workdir is a good workdir.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +23,7 @@ from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, Summary
 from selftrain_jax.types import Category
 
 LABELS_FOLDER = "pseudo_labels"
+T = TypeVar("T")
 
 
 class StageFiles(NamedTuple):
@@ -53,17 +55,14 @@ def read_run(workdir: Path, details: type[EvaluationDetails], totals: type[Label
     """
     if not workdir.is_dir():
         raise InputError(f"{workdir}: no such folder; give the --workdir of a run")
-    summary, labels = workdir / SUMMARY_FILE, workdir / LABELS_FOLDER
-    manifest, quality = labels / MANIFEST_FILE, labels / QUALITY_FILE
+    labels = workdir / LABELS_FOLDER
     return RunFiles(
         workdir=workdir,
         stages={name: _read_stage(workdir / name, details) for name in STAGES},
-        manifest=None
-        if (value := read_known(manifest)) is None
-        else Manifest.from_json(value, manifest, totals),
-        quality=None if (value := read_known(quality)) is None else Quality.from_json(value, quality),
+        manifest=_read_as(labels / MANIFEST_FILE, partial(Manifest.from_json, totals=totals)),
+        quality=_read_as(labels / QUALITY_FILE, Quality.from_json),
         ground_truth=read_known(workdir / "ground_truth.json"),
-        summary=None if (value := read_known(summary)) is None else Summary.from_json(value, summary),
+        summary=_read_as(workdir / SUMMARY_FILE, Summary.from_json),
         config=read_config(workdir),
         categories=_categories(read_known(workdir / "categories.json") or []),
     )
@@ -121,14 +120,16 @@ def _categories(records: list[JsonObject]) -> tuple[Category, ...]:
     return tuple(Category(int(record["id"]), str(record["name"])) for record in records)
 
 
-def _read_stage(folder: Path, details: type[EvaluationDetails]) -> StageFiles:
-    def read(name: str) -> Evaluation[Any] | None:
-        value = read_known(folder / name)
-        return None if value is None else Evaluation.from_json(value, folder / name, details)
+def _read_as(path: Path, from_json: Callable[[Any, Path], T]) -> T | None:
+    value = read_known(path)
+    return None if value is None else from_json(value, path)
 
+
+def _read_stage(folder: Path, details: type[EvaluationDetails]) -> StageFiles:
+    from_json = partial(Evaluation.from_json, details=details)
     return StageFiles(
         metrics=merge_steps(read_metrics(folder / "metrics.jsonl")),
-        evaluation=read(EVALUATION_FILE),
-        evaluation_scales=read(SCALES_FILE),
+        evaluation=_read_as(folder / EVALUATION_FILE, from_json),
+        evaluation_scales=_read_as(folder / SCALES_FILE, from_json),
         detections=read_known(folder / "detections.json"),
     )

@@ -10,7 +10,6 @@ from selftrain_jax.doctor.duplicates import (
     count_bits,
     count_bits_by_table,
     near_duplicates,
-    near_duplicates_within,
     perceptual_hash,
     pixel_digest,
 )
@@ -96,8 +95,9 @@ def test_near_duplicates_are_the_closest_found_by_a_plain_loop():
 
 def test_within_a_set_an_image_pairs_with_an_earlier_one_only():
     hashes = np.array([0b0, 0b1111_0000, 0b1, 0b1111_0000], np.uint64)
-    assert near_duplicates_within(hashes, 1).tolist() == [[0, 2, 1], [1, 3, 0]]
-    assert near_duplicates_within(np.zeros(1, np.uint64), 64).tolist() == []
+    assert near_duplicates(hashes, hashes, 1, only_earlier=True).tolist() == [[0, 2, 1], [1, 3, 0]]
+    one = np.zeros(1, np.uint64)
+    assert near_duplicates(one, one, 64, only_earlier=True).tolist() == []
 
 
 def test_empty_sets_have_no_duplicates():

@@ -1,5 +1,7 @@
 from html.parser import HTMLParser
 
+from selftrain_jax.html.render import environment
+
 VOID = {"meta", "img", "br"}
 
 
@@ -27,3 +29,11 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] == "h1":
             self.headings.append(data)
+
+
+def render_section(section):
+    return environment().get_template("blocks.html.j2").module.section(section)
+
+
+def render_blocks(blocks):
+    return "".join(map(environment().get_template("blocks.html.j2").module.block, blocks))

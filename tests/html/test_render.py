@@ -20,8 +20,9 @@ from selftrain_jax.html.blocks import (
     Table,
 )
 from selftrain_jax.html.galleries import Gallery, Picture
-from selftrain_jax.html.render import render_blocks, render_page, render_section, write_page
+from selftrain_jax.html.render import render_page, write_page
 from tests.html.html_page import Page as Elements
+from tests.html.html_page import render_blocks, render_section
 
 EVIL = "</p><script>alert('x')</script>\" onload=\"x"
 

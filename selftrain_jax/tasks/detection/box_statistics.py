@@ -12,7 +12,6 @@ from selftrain_jax.doctor.examine import SplitScan
 from selftrain_jax.geometry import box_areas
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.text import shorten_list
-from selftrain_jax.types import Example
 
 RARE_BOXES = 10  # a class with fewer in training is hardly learned
 MAX_DETECTIONS = 100  # that COCO's evaluation keeps of an image
@@ -37,9 +36,19 @@ class BoxStatistics:
         return sum(self.class_counts.values())
 
 
-def suspect_boxes(scan: SplitScan) -> list[Problem]:
+def suspect_boxes(scan: SplitScan) -> Iterator[Problem]:
     """Find boxes that a reader lets pass and that are rarely meant: tiny ones, and the same one twice."""
-    return [problem for image in scan.images for problem in _suspect_boxes_of(image.labels, scan.source.name)]
+    for image in scan.images:
+        labels, seen = image.labels, set[tuple[float, ...]]()
+        for index, box in enumerate(labels.get("boxes", np.zeros((0, 4))).tolist()):
+            where, class_id = f"{scan.source.name}, box {index}", int(labels["classes"][index])
+            if min(box[2] - box[0], box[3] - box[1]) < TINY_PX:
+                fault = f"is under {TINY_PX} px high or wide"
+                yield Problem("tiny", where, describe_box(image.image_id, box, fault))
+            if (*box, class_id) in seen:
+                fault = f"is there twice with class id {class_id}"
+                yield Problem("repeated", where, describe_box(image.image_id, box, fault))
+            seen.add((*box, class_id))
 
 
 def summarise_boxes(scan: SplitScan) -> BoxStatistics:
@@ -54,7 +63,9 @@ def summarise_boxes(scan: SplitScan) -> BoxStatistics:
         return np.concatenate([empty, *kept])
 
     boxes, classes = gather("boxes", np.zeros((0, 4))), gather("classes", np.zeros(0, int))
-    areas = [_object_areas(of_image)[keep] for of_image, keep in zip(labels, is_box, strict=True)]
+    # COCO sorts objects into sizes by the annotation's area; where there is none, by the box's.
+    object_areas = [of_image.get("areas", box_areas(of_image["boxes"])) for of_image in labels]
+    areas = [of_image[keep] for of_image, keep in zip(object_areas, is_box, strict=True)]
     by_area = np.bincount(np.digitize(np.concatenate([[], *areas]), COCO_AREAS_PX), minlength=3).tolist()
     counts, per_image = Counter(classes.tolist()), Counter(int(keep.sum()) for keep in is_box)
     sides = np.sqrt(box_areas(boxes))
@@ -78,11 +89,9 @@ def judge_boxes(name: str, num_examined: int, boxes: BoxStatistics) -> Iterator[
         yield Finding("error", f"{name}: no box at all", "Check that the labels belong to the split.")
         return
     if absent:
-        train, other = (
-            "The detector cannot learn them; label some.",
-            "AP leaves them out; move some images here.",
-        )
-        yield Finding("warning", f"{name}: no box of {_classes(absent)}", train if is_train else other)
+        remedy = "AP leaves them out; move some images here."
+        remedy = "The detector cannot learn them; label some." if is_train else remedy
+        yield Finding("warning", f"{name}: no box of {_classes(absent)}", remedy)
     if rare and is_train:
         remedy = "Expect low AP for them; label more, and look at their pseudo labels."
         yield Finding("warning", f"{name}: under {RARE_BOXES} boxes of {_classes(rare)}", remedy)
@@ -101,24 +110,6 @@ def describe_box(image_id: str, box: Sequence[float], fault: str) -> str:
     """Put a fault of a box in the words that `doctor_page.box_of` reads."""
     values = ", ".join(f"{value:g}" for value in box)
     return f"image {image_id}: the box (ymin, xmin, ymax, xmax) = ({values}) {fault}"
-
-
-def _suspect_boxes_of(labels: Example, name: str) -> Iterator[Problem]:
-    seen = set()
-    for index, box in enumerate(labels.get("boxes", np.zeros((0, 4))).tolist()):
-        where, class_id = f"{name}, box {index}", int(labels["classes"][index])
-        if min(box[2] - box[0], box[3] - box[1]) < TINY_PX:
-            fault = f"is under {TINY_PX} px high or wide"
-            yield Problem("tiny", where, describe_box(labels["image_id"], box, fault))
-        if (*box, class_id) in seen:
-            fault = f"is there twice with class id {class_id}"
-            yield Problem("repeated", where, describe_box(labels["image_id"], box, fault))
-        seen.add((*box, class_id))
-
-
-def _object_areas(labels: Example) -> np.ndarray:
-    """Return px² of each object by which COCO sorts it into sizes: the annotation's area, else its box's."""
-    return labels.get("areas", box_areas(labels["boxes"]))
 
 
 def _classes(names: Sequence[str]) -> str:

@@ -91,7 +91,6 @@ def examine_boxes(
     unlabelled: Source | None,
     problems: Iterable[Problem],
     max_images: int | None = None,
-    max_distance: int = MAX_DISTANCE,
     bad_boxes: BadBoxes = "error",
 ) -> BoxDiagnosis:
     """Read the splits once and gather all there is to say about them.
@@ -104,7 +103,7 @@ def examine_boxes(
     splits = summarise(scans)
     boxes = tuple(summarise_boxes(scan) for scan in scans.values())
     all_problems = [*problems, *(problem for scan in scans.values() for problem in suspect_boxes(scan))]
-    duplicates = find_duplicates({name: scan.images for name, scan in scans.items()}, max_distance)
+    duplicates = find_duplicates({name: scan.images for name, scan in scans.items()})
     judged = [
         *verdicts.judge_missing(labelled),
         *verdicts.judge_problems(all_problems, _problem_kinds(bad_boxes)),
@@ -118,7 +117,7 @@ def examine_boxes(
         *verdicts.judge_unlabelled(splits),
         *verdicts.judge_duplicates(duplicates, splits, "AP"),
     ]
-    images = Diagnosis(splits, tuple(all_problems), duplicates, max_distance, verdicts.worst_first(judged))
+    images = Diagnosis(splits, tuple(all_problems), duplicates, MAX_DISTANCE, verdicts.worst_first(judged))
     return BoxDiagnosis(images, boxes, {name: scan.source for name, scan in scans.items()})
 
 

@@ -88,10 +88,8 @@ def _find_image(sources: Mapping[str, Source], image_id: str) -> UInt8[np.ndarra
 
 def _splits_table(splits: Sequence[SplitSummary], boxes: Sequence[BoxStatistics]) -> list[Block]:
     def of_labels(counts: Iterable[int]) -> list[str]:
-        return [
-            f"{count:,}" if split.is_labelled else "no labels"
-            for split, count in zip(splits, counts, strict=True)
-        ]
+        pairs = zip(splits, counts, strict=True)
+        return [f"{count:,}" if split.is_labelled else "no labels" for split, count in pairs]
 
     rows: list[Sequence[str]] = [
         ("source", *(split.source for split in splits)),
@@ -111,9 +109,8 @@ def _splits_table(splits: Sequence[SplitSummary], boxes: Sequence[BoxStatistics]
 
 def _classes_table(splits: Sequence[SplitSummary], boxes: Sequence[BoxStatistics]) -> list[Block]:
     names = [split.split for split in splits if split.is_labelled]
-    counts = [
-        of_split.class_counts for split, of_split in zip(splits, boxes, strict=True) if split.is_labelled
-    ]
+    pairs = zip(splits, boxes, strict=True)
+    counts = [of_split.class_counts for split, of_split in pairs if split.is_labelled]
     classes = dict.fromkeys(name for of_split in counts for name in of_split)
     rows = [
         [Cell(name), *(bar(of_split.get(name, 0), max(of_split.values(), default=0)) for of_split in counts)]
@@ -124,8 +121,8 @@ def _classes_table(splits: Sequence[SplitSummary], boxes: Sequence[BoxStatistics
 
 def _first_of(counts: Mapping[str, int]) -> str:
     left = len(counts) - LISTED
-    shown = [f"{key}: {count:,}" for key, count in list(counts.items())[:LISTED]]
-    return ", ".join(shown + ([f"{left:,} more sizes"] if left > 0 else []))
+    shown = [f"{key}: {count:,}" for key, count in counts.items()]
+    return ", ".join(shown[:LISTED] + ([f"{left:,} more sizes"] if left > 0 else []))
 
 
 def _boxes_in_an_image(boxes_per_image: Mapping[int, int]) -> str:

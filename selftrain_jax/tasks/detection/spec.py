@@ -20,7 +20,7 @@ from selftrain_jax.tasks.detection.data import KINDS, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import check_pseudo_boxes, read_pseudo_boxes
-from selftrain_jax.tasks.detection.report import gather_images, report_sections
+from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, accept
 from selftrain_jax.types import Category, Task

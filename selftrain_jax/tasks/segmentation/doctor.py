@@ -62,7 +62,6 @@ def examine_masks(
     labelled: Mapping[str, Source | None],
     unlabelled: Source | None,
     problems: Iterable[Problem] = (),
-    max_images: int | None = None,
 ) -> MaskDiagnosis:
     """Read every mask, then every image, for images that repeat above all.
 
@@ -78,13 +77,9 @@ def examine_masks(
         sources[UNLABELLED] = unlabelled
     counts = {name: count_each(source) for name, source in with_masks.items()}
     masks = tuple(summarise_masks(name, source, counts[name]) for name, source in with_masks.items())
-    of_masks = [
-        problem for name, source in with_masks.items() for problem in _problems(name, source, counts[name])
-    ]
-    images = _examine_images(labelled, unlabelled, [*problems, *of_masks], masks, max_images)
-    class_ids = {
-        category.name: category.id for source in with_masks.values() for category in source.categories
-    }
+    of_masks = [each for name, source in with_masks.items() for each in _problems(name, source, counts[name])]
+    images = _examine_images(labelled, unlabelled, [*problems, *of_masks], masks)
+    class_ids = {name: id for source in with_masks.values() for id, name in source.categories}
     return MaskDiagnosis(images, masks, class_ids, sources)
 
 
@@ -93,10 +88,9 @@ def _examine_images(
     unlabelled: Source | None,
     problems: list[Problem],
     masks: tuple[MaskStatistics, ...],
-    max_images: int | None,
 ) -> Diagnosis:
     bare = {name: _images_only(source) for name, source in labelled.items()}
-    scans = scan_splits(bare, _images_only(unlabelled), max_images)
+    scans = scan_splits(bare, _images_only(unlabelled))
     splits = summarise(scans)
     duplicates = find_duplicates({name: scan.images for name, scan in scans.items()})
     counted = [problem for problem in problems if problem.kind not in ("ignored_mask", "bad_truth")]
@@ -112,7 +106,7 @@ def _examine_images(
 
 
 def summarise_masks(split: str, source: Source, pixel_counts: list[Counts | InputError]) -> MaskStatistics:
-    """Add up the pixels that `pixels.count_each` found."""
+    """Add up the pixels that `count_each` found."""
     good = [counts for counts in pixel_counts if not isinstance(counts, InputError)]
     table = np.array(good, np.int64).reshape(-1, 256)
     ids = {category.name: category.id for category in source.categories}

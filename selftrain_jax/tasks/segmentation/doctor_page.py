@@ -63,12 +63,8 @@ def picture_masks(source: Source, split: str, count: int) -> list[list[Picture]]
         tinted = image // 2 + voc_palette()[mask] // 2
         drawn = np.where((mask == IGNORED)[:, :, None], image, tinted)
         caption = f"{split} {source.image_ids[index]}"
-        rows.append(
-            [
-                Picture(thumbnail(image), caption, caption),
-                Picture(thumbnail(drawn), "mask", f"{caption}, its mask"),
-            ]
-        )
+        mask_picture = Picture(thumbnail(drawn), "mask", f"{caption}, its mask")
+        rows.append([Picture(thumbnail(image), caption, caption), mask_picture])
     return rows
 
 

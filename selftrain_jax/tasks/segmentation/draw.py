@@ -100,10 +100,7 @@ def mask_path(folder: Path, image_id: str) -> Path:
 
 
 def save_mask_png(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
-    """Write class ids as a PNG with the colours of PASCAL VOC's files; whole or not at all.
-
-    Folders above it are made.
-    """
+    """Write class ids as a PNG with PASCAL VOC's colours, whole or not at all; folders above it are made."""
     picture = Image.fromarray(mask).convert("L")
     picture.putpalette(voc_palette().tobytes())
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,10 +109,7 @@ def save_mask_png(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
 
 
 def read_mask_png(path: Path) -> UInt8[np.ndarray, "H W"]:
-    """Read the class ids that `save_mask_png` wrote.
-
-    Raises: InputError when the file is no single-channel PNG or is damaged.
-    """
+    """Read what `save_mask_png` wrote. Raises: InputError for what is no whole PNG of one channel."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             mode, mask = picture.mode, np.array(picture)

@@ -18,7 +18,7 @@ from selftrain_jax.tasks.segmentation.data import KINDS, check_config, check_sou
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import check_pseudo_masks, read_pseudo_masks
-from selftrain_jax.tasks.segmentation.report import gather_images, report_sections
+from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.types import Category, Task

@@ -1,5 +1,1 @@
-"""The detection part of report.html: `gather_images` opens its pictures, `report_sections` fills it."""
-
-from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
-
-__all__ = ["gather_images", "report_sections"]
+"""The detection part of report.html; `sections` has the two functions to call."""

@@ -49,9 +49,7 @@ class BoxStyle(NamedTuple):
 def draw_example(example: Example, style: BoxStyle, caption: str) -> Picture:
     """Draw labels solid, and dashed what is ignored or scored from half the threshold up to it."""
     scores = example.get("scores")
-    is_shown = (
-        np.ones(len(boxes_of(example)), dtype=bool) if scores is None else scores >= style.threshold / 2
-    )
+    is_shown = np.ones(len(boxes_of(example)), bool) if scores is None else scores >= style.threshold / 2
     kept = is_kept(example, style.threshold)[is_shown]
     classes = [int(class_id) for class_id in classes_of(example)[is_shown]]
     image, boxes = fit_image(example["image"], boxes_of(example)[is_shown], LONGEST_PX)
@@ -73,10 +71,7 @@ def augmentation_galleries(
 def label_galleries(
     source: Source, labelled: list[Labelled], truth: Callable[[str], Example] | None, style: BoxStyle
 ) -> list[Gallery]:
-    """Show pseudo labels: random, most and least confident, rarest class, and wrong if `truth` is known.
-
-    `labelled` is what `ranking.read_spread` gave.
-    """
+    """Show pseudo labels: random, most and least confident, rarest class, and wrong if `truth` is known."""
     ranked = by_confidence(labelled, style.threshold)
     order = np.random.default_rng((0, len(labelled))).permutation(len(labelled))
     fair = "The fair picture: what the student sees on average."
@@ -118,11 +113,7 @@ def _rarest(
     rare = rarest_class(labelled, style.threshold)
     if rare is None:
         return []
-    having = [
-        image
-        for image in ranked
-        if rare in classes_of(image.example)[is_kept(image.example, style.threshold)]
-    ]
+    having = [image for image in ranked if rare in kept_classes(image, style.threshold)]
     caption = "Fewest pseudo labels: the first to suffer from a wrong threshold."
     return [(f"Rarest class: {style.names.get(rare, str(rare))}", caption, having)]
 
@@ -130,17 +121,15 @@ def _rarest(
 def _against_truth(
     source: Source, labelled: list[Labelled], truth: Callable[[str], Example], style: BoxStyle
 ) -> list[Gallery]:
-    known = [(image, truth(source.image_ids[image.position])) for image in labelled]
     counted = [
         (count_disagreements(image.example, true, style.threshold), image, true)
-        for image, true in known
-        if "boxes" in true
+        for image in labelled
+        if "boxes" in (true := truth(source.image_ids[image.position]))
     ]
-    worst = [entry for entry in sorted(counted, key=lambda entry: -entry[0]) if entry[0] > 0]
+    worst = sorted((entry for entry in counted if entry[0]), key=lambda entry: -entry[0])
     rows = [_truth_row(source, count, image, true, style) for count, image, true in worst[:IMAGES_A_GALLERY]]
-    caption = (
-        "Worst first. A disagreement is a box without a partner of its class at IoU 0.5 on the other side."
-    )
+    caption = "Worst first. "
+    caption += "A disagreement is a box without a partner of its class at IoU 0.5 on the other side."
     return [Gallery("Most at odds with the truth", caption, "rows", rows)] if rows else []
 
 
@@ -181,11 +170,8 @@ def _box_texts(
 
 def _counts(classes: np.ndarray, names: Mapping[int, str]) -> str:
     ids, counts = np.unique(classes, return_counts=True)
-    parts = [
-        f"{count} {names.get(int(class_id), str(class_id))}"
-        for class_id, count in zip(ids, counts, strict=True)
-    ]
-    return ", ".join(parts) if parts else "no boxes"
+    parts = [f"{count} {names.get(int(one), str(one))}" for one, count in zip(ids, counts, strict=True)]
+    return ", ".join(parts) or "no boxes"
 
 
 def read_spread(read_labels: Callable[[int], Example], length: int) -> list[Labelled]:
@@ -212,6 +198,11 @@ def is_kept(example: Example, threshold: float) -> Bool[np.ndarray, " N"]:
     return kept
 
 
+def kept_classes(image: Labelled, threshold: float) -> Int[np.ndarray, " N"]:
+    """Give the class ids of the boxes that count as labels."""
+    return classes_of(image.example)[is_kept(image.example, threshold)]
+
+
 def confidence(example: Example, threshold: float) -> float:
     """Average the scores of the labels; NaN without any."""
     scores = np.asarray(example.get("scores", []))[is_kept(example, threshold)]
@@ -226,7 +217,7 @@ def by_confidence(labelled: Sequence[Labelled], threshold: float) -> list[Labell
 
 def rarest_class(labelled: Sequence[Labelled], threshold: float) -> int | None:
     """Find the class with the fewest labels, of those with any."""
-    kept = [classes_of(image.example)[is_kept(image.example, threshold)] for image in labelled]
+    kept = [kept_classes(image, threshold) for image in labelled]
     classes, counts = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *kept]), return_counts=True)
     return int(classes[np.argmin(counts)]) if len(classes) else None
 
@@ -236,11 +227,9 @@ def count_disagreements(first: Example, second: Example, threshold: float, iou: 
 
     Each box has one partner at most; the pairs with the highest IoU go first.
     """
-    sides = [
-        (boxes_of(side)[is_kept(side, threshold)], classes_of(side)[is_kept(side, threshold)])
-        for side in (first, second)
-    ]
-    (boxes, classes), (others, other_classes) = sides
+    kept = [is_kept(side, threshold) for side in (first, second)]
+    boxes, others = boxes_of(first)[kept[0]], boxes_of(second)[kept[1]]
+    classes, other_classes = classes_of(first)[kept[0]], classes_of(second)[kept[1]]
     overlap = np.where(classes[:, None] == other_classes[None, :], box_iou(boxes, others), 0.0)
     pairs = 0
     while overlap.size and overlap.max() >= iou:

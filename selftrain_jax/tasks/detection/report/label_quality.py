@@ -83,17 +83,11 @@ def score_histogram(run: RunFiles, threshold: float | None) -> list[Plot]:
         return []
     histogram = run.manifest.labels.score_histogram
     axes = new_axes("score", "boxes")
-    axes.stairs(
-        as_floats(histogram.counts),
-        as_floats(histogram.edges),
-        fill=True,
-        color=ROLE_COLORS["pseudo"],
-        alpha=0.75,
-    )
+    counts, edges = as_floats(histogram.counts), as_floats(histogram.edges)
+    axes.stairs(counts, edges, fill=True, color=ROLE_COLORS["pseudo"], alpha=0.75)
     mark_threshold(axes, threshold)
-    caption = (
-        "Boxes right of the line became labels. Many just left of it: a slightly lower threshold adds a lot."
-    )
+    caption = "Boxes right of the line became labels. "
+    caption += "Many just left of it: a slightly lower threshold adds a lot."
     kept, total = run.manifest.labels.num_kept, run.manifest.labels.num_boxes
     alt = f"Histogram of the scores of {total} boxes, of which {kept} lie at or above the threshold."
     return [finish(axes, "Scores of the teacher's boxes", caption, alt)]
@@ -140,9 +134,8 @@ def box_sizes(human: BoxStatistics | None, pseudo: BoxStatistics | None) -> list
     low = max(1.0, min(float(sizes.min()) for sizes in sets.values()))
     high = max(low + 1.0, max(float(sizes.max()) for sizes in sets.values()))
     edges = np.geomspace(low, high * 1.001, 31)
-    caption = (
-        "Human labels are those of the test split. Missing small sizes: the teacher overlooks small objects."
-    )
+    caption = "Human labels are those of the test split. "
+    caption += "Missing small sizes: the teacher overlooks small objects."
     plot = _histograms(sets, edges, "square root of the box area, px", "share of boxes", "Box sizes", caption)
     axes = plot.figure.axes[0]
     axes.set_xscale("log", base=2)
@@ -156,14 +149,8 @@ def _histograms(
     axes = new_axes(x_label, y_label)
     for name, values in sets.items():
         shares = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / max(len(values), 1)
-        axes.stairs(
-            shares,
-            edges,
-            color=ROLE_COLORS[name],
-            linestyle=LINE_STYLES[name],
-            linewidth=1.6,
-            label=f"{name} labels",
-        )
+        color, style = ROLE_COLORS[name], LINE_STYLES[name]
+        axes.stairs(shares, edges, color=color, linestyle=style, linewidth=1.6, label=f"{name} labels")
     medians = ", ".join(f"{name} median {np.median(values):.3g}" for name, values in sets.items())
     return finish(axes, title, caption, f"{title}: {medians}.")
 

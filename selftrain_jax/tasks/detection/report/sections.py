@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from selftrain_jax.data.source import Source
-from selftrain_jax.html.blocks import Details, Legend, LegendEntry, Section, plots
+from selftrain_jax.html.blocks import Block, Details, Legend, LegendEntry, Section, plots
 from selftrain_jax.html.draw import class_color
 from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.report import labels as label_parts
@@ -95,9 +95,8 @@ def _as_example(image_id: str, records: list[Mapping[str, Any]]) -> Example:
 
 def _results_section(run: RunFiles) -> Section:
     bars = plots(class_gain_bars(run, CLASS_AP), "gain", "single")
-    return parts.results_section(
-        run, COLUMNS, _how_measured, [*bars, Details("AP of every class", class_table(run))]
-    )
+    blocks: list[Block] = [*bars, Details("AP of every class", class_table(run))]
+    return parts.results_section(run, COLUMNS, _how_measured, blocks)
 
 
 def _how_measured(evaluation: Evaluation[Any]) -> str:
@@ -156,11 +155,8 @@ def _test_images_section(run: RunFiles, images: BoxImages | None, names: dict[in
 
 
 def _pictures(key: str, lead: str, shown: list[Gallery], names: dict[int, str], note: str = "") -> Section:
-    entries = [
-        LegendEntry(name, f"rgb{class_color(class_id)}")
-        for class_id, name in sorted(names.items())
-        if class_id
-    ]
+    named = sorted((class_id, name) for class_id, name in names.items() if class_id)
+    entries = [LegendEntry(name, f"rgb{class_color(class_id)}") for class_id, name in named]
     legend = [Legend(entries)] if len(entries) <= 7 else []
     return parts.pictures_section(key, lead, shown, legend, note)
 

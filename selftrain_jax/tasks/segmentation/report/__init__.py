@@ -1,5 +1,1 @@
-"""The segmentation part of report.html: `gather_images` opens its pictures, `report_sections` fills it."""
-
-from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
-
-__all__ = ["gather_images", "report_sections"]
+"""The segmentation part of report.html; `sections` has the two functions to call."""

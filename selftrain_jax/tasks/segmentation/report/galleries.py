@@ -95,9 +95,7 @@ def describe(mask: UInt8[np.ndarray, "H W"], names: Mapping[int, str]) -> str:
     counts = np.bincount(mask.ravel(), minlength=256)
     order = [int(class_id) for class_id in np.argsort(-counts, kind="stable") if counts[class_id]]
     known = {**names, IGNORED: "ignored"}
-    return ", ".join(
-        f"{known.get(class_id, class_id)} {percent(counts[class_id] / mask.size)}" for class_id in order
-    )
+    return ", ".join(f"{known.get(one, one)} {percent(counts[one] / mask.size)}" for one in order)
 
 
 def pseudo_galleries(
@@ -127,9 +125,8 @@ def augmentation_galleries(
 ) -> list[Gallery]:
     """Show images with their masks before and after each policy. Paper: section 3.1, Figure 1."""
     style = MaskStyle(names, np.zeros(256, np.int64), opacity=0.35)
-    caption = (
-        "Areas must still lie on their objects. Hatched: outside of the image, or ignored in the labels."
-    )
+    caption = "Areas must still lie on their objects. "
+    caption += "Hatched: outside of the image, or ignored in the labels."
     return pair_galleries(
         augmented, caption, lambda side, word: draw_mask(side["image"], side["mask"], style, word)
     )
@@ -140,9 +137,8 @@ def _rarest(summaries: list[MaskSummary], style: MaskStyle) -> list[tuple[str, s
     if rare is None:
         return []
     having = [summary for summary in summaries if summary.kept[rare] >= MIN_RARE_PIXELS]
-    caption = (
-        "Fewest pixels kept of all classes: the first to suffer from a wrong threshold. Most of it first."
-    )
+    caption = "Fewest pixels kept of all classes: the first to suffer from a wrong threshold. "
+    caption += "Most of it first."
     title = f"Rarest class: {style.names.get(rare, f'class {rare}')}"
     return [(title, caption, sorted(having, key=lambda summary: -summary.kept[rare]))]
 

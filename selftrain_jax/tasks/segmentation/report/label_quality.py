@@ -45,17 +45,15 @@ def confidence_histogram(run: RunFiles, threshold: float | None) -> list[Plot]:
 @styled()
 def coverage_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot the share of pixels kept against the threshold, the one in use marked."""
-    curve = None if run.manifest is None else run.manifest.labels.coverage_by_threshold
-    if run.manifest is None or curve is None:
+    if run.manifest is None or (curve := run.manifest.labels.coverage_by_threshold) is None:
         return []
     axes = new_axes("threshold", "share of pixels kept")
     axes.plot(curve.thresholds, as_floats(curve.coverage), color=ROLE_COLORS["pseudo"], label="coverage")
     mark_threshold(axes, threshold)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
-    caption = (
-        "What a higher threshold would take from the student. Flat up to the line: little is lost by it."
-    )
+    caption = "What a higher threshold would take from the student. "
+    caption += "Flat up to the line: little is lost by it."
     kept = format_value(run.manifest.labels.coverage)
     alt = f"Coverage falls with the threshold; at the one in use it is {kept}."
     return [finish(axes, "Coverage of the pseudo masks", caption, alt)]
@@ -66,27 +64,20 @@ def quality_by_threshold(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot precision, recall and mIoU of the pixels kept against the threshold."""
     if run.quality is None:
         return []
-    overall = run.quality.overall
-    axes = quality_axes(run.quality.thresholds, overall, None, (5.2, 3.1))
-    miou = as_floats(overall["miou"])
-    axes.plot(
-        run.quality.thresholds, miou, color=ROLE_COLORS["human"], linestyle=":", label="mIoU of the kept"
-    )
+    thresholds, overall = run.quality.thresholds, run.quality.overall
+    axes = quality_axes(thresholds, overall, None, (5.2, 3.1))
+    color, miou = ROLE_COLORS["human"], as_floats(overall["miou"])
+    axes.plot(thresholds, miou, color=color, linestyle=":", label="mIoU of the kept")
     mark_threshold(axes, threshold)
     caption = "Precision: kept pixels that are right. Recall: pixels that are kept and right. "
     caption += "mIoU is of kept pixels alone: it may fall where small classes are the unsure ones."
     if bad := run.quality.bad_truth:
         images = "image" if bad == 1 else "images"
         caption += f" Left out: {bad:,} {images} whose true mask is bad; --job=doctor names them."
-    at = run.quality.at_threshold
-    values = ", ".join(
-        f"{name} {format_value(at[name])}" for name in ("precision", "recall", "miou", "coverage")
-    )
-    return [
-        finish(
-            axes, "Quality of the pseudo masks", caption, f"At the threshold {at['threshold']:g}: {values}."
-        )
-    ]
+    at, named = run.quality.at_threshold, ("precision", "recall", "miou", "coverage")
+    values = ", ".join(f"{name} {format_value(at[name])}" for name in named)
+    alt = f"At the threshold {at['threshold']:g}: {values}."
+    return [finish(axes, "Quality of the pseudo masks", caption, alt)]
 
 
 @styled()
@@ -98,17 +89,11 @@ def precision_by_coverage(run: RunFiles) -> list[Plot]:
     axes = new_axes("share of pixels kept", "share of them that is right")
     axes.plot(as_floats(overall["coverage"]), as_floats(overall["precision"]), color=ROLE_COLORS["ink"])
     if at["coverage"] is not None and at["precision"] is not None:
-        axes.plot(
-            [at["coverage"]],
-            [at["precision"]],
-            "o",
-            color=ROLE_COLORS["pseudo"],
-            label=f"threshold {at['threshold']:g}",
-        )
+        label, color = f"threshold {at['threshold']:g}", ROLE_COLORS["pseudo"]
+        axes.plot([at["coverage"]], [at["precision"]], "o", color=color, label=label)
     axes.set_xlim(0, 1.02)
-    caption = (
-        "From right to left the threshold rises. Where the line is flat a higher one only takes pixels away."
-    )
+    caption = "From right to left the threshold rises. "
+    caption += "Where the line is flat a higher one only takes pixels away."
     coverage, precision = format_value(at["coverage"]), format_value(at["precision"])
     alt = f"At the threshold coverage is {coverage} and precision {precision}."
     return [finish(axes, "Precision against coverage", caption, alt)]
@@ -116,11 +101,9 @@ def precision_by_coverage(run: RunFiles) -> list[Plot]:
 
 def quality_by_class(run: RunFiles, threshold: float | None) -> list[Plot]:
     """Plot precision and recall for the classes with most pseudo pixels."""
-
-    def describe(count: int, total: int) -> str:
-        return f"{percent(count / max(total, 1))} of the pixels kept"
-
-    return labels.quality_by_class(run, threshold, "pixels", describe)
+    return labels.quality_by_class(
+        run, threshold, "pixels", lambda count, total: f"{percent(count / max(total, 1))} of the pixels kept"
+    )
 
 
 @styled()
@@ -137,22 +120,17 @@ def class_shares(run: RunFiles) -> list[Plot]:
             axes.plot(ends, [row, row], color=ROLE_COLORS["rule"], linewidth=2.5, zorder=1)
     for source, shares, marker in (("human", human, "o"), ("pseudo", pseudo, "D")):
         values = [100 * shares.get(name, 0) or np.nan for name in names]
-        color = ROLE_COLORS[source]
-        axes.plot(
-            values, range(len(names)), marker, color=color, markersize=5, label=f"{source} labels", zorder=2
-        )
+        label, color = f"{source} labels", ROLE_COLORS[source]
+        axes.plot(values, range(len(names)), marker, color=color, markersize=5, label=label, zorder=2)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(range(len(names)), [shorten(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     caption = "Human labels are those of the test split. Pseudo far to the left of human: the teacher "
     caption += "overlooks the class or is unsure of it; without a pseudo point it never finds it."
-    shares_by_class = ", ".join(
-        f"{name} {percent(human[name])} and {percent(pseudo.get(name, 0))}" for name in names
-    )
-    return [
-        finish(axes, "Share of each class", caption, f"Share of pixels, human and pseudo: {shares_by_class}.")
-    ]
+    both = [f"{name} {percent(human[name])} and {percent(pseudo.get(name, 0))}" for name in names]
+    alt = f"Share of pixels, human and pseudo: {', '.join(both)}."
+    return [finish(axes, "Share of each class", caption, alt)]
 
 
 def human_shares(run: RunFiles) -> dict[str, float]:

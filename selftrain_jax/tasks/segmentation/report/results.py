@@ -3,7 +3,7 @@
 Numbers come from each stage's `evaluation.json`; IoU is in points of 100.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgba
 
 from selftrain_jax.html.blocks import Table
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
-from selftrain_jax.report.results import classes_by_size, known_gains
+from selftrain_jax.report.results import classes_by_size, gains_over, known_gains
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, points
 from selftrain_jax.tasks.segmentation.report.label_quality import human_shares
 from selftrain_jax.text import number, percent
@@ -66,9 +66,8 @@ def confusion_plot(run: RunFiles, stage: str) -> list[Plot]:
     caption += f"Cells below {100 * MIN_SHARE:g} % are empty."
     if len(class_names(run)) > len(labels) == MAX_CLASSES:
         caption += f" The {MAX_CLASSES} classes with most pixels."
-    right = ", ".join(
-        f"{name} {100 * share:.0f}" for name, share in zip(labels, np.diag(matrix.shares), strict=True)
-    )
+    diagonal = zip(labels, np.diag(matrix.shares), strict=True)
+    right = ", ".join(f"{name} {100 * share:.0f}" for name, share in diagonal)
     alt = f"Confusion matrix of the {stage}; percent right: {right}."
     return [finish(axes, f"Confusion matrix of the {stage}", caption, alt, legend=False)]
 
@@ -83,15 +82,7 @@ def worst_confusions(matrix: Confusions, count: int) -> list[tuple[int, int]]:
 
 def image_gains(run: RunFiles, over: str) -> dict[str, float]:
     """Subtract the mIoU of each image by stage `over` from the student's, in points."""
-    stages = evaluations(run)
-    if "student" not in stages or over not in stages:
-        return {}
-    other = stages[over].details.per_image
-    gains = {
-        image_id: points(value) - points(other.get(image_id))
-        for image_id, value in stages["student"].details.per_image.items()
-    }
-    return {image_id: gain for image_id, gain in gains.items() if np.isfinite(gain)}
+    return gains_over(run, over, lambda stage: stage.details.per_image)
 
 
 @styled()
@@ -112,22 +103,18 @@ def image_gain_histogram(run: RunFiles) -> list[Plot]:
         f"over {over} on {100 * (values > 0).mean():.0f} % of the images, median {np.median(values):+.1f}"
         for over, values in gains.items()
     )
-    caption = (
-        f"Right of the line the student is better: {summary}. An image's mIoU is over the classes in it."
-    )
+    caption = f"Right of the line the student is better: {summary}. "
+    caption += "An image's mIoU is over the classes in it."
     return [finish(axes, "Gain by image", caption, f"Gain in mIoU by image: {summary}.")]
 
 
 def _fill_cells(axes: Axes, shares: Float[np.ndarray, "K K"]) -> None:
     cells = [(row, column) for row, column in np.argwhere(shares >= MIN_SHARE)]
-    corners = [
-        [(x - 0.47, y - 0.47), (x + 0.47, y - 0.47), (x + 0.47, y + 0.47), (x - 0.47, y + 0.47)]
-        for y, x in cells
-    ]
-    colors = [
-        to_rgba(ROLE_COLORS["student" if y == x else "pseudo"], STRONGEST * np.sqrt(shares[y, x]))
-        for y, x in cells
-    ]
+    square = np.array([(-0.47, -0.47), (0.47, -0.47), (0.47, 0.47), (-0.47, 0.47)])
+    corners = [np.array([x, y]) + square for y, x in cells]
+    roles = ["student" if y == x else "pseudo" for y, x in cells]
+    opacities = [STRONGEST * np.sqrt(shares[cell]) for cell in cells]
+    colors = [to_rgba(ROLE_COLORS[role], opacity) for role, opacity in zip(roles, opacities, strict=True)]
     axes.add_collection(PolyCollection(corners, facecolors=colors, edgecolors="none", clip_on=False))
     for y, x in cells:
         axes.text(x, y, f"{100 * shares[y, x]:.0f}", ha="center", va="center_baseline", fontsize=7)
@@ -135,19 +122,15 @@ def _fill_cells(axes: Axes, shares: Float[np.ndarray, "K K"]) -> None:
 
 def scale_rows(run: RunFiles) -> list[list[str]]:
     """List the stages whose masks were also averaged over several scales, as rows of the results table."""
-    measured = {
-        name: stage.evaluation_scales for name, stage in run.stages.items() if stage.evaluation_scales
-    }
-    return [
-        [
-            f"{name}, inputs of {', '.join(map(str, evaluation.details.sizes_px or ()))} px"
-            + (", mirrored too" if evaluation.details.flip else ""),
-            *(number(points(evaluation.scores[key])) for key in RESULT_COLUMNS.values()),
-            number(evaluation.checkpoint_step, 0),
-            "",
-        ]
-        for name, evaluation in measured.items()
-    ]
+    rows = []
+    for name, stage in run.stages.items():
+        if (evaluation := stage.evaluation_scales) is not None:
+            sizes = ", ".join(map(str, evaluation.details.sizes_px or ()))
+            mirrored = ", mirrored too" if evaluation.details.flip else ""
+            scores = [number(points(evaluation.scores[key])) for key in RESULT_COLUMNS.values()]
+            steps = number(evaluation.checkpoint_step, 0)
+            rows.append([f"{name}, inputs of {sizes} px{mirrored}", *scores, steps, ""])
+    return rows
 
 
 def class_table(run: RunFiles, key: str) -> Table:
@@ -160,16 +143,10 @@ def class_table(run: RunFiles, key: str) -> Table:
     rows = []
     for name in classes_by_size(run, "pixels"):
         known = [evaluation.per_class.get(name, {}) for evaluation in stages.values()]
-        rows.append(
-            [
-                name,
-                percent(shares.get(name)),
-                *(number(points(entry.get(key))) for entry in known),
-                *(number(values.get(name), signed=True) for values in gains.values()),
-            ]
-        )
-    header = ["", "pixels", *stages, *(f"over {over}" for over in gains)]
-    return Table(header, rows)
+        scores = [number(points(entry.get(key))) for entry in known]
+        gained = [number(values.get(name), signed=True) for values in gains.values()]
+        rows.append([name, percent(shares.get(name)), *scores, *gained])
+    return Table(["", "pixels", *stages, *(f"over {over}" for over in gains)], rows)
 
 
 def confusion_table(run: RunFiles) -> Table | None:
@@ -187,7 +164,7 @@ def confusion_table(run: RunFiles) -> Table | None:
     return Table(["", *known], rows) if rows else None
 
 
-def share_of(names: list[str], shares: Any, truth: str, taken: str) -> float | None:
+def share_of(names: list[str], shares: Float[np.ndarray, "K K"], truth: str, taken: str) -> float | None:
     """Look a pair of classes up; None where a stage never saw one of them."""
     if truth not in names or taken not in names:
         return None

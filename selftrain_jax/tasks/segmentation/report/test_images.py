@@ -49,6 +49,7 @@ def test_galleries(run: RunFiles, source: Source, predicted: Predicted, style: M
     else:
         known = {name: gain for name, gain in image_gains(run, other).items() if name in positions}
         choices, stages = choose(known, other), [other, "student"]
+    style = style._replace(font_px=FONT_PX)
 
     def draw(image_id: str) -> list[Picture]:
         return _row(run, source, positions[image_id], stages, predicted, style)
@@ -108,10 +109,14 @@ def _row(
 ) -> list[Picture]:
     example, image_id = source.read(index), source.image_ids[index]
     image, truth = example["image"], example["mask"]
-    style = style._replace(font_px=FONT_PX)
     masks = {stage: mask for stage in stages if (mask := predicted(stage, image_id)) is not None}
     for stage, mask in masks.items():
-        _require_size(mask, truth, stage, image_id)
+        if mask.shape != truth.shape:
+            sizes = [f"{height} x {width}" for height, width in (mask.shape, truth.shape)]
+            raise InputError(
+                f"{stage}/masks: the class map of image {image_id} has {sizes[0]} pixels, "
+                f"its truth {sizes[1]} (height x width); evaluate the {stage} again"
+            )
     pictures = [draw_plain(image, image_id), draw_mask(image, truth, style, "truth")]
     pictures += [
         draw_mask(image, mask, style, _stage_caption(run, stage, image_id)) for stage, mask in masks.items()
@@ -125,13 +130,3 @@ def _stage_caption(run: RunFiles, stage: str, image_id: str) -> str:
     evaluation = evaluations(run).get(stage)
     value = points(None if evaluation is None else evaluation.details.per_image.get(image_id))
     return f"{stage}, mIoU {number(value)}" if np.isfinite(value) else stage
-
-
-def _require_size(
-    mask: UInt8[np.ndarray, "h w"], truth: UInt8[np.ndarray, "H W"], stage: str, image_id: str
-) -> None:
-    if mask.shape != truth.shape:
-        raise InputError(
-            f"{stage}/masks: the class map of image {image_id} has {mask.shape[0]} x {mask.shape[1]} pixels, "
-            f"its truth {truth.shape[0]} x {truth.shape[1]} (height x width); evaluate the {stage} again"
-        )

@@ -5,11 +5,11 @@ import pytest
 
 from selftrain_jax.html.blocks import Plots
 from selftrain_jax.html.plots import MAX_POINTS, ROLE_COLORS, Plot, new_axes, styled, thin
-from selftrain_jax.html.render import render_blocks
 from selftrain_jax.report import curves, labels, results
 from selftrain_jax.tasks.detection.report import label_quality, precision_recall
 from selftrain_jax.tasks.detection.report.label_quality import BoxStatistics
 from selftrain_jax.tasks.detection.report.sections import CLASS_AP
+from tests.html.html_page import render_blocks
 from tests.tasks.conftest import read_box_run
 
 AP = {"teacher": 0.272, "control": 0.281, "student": 0.312}  # as conftest.py writes them

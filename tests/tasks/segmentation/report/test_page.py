@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.html.render import render_section
 from selftrain_jax.jobs.report import task_of, write_report
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.segmentation.draw import save_mask_png
@@ -14,7 +13,7 @@ from selftrain_jax.tasks.segmentation.report import sections as mask_sections
 from selftrain_jax.tasks.segmentation.report.galleries import MaskStyle, draw_mask
 from selftrain_jax.tasks.segmentation.report.sections import read_predicted
 from selftrain_jax.text import NO_VALUE
-from tests.html.html_page import Page
+from tests.html.html_page import Page, render_section
 from tests.tasks.segmentation.report.mask_run import make_mask_source, read_mask_run, stripes
 
 SECTIONS = [
