@@ -41,7 +41,7 @@ def get_config() -> ConfigDict:
                 cache_mib=512,  # decoded images kept in memory, for human and for pseudo labels each
                 max_stall_secs=600.0,  # a batch that takes longer ends the run: a dead disk, above all
                 # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
-                # masks of unlabelled images, when the pseudo masks are held against them, and records of
+                # masks of unlabelled images, when the pseudo masks are compared with them, and records of
                 # pseudo labels whose checksum is wrong.
                 max_bad_images=0,
                 builtin=dict(train=0, val=0, test=0, unlabeled=0),  # images drawn for each split

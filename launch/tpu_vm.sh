@@ -124,7 +124,7 @@ watch() {
   while follow && case $outcome in AGAIN | ABSENT | LOST) true ;; *) false ;; esac do
     restarts=$((restarts + 1))
     if [[ $restarts -gt $max_restarts ]]; then
-      say "not finished after --max_restarts=$max_restarts; the same command goes on from the last checkpoint"
+      say "not finished after --max_restarts=$max_restarts; the same command resumes from the last checkpoint"
       code=75
       return
     fi

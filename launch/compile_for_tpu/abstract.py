@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.sources.coco import COCO_CATEGORIES
-from selftrain_jax.detection.boxes import make_anchors
+from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.task import to_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.cost import count_multiply_adds

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from selftrain_jax.detection import boxes as box_ops
-from selftrain_jax.detection.boxes import make_anchors
+from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.losses import SourceLoss, image_losses, source_losses
 from selftrain_jax.detection.matching import match_anchors
 from selftrain_jax.detection.postprocess import DEFAULT_POSTPROCESS, Postprocess, select_detections

@@ -76,7 +76,7 @@ class PeerMonitor:
 
 def end_process(code: int, message: str) -> None:
     """Print why and end at once, which is safe since files are written whole or not at all."""
-    again = "; the same command goes on from the last checkpoint" if code == RUN_AGAIN else ""
+    again = "; the same command resumes from the last checkpoint" if code == RUN_AGAIN else ""
     print(f"{message}{again}" if again else f"error: {message}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -78,7 +78,7 @@ def explain_full_disk(directory: Path, size_mib: float) -> Iterator[None]:
         raise InputError(
             f"the disk is full: a checkpoint could not be saved in {directory}, where {free_mib:.0f} MiB are "
             f"free and a checkpoint takes about {size_mib:.0f} MiB. Make room or choose another "
-            "workdir, then run the same command again; it goes on from the last whole checkpoint"
+            "workdir, then run the same command again; it resumes from the last whole checkpoint"
         ) from error
 
 

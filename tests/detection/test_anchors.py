@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selftrain_jax.detection.boxes import make_anchors
+from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.errors import InputError
 from tests.detection.detection_golden import GOLDEN
 

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from selftrain_jax.detection import boxes as box_ops
-from selftrain_jax.detection.boxes import make_anchors
+from selftrain_jax.detection.anchors import make_anchors
 from tests.detection.detection_golden import GOLDEN
 
 

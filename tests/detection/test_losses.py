@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.detection.boxes import make_anchors
+from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.losses import ImageLosses, box_loss, focal_loss, image_losses, source_losses
 from selftrain_jax.detection.matching import IGNORED_ANCHOR, NEGATIVE_ANCHOR, AnchorTargets
 from tests.detection.detection_golden import GOLDEN, network_outputs

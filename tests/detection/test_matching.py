@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.detection.boxes import make_anchors
+from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.matching import IGNORED_ANCHOR, NEGATIVE_ANCHOR, match_anchors
 from selftrain_jax.types import BoxTargets
 from tests.detection.detection_golden import GOLDEN

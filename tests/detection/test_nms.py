@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.detection.postprocess import HardNMS, SoftNMS, suppress
+from selftrain_jax.detection.nms import HardNMS, SoftNMS, suppress
 from selftrain_jax.errors import InputError
 
 NUM_BOXES, NUM_KEPT = 40, 15

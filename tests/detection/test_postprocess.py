@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from selftrain_jax.detection import boxes as box_ops
-from selftrain_jax.detection.boxes import make_anchors
-from selftrain_jax.detection.postprocess import Postprocess, SoftNMS, select_detections
+from selftrain_jax.detection.anchors import make_anchors
+from selftrain_jax.detection.nms import SoftNMS
+from selftrain_jax.detection.postprocess import Postprocess, select_detections
 from tests.detection.detection_golden import GOLDEN, network_outputs
 
 BOXES = jnp.array([[[0.0, 0, 10, 10], [0, 1, 10, 11], [30, 30, 50, 50]]])

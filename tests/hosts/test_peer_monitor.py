@@ -135,7 +135,7 @@ def test_killed_processes_are_seen_at_once() -> None:
     _, complaint = first.communicate(timeout=10)
     second.communicate()
     assert first.returncode == RUN_AGAIN
-    assert "host 1 is gone; the same command goes on from the last checkpoint" in complaint
+    assert "host 1 is gone; the same command resumes from the last checkpoint" in complaint
 
 
 def test_messages_are_json_lines() -> None:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.detection.boxes import make_anchors
+from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.models.fpn import FPN
 from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.models.resnet import ResNet

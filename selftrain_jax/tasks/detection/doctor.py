@@ -138,7 +138,7 @@ def write_report(diagnosis: BoxDiagnosis, directory: Path) -> Path:
 
 
 def _problem_kinds(bad_boxes: BadBoxes) -> dict[str, ProblemKind]:
-    dropped = ProblemKind("", "warning", "Nothing, if they are no more than strays.", ", left out")
+    dropped = ProblemKind("", "warning", "No action is needed if these are only stray boxes.", ", left out")
     fatal = ProblemKind("", "error", "Fix them, or leave them out: --config.data.bad_boxes=drop.")
     judged = dropped if bad_boxes == "drop" else fatal
     faults = {kind: judged._replace(words=FAULTS[kind]) for kind in BOX_KINDS}

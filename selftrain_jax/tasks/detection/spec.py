@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.data.source import Source
-from selftrain_jax.detection.postprocess import HardNMS, Postprocess, SoftNMS
+from selftrain_jax.detection.nms import HardNMS, SoftNMS
+from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import make_retinanet
