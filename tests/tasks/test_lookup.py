@@ -1,10 +1,16 @@
 import dataclasses
 
+import jax
 import pytest
 
+from selftrain_jax.build.data import build_sources, check_data_sets
+from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.errors import InputError
+from selftrain_jax.tasks import lookup
+from selftrain_jax.tasks.detection.spec import DETECTION
 from selftrain_jax.tasks.lookup import TASKS, get_self_training, get_task
 from selftrain_jax.tasks.spec import SelfTraining
+from tests import tiny
 
 
 def test_every_task_is_found_by_its_name() -> None:
@@ -42,3 +48,25 @@ def test_tasks_differ_in_every_function_that_is_about_their_labels() -> None:
 def test_scores_of_a_task_are_those_that_its_evaluation_reads() -> None:
     for task in TASKS:
         assert set(task.evaluation_details.score_names) == {metric.key for metric in task.metrics}
+
+
+def test_a_task_in_the_list_reaches_data_and_network_by_its_name_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else knows the names of tasks: a line in TASKS is enough."""
+    opened = []
+
+    def open_split(config, group, split):
+        opened.append((group, split))
+        return DETECTION.open_split(config, group, split)
+
+    added = dataclasses.replace(DETECTION, name="keypoints", open_split=open_split)
+    monkeypatch.setattr(lookup, "TASKS", (*TASKS, added))
+    config = tiny.get_config()
+    config.task = "keypoints"
+    check_data_sets(config)
+    sources = build_sources(config)
+    assert {("data", "train"), ("data", "val"), ("data", "test")} <= set(opened)
+    state = jax.eval_shape(build_experiment(config, sources.human.categories).new_state)
+    assert "class_net" in state.variables["params"]
+    assert get_self_training("keypoints") is DETECTION.self_training
