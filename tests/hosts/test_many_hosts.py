@@ -120,7 +120,7 @@ def test_a_killed_host_ends_all_and_another_number_of_hosts_goes_on(
         time.sleep(0.05)
     second.send_signal(signal.SIGKILL)
     assert first.wait(timeout=30) == RUN_AGAIN
-    assert "host 1 is gone; the same command goes on" in log_of(workdir, 2, 0).read_text()
+    assert "host 1 is gone; the same command resumes" in log_of(workdir, 2, 0).read_text()
     second.wait()
     run(workdir, hosts)
     assert_same_run(alone, workdir)
