@@ -24,6 +24,7 @@ from selftrain_jax.text import shorten_list
 
 SINGLE_PROCESS, AUTO = "none", "auto"
 MAX_VISIBLE_SECS = 30.0  # network file systems show new files with a delay
+EARLY_END_SECS = 3.0  # a lost connection is noticed within milliseconds, unless the machine is busy
 
 T = TypeVar("T")
 
@@ -49,6 +50,8 @@ def initialized(
         yield
     except BaseException as error:
         code = _exit_code(error)
+        if code == BUG:  # or a collective operation that failed because another host is gone: then the
+            time.sleep(EARLY_END_SECS)  # monitor notices, and ends this process meanwhile
         peer_monitor.close(code, f"host {host_index()}: {error or type(error).__name__}")
         if code == BUG:
             traceback.print_exc()

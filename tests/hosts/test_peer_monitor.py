@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from selftrain_jax.errors import RUN_AGAIN, RunAgainError
+from selftrain_jax.errors import BUG, RUN_AGAIN, RunAgainError
 from selftrain_jax.hosts.peer_monitor import PeerMonitor, wait_for_peers
 
 
@@ -136,6 +136,27 @@ def test_killed_processes_are_seen_at_once() -> None:
     second.communicate()
     assert first.returncode == RUN_AGAIN
     assert "host 1 is gone; the same command resumes from the last checkpoint" in complaint
+
+
+BROKEN = """
+import socket, sys, threading, time
+from selftrain_jax import hosts
+from selftrain_jax.hosts.peer_monitor import PeerMonitor, end_process
+ours, theirs = socket.socketpair()
+hosts._join = lambda *_: PeerMonitor({1: ours}, end_process)
+with hosts.initialized("127.0.0.1:1"):
+    if sys.argv[1] == "gone":
+        threading.Timer(0.3, theirs.close).start()
+    raise RuntimeError("Gloo all-reduce failed: connection closed by peer")
+"""
+
+
+@pytest.mark.parametrize(("other_host", "code"), [("gone", RUN_AGAIN), ("alive", BUG)])
+def test_an_operation_that_a_lost_host_broke_is_no_bug(other_host: str, code: int) -> None:
+    """The error of the collective operation may come before the connection's end is seen."""
+    ended = subprocess.run([sys.executable, "-c", BROKEN, other_host], capture_output=True, text=True)
+    assert ended.returncode == code, ended.stderr
+    assert ("host 1 is gone" in ended.stderr) == (other_host == "gone")
 
 
 def test_messages_are_json_lines() -> None:
