@@ -42,6 +42,8 @@ class Source:
     read_labels: Callable[[int], Example]  # all keys but `image`; unlabelled: only `image_id`
     read_encoded: Callable[[int], bytes]  # JPEG or PNG
     read_image: Callable[[int], UInt8[np.ndarray, "H W 3"]]  # RGB
+    # Names data whose ids are positions and whose labels are read with the images; "" elsewhere.
+    fingerprint: str = ""
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -201,6 +201,17 @@ def find_step(directory: Path | str, which: int | str) -> int:
         return step
 
 
+def find_score(directory: Path | str, which: str) -> float | None:
+    """Return the score that the "last" or "best" checkpoint was saved with; None if it was not evaluated.
+
+    Raises:
+        InputError: there is no checkpoint.
+    """
+    with _open(Path(directory).absolute() / FOLDER_NAME, for_writing=False) as manager:
+        step = _best_step(manager) if which == "best" else _choose_step(manager, Path(directory), which)
+        return None if step is None else _read_about(manager, step)["score"]
+
+
 @contextmanager
 def _open_step(path: Path | str, which: int | str) -> Iterator[tuple[ocp.CheckpointManager, Path, int]]:
     """Open checkpoints to read, and choose one: (manager, its folder, its step)."""

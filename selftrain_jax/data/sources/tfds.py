@@ -184,7 +184,7 @@ def _make_source(
     def read_image(index: int) -> np.ndarray:
         return decode_image(read_record(index)["image"], f"{name}, image {image_ids[index]}")
 
-    return Source(name, categories, image_ids, read_all_labels, read_encoded, read_image)
+    return Source(name, categories, image_ids, read_all_labels, read_encoded, read_image, fingerprint=name)
 
 
 def _find_layout(name: str, labelled: bool) -> _Layout:
