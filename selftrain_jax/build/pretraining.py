@@ -31,14 +31,18 @@ def build_class_sources(config: ConfigDict) -> tuple[Source, Source]:
     return train, val
 
 
-def build_pretraining(config: ConfigDict, categories: tuple[Category, ...]) -> Experiment:
+def build_pretraining(
+    config: ConfigDict, categories: tuple[Category, ...], *, ema_ramp: bool = True
+) -> Experiment:
     """Compose the classification task, the optimizer and the devices; nothing is computed yet.
+
+    `ema_ramp` is as in `build_experiment`.
 
     Raises:
         InputError: a value that does not exist or does not fit.
     """
     task = get_task(TASK).build_task(config, categories)
-    return compose(config, task, plain_loss(0.0), ["pretrain", "eval"])
+    return compose(config, task, plain_loss(0.0), ["pretrain", "eval"], ema_ramp=ema_ramp)
 
 
 def build_pretrain_schedule(config: ConfigDict) -> Schedule:
