@@ -109,7 +109,7 @@ def get_config() -> ConfigDict:
                 clip_norm=0.0,  # 0: off
                 accumulation=1,  # microbatches a step
                 remat="none",  # none | convolutions: keep their outputs, recompute the rest backwards
-                ema_decay=0.0,  # 0: no average of the weights is kept
+                ema_decay=0.0,  # of the average of weights, at most: it rises from 0.1; 0: none is kept
                 max_rollbacks=0,  # how often to go back, at half the rate, when a loss is not finite
                 schedule="cosine",  # cosine | step, after the warm-up
                 drop_fracs=(0.94, 0.98),  # step: shares of a stage's steps where the rate falls to a tenth

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source, cached, label_fraction, subset, without_labels
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
@@ -149,8 +150,17 @@ def build_augment(config: ConfigDict, policy: str = "") -> Callable[..., Any]:
     )
 
 
-def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source | None) -> Batches:
+def build_batches(
+    config: ConfigDict,
+    stage: str,
+    human: Source,
+    pseudo: Source | None,
+    *,
+    permutation: Permutation = raw_permutation,
+) -> Batches:
     """Return the stage's stream of batches: all human, or half human and half pseudo.
+
+    `permutation` is the order of an epoch: `generator_permutation` for a stage that began with it.
 
     Raises:
         InputError: the student's batch size is odd.
@@ -168,6 +178,7 @@ def build_batches(config: ConfigDict, stage: str, human: Source, pseudo: Source 
         augment=build_augment(config, stage_settings(config, stage).policy),
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
+        permutation=permutation,
     )
     human = cached(human, float(config.data.cache_mib))
     seed = 1000 * config.seed + STAGE_SEEDS[stage]

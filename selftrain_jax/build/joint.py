@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.build.data import STAGE_SEEDS
 from selftrain_jax.classification.joint import attach, make_joint_task
 from selftrain_jax.classification.task import make_classification_task
+from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.classification.data import class_batches, open_split
@@ -40,10 +41,17 @@ def build_joint_task(config: ConfigDict, detection: Task, num_classes: int) -> T
     return make_joint_task(detection, classification, weight=config.joint.weight)
 
 
-def build_joint_batches(config: ConfigDict, stage: str, batches: Batches, source: Source) -> Batches:
+def build_joint_batches(
+    config: ConfigDict,
+    stage: str,
+    batches: Batches,
+    source: Source,
+    *,
+    permutation: Permutation = raw_permutation,
+) -> Batches:
     """Attach batches of `source` to a stage's stream of detection batches, if config.joint.stage includes it.
 
-    The control is treated as the student.
+    The control is treated as the student. `permutation` is as in `build_batches`.
 
     Raises:
         InputError: there is no such stage.
@@ -55,6 +63,6 @@ def build_joint_batches(config: ConfigDict, stage: str, batches: Batches, source
     if stage not in joint_stages[config.joint.stage]:
         return batches
     seed = 1000 * config.seed + SEED + STAGE_SEEDS[stage]
-    return attach(
-        batches, class_batches(config, config.joint, source, size_px=config.joint.size_px, seed=seed)
-    )
+    size_px = config.joint.size_px
+    second = class_batches(config, config.joint, source, size_px=size_px, seed=seed, permutation=permutation)
+    return attach(batches, second)

@@ -5,7 +5,6 @@ position, so that a run resumes at any step without saved iterator state. Call `
 and the `TargetSpec` of a task; `selftrain.mixing.mix_batches` joins a human and a pseudo stream.
 """
 
-import functools
 import itertools
 import os
 import threading
@@ -18,6 +17,7 @@ import tensorflow as tf
 from selftrain_jax import hosts
 from selftrain_jax.data.batch_timeout import Reading, with_timeout
 from selftrain_jax.data.problems import check_bad_count
+from selftrain_jax.data.sampling import Permutation, example_index, raw_permutation
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Batch, Batches, BoxTargets, ClassTargets, Example, MaskTargets
@@ -84,10 +84,12 @@ def make_batches(
     is_pseudo: bool = False,
     max_bad_images: int = 0,
     max_stall_secs: float = MAX_STALL_SECS,
+    permutation: Permutation = raw_permutation,
 ) -> Batches:
     """Return the function that streams batches of `source` from a given step on.
 
-    Each host makes its own part of every batch, ahead of when it is asked for.
+    Each host makes its own part of every batch, ahead of when it is asked for. `permutation` is the order of
+    an epoch: a run must resume with the one that it began with.
 
     Raises:
         InputError: the source is empty; from the stream: see `Reader` and the task's `TargetSpec`, or the
@@ -97,7 +99,7 @@ def make_batches(
     reader = Reader(source, max_bad_images=max_bad_images)
 
     def read(position: int) -> tuple[int, Mapping[str, np.ndarray]]:
-        index, example = reader(example_index(position, len(source), seed))
+        index, example = reader(example_index(position, len(source), seed, permutation=permutation))
         arrays = target_spec.read(example, f"image {example['image_id']} of {source.name}")
         return index, {**arrays, "image": example["image"]}
 
@@ -114,12 +116,6 @@ def make_batches(
             yield batch, [source.image_ids[index] for index in indices]
 
     return stream
-
-
-def example_index(position: int, length: int, seed: int) -> int:
-    """Return which of `length` examples is at `position`: each once an epoch, in a new order every epoch."""
-    epoch, offset = divmod(position, length)
-    return int(_permutation(length, seed, epoch)[offset])
 
 
 def load_examples(
@@ -183,11 +179,6 @@ def iterate_batches(
 def take_steps(batches: Batches, start_step: int, num_steps: int) -> list[tuple[Batch, list[str]]]:
     """Return `num_steps` batches as a list (tests, galleries, benchmarks)."""
     return list(itertools.islice(batches(start_step), num_steps))
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(length)
 
 
 def _positions_from(start_step: int, batch_size: int) -> tf.data.Dataset:

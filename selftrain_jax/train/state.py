@@ -19,7 +19,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     loss_norm: LossNormState
     rng: PRNGKeyArray
-    ema: Any  # moving average of the params, or () if none is kept
+    ema: Any  # moving average of the params alone, or () if none is kept
 
 
 def create_state(
@@ -52,7 +52,13 @@ def with_variables(state: TrainState, variables: Variables) -> TrainState:
 
 
 def eval_variables(state: TrainState) -> Variables:
-    """Return the variables to evaluate, with the averaged params if an average is kept."""
+    """Return the variables to evaluate, with the averaged params if an average is kept.
+
+    The rest, BatchNorm's running means and variances, are those of the last update in either case: averages
+    of what the weights of the last 1 / (1 - bn_momentum) updates or so computed, whatever the params' decay.
+
+    Differs: the official EfficientNet code also averages these statistics with the decay of the params.
+    """
     return {**state.variables, "params": state.ema} if has_ema(state) else state.variables
 
 

@@ -8,8 +8,10 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import common
-from selftrain_jax.build.data import build_sources, open_unlabeled
-from selftrain_jax.data.source import Source
+from selftrain_jax.build.data import build_batches, build_sources, open_unlabeled
+from selftrain_jax.data.pipeline import take_steps
+from selftrain_jax.data.sampling import generator_permutation, raw_permutation
+from selftrain_jax.data.source import Source, subset
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.lookup import get_task
@@ -154,3 +156,17 @@ def test_kinds_of_boxes_are_refused_for_masks_each_with_its_reason() -> None:
     config.data.kind, config.data.tfds = "tfds", "voc/2012"
     with pytest.raises(InputError, match="TFDS"):
         get_task(config.task).check_config(config)
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("permutation", [None, generator_permutation])
+def test_both_halves_of_a_batch_follow_the_order_that_the_stage_asks_for(permutation) -> None:
+    config = tiny_masks.get_config()
+    config.student.batch_size, config.data.builtin.train = 4, 10
+    train = open_train(config)
+    human, pseudo = subset(train, range(4)), subset(train, range(4, 10))
+    options = {} if permutation is None else {"permutation": permutation}
+    (_, ids), *_ = take_steps(build_batches(config, "student", human, pseudo, **options), 0, 1)
+    order = permutation or raw_permutation
+    assert ids[0::2] == [train.image_ids[index] for index in order(4, 2, 0)[:2]]
+    assert ids[1::2] == [train.image_ids[4 + index] for index in order(6, 502, 0)[:2]]

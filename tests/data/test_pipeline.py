@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from selftrain_jax.augment.policies import augment_policy
-from selftrain_jax.data.pipeline import Reader, example_index, make_batches, take_steps
+from selftrain_jax.data.pipeline import Reader, make_batches, take_steps
+from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import Source
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
@@ -37,10 +38,21 @@ def batches_of(source: Source, *, seed: int = 0, policy: str = "s1", max_boxes: 
     return make_batches(source, box_targets(max_boxes), augment=augment, seed=seed, **settings)
 
 
-def test_every_epoch_holds_each_example_once_in_a_new_order() -> None:
-    epochs = [[example_index(position, 7, seed=3) for position in range(7 * e, 7 * e + 7)] for e in range(3)]
-    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
-    assert epochs[0] != epochs[1]
+@pytest.mark.parametrize("permutation", [raw_permutation, generator_permutation])
+def test_stream_has_the_order_of_the_permutation_it_is_given(permutation) -> None:
+    batches = batches_of(source_of(6), seed=3, permutation=permutation)
+    ids = [image_id for _, batch_ids in take_steps(batches, 1, 3) for image_id in batch_ids]
+    order = [*permutation(6, 3, 0)[3:], *permutation(6, 3, 1)]
+    assert ids == [f"{index}.jpg" for index in order]
+
+
+def test_stream_has_the_raw_order_unless_told_otherwise() -> None:
+    ids = [
+        image_id
+        for _, batch_ids in take_steps(batches_of(source_of(6), seed=3), 0, 2)
+        for image_id in batch_ids
+    ]
+    assert ids == [f"{index}.jpg" for index in raw_permutation(6, 3, 0)]
 
 
 def test_stream_started_later_equals_the_rest_of_the_stream() -> None:
