@@ -190,3 +190,28 @@ def tiny_manifest(labels, categories, *, num_images, threshold=0.5):
         categories=categories,
         shards=(),
     )
+
+
+ROUNDS = {
+    "rounds": [{"round": 1, "val": 0.25}, {"round": 2, "val": 0.5}],
+    "kept": 2,
+    "stopped_early": False,
+}
+SEARCH = {
+    "format": 1,
+    "metric": "ap",
+    "grid": {"selftrain.alpha": [0.25, 0.5], "augment.policy": ["s1", "s4"]},
+    "seeds": [0, 1],
+    "points": [
+        {
+            "values": {"selftrain.alpha": 0.25, "augment.policy": "s1"},
+            **{"seed": 0, "variant": "alpha=0.25,policy=s1,seed=0", "val": 0.25},
+        },
+        {
+            "values": {"selftrain.alpha": 0.5, "augment.policy": "s1"},
+            **{"seed": 1, "variant": "alpha=0.5,policy=s1,seed=1", "val": None},
+        },
+    ],
+    "chosen": {"selftrain.alpha": 0.25, "augment.policy": "s1"},
+    "test": [{"seed": 0, "variant": "alpha=0.25", "teacher": 0.25, "control": None, "student": 0.5}],
+}

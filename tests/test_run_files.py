@@ -14,6 +14,8 @@ from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.run_files.metrics import merge_steps, read_metrics
 from selftrain_jax.run_files.model_card import ModelCard
 from selftrain_jax.run_files.quality import Quality
+from selftrain_jax.run_files.rounds import Round, Rounds, control_folder, round_folder
+from selftrain_jax.run_files.search import Search, SearchPoint
 from selftrain_jax.run_files.summary import Summary
 from selftrain_jax.tasks.classification.run_files import ClassDetails
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
@@ -33,6 +35,8 @@ FILES = {
     "classes": (examples.CLASS_EVALUATION, lambda value: Evaluation.from_json(value, PATH, ClassDetails)),
     "boxes' summary": (examples.SUMMARY, lambda value: Summary.from_json(value, PATH)),
     "masks' summary": (examples.MASK_SUMMARY, lambda value: Summary.from_json(value, PATH)),
+    "rounds": (examples.ROUNDS, lambda value: Rounds.from_json(value, PATH)),
+    "search": (examples.SEARCH, lambda value: Search.from_json(value, PATH)),
     "card": (examples.CARD, lambda value: ModelCard.from_json(value, PATH)),
 }
 
@@ -50,7 +54,7 @@ def test_what_is_read_is_written_back_with_the_same_keys_in_the_same_order(file)
 
 def test_a_key_that_is_missing_is_named(file):
     value, read = file
-    required = {"threshold", "thresholds", "split", "device", "kind"} & set(value)
+    required = {"threshold", "thresholds", "split", "device", "kept", "seeds", "kind"} & set(value)
     key = min(required - {"kind"}, default="kind")
     del value[key]
     with pytest.raises(InputError, match=rf"evaluation\.json: {key} is missing; expected .*\. \w.*"):
@@ -190,6 +194,21 @@ def test_a_supervised_run_has_no_pseudo_labels():
             -1,
             r"pseudo_labels\.seconds is -1; expected",
         ),
+        ("rounds", ["kept"], 3, "kept is 3; expected a round from 1 to 2"),
+        (
+            "rounds",
+            ["rounds", 1, "round"],
+            3,
+            r"rounds is \[1, 3\]; expected the rounds 1, 2, \.\.\. in order",
+        ),
+        ("rounds", ["rounds"], [], r"rounds is \[\]; expected the rounds 1, 2"),
+        ("search", ["format"], 2, "format is 2; expected 1, the form that this version reads"),
+        ("search", ["grid"], {}, "grid is {}; expected at least one key"),
+        ("search", ["grid", "selftrain.alpha"], [1, 1.0], "expected values, none of them twice"),
+        ("search", ["grid", "selftrain.alpha"], [None], r"\[0\] is None; expected a number, a text, true"),
+        ("search", ["points", 1, "values", "selftrain.alpha"], 3, r"points\[1\]\.values is .*a point of the"),
+        ("search", ["points", 0, "seed"], 7, r"points\[0\]\.seed is 7; expected one of \[0, 1\]"),
+        ("search", ["chosen"], {"selftrain.alpha": 0.5}, "chosen is .*; expected a point of the grid"),
         ("card", ["preprocessing", "stem_folded"], 1, "stem_folded is 1; expected true or false"),
     ],
 )
@@ -224,3 +243,40 @@ def test_the_metrics_of_every_task_are_in_its_evaluations():
     for task in TASKS:
         keys = tuple(metric.key for metric in task.metrics)
         assert keys == task.evaluation_details.score_names, task.name
+
+
+def test_rounds_from_scores_keep_the_first_of_the_best():
+    rounds = Rounds.from_vals([0.25, 0.5, 0.5, 0.125], stopped_early=True)
+    assert rounds.rounds[3] == Round(round=4, val=0.125)
+    assert (rounds.kept, rounds.stopped_early) == (2, True)
+    assert Rounds.from_vals([0.5, 0.25], kept=2).kept == 2
+    assert Rounds.from_json(rounds.to_json(), PATH) == rounds
+
+
+def test_folders_of_rounds():
+    run, rounds = pathlib.Path("run"), Rounds.from_vals([0.5, 0.25, 0.125])
+    assert [round_folder(run, number) for number in (1, 2)] == [run, run / "round_2"]
+    assert control_folder(run, None) == control_folder(run, Rounds.from_vals([0.5])) == run / "control"
+    assert control_folder(run, rounds) == run / "round_3" / "control"
+
+
+def test_a_search_grows_point_by_point_and_its_best_is_the_mean_over_seeds():
+    search = Search.start("ap", {"a": (1, 2), "b": ("x", "y")}, (0, 1))
+    assert search.best() is None
+    assert search.combinations() == [{"a": a, "b": b} for a in (1, 2) for b in ("x", "y")]
+    measured = {(2, "y", 0): 0.5, (2, "y", 1): 0.25, (1, "x", 0): 0.75, (1, "x", 1): 0.0, (1, "y", 0): -1.0}
+    for (a, b, seed), val in measured.items():
+        search = search.with_point(SearchPoint(values={"a": a, "b": b}, seed=seed, variant="v", val=val))
+    assert search.vals({"a": 2, "b": "y"}) == (0.5, 0.25)
+    assert search.vals({"a": 1, "b": "y"}) == ()  # undefined
+    assert search.best() == {"a": 1, "b": "x"}  # both means are 0.375: the first in the grid
+    better = search.with_point(SearchPoint(values={"b": "y", "a": 2}, seed=1, variant="v", val=0.5))
+    assert len(better.points) == len(search.points)
+    assert better.best() == {"a": 2, "b": "y"}
+    assert Search.from_json(json.loads(json.dumps(better.to_json())), PATH) == better
+
+
+def test_two_points_of_the_same_values_and_seed_are_refused():
+    first = examples.SEARCH["points"][0]
+    with pytest.raises(InputError, match="two points have the same values and seed"):
+        Search.from_json({**examples.SEARCH, "points": [first, {**first, "variant": "other"}]}, PATH)

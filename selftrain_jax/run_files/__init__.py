@@ -8,6 +8,8 @@ The types of a class's fields say what is checked; `fields` has them and turns p
 | `pseudo_labels/quality.json` | `Quality` | `quality` |
 | `STAGE/evaluation.json`, `STAGE/evaluation_scales.json` | `Evaluation` | `evaluation` |
 | `summary.json` | `Summary` | `summary` |
+| `rounds.json` | `Rounds` | `rounds` |
+| `search.json` | `Search` | `search` |
 | `card.json` of imported weights | `ModelCard` | `model_card` |
 | `STAGE/metrics.jsonl` | rows | `metrics` |
 

@@ -123,6 +123,8 @@ def results(folder: pathlib.Path) -> Parser:
     from selftrain_jax.run_files.evaluation import Evaluation
     from selftrain_jax.run_files.model_card import ModelCard
     from selftrain_jax.run_files.quality import Quality
+    from selftrain_jax.run_files.rounds import Rounds
+    from selftrain_jax.run_files.search import Search
     from selftrain_jax.run_files.summary import Summary
     from selftrain_jax.tasks.detection.run_files import BoxDetails
     from selftrain_jax.tasks.segmentation.run_files import MaskDetails
@@ -131,9 +133,11 @@ def results(folder: pathlib.Path) -> Parser:
     seeds = (
         examples.BOX_QUALITY, examples.MASK_QUALITY, examples.BOX_EVALUATION, examples.SCALES_EVALUATION,
         examples.SUMMARY, examples.MASK_SUMMARY, examples.CARD,
+        examples.ROUNDS, examples.SEARCH,
     )  # fmt: skip
     readers = (
-        Quality.from_json, Summary.from_json, ModelCard.from_json,
+        Quality.from_json, Summary.from_json, ModelCard.from_json, Rounds.from_json,
+        Search.from_json,
         lambda value, path: Evaluation.from_json(value, path, BoxDetails),
         lambda value, path: Evaluation.from_json(value, path, MaskDetails),
     )  # fmt: skip
