@@ -147,7 +147,13 @@ def get_config() -> ConfigDict:
                 augment="none",  # none | randaugment, after a random window and a flip
                 min_area_frac=0.08,
             ),
-            selftrain=dict(alpha=1.0, loss_norm="ema", decay=0.9997),  # loss_norm: ema | plain
+            selftrain=dict(
+                alpha=1.0,
+                loss_norm="ema",  # ema | plain
+                decay=0.9997,
+                rounds=1,  # a round's student is the next one's teacher
+                stop_when_worse=True,  # no further round after one that is worse on val than the one before
+            ),
             pseudo=dict(
                 score_floor=0.05,  # kept in the records
                 threshold=0.5,  # applied when the records are read. Paper: Section 3.1

@@ -1,4 +1,4 @@
-"""The command: `python -m selftrain_jax.main --config=FILE.py[:axis=value,...] --workdir=DIR [--job=JOB]`.
+"""The command: `python -m selftrain_jax.main --config=FILE.py[:axis=value,...] [--workdir=DIR] [--job=JOB]`.
 
 Once the package is installed, `selftrain` is the same. Keys of the config are set by `--config.a.b=value`.
 The same command resumes where it stopped.
@@ -10,11 +10,13 @@ import os
 import pathlib
 import platform
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from selftrain_jax.command_line import parse_flags
+from selftrain_jax.command_line import default_workdir, parse_flags
 from selftrain_jax.errors import INTERRUPTED, RUN_AGAIN, USER_MISTAKE, InputError, RunAgainError, printable
 
 JOBS = {
@@ -29,9 +31,12 @@ JOBS = {
     "doctor": "check the data set before training",
 }
 STAGES = ("teacher", "control", "student")
+REDO = ("teacher", "labels", "control", "student", "evaluation")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/quickstart.py.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made if absent, resumed if not.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run; by default runs/ and the config's name with its arguments."
+)
 _JOB = flags.DEFINE_enum("job", "selftrain", list(JOBS), "; ".join(f"{k}: {v}" for k, v in JOBS.items()))
 _HOSTS = flags.DEFINE_string(
     "hosts", "none", "This process alone (none), the cluster it is on (auto), or host 0's ADDRESS:PORT."
@@ -40,6 +45,14 @@ _NUM_HOSTS = flags.DEFINE_integer("num_hosts", 0, "How many processes there are,
 _HOST = flags.DEFINE_integer("host", -1, "Which of them this is, from 0, with an address in --hosts.")
 _HOST_WAIT_SECS = flags.DEFINE_float("host_wait_secs", 300.0, "How long to wait for the other hosts.")
 _STAGE = flags.DEFINE_enum("stage", "teacher", STAGES, "Which model train and evaluate are about.")
+_ROUND = flags.DEFINE_integer("round", 1, "Which round's student or labels, with config.selftrain.rounds.")
+_VARIANT = flags.DEFINE_string(
+    "variant", "", "Name of a variant of the run: stages that differ go to WORKDIR/variants/NAME."
+)
+_FROM_RUN = flags.DEFINE_string(
+    "from_run", "", "Workdir of a run whose teacher, and labels where they fit, are taken."
+)
+_REDO = flags.DEFINE_enum("redo", "", ("", *REDO), "Move this stage and those after it aside, then run.")
 
 
 def main() -> None:
@@ -99,8 +112,6 @@ def _main(arguments: list[str]) -> None:
         raise InputError(f"unexpected argument {arguments[1]!r}; options start with --, see --help")
     if not _CONFIG.value:
         raise InputError("--config is missing; for example --config=configs/quickstart.py")
-    if not _WORKDIR.value:
-        raise InputError("--workdir is missing; for example --workdir=runs/quickstart")
     if not any(argument.startswith(("-v=", "--v=", "--verbosity")) for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and the evaluators tell much at INFO
     from selftrain_jax import jobs
@@ -111,7 +122,29 @@ def _main(arguments: list[str]) -> None:
     with initialized(
         _HOSTS.value, num_hosts=_NUM_HOSTS.value, index=_HOST.value, wait_secs=_HOST_WAIT_SECS.value
     ):
-        jobs.run_job(_JOB.value, _CONFIG.value, pathlib.Path(_WORKDIR.value), stage=_STAGE.value)
+        jobs.run_job(_JOB.value, _CONFIG.value, _open_folder(), _read_options(jobs.Options))
+
+
+def _open_folder() -> pathlib.Path:
+    """Return the run's folder, after the first line says where it is."""
+    from selftrain_jax.hosts import log
+
+    workdir = pathlib.Path(_WORKDIR.value or default_workdir(flags.FLAGS["config"].config_filename))
+    log(f"workdir: {workdir}")
+    return workdir
+
+
+def _read_options(options: Callable[..., Any]) -> Any:
+    """Collect the flags that are not the config's."""
+    if _ROUND.value < 1:
+        raise InputError(f"--round={_ROUND.value}: rounds are counted from 1")
+    return options(
+        stage=_STAGE.value,
+        round=_ROUND.value,
+        variant=_VARIANT.value,
+        from_run=_FROM_RUN.value,
+        redo=_REDO.value,
+    )
 
 
 def _explain_missing_configs(error: ImportError) -> str:

@@ -134,6 +134,11 @@ def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:
     return config.teacher if stage == "teacher" else config.student
 
 
+def stage_seed(config: ConfigDict, stage: str, round: int = 1) -> int:
+    """Return the seed of a stage's stream, different for every round."""
+    return 1000 * config.seed + STAGE_SEEDS[stage] + 10 * (round - 1)
+
+
 def build_augment(config: ConfigDict, policy: str = "") -> Callable[..., Any]:
     """Return the augmentation of training images; "" stands for config.augment.policy."""
     from selftrain_jax.augment.policies import augment_policy
@@ -156,10 +161,12 @@ def build_batches(
     human: Source,
     pseudo: Source | None,
     *,
+    round: int = 1,
     permutation: Permutation = raw_permutation,
 ) -> Batches:
     """Return the stage's stream of batches: all human, or half human and half pseudo.
 
+    Every `round` of students draws and augments its own examples.
     `permutation` is the order of an epoch: `generator_permutation` for a stage that began with it.
 
     Raises:
@@ -181,7 +188,7 @@ def build_batches(
         permutation=permutation,
     )
     human = cached(human, float(config.data.cache_mib))
-    seed = 1000 * config.seed + STAGE_SEEDS[stage]
+    seed = stage_seed(config, stage, round)
     if pseudo is None:
         return make(human, batch_size=batch_size, seed=seed)
     human_half = make(human, batch_size=batch_size // 2, seed=seed)

@@ -16,7 +16,6 @@ from selftrain_jax.build.data import Sources, build_sources, stage_settings
 from selftrain_jax.build.experiment import Experiment, build_experiment
 from selftrain_jax.build.joint import open_joint_source
 from selftrain_jax.data.source import Source
-from selftrain_jax.errors import InputError
 from selftrain_jax.named_arrays import digest
 from selftrain_jax.pretrain.init_modes import load_mode
 from selftrain_jax.selftrain.checks import class_thresholds

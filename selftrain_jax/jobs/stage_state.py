@@ -13,7 +13,6 @@ from selftrain_jax.io import write_json
 from selftrain_jax.jobs.run import Run, start_digest
 from selftrain_jax.named_arrays import digest
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
-from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, StageRecord, StageResult
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.stages import adoption

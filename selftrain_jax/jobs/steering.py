@@ -6,11 +6,14 @@ Call `prepare` when data and network are open; everything is checked before anyt
 import os
 import pathlib
 import re
-from dataclasses import dataclass
 
+from ml_collections import ConfigDict
+
+from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
+from selftrain_jax.jobs import Options
 from selftrain_jax.jobs.convert import convert_old_folder
-from selftrain_jax.jobs.run import Run
+from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.stage_state import check_stages, stages_of, wanted_record
 from selftrain_jax.stages import adoption
 from selftrain_jax.stages.folders import (
@@ -25,16 +28,6 @@ from selftrain_jax.stages.records import read_record
 
 REDO = ("teacher", "labels", "control", "student", "evaluation")
 VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
-
-
-@dataclass(frozen=True)
-class Steering:
-    """The flags that steer a run: --variant, --from_run, --redo, and the --round that redo is about."""
-
-    variant: str = ""
-    from_run: str = ""
-    redo: str = ""
-    round: int = 1
 
 
 def variant_folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
@@ -58,38 +51,62 @@ def variant_folder(workdir: pathlib.Path, name: str) -> pathlib.Path:
     return workdir / VARIANTS_FOLDER / name
 
 
-def prepare(run: Run, steering: Steering) -> None:
+def open_prepared(config: ConfigDict, workdir: pathlib.Path, options: Options) -> Run:
+    """Open a run, or its variant, and prepare its folder by the command's options.
+
+    Raises:
+        InputError: as `open_run` and `prepare`.
+    """
+    _check_rounds(config)
+    folder = hosts.run_on_host0(lambda: str(variant_folder(workdir, options.variant)))
+    run = open_run(config, pathlib.Path(folder), base=workdir)
+    hosts.run_on_host0(lambda: prepare(run, options))
+    return run
+
+
+def _check_rounds(config: ConfigDict) -> None:
+    rounds = config.selftrain.rounds
+    if rounds < 1:
+        raise InputError(f"config.selftrain.rounds={rounds}; expected 1 or more")
+    if rounds > 1 and config.unlabeled.kind == "none":
+        raise InputError(
+            f"config.selftrain.rounds={rounds}, but config.unlabeled.kind=none is a supervised run: there is "
+            "nothing to label in a second round; name the unlabelled images or set rounds to 1"
+        )
+
+
+def prepare(run: Run, options: Options) -> None:
     """Check the folder against the command, then take over and move aside what the flags name.
 
     Raises:
         InputError: the folder holds something else than this command would make, or a flag does not fit.
     """
     convert_old_folder(run)
-    digests = _check_adoption(run, steering.from_run) if steering.from_run else {}
-    moved = _stages_to_redo(run, steering) if steering.redo else []
+    digests = _check_adoption(run, options.from_run) if options.from_run else {}
+    moved = _stages_to_redo(run, options) if options.redo else []
     check_stages(run, moved)
     if digests:
-        adoption.adopt(run.workdir, pathlib.Path(steering.from_run), digests)
-    if steering.redo:
-        aside = _move_evaluations(run) if steering.redo == "evaluation" else move_aside(run.workdir, moved)
+        adoption.adopt(run.workdir, pathlib.Path(options.from_run), digests)
+    if options.redo:
+        aside = _move_evaluations(run) if options.redo == "evaluation" else move_aside(run.workdir, moved)
         names = ", ".join(os.path.relpath(path, run.workdir) for path in aside)
         print(f"redo: moved aside to {names}; to resume this run later, leave --redo out", flush=True)
 
 
-def _stages_to_redo(run: Run, steering: Steering) -> list[Stage]:
+def _stages_to_redo(run: Run, options: Options) -> list[Stage]:
     """List the stage and those after it that are there; of the evaluation none: their folders stay."""
-    if steering.redo == "evaluation":
+    if options.redo == "evaluation":
         return []
-    stages, stage = stages_of(run), Stage(steering.redo, steering.round)
+    stages, stage = stages_of(run), Stage(options.redo, options.round)
     if stage not in stages:
         listed = ", ".join(other.folder for other in stages)
-        raise InputError(f"--redo={steering.redo}: this run has no {stage.folder}; its stages are {listed}")
+        raise InputError(f"--redo={options.redo}: this run has no {stage.folder}; its stages are {listed}")
     folder = run.workdir / stage.folder
     if not folder.exists():
-        raise InputError(f"--redo={steering.redo}: there is no {folder} yet; leave --redo out")
+        raise InputError(f"--redo={options.redo}: there is no {folder} yet; leave --redo out")
     if is_shared(folder):
         raise InputError(
-            f"--redo={steering.redo}: {folder} is shared with {shared_with(folder)}; redo it there"
+            f"--redo={options.redo}: {folder} is shared with {shared_with(folder)}; redo it there"
         )
     return [stage, *(other for other in stages_after(stage, stages) if (run.workdir / other.folder).exists())]
 

@@ -8,12 +8,12 @@ import sys
 from ml_collections import ConfigDict
 
 from selftrain_jax.io import read_json, write_json
-from selftrain_jax.jobs.workdir import device_name, versions
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.manifest import MANIFEST_FILE, LabelTotals
 from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
 from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, LabelSummary, StageSummary, Summary
 from selftrain_jax.selftrain.manifest import read_manifest
+from selftrain_jax.stages.versions import device_name, versions
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.spec import Metric, TaskSpec
 from selftrain_jax.text import format_points

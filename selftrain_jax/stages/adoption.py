@@ -16,7 +16,8 @@ from selftrain_jax.run_files.fields import Text, open_document, to_json
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.folders import share
 from selftrain_jax.stages.graph import LABELS_FOLDER, Stage
-from selftrain_jax.stages.records import Difference, differences as record_differences, read_record
+from selftrain_jax.stages.records import Difference, read_record
+from selftrain_jax.stages.records import differences as record_differences
 from selftrain_jax.stages.settings import NETWORK, is_among
 
 ADOPTED_FILE = "adopted.json"
@@ -85,7 +86,9 @@ def _network_differences(found: StageRecord, wanted: StageRecord) -> list[Differ
     ]
 
 
-def find_labels(source: Path, wanted: StageRecord, teacher: str, image_ids: tuple[str, ...]) -> tuple[str, str]:
+def find_labels(
+    source: Path, wanted: StageRecord, teacher: str, image_ids: tuple[str, ...]
+) -> tuple[str, str]:
     """Return the digest of another run's labels and "", or "" and why they cannot be taken.
 
     They may be of more images than this run's, not of fewer.

@@ -19,8 +19,7 @@ ABSENT = "(absent)"
 MAX_SHOWN = 9
 VAL = "val images"  # the name of that input
 METHODS = {"sampling": "raw", "ema": "ramp"}
-OLD_VAL = "val images"  # the name of that input
-METHODS = {"sampling": "generator", "ema": "constant"}
+OLD_METHODS = {"sampling": "generator", "ema": "constant"}
 
 
 class Difference(NamedTuple):

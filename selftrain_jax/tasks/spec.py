@@ -80,4 +80,6 @@ class TaskSpec:
     check_sources: Callable[[ConfigDict, Source, list[Source]], None]  # labelled part of train, [val, test]
     build_task: Callable[[ConfigDict, tuple[Category, ...]], Task]
     targets: Callable[[ConfigDict], "TargetSpec"]  # what a training batch has beside its images
+    # Config keys, or groups of them, that this task does not read: they decide nothing of its runs.
+    idle_keys: tuple[str, ...]
     self_training: SelfTraining | None  # None: the task can be trained, but has no pseudo labels

@@ -128,6 +128,7 @@ DETECTION = TaskSpec(
     check_sources=accept,
     build_task=build_task,
     targets=_targets,
+    idle_keys=("segmentation", "pseudo.scales", "pseudo.flip"),
     self_training=SelfTraining(
         label_totals=BoxTotals,
         open_predictor=_open_predictor,
