@@ -129,9 +129,14 @@ def _open_folder() -> pathlib.Path:
     """Return the run's folder, after the first line says where it is."""
     from selftrain_jax.hosts import log
 
-    workdir = pathlib.Path(_WORKDIR.value or default_workdir(flags.FLAGS["config"].config_filename))
+    workdir = pathlib.Path(_WORKDIR.value or default_workdir(_config_file()))
     log(f"workdir: {workdir}")
     return workdir
+
+
+def _config_file() -> str:
+    """Return the value of --config as it was given, the file and its arguments."""
+    return str(flags.FLAGS["config"].config_filename)  # type: ignore[attr-defined]  # a flag of config_flags
 
 
 def _read_options(options: Callable[..., Any]) -> Any:

@@ -13,7 +13,7 @@ def shorten_list(items: Sequence[object], limit: int = 5) -> str:
     return ", ".join(map(str, items[:limit])) + more
 
 
-def format_points(score: float) -> str:
+def format_points(score: float | int) -> str:
     """Write a score in points of 100, for a terminal; a dash where it is undefined (-1: no object at all)."""
     return f"{100 * score:.1f}" if score >= 0 else "-"
 

@@ -152,6 +152,32 @@ MASK_SUMMARY = {
     },
     "metric": "miou",
 }
+ROUNDS_SUMMARY = {
+    **{key: value for key, value in SUMMARY.items() if key != "config"},
+    "kept_round": 1,
+    "stopped_early": True,
+    "rounds": [
+        {
+            **{"round": 1, "val": 0.25, "student": SUMMARY["teacher"]},
+            "pseudo_labels": SUMMARY["pseudo_labels"],
+        },
+        {"round": 2, "val": -1.0, "student": None, "pseudo_labels": {}},
+    ],
+    "variants": {
+        "alpha=0.5": {
+            "teacher": SUMMARY["teacher"],
+            "student": {**SUMMARY["teacher"], "ap": 0.5},
+            "pseudo_labels": SUMMARY["pseudo_labels"],
+            **{"gain_over_teacher": 0.25, "gain_over_control": None, "threshold": 0.5, "alpha": 0.5},
+            "differs": {"selftrain.alpha": [1.0, 0.5], "teacher.init": [None, "rand"]},
+        },
+        "begun": {
+            **{"pseudo_labels": {}, "gain_over_teacher": None, "gain_over_control": None},
+            **{"threshold": None, "alpha": None, "differs": {}},
+        },
+    },
+    "config": {"name": "quickstart"},
+}
 CARD = {
     "source": "/weights/lite0.pth",
     "sha256": {"lite0.pth": "ab"},

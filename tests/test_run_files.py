@@ -14,8 +14,8 @@ from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.run_files.metrics import merge_steps, read_metrics
 from selftrain_jax.run_files.model_card import ModelCard
 from selftrain_jax.run_files.quality import Quality
-from selftrain_jax.run_files.rounds import Round, Rounds, control_folder, round_folder
-from selftrain_jax.run_files.search import Search, SearchPoint
+from selftrain_jax.run_files.rounds import Rounds
+from selftrain_jax.run_files.search import Search
 from selftrain_jax.run_files.summary import Summary
 from selftrain_jax.tasks.classification.run_files import ClassDetails
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
@@ -35,6 +35,7 @@ FILES = {
     "classes": (examples.CLASS_EVALUATION, lambda value: Evaluation.from_json(value, PATH, ClassDetails)),
     "boxes' summary": (examples.SUMMARY, lambda value: Summary.from_json(value, PATH)),
     "masks' summary": (examples.MASK_SUMMARY, lambda value: Summary.from_json(value, PATH)),
+    "summary of rounds": (examples.ROUNDS_SUMMARY, lambda value: Summary.from_json(value, PATH)),
     "rounds": (examples.ROUNDS, lambda value: Rounds.from_json(value, PATH)),
     "search": (examples.SEARCH, lambda value: Search.from_json(value, PATH)),
     "card": (examples.CARD, lambda value: ModelCard.from_json(value, PATH)),
@@ -194,6 +195,15 @@ def test_a_supervised_run_has_no_pseudo_labels():
             -1,
             r"pseudo_labels\.seconds is -1; expected",
         ),
+        ("summary of rounds", ["rounds", 1], 5, r"rounds\[1\] is 5; expected an object"),
+        ("summary of rounds", ["variants"], [], r"variants is \[\]; expected an object"),
+        ("summary of rounds", ["variants", "begun"], 5, r"variants\.begun is 5; expected an object"),
+        (
+            "summary of rounds",
+            ["variants", "begun", "differs"],
+            {"selftrain.alpha": [1]},
+            r"differs\['selftrain\.alpha'\] is \[1\]; expected a list of two",
+        ),
         ("rounds", ["kept"], 3, "kept is 3; expected a round from 1 to 2"),
         (
             "rounds",
@@ -243,40 +253,3 @@ def test_the_metrics_of_every_task_are_in_its_evaluations():
     for task in TASKS:
         keys = tuple(metric.key for metric in task.metrics)
         assert keys == task.evaluation_details.score_names, task.name
-
-
-def test_rounds_from_scores_keep_the_first_of_the_best():
-    rounds = Rounds.from_vals([0.25, 0.5, 0.5, 0.125], stopped_early=True)
-    assert rounds.rounds[3] == Round(round=4, val=0.125)
-    assert (rounds.kept, rounds.stopped_early) == (2, True)
-    assert Rounds.from_vals([0.5, 0.25], kept=2).kept == 2
-    assert Rounds.from_json(rounds.to_json(), PATH) == rounds
-
-
-def test_folders_of_rounds():
-    run, rounds = pathlib.Path("run"), Rounds.from_vals([0.5, 0.25, 0.125])
-    assert [round_folder(run, number) for number in (1, 2)] == [run, run / "round_2"]
-    assert control_folder(run, None) == control_folder(run, Rounds.from_vals([0.5])) == run / "control"
-    assert control_folder(run, rounds) == run / "round_3" / "control"
-
-
-def test_a_search_grows_point_by_point_and_its_best_is_the_mean_over_seeds():
-    search = Search.start("ap", {"a": (1, 2), "b": ("x", "y")}, (0, 1))
-    assert search.best() is None
-    assert search.combinations() == [{"a": a, "b": b} for a in (1, 2) for b in ("x", "y")]
-    measured = {(2, "y", 0): 0.5, (2, "y", 1): 0.25, (1, "x", 0): 0.75, (1, "x", 1): 0.0, (1, "y", 0): -1.0}
-    for (a, b, seed), val in measured.items():
-        search = search.with_point(SearchPoint(values={"a": a, "b": b}, seed=seed, variant="v", val=val))
-    assert search.vals({"a": 2, "b": "y"}) == (0.5, 0.25)
-    assert search.vals({"a": 1, "b": "y"}) == ()  # undefined
-    assert search.best() == {"a": 1, "b": "x"}  # both means are 0.375: the first in the grid
-    better = search.with_point(SearchPoint(values={"b": "y", "a": 2}, seed=1, variant="v", val=0.5))
-    assert len(better.points) == len(search.points)
-    assert better.best() == {"a": 2, "b": "y"}
-    assert Search.from_json(json.loads(json.dumps(better.to_json())), PATH) == better
-
-
-def test_two_points_of_the_same_values_and_seed_are_refused():
-    first = examples.SEARCH["points"][0]
-    with pytest.raises(InputError, match="two points have the same values and seed"):
-        Search.from_json({**examples.SEARCH, "points": [first, {**first, "variant": "other"}]}, PATH)

@@ -7,28 +7,48 @@ import sys
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.io import read_json, write_json
+from selftrain_jax.errors import InputError
+from selftrain_jax.io import read_json, show, write_json
+from selftrain_jax.jobs.summary_table import format_summary
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
-from selftrain_jax.run_files.manifest import MANIFEST_FILE, LabelTotals
+from selftrain_jax.run_files.fields import JsonObject, Number
+from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
-from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, LabelSummary, StageSummary, Summary
+from selftrain_jax.run_files.rounds import Round, Rounds, read_rounds, round_folder, stage_folders
+from selftrain_jax.run_files.summary import (
+    SUMMARY_FILE,
+    LabelSummary,
+    RoundSummary,
+    StageSummary,
+    Summary,
+    VariantSummary,
+)
+from selftrain_jax.run_files.threshold import summarize_labels
+from selftrain_jax.run_files.variants import differing_values, pick_number, variant_folders
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.stages.versions import device_name, versions
 from selftrain_jax.tasks.lookup import get_task
-from selftrain_jax.tasks.spec import Metric, TaskSpec
-from selftrain_jax.text import format_points
+from selftrain_jax.tasks.spec import TaskSpec
+
+CONFIG_FILE = "config.json"
 
 
 def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
-    """Gather the stages' numbers into summary.json and return them as a table for the terminal."""
-    task = get_task(config.task)
-    headline = task.metrics[0].key
-    finished = [name for name in STAGES if (workdir / name / EVALUATION_FILE).exists()]
-    stages = {name: _summarize_stage(workdir / name, task) for name in finished}
-    labels = None
-    if task.self_training is not None:
-        labels = _summarize_labels(workdir / "pseudo_labels", task.self_training.label_totals)
-    secs = [stage.seconds for stage in stages.values()] + [labels.seconds if labels else 0.0]
+    """Gather the stages' numbers into summary.json and return them as a table for the terminal.
+
+    Raises:
+        InputError: a file of the run, of a round or of a variant is damaged.
+    """
+    task, values = get_task(config.task), json.loads(json.dumps(config.to_dict()))
+    headline, rounds = task.metrics[0].key, read_rounds(workdir)
+    stages = summarize_stages(workdir, rounds, task)
+    labels = _read_labels(workdir, values, task)
+    by_round = (
+        tuple(_summarize_round(workdir, entry, values, task) for entry in rounds.rounds) if rounds else ()
+    )
+    variants = {
+        name: _summarize_variant(folder, values, task) for name, folder in variant_folders(workdir).items()
+    }
     summary = Summary(
         stages=stages,
         pseudo_labels=labels,
@@ -37,63 +57,95 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
         metric=headline,
         device=device_name(),
         versions=versions(),
-        seconds_total=sum(secs),
+        seconds_total=_seconds(stages, labels, by_round),
         seed=config.seed,
         command=shlex.join(["python", "-m", "selftrain_jax.main", *sys.argv[1:]]),
-        config=json.loads(json.dumps(config.to_dict())),
+        kept_round=rounds.kept if rounds else None,
+        stopped_early=rounds.stopped_early if rounds else None,
+        rounds=by_round or None,
+        variants=variants or None,
+        config=values,
     )
     write_json(workdir / SUMMARY_FILE, summary.to_json())
     return format_summary(summary, task.metrics)
 
 
-def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
-    """Return the headline numbers as a small table, in percent."""
-    heads = " ".join(f"{metric.head:>7}" for metric in metrics)
-    lines = [f"{'':10}{heads} {'steps':>7} {'seconds':>8}"]
-    for name, stage in summary.stages.items():
-        values = " ".join(f"{format_points(stage.scores[metric.key]):>7}" for metric in metrics)
-        lines.append(f"{name:10}{values} {stage.steps:7d} {stage.seconds:8.0f}")
-    gains = {"teacher": summary.gain_over_teacher, "control": summary.gain_over_control}
-    for other, gain in gains.items():
-        if gain is not None:
-            lines.append(f"student over {other}: {100 * gain:+.1f} {metrics[0].head}")
-    return "\n".join(lines)
+def summarize_stages(workdir: pathlib.Path, rounds: Rounds | None, task: TaskSpec) -> dict[str, StageSummary]:
+    """Sum up the stages that are finished; of a run in rounds the kept round's student and their control."""
+    summaries = {
+        name: _summarize_stage(folder, workdir, task)
+        for name, folder in stage_folders(workdir, rounds).items()
+    }
+    return {name: summary for name, summary in summaries.items() if summary is not None}
 
 
-def _summarize_stage(directory: pathlib.Path, task: TaskSpec) -> StageSummary:
+def _summarize_stage(directory: pathlib.Path, workdir: pathlib.Path, task: TaskSpec) -> StageSummary | None:
     path = directory / EVALUATION_FILE
+    if not path.exists():
+        return None
     value = read_json(path, f"run --job=evaluate --stage={directory.name} again")
     evaluation = Evaluation.from_json(value, path, task.evaluation_details)
+    parent = directory.parent.relative_to(workdir)  # of a round, or nothing
+    is_whole = pathlib.PurePosixPath(evaluation.checkpoint).is_relative_to(parent)
     return StageSummary(
         scores={metric.key: evaluation.scores[metric.key] for metric in task.metrics},
-        checkpoint=evaluation.checkpoint,
+        checkpoint=evaluation.checkpoint if is_whole else str(parent / evaluation.checkpoint),
         split=evaluation.split,
         steps=evaluation.checkpoint_step,
         seconds=evaluation.training_secs,
     )
 
 
-def _gain(stages: dict[str, StageSummary], other: str, score: str) -> float | None:
+def _gain(stages: dict[str, StageSummary], other: str, score: str) -> Number | None:
     """Subtract another stage's score from the student's; None where one is missing or undefined."""
     pair = [stages[name].scores[score] for name in ("student", other) if name in stages]
     return pair[0] - pair[1] if len(pair) == 2 and min(pair) >= 0 else None
 
 
-def _summarize_labels(directory: pathlib.Path, totals: type[LabelTotals]) -> LabelSummary | None:
-    """Count the labels; what `quality.json` would say is None where the truth is not known."""
-    if not (directory / MANIFEST_FILE).exists():
+def _seconds(
+    stages: dict[str, StageSummary], labels: LabelSummary | None, rounds: tuple[RoundSummary, ...]
+) -> Number:
+    """Add up the training and labelling of a run; with rounds, of every round."""
+    students = [entry.student for entry in rounds] or [stages.get("student")]
+    label_sets = [entry.pseudo_labels for entry in rounds] or [labels]
+    others = [stages.get(name) for name in ("teacher", "control")]
+    return sum(part.seconds for part in (*others, *students, *label_sets) if part is not None)
+
+
+def _read_labels(directory: pathlib.Path, config: JsonObject, task: TaskSpec) -> LabelSummary | None:
+    """Count the labels of a run or a round; what `quality.json` would say is None without it."""
+    folder = directory / "pseudo_labels"
+    if task.self_training is None or not (folder / MANIFEST_FILE).exists():
         return None
-    manifest = read_manifest(directory, totals)
-    quality = {"precision": None, "recall": None, **manifest.labels.summary}
-    path = directory / QUALITY_FILE
+    path = folder / QUALITY_FILE
+    quality = None
     if path.exists():
-        value = read_json(path, "delete it and run --job=pseudo_label again")
-        at_threshold = Quality.from_json(value, path).at_threshold
-        quality |= {name: at_threshold[name] for name in quality if name in at_threshold}
-    return LabelSummary(
-        images=manifest.num_images,
-        counts={manifest.labels.unit: manifest.labels.num_kept},
-        per_class=manifest.labels.kept_per_class,
-        seconds=manifest.seconds,
-        quality=quality,
+        quality = Quality.from_json(read_json(path, "delete it and run --job=pseudo_label again"), path)
+    return summarize_labels(read_manifest(folder, task.self_training.label_totals), quality, config)
+
+
+def _summarize_round(workdir: pathlib.Path, entry: Round, config: JsonObject, task: TaskSpec) -> RoundSummary:
+    folder = round_folder(workdir, entry.round)
+    return RoundSummary(
+        round=entry.round,
+        val=entry.val,
+        student=_summarize_stage(folder / "student", workdir, task),
+        pseudo_labels=_read_labels(folder, config, task),
+    )
+
+
+def _summarize_variant(folder: pathlib.Path, base: JsonObject, task: TaskSpec) -> VariantSummary:
+    path, headline = folder / CONFIG_FILE, task.metrics[0].key
+    config = read_json(path, "run the variant's command again, which writes it") if path.exists() else None
+    if config is not None and not isinstance(config, dict):
+        raise InputError(f"{path} holds {show(config)}; expected an object. Move {folder} away.")
+    stages = summarize_stages(folder, read_rounds(folder), task)
+    return VariantSummary(
+        stages=stages,
+        pseudo_labels=_read_labels(folder, config or base, task),
+        gain_over_teacher=_gain(stages, "teacher", headline),
+        gain_over_control=_gain(stages, "control", headline),
+        threshold=pick_number(config, "pseudo.threshold"),
+        alpha=pick_number(config, "selftrain.alpha"),
+        differs=differing_values(base, config) if config else {},
     )

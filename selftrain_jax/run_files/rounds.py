@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selftrain_jax.run_files.fields import Count, FiniteNumber, Flag, JsonObject, open_document, to_json
+from selftrain_jax.io import read_json
+from selftrain_jax.run_files.fields import (
+    Count,
+    FiniteNumber,
+    Flag,
+    JsonObject,
+    Number,
+    open_document,
+    to_json,
+)
 
 ROUNDS_FILE = "rounds.json"
 REMEDY = "Delete it and run the same command again; it writes the file from what the rounds measured."
@@ -29,7 +38,7 @@ class Rounds:
 
     @classmethod
     def from_vals(
-        cls, vals: Sequence[float], *, stopped_early: bool = False, kept: int | None = None
+        cls, vals: Sequence[Number], *, stopped_early: bool = False, kept: int | None = None
     ) -> "Rounds":
         """Number the scores from round 1; without `kept` the best round is kept, of equals the first."""
         rounds = tuple(Round(round=number, val=val) for number, val in enumerate(vals, 1))
@@ -56,6 +65,22 @@ class Rounds:
 def round_folder(workdir: Path, number: int) -> Path:
     """Return the folder that holds a round's `pseudo_labels` and `student`: round 1 is the run's own."""
     return workdir if number == 1 else workdir / f"round_{number}"
+
+
+def read_rounds(workdir: Path) -> Rounds | None:
+    """Read a run's rounds.json, if there is one. Raises: InputError, as `Rounds.from_json`."""
+    path = workdir / ROUNDS_FILE
+    return Rounds.from_json(read_json(path, REMEDY), path) if path.exists() else None
+
+
+def stage_folders(workdir: Path, rounds: Rounds | None) -> dict[str, Path]:
+    """Return where each stage's result is: the student is that of the kept round."""
+    kept = 1 if rounds is None else rounds.kept
+    return {
+        "teacher": workdir / "teacher",
+        "control": control_folder(workdir, rounds),
+        "student": round_folder(workdir, kept) / "student",
+    }
 
 
 def control_folder(workdir: Path, rounds: Rounds | None) -> Path:

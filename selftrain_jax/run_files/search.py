@@ -89,7 +89,7 @@ class Search:
         others = (own for own in self.points if (own.values, own.seed) != (point.values, point.seed))
         return replace(self, points=(*others, point))
 
-    def vals(self, values: Mapping[str, Any]) -> tuple[float, ...]:
+    def vals(self, values: Mapping[str, Any]) -> tuple[Number, ...]:
         """Give what a point of the grid reached on val, a number for each seed that has been measured."""
         measured = [own for own in self.points if own.values == values and own.val is not None]
         return tuple(own.val for own in measured if own.val is not None and own.val >= 0)

@@ -1,6 +1,6 @@
 """summary.json: every headline number of a run with what it was measured with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,9 @@ from pydantic import Field
 from selftrain_jax.run_files.fields import (
     Count,
     Duration,
+    Expected,
     FiniteNumber,
+    Flag,
     Integer,
     JsonObject,
     Object,
@@ -23,6 +25,10 @@ from selftrain_jax.run_files.fields import (
 SUMMARY_FILE = "summary.json"
 STAGES = ("teacher", "control", "student")
 REMEDY = "Delete it and run the same command again; it writes the file from what the stages measured."
+
+Pair = Annotated[
+    list[Any], Expected("a list of two", lambda value: isinstance(value, list) and len(value) == 2)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +65,46 @@ class LabelSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """A run in short; `stages` has those that are finished. A gain is None where one of two is missing."""
+class RoundSummary:
+    """A round of labels and student in short."""
+
+    round: Count  # from 1
+    val: FiniteNumber  # the student's headline metric on the val split
+    student: StageSummary | None  # on the test split
+    pseudo_labels: LabelSummary | None
+
+    def to_json(self) -> JsonObject:
+        """Return the object for the file, keys in the order of the file."""
+        student = self.student.to_json() if self.student else None
+        labels = self.pseudo_labels.to_json() if self.pseudo_labels else {}
+        return {"round": self.round, "val": self.val, "student": student, "pseudo_labels": labels}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantSummary:
+    """A variant in short, as far as it has come; `stages` are its own and those it shares with others."""
 
     stages: Mapping[Text, StageSummary]
     pseudo_labels: LabelSummary | None
+    gain_over_teacher: Annotated[FiniteNumber | None, Field(default=None)]
+    gain_over_control: Annotated[FiniteNumber | None, Field(default=None)]
+    threshold: Annotated[FiniteNumber | None, Field(default=None)]
+    alpha: Annotated[FiniteNumber | None, Field(default=None)]
+    differs: Annotated[
+        Mapping[Text, Pair], Field(default_factory=dict)
+    ]  # config keys: the base's value, its own
+
+    def to_json(self) -> JsonObject:
+        """Return the object for the file, keys in the order of the file."""
+        return {**_stages_to_json(self), **_others_to_json(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A run in short; `stages` has those that are finished. A gain is None where one of two is missing."""
+
+    stages: Mapping[Text, StageSummary]  # of a run in rounds: the kept round's student
+    pseudo_labels: LabelSummary | None  # of the first round
     gain_over_teacher: Annotated[FiniteNumber | None, Field(default=None)]
     gain_over_control: Annotated[FiniteNumber | None, Field(default=None)]
     metric: Text | None = None  # the score that the gains are of
@@ -72,21 +113,65 @@ class Summary:
     seconds_total: Duration
     seed: Integer
     command: Text | None = None
+    kept_round: Count | None = None
+    stopped_early: Flag | None = None  # the rounds
+    rounds: tuple[RoundSummary, ...] | None = None
+    variants: Mapping[Text, VariantSummary] | None = None
     config: Object
 
     @classmethod
     def from_json(cls, value: Any, path: Path) -> "Summary":
         """Check a file. Raises: InputError, as `Document.read`."""
         document = open_document(value, path, REMEDY)
-        stages = {name: _gather_scores(value[name]) for name in STAGES if name in value}
-        return document.read(cls, stages=stages, pseudo_labels=_gather_counts(value.get("pseudo_labels")))
+        gathered = _gather(value)
+        more = {
+            "rounds": _map_list(_gather_round, value.get("rounds")),
+            "variants": _map_values(_gather, value.get("variants")),
+        }
+        return document.read(cls, stages=gathered["stages"], pseudo_labels=gathered["pseudo_labels"], **more)
 
     def to_json(self) -> JsonObject:
         """Return the object for the file, keys in the order of the file."""
-        values = to_json(self)
-        values["pseudo_labels"] = self.pseudo_labels.to_json() if self.pseudo_labels else {}
-        del values["stages"]
-        return {**{name: stage.to_json() for name, stage in self.stages.items()}, **values}
+        values = {**_stages_to_json(self), **_others_to_json(self)}
+        if self.rounds is not None:
+            values["rounds"] = [entry.to_json() for entry in self.rounds]
+        if self.variants is not None:
+            values["variants"] = {name: entry.to_json() for name, entry in self.variants.items()}
+        return values
+
+
+def _stages_to_json(summary: Summary | VariantSummary) -> JsonObject:
+    return {name: stage.to_json() for name, stage in summary.stages.items()}
+
+
+def _others_to_json(summary: Summary | VariantSummary) -> JsonObject:
+    values = to_json(summary)
+    values["pseudo_labels"] = summary.pseudo_labels.to_json() if summary.pseudo_labels else {}
+    del values["stages"]
+    return values
+
+
+def _gather(value: Any) -> Any:
+    """Put the stages of a run or a variant under a key of their own, and do as below with each."""
+    if not isinstance(value, dict):
+        return value
+    stages = {name: _gather_scores(value[name]) for name in STAGES if name in value}
+    return {**value, "stages": stages, "pseudo_labels": _gather_counts(value.get("pseudo_labels"))}
+
+
+def _gather_round(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    student, labels = _gather_scores(value.get("student")), _gather_counts(value.get("pseudo_labels"))
+    return {**value, "student": student, "pseudo_labels": labels}
+
+
+def _map_values(change: Callable[[Any], Any], value: Any) -> Any:
+    return {key: change(own) for key, own in value.items()} if isinstance(value, dict) else value
+
+
+def _map_list(change: Callable[[Any], Any], value: Any) -> Any:
+    return [change(own) for own in value] if isinstance(value, list) else value
 
 
 def _gather_scores(value: Any) -> Any:

@@ -133,7 +133,7 @@ def results(folder: pathlib.Path) -> Parser:
     seeds = (
         examples.BOX_QUALITY, examples.MASK_QUALITY, examples.BOX_EVALUATION, examples.SCALES_EVALUATION,
         examples.SUMMARY, examples.MASK_SUMMARY, examples.CARD,
-        examples.ROUNDS, examples.SEARCH,
+        examples.ROUNDS, examples.SEARCH, examples.ROUNDS_SUMMARY,
     )  # fmt: skip
     readers = (
         Quality.from_json, Summary.from_json, ModelCard.from_json, Rounds.from_json,

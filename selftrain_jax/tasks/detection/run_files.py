@@ -31,6 +31,7 @@ class BoxTotals(LabelTotals):
 
     kind: ClassVar = "boxes"
     unit: ClassVar = "boxes"
+    histogram_key: ClassVar = "score_histogram"
 
     settings: BoxSettings
     num_boxes: Count

@@ -1,0 +1,66 @@
+"""A run's summary as a table for the terminal; `format_summary`."""
+
+from collections.abc import Mapping
+
+from selftrain_jax.errors import printable
+from selftrain_jax.run_files.summary import StageSummary, Summary, VariantSummary
+from selftrain_jax.run_files.variants import BASE
+from selftrain_jax.tasks.spec import Metric
+from selftrain_jax.text import format_points
+
+
+def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
+    """Return the headline numbers as a small table, in percent; rounds and variants have one each below."""
+    heads = " ".join(f"{metric.head:>7}" for metric in metrics)
+    lines = [f"{'':10}{heads} {'steps':>7} {'seconds':>8}"]
+    for name, stage in summary.stages.items():
+        values = " ".join(f"{format_points(stage.scores[metric.key]):>7}" for metric in metrics)
+        lines.append(f"{name:10}{values} {stage.steps:7d} {stage.seconds:8.0f}")
+    gains = {"teacher": summary.gain_over_teacher, "control": summary.gain_over_control}
+    for other, gain in gains.items():
+        if gain is not None:
+            lines.append(f"student over {other}: {100 * gain:+.1f} {metrics[0].head}")
+    return "\n".join([*lines, *_format_rounds(summary, metrics[0]), *_format_variants(summary, metrics[0])])
+
+
+def _format_rounds(summary: Summary, metric: Metric) -> list[str]:
+    if summary.rounds is None:
+        return []
+    lines = ["", f"{'':10}{'val ' + metric.head:>9} {metric.head:>7}"]
+    for entry in summary.rounds:
+        test = "-" if entry.student is None else format_points(entry.student.scores[metric.key])
+        kept = "  kept" if entry.round == summary.kept_round else ""
+        lines.append(f"{f'round {entry.round}':10}{format_points(entry.val):>9} {test:>7}{kept}")
+    if summary.stopped_early:
+        lines.append("stopped early: the last round was worse on val than the one before")
+    return lines
+
+
+def _format_variants(summary: Summary, metric: Metric) -> list[str]:
+    """List the base and its variants: the student, its gains, and what differs."""
+    if summary.variants is None:
+        return []
+    entries: dict[str, Summary | VariantSummary] = {BASE: summary}
+    entries |= {printable(name): entry for name, entry in summary.variants.items()}
+    width = max(map(len, ("variant", *entries)))
+    lines = ["", f"{'variant':{width}} {metric.head:>7} {'over control':>13} {'over teacher':>13}  differs"]
+    for name, entry in entries.items():
+        gains = f"{_format_gain(entry.gain_over_control):>13} {_format_gain(entry.gain_over_teacher):>13}"
+        student = _format_student(entry.stages, metric)
+        lines.append(f"{name:{width}} {student:>7} {gains}  {_format_differs(entry)}".rstrip())
+    return lines
+
+
+def _format_differs(entry: Summary | VariantSummary) -> str:
+    """Write the keys in which a variant differs from the base, with its own values."""
+    if isinstance(entry, Summary):
+        return ""
+    return printable(", ".join(f"{key}={own}" for key, (_, own) in entry.differs.items()))
+
+
+def _format_student(stages: Mapping[str, StageSummary], metric: Metric) -> str:
+    return format_points(stages["student"].scores[metric.key]) if "student" in stages else "-"
+
+
+def _format_gain(gain: float | int | None) -> str:
+    return "-" if gain is None else f"{100 * gain:+.1f}"

@@ -1,0 +1,66 @@
+"""A fabricated detection run with rounds, variants and a search around it, as the jobs lay them out."""
+
+import json
+import os
+from pathlib import Path
+
+from tests.tasks.conftest import write_json, write_labels, write_stage, write_workdir
+
+CONFIG = {
+    "task": "detection",
+    "seed": 0,
+    "pseudo": {"threshold": 0.5, "per_class_thresholds": ""},
+    "selftrain": {"alpha": 1.0, "rounds": 1},
+    "student": {"steps": 30},
+}
+
+
+def write_config(workdir: Path, **changes: object) -> None:
+    """Write config.json with some values changed, named as in `pseudo__threshold=0.7`."""
+    config = json.loads(json.dumps(CONFIG))
+    for key, value in changes.items():
+        group, _, name = key.partition("__")
+        if name:
+            config[group][name] = value
+        else:
+            config[group] = value
+    write_json(workdir / "config.json", config)
+
+
+def write_base(workdir: Path) -> Path:
+    write_workdir(workdir)
+    write_config(workdir)
+    return workdir
+
+
+def rescore(folder: Path, ap: float, steps: int = 30) -> None:
+    """Give a stage another AP, and another number of steps."""
+    path = folder / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    write_json(path, {**evaluation, "ap": ap, "checkpoint_step": steps})
+
+
+def write_variant(workdir: Path, name: str, ap: float | None, **changes: object) -> Path:
+    """Add a variant that shares all but its student; without `ap` it has not begun that."""
+    folder = workdir / "variants" / name
+    folder.mkdir(parents=True)
+    for stage in ("teacher", "control", "pseudo_labels"):
+        os.symlink(f"../../{stage}", folder / stage)
+    write_config(folder, **changes)
+    if ap is not None:
+        write_stage(folder, "student")
+        rescore(folder / "student", ap)
+    return folder
+
+
+def write_rounds(workdir: Path, vals: list[float], kept: int, *, stopped_early: bool = False) -> None:
+    """Add rounds after the first, whose AP on test is 0.01 above that on val, and a control of all steps."""
+    for number in range(2, len(vals) + 1):
+        folder = workdir / f"round_{number}"
+        write_stage(folder, "student")
+        rescore(folder / "student", vals[number - 1] + 0.01)
+        write_labels(folder)
+    write_stage(workdir / f"round_{len(vals)}", "control")
+    rescore(workdir / f"round_{len(vals)}" / "control", 0.3, 30 * len(vals))
+    rounds = [{"round": number, "val": val} for number, val in enumerate(vals, 1)]
+    write_json(workdir / "rounds.json", {"rounds": rounds, "kept": kept, "stopped_early": stopped_early})

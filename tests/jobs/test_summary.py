@@ -1,0 +1,144 @@
+"""summary.json of a run with rounds and variants, and the table that the terminal shows."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from configs import quickstart
+from selftrain_jax.errors import InputError
+from selftrain_jax.jobs.summary import write_summary
+from selftrain_jax.run_files.summary import Summary
+from tests.compare_run import rescore, write_base, write_rounds, write_variant
+from tests.tasks.conftest import write_json
+
+
+@pytest.fixture
+def workdir(tmp_path: pathlib.Path) -> pathlib.Path:
+    return write_base(tmp_path)
+
+
+def sum_up(workdir: pathlib.Path, **changes: object) -> tuple[dict, str]:
+    config = quickstart.get_config()
+    config.update_from_flattened_dict({"pseudo.threshold": 0.5, **changes})
+    write_json(workdir / "config.json", config.to_dict())
+    table = write_summary(workdir, config)
+    path = workdir / "summary.json"
+    found = json.loads(path.read_text())
+    assert Summary.from_json(found, path).to_json() == found
+    return found, table
+
+
+def test_a_run_alone_has_the_keys_it_always_had(workdir: pathlib.Path) -> None:
+    summary, table = sum_up(workdir)
+    assert list(summary) == [
+        *("teacher", "control", "student", "pseudo_labels", "gain_over_teacher", "gain_over_control"),
+        *("metric", "device", "versions", "seconds_total", "seed", "command", "config"),
+    ]
+    assert summary["student"]["checkpoint"] == "student/checkpoints/30"
+    assert summary["seconds_total"] == 3 * 12 + 3
+    assert summary["pseudo_labels"]["boxes"] == 60
+    assert summary["pseudo_labels"]["precision"] == 0.5
+    assert table.splitlines()[-1] == "student over control: +3.1 AP"
+
+
+def test_a_variant_is_compared_with_the_base(workdir: pathlib.Path) -> None:
+    variant = write_variant(workdir, "alpha=2", 0.4)
+    write_variant(workdir, "alpha=10", None)
+    base = quickstart.get_config().to_dict()
+    changed = {**base, "pseudo": {**base["pseudo"], "threshold": 0.5}}
+    write_json(variant / "config.json", {**changed, "selftrain": {**base["selftrain"], "alpha": 2.0}})
+    (workdir / "variants/alpha=10/config.json").unlink()
+    summary, table = sum_up(workdir)
+    assert list(summary["variants"]) == ["alpha=2", "alpha=10"]
+    found = summary["variants"]["alpha=2"]
+    assert found["differs"] == {"selftrain.alpha": [1.0, 2.0]}
+    assert (found["threshold"], found["alpha"]) == (0.5, 2.0)
+    assert found["student"]["ap"] == 0.4
+    assert found["teacher"] == summary["teacher"]
+    assert found["gain_over_control"] == 0.4 - 0.281
+    assert found["gain_over_teacher"] == 0.4 - 0.272
+    assert found["pseudo_labels"] == summary["pseudo_labels"]
+    begun = summary["variants"]["alpha=10"]
+    assert "student" not in begun
+    assert begun["gain_over_control"] is begun["threshold"] is None
+    assert table.splitlines()[-4:] == [
+        "variant       AP  over control  over teacher  differs",
+        "base        31.2          +3.1          +4.0",
+        "alpha=2     40.0         +11.9         +12.8  selftrain.alpha=2.0",
+        "alpha=10       -             -             -",
+    ]
+
+
+def test_labels_of_a_variant_are_those_at_its_own_threshold(workdir: pathlib.Path) -> None:
+    """The folder is shared, and made with 0.5. Its histogram has 20 bins with 0 to 19 boxes."""
+    variant = write_variant(workdir, "threshold=0.7", 0.4)
+    base = quickstart.get_config().to_dict()
+    write_json(variant / "config.json", {**base, "pseudo": {**base["pseudo"], "threshold": 0.7}})
+    summary, _ = sum_up(workdir)
+    labels = summary["variants"]["threshold=0.7"]["pseudo_labels"]
+    assert labels["boxes"] == sum(range(14, 20))
+    assert labels["precision"] == pytest.approx(0.7)
+    assert labels["recall"] == pytest.approx(0.3)
+    assert labels["per_class"] == {}
+
+
+def test_labels_at_thresholds_of_each_class_that_were_moved_are_not_guessed(workdir: pathlib.Path) -> None:
+    labels = sum_up(workdir, **{"pseudo.per_class_thresholds": "cat=0.9"})[0]["pseudo_labels"]
+    assert labels == {"images": 2, "per_class": {}, "precision": None, "recall": None, "seconds": 3.0}
+
+
+def test_rounds_give_the_student_that_is_kept_and_one_control(workdir: pathlib.Path) -> None:
+    write_rounds(workdir, [0.25, 0.35, 0.3], kept=2, stopped_early=True)
+    summary, table = sum_up(workdir)
+    assert summary["student"]["ap"] == 0.36
+    assert summary["student"]["checkpoint"] == "round_2/student/checkpoints/30"
+    assert summary["control"]["ap"] == 0.3
+    assert summary["control"]["steps"] == 90
+    assert summary["gain_over_control"] == 0.36 - 0.3
+    assert (summary["kept_round"], summary["stopped_early"]) == (2, True)
+    assert [entry["val"] for entry in summary["rounds"]] == [0.25, 0.35, 0.3]
+    assert [entry["student"]["ap"] for entry in summary["rounds"]] == [0.312, 0.36, 0.31]
+    assert [entry["pseudo_labels"]["boxes"] for entry in summary["rounds"]] == [60, 60, 60]
+    assert summary["seconds_total"] == 5 * 12 + 3 * 3
+    assert table.splitlines()[-5:] == [
+        "             val AP      AP",
+        "round 1        25.0    31.2",
+        "round 2        35.0    36.0  kept",
+        "round 3        30.0    31.0",
+        "stopped early: the last round was worse on val than the one before",
+    ]
+
+
+def test_a_round_that_is_not_evaluated_yet_has_no_student(workdir: pathlib.Path) -> None:
+    write_rounds(workdir, [0.25, 0.35], kept=1)
+    shutil.rmtree(workdir / "round_2")
+    summary, table = sum_up(workdir)
+    assert summary["rounds"][1]["student"] is None
+    assert summary["rounds"][1]["pseudo_labels"] == {}
+    assert "control" not in summary
+    assert table.splitlines()[-1].split() == ["round", "2", "35.0", "-"]
+
+
+def test_a_gain_over_an_undefined_score_is_none(workdir: pathlib.Path) -> None:
+    rescore(workdir / "control", -1)
+    summary, table = sum_up(workdir)
+    assert summary["gain_over_control"] is None
+    assert "over control" not in table
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("variants/a/config.json", "[]", r"variants/a/config\.json holds \[\]; expected an object"),
+        ("variants/a/config.json", "{", r"variants/a/config\.json:1:2: not JSON"),
+        ("variants/a/student/evaluation.json", "{}", r"variants/a/student/evaluation\.json: .*is missing"),
+        ("rounds.json", "{}", r"rounds\.json: rounds is missing; expected a list"),
+    ],
+)
+def test_a_damaged_file_is_named(workdir: pathlib.Path, name: str, text: str, message: str) -> None:
+    write_variant(workdir, "a", 0.4)
+    (workdir / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        write_summary(workdir, quickstart.get_config())
