@@ -5,8 +5,6 @@ A finished stage is skipped, an unfinished one resumed.
 
 import functools
 
-import jax
-
 from selftrain_jax import hosts
 from selftrain_jax.build.data import build_batches, stage_settings
 from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule
@@ -66,8 +64,7 @@ def _train(run: Run, stage: Stage, record: StageRecord) -> None:
     train(
         name=stage.folder,
         train_step=_experiment(run, record).train_step,
-        new_state=functools.partial(initial_state, run, stage),
-        state_shapes=jax.eval_shape(run.experiment.new_state),
+        state=initial_state(run, stage),
         schedule=schedule,
         batches=_batches(run, stage, record),
         num_steps=num_steps,
