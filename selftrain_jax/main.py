@@ -27,6 +27,7 @@ JOBS = {
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
     "import_weights": "a published weight file becomes a checkpoint to start from, with a card",
+    "search": "students for a --grid of config values, chosen on val",
     "report": "report.html from what is in the work folder",
     "doctor": "check the data set before training",
 }
@@ -52,6 +53,10 @@ _VARIANT = flags.DEFINE_string(
 _FROM_RUN = flags.DEFINE_string(
     "from_run", "", "Workdir of a run whose teacher, and labels where they fit, are taken."
 )
+_GRID = flags.DEFINE_multi_string(
+    "grid", [], "search: KEY=VALUE,VALUE of the config, as selftrain.alpha=0.5,1,2; again for a second key."
+)
+_SEEDS = flags.DEFINE_list("seeds", [], "search: the seeds of every point; by default the config's own.")
 _REDO = flags.DEFINE_enum("redo", "", ("", *REDO), "Move this stage and those after it aside, then run.")
 
 
@@ -149,7 +154,16 @@ def _read_options(options: Callable[..., Any]) -> Any:
         variant=_VARIANT.value,
         from_run=_FROM_RUN.value,
         redo=_REDO.value,
+        grid=tuple(_GRID.value),
+        seeds=_read_seeds(),
     )
+
+
+def _read_seeds() -> tuple[int, ...]:
+    texts = [text.strip() for text in _SEEDS.value]
+    if any(not text.isdigit() for text in texts) or len(set(texts)) < len(texts):
+        raise InputError(f"--seeds={','.join(texts)}: expected whole numbers from 0, none twice, as 0,1,2")
+    return tuple(int(text) for text in texts)
 
 
 def _explain_missing_configs(error: ImportError) -> str:

@@ -79,6 +79,10 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
     from selftrain_jax.jobs import evaluation, labels, selftrain, steering, training
     from selftrain_jax.stages.graph import Stage
 
+    if job == "search":
+        from selftrain_jax.jobs.search import run_search
+
+        return run_search(config, workdir, options)
     run = steering.open_prepared(config, workdir, options)
     stage = Stage(options.stage, options.round)
     if job == "train":

@@ -5,15 +5,19 @@ continues by the same command.
 """
 
 import functools
+from pathlib import Path
+
+from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.io import write_json
+from selftrain_jax.errors import InputError
+from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.labels import label_stage
 from selftrain_jax.jobs.run import Run
-from selftrain_jax.jobs.stage_state import result_of
+from selftrain_jax.jobs.stage_state import CONFIG_FILE, result_of
 from selftrain_jax.jobs.summary import write_summary
 from selftrain_jax.jobs.training import train_stage
-from selftrain_jax.run_files.rounds import ROUNDS_FILE, Rounds
+from selftrain_jax.run_files.rounds import ROUNDS_FILE, Rounds, read_rounds
 from selftrain_jax.stages.graph import TEACHER, Stage
 
 
@@ -22,15 +26,31 @@ def run_all(run: Run) -> None:
 
     A supervised run (config.unlabeled.kind=none) has no labels and no student.
     """
+    run_stages(run)
+    sum_up(run)
+    if run.workdir != run.base:
+        hosts.run_on_host0(lambda: _sum_up_base(run.base))
+
+
+def sum_up(run: Run) -> None:
+    """Write summary and report of a run's folder, and print the summary."""
+    hosts.run_on_host0(lambda: _write_results(run.config, run.workdir))
+
+
+def _write_results(config: ConfigDict, workdir: Path) -> None:
     from selftrain_jax.jobs.report import run_report
 
-    run_stages(run)
+    print(write_summary(workdir, config))
+    run_report(config, workdir)
 
-    def sum_up() -> None:
-        print(write_summary(run.workdir, run.config))
-        run_report(run.config, run.workdir)
 
-    hosts.run_on_host0(sum_up)
+def _sum_up_base(base: Path) -> None:
+    """Let the base's summary and report compare a variant that has ended; its data may be gone by now."""
+    path = base / CONFIG_FILE
+    try:
+        _write_results(ConfigDict(read_json(path, "run the base's command again")), base)
+    except InputError as error:
+        print(f"{base}: summary and report are as they were ({error}); --job=report writes the report again")
 
 
 def run_stages(run: Run, *, is_measured: bool = True) -> None:
@@ -46,6 +66,9 @@ def run_stages(run: Run, *, is_measured: bool = True) -> None:
     elif config.selftrain.rounds > 1:
         num_rounds = len(_run_rounds(run, is_measured).rounds)
     else:
+        hosts.run_on_host0(
+            lambda: (run.workdir / ROUNDS_FILE).unlink(missing_ok=True)
+        )  # of an earlier command
         label_stage(run, Stage("labels"))
         num_rounds = 1
     if has_control:
@@ -80,6 +103,12 @@ def _explain_stop(round: int, asked: int, vals: list[float]) -> str:
         f"round {round}: {100 * vals[-1]:.1f} on val, worse than {100 * vals[-2]:.1f} of round {round - 1}, "
         f"whose student is the result; {left} (config.selftrain.stop_when_worse)"
     )
+
+
+def kept_student(run: Run) -> Stage:
+    """Return the student that is the run's result: the kept round's."""
+    number = hosts.run_on_host0(lambda: getattr(read_rounds(run.workdir), "kept", 1))
+    return Stage("student", number if run.config.selftrain.rounds > 1 else 1)
 
 
 def val_score(run: Run, stage: Stage) -> float:

@@ -1,7 +1,6 @@
 """Which config keys decide which stage's result: one table, read top to bottom; call `deciding_settings`.
 
-Every key of `configs/common.py` is in the table of a stage or in `FREE`. Data do not count by their keys but
-by what they hold (`inputs.py`), and weights by their digest: a data set may move.
+Every key of `configs/common.py` is in the table of a stage, in `BY_CONTENT` or in `FREE`.
 """
 
 from collections.abc import Mapping
@@ -83,35 +82,43 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 # When and how a training's checkpoints are measured: it decides which one is the best, not what the last is.
 CANDIDATES = ("eval.every_steps", "postprocess")
 
-# Keys that decide no result: they may change at any time, in the middle of a stage too.
-FREE = (
-    "name",
-    "data",  # counts by its image ids and annotations
-    "unlabeled",  # by its image ids
-    "image.max_boxes",  # slots for boxes: the loss is the same whatever is empty; too few are refused
-    "optimizer.remat",
-    "optimizer.max_rollbacks",
-    "pretrained",  # counts by the weights' digest, as do teacher.init and student.init
-    "import_weights",
+# Keys that count by what they name or lead to: data by image ids and annotations, weights by their digest,
+# thresholds by their values, rounds one by one. A path may change while its content stays.
+BY_CONTENT = (
+    "data",
+    "unlabeled",
+    "pretrained",
     "teacher.init",
     "student.init",
-    "student.control",  # whether there is a control
-    "joint.stage",  # which stages have the second stream: the others leave the keys of joint out
+    "joint.stage",  # the stages without a second stream leave the keys of joint out
     "joint.kind",
     "joint.dir",
     "joint.tfds",
     "joint.split",
     "selftrain.rounds",  # how many there are, not what one of them is
     "selftrain.stop_when_worse",
+    "pseudo.thresholds",
+    "pseudo.precision",
+    "eval.checkpoint",  # which weights the next stage takes
+)
+
+# Keys that decide no result: they may change at any time, in the middle of a stage too.
+FREE = (
+    "name",
+    "data.cache_mib",
+    "data.max_bad_images",
+    "data.max_stall_secs",
+    "image.max_boxes",  # slots for boxes: the loss is the same however many are empty; too few are refused
+    "optimizer.remat",
+    "optimizer.max_rollbacks",
+    "import_weights",
+    "student.control",  # whether there is a control
     "pseudo.min_coverage",  # guards: they refuse or let pass
     "pseudo.max_class_frac",
     "pseudo.min_boxes_per_image",
     "pseudo.max_empty_frac",
-    "pseudo.thresholds",  # counts by the thresholds that it stands for
-    "pseudo.precision",
     "eval.batch_size",
     "eval.every_steps",  # but see CANDIDATES
-    "eval.checkpoint",  # which weights the next stage takes: counts by their digest
     "evaluate",  # evaluation_scales.json says itself what it was measured over
     "log",
     "checkpoint",
