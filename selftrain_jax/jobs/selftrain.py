@@ -116,7 +116,8 @@ def train_stage(run: Run, stage: str) -> None:
     train(
         name=stage,
         train_step=run.experiment.train_step,
-        state=initial_state(run, stage),
+        new_state=functools.partial(initial_state, run, stage),
+        state_shapes=jax.eval_shape(run.experiment.new_state),
         schedule=schedule,
         batches=build_joint_batches(config, stage, batches, run.joint) if run.joint else batches,
         num_steps=num_steps,
