@@ -95,9 +95,12 @@ def train(
 
     `train_step` is compiled (`jit_train_step`). The end of the run is evaluated and saved, whatever the
     intervals; an interval of 0 means only then. A checkpoint follows every evaluation. The log has a line
-    every `log_every` updates and one for the last update. Resuming is exact: an interrupted and resumed run
-    has the same weights, bit for bit, as one that was not interrupted. When a loss is not finite, training
-    returns to the newest checkpoint with half the learning rate, up to `max_rollbacks` times.
+    every `log_every` updates and one for the last update. When a loss is not finite, training returns to the
+    newest checkpoint with half the learning rate, up to `max_rollbacks` times.
+
+    A resumed run has the state, the batches and the random numbers of one that was not interrupted. On CPU,
+    with as many devices and the same versions, it has the same weights, bit for bit. On GPU they are the same
+    up to rounding, as kernels may add in another order each time; docs/faults.md says what holds where.
 
     Raises:
         NonFiniteLossError: the loss or its gradient is NaN or infinite.
