@@ -114,7 +114,8 @@ def _train(
     train(
         name=STAGE,
         train_step=experiment.train_step,
-        state=experiment.new_state(),
+        new_state=experiment.new_state,
+        state_shapes=jax.eval_shape(experiment.new_state),
         schedule=build_pretrain_schedule(config),
         batches=build_pretrain_batches(config, source, permutation=permutation),
         num_steps=config.pretrain.steps,

@@ -66,9 +66,8 @@ def run_stages(run: Run, *, is_measured: bool = True) -> None:
     elif config.selftrain.rounds > 1:
         num_rounds = len(_run_rounds(run, is_measured).rounds)
     else:
-        hosts.run_on_host0(
-            lambda: (run.workdir / ROUNDS_FILE).unlink(missing_ok=True)
-        )  # of an earlier command
+        # What a command with more rounds left would stand for this one's result.
+        hosts.run_on_host0(lambda: (run.workdir / ROUNDS_FILE).unlink(missing_ok=True))
         label_stage(run, Stage("labels"))
         num_rounds = 1
     if has_control:

@@ -5,6 +5,8 @@ A finished stage is skipped, an unfinished one resumed.
 
 import functools
 
+import jax
+
 from selftrain_jax import hosts
 from selftrain_jax.build.data import build_batches, stage_settings
 from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule
@@ -64,7 +66,8 @@ def _train(run: Run, stage: Stage, record: StageRecord) -> None:
     train(
         name=stage.folder,
         train_step=_experiment(run, record).train_step,
-        state=initial_state(run, stage),
+        new_state=functools.partial(initial_state, run, stage),
+        state_shapes=jax.eval_shape(run.experiment.new_state),
         schedule=schedule,
         batches=_batches(run, stage, record),
         num_steps=num_steps,

@@ -67,5 +67,27 @@ def has_ema(state: TrainState) -> bool:
     return state.ema != ()
 
 
+def to_items(state: TrainState) -> dict[str, Any]:
+    """Split a state, or its shapes, into the parts of a checkpoint; keys become plain numbers."""
+    trainer = {"step": state.step, "opt_state": state.opt_state, "loss_norm": state.loss_norm}
+    items = {"variables": state.variables, "trainer": {**trainer, "rng": _key_data(state.rng)}}
+    return {**items, "ema": state.ema} if has_ema(state) else items
+
+
+def from_items(items: dict[str, Any], template: TrainState) -> TrainState:
+    """Join the parts of a checkpoint; the key is of the template's kind."""
+    trainer = dict(items["trainer"])
+    impl = jax.random.key_impl(jnp.empty((), template.rng.dtype))
+    rng = jax.random.wrap_key_data(trainer.pop("rng"), impl=impl)
+    return TrainState(**trainer, variables=items["variables"], rng=rng, ema=items.get("ema", ()))
+
+
+def _key_data(rng: Any) -> Any:
+    if not isinstance(rng, jax.ShapeDtypeStruct):
+        return jax.random.key_data(rng)
+    data = jax.eval_shape(jax.random.key_data, rng)
+    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=rng.sharding)
+
+
 def _copy(tree: Any) -> Any:
     return jax.tree.map(jnp.array, tree)

@@ -28,11 +28,16 @@ MESH = make_mesh()
 TRAIN_STEP = jit_train_step(make_train_step(TASK, TX, NORMALIZER, ema_decay=0.9), MESH)
 
 
+def new_state():
+    return create_state(TASK, TX, NORMALIZER, jax.random.key(0), with_ema=True)
+
+
 def run(directory, **changes):
     settings = {
         "name": "student",
         "train_step": TRAIN_STEP,
-        "state": create_state(TASK, TX, NORMALIZER, jax.random.key(0), with_ema=True),
+        "new_state": new_state,
+        "state_shapes": jax.eval_shape(new_state),
         "schedule": warmup_cosine(0.05, 0.01, 2, 6),
         "batches": make_stream,
         "num_steps": 6,
