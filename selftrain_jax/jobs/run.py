@@ -55,10 +55,25 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, base: pathlib.Path | Non
     Raises:
         InputError: data or config do not fit.
     """
-    self_training = get_self_training(config.task)
     sources = build_sources(config)
     joint = open_joint_source(config) if config.joint.weight else None
-    categories = sources.human.categories
+    return make_run(config, workdir, sources, joint=joint, base=base)
+
+
+def make_run(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    sources: Sources,
+    *,
+    joint: Source | None = None,
+    base: pathlib.Path | None = None,
+) -> Run:
+    """Compose the network for data that are open.
+
+    Raises:
+        InputError: a value of the config does not exist or does not fit.
+    """
+    self_training, categories = get_self_training(config.task), sources.human.categories
     # Wrong thresholds are refused now, not after the teacher has been trained.
     class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
