@@ -14,7 +14,7 @@ from selftrain_jax.stages.inputs import images_digest, label_set_digest, labels_
 
 @pytest.fixture(scope="module")
 def source() -> Source:
-    return read_builtin("train", 4)
+    return read_builtin("train", num_images=4)
 
 
 def with_label(source: Source, key: str, value: object) -> Source:
