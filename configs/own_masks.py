@@ -1,6 +1,6 @@
 r"""Your own images: a few with masks (PNG, a pixel is a class number), many without (any folder).
 
-python -m selftrain_jax.main --config=configs/own_masks.py --workdir=runs/mine \\
+python -m selftrain_jax.main --config=configs/own_masks.py \\
   --config.data.dir=DATA --config.data.classes=background,road,car --config.unlabeled.dir=FOLDER_OF_IMAGES
 
 DATA holds {train,val,test}/images and {train,val,test}/masks; a mask has its image's name, with .png. Another

@@ -153,13 +153,15 @@ def check_stages(run: Run, moved: Sequence[Stage] = ()) -> None:
     """Compare all stages that are there, but for those that are about to be moved aside.
 
     Raises:
-        InputError: a stage or an evaluation is not what this command would make; the first one in order.
+        InputError: a stage or an evaluation is not what this command would make, the first one in order; or
+            a stage that is to come starts from weights that are not there.
     """
     stages = [stage for stage in stages_of(run) if stage not in moved]
     for stage in stages:
         folder = run.workdir / stage.folder
         found = read_record(folder)
         if found is None:
+            wanted_record(run, stage)  # opens what the stage starts from, which may not be there
             _check_base(run, stage)
             continue
         if differing := disagreements(run, stage, found):

@@ -62,7 +62,7 @@ def test_second_run_of_a_finished_command_skips_every_stage(uninterrupted: pathl
 def test_changed_config_is_refused_with_the_differing_key(uninterrupted: pathlib.Path) -> None:
     status, output = run(uninterrupted, "--config.selftrain.alpha=2.0")
     assert status == 2
-    assert "selftrain.alpha: 1.0 there, 2.0 now" in output
+    assert "config.selftrain.alpha: 1.0 then, 2.0 now" in output
     assert "Traceback" not in output
 
 
