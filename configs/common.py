@@ -33,7 +33,9 @@ def get_config() -> ConfigDict:
                 train="train",
                 val="val",  # curves and the best checkpoint; may equal test, then say so
                 test="test",  # the numbers that are reported
-                # voc: names in order, comma separated; empty: all that occur. folder: names, from 0
+                # Names, comma separated. folder: from 0. voc: in order of their ids; empty: all that occur.
+                # coco: those to keep, in any order; found by name in every split, with the ids of train's
+                # file. Empty: all, and then the splits must have the same.
                 classes="",
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
@@ -42,7 +44,8 @@ def get_config() -> ConfigDict:
                 max_stall_secs=600.0,  # a batch that takes longer ends the run: a dead disk, above all
                 # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
                 # masks of unlabelled images, when the pseudo masks are compared with them, and records of
-                # pseudo labels whose checksum is wrong.
+                # pseudo labels whose checksum is wrong. Before the teacher is trained, all image files are
+                # checked by their headers and ends, and 500 of each split are decoded.
                 max_bad_images=0,
                 builtin=dict(train=0, val=0, test=0, unlabeled=0),  # images drawn for each split
             ),

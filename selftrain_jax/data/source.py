@@ -42,6 +42,8 @@ class Source:
     read_labels: Callable[[int], Example]  # all keys but `image`; unlabelled: only `image_id`
     read_encoded: Callable[[int], bytes]  # JPEG or PNG
     read_image: Callable[[int], UInt8[np.ndarray, "H W 3"]]  # RGB
+    # Raises InputError where an image's file shows without decoding that it cannot be read; None: unknown.
+    check_file: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -68,6 +70,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
             f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
             f"out of range: {shorten_list(wrong)}. Choose indices below {len(source)}."
         )
+    check_file = source.check_file
     return dataclasses.replace(
         source,
         name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
@@ -75,6 +78,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
         read_labels=lambda index: source.read_labels(kept[index]),
         read_encoded=lambda index: source.read_encoded(kept[index]),
         read_image=lambda index: source.read_image(kept[index]),
+        check_file=None if check_file is None else (lambda index: check_file(kept[index])),
     )
 
 
