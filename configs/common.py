@@ -60,7 +60,12 @@ def get_config() -> ConfigDict:
                 split="train",
                 limit=0,  # at most so many images; 0: all
             ),
-            image=dict(size_px=640, max_boxes=100),
+            image=dict(
+                size_px=640,
+                # Slots for an image's boxes. More in an image to train on are refused at the start; of TFDS,
+                # whose labels are on the disk, when the image is read. --job=doctor finds them in either.
+                max_boxes=100,
+            ),
             augment=dict(
                 policy="s1",  # s1 | s2 | s3 | s4, Paper: Table 1
                 magnitude=10.0,  # RandAugment; the paper uses 15 for ResNet-101

@@ -16,6 +16,7 @@ from selftrain_jax.html.blocks import Finding
 from selftrain_jax.html.galleries import spread
 from selftrain_jax.text import shorten_list
 
+LISTED = 5  # messages about images
 MAX_DECODED = 500  # images of a split, spread evenly; the doctor decodes all
 
 
@@ -61,10 +62,10 @@ def _judge(split: str, source: Source, max_bad_images: int) -> Finding:
     if not bad:
         return Finding("ok", "", "")
     finding = judge_unreadable(split, len(bad), len(source), max_bad_images)
-    listed = finding._replace(finding=f"{finding.finding}: {shorten_list([*bad.values()])}")
-    if listed.level != "error":
-        hosts.log(f"warning: {listed.finding}")
-    return listed
+    if finding.level != "error":
+        hosts.log(f"warning: {finding.finding}: {shorten_list([*bad.values()], 1)}")
+    first = "".join(f"\n  {message}" for message in [*bad.values()][:LISTED])
+    return finding._replace(remedy=f"{finding.remedy} The first:{first}")
 
 
 def _collect_errors(read: Callable[[int], object], indices: Sequence[int]) -> dict[int, str]:

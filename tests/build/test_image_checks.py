@@ -1,6 +1,7 @@
 """What a run sees of its image files before the teacher is trained."""
 
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_file_cut_off_is_refused_and_the_value_in_the_message_lets_the_run_go_on
     message = str(error.value)
     assert f"{name}: 2 of 9 images do not decode, allowed are 0" in message
     assert "3.png" in message
-    config.data.max_bad_images = int(message.rpartition("--config.data.max_bad_images=")[2].rstrip("."))
+    config.data.max_bad_images = int(re.findall(r"--config\.data\.max_bad_images=(\d+)", message)[0])
     check_images(config, sources)
 
 

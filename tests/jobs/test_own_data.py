@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from configs import own_data
-from selftrain_jax.build.data import build_augment, build_sources
+from selftrain_jax.build.data import build_augment, build_sources, check_data_sets
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.build.image_checks import check_images
-from selftrain_jax.data.source import Source
+from selftrain_jax.data.source import Source, label_fraction
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
@@ -226,6 +226,69 @@ def test_unknown_class_of_a_threshold_is_refused_by_doctor_and_before_the_run(
     with pytest.raises(InputError, match=r"config\.pseudo\..*'cat'"):
         build_sources(config)
     assert "unknown classes 'cat'" in errors_of_doctor(config, tmp_path / "run")
+
+
+def crowd_an_image(path: pathlib.Path, num_boxes: int) -> None:
+    truth = json.loads(path.read_text())
+    first = truth["annotations"][0]
+    truth["annotations"] = [
+        {**first, "id": number, "bbox": [number % 40, number // 40, 8, 8], "area": 64}
+        for number in range(num_boxes)
+    ]
+    path.write_text(json.dumps(truth))
+
+
+def test_image_with_more_boxes_than_slots_is_refused_by_doctor_and_run_and_goes_on_as_they_say(
+    config, tmp_path: pathlib.Path
+) -> None:
+    crowd_an_image(tmp_path / "annotations" / "train.json", 132)
+    with pytest.raises(InputError, match=r"1 of 3 images have more .*=100; image \S+ has 132") as error:
+        build_sources(config)
+    assert "has 132" in errors_of_doctor(config, tmp_path / "run")
+    follow_remedy(config, str(error.value))
+    assert config.image.max_boxes == 132
+    build_sources(config)
+    run_job("doctor", config, tmp_path / "run")
+
+
+def test_only_boxes_that_are_trained_on_need_slots(config, tmp_path: pathlib.Path) -> None:
+    crowd_an_image(tmp_path / "annotations" / "val.json", 132)
+    build_sources(config)
+    path = tmp_path / "annotations" / "train.json"
+    crowd_an_image(path, 132)
+    truth = json.loads(path.read_text())
+    for box in truth["annotations"][100:]:
+        box["iscrowd"] = 1
+    path.write_text(json.dumps(truth))
+    build_sources(config)
+    crowd_an_image(path, 132)
+    crowded = truth["annotations"][0]["image_id"]
+    config.unlabeled.kind = "remainder"
+    config.data.label_percent = 67.0
+    has_labels = [str(crowded) in _labelled_ids(config, fold) for fold in range(9)]
+    config.data.label_fold = has_labels.index(False)
+    build_sources(config)
+    config.data.label_fold = has_labels.index(True)
+    with pytest.raises(InputError, match="max_boxes"):
+        build_sources(config)
+
+
+def _labelled_ids(config, fold: int) -> tuple[str, ...]:
+    train = build_one(config, "train")
+    kept, _ = label_fraction(len(train), config.data.label_percent, seed=config.seed, fold=fold)
+    return tuple(train.image_ids[index] for index in kept)
+
+
+def test_doctor_and_run_refuse_fewer_slots_than_detections_and_go_on_as_they_say(
+    config, tmp_path: pathlib.Path
+) -> None:
+    config.image.max_boxes = 99
+    with pytest.raises(InputError) as error:
+        check_data_sets(config)
+    assert "max_detections=100" in errors_of_doctor(config, tmp_path / "run")
+    follow_remedy(config, str(error.value))
+    check_data_sets(config)
+    run_job("doctor", config, tmp_path / "run")
 
 
 def test_all_labelled_leaves_no_remainder(config, tmp_path: pathlib.Path) -> None:

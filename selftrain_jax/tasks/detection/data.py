@@ -1,8 +1,10 @@
 """Images with boxes, as config.data and config.unlabeled name them; call `open_split`."""
 
 import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from selftrain_jax.data.image_files import fill_template, is_file
@@ -10,7 +12,9 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.coco import read_coco_categories, read_coco_json
 from selftrain_jax.data.sources.voc_boxes import read_voc
 from selftrain_jax.demo.builtin import read_builtin
+from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
+from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.config_values import class_names, require_dir
 from selftrain_jax.types import Category
 
@@ -74,6 +78,42 @@ def coco_categories(config: ConfigDict) -> tuple[Category, ...] | None:
 def _read_categories(path: Path, changed: int, names: tuple[str, ...]) -> tuple[Category, ...]:
     """Read a file once for all splits, unless it has changed."""
     return read_coco_categories(path, names)
+
+
+def check_sources(config: ConfigDict, human: Source, measured: Sequence[Source]) -> None:
+    """Make sure that the boxes of each training image fit into config.image.max_boxes.
+
+    TFDS has its labels beside the images, on the disk; there a batch refuses the image when it comes.
+
+    Raises:
+        InputError: an image has more boxes.
+    """
+    is_tfds = config.data.kind == "tfds" or (config.data.kind == "auto" and not config.data.dir)
+    if not is_tfds:
+        refuse(judge_slots(config, human))
+
+
+def judge_slots(config: ConfigDict, human: Source) -> Iterator[Finding]:
+    """Say which training image has more boxes than config.image.max_boxes; crowds take no slot."""
+    max_boxes = config.image.max_boxes
+    counts = [_count_boxes(human, index) for index in range(len(human))]
+    num_crowded = sum(count > max_boxes for count in counts)
+    if num_crowded:
+        most = max(counts)
+        yield Finding(
+            "error",
+            f"{human.name}: {num_crowded:,} of {len(human):,} images have more boxes than "
+            f"config.image.max_boxes={max_boxes}; image {human.image_ids[counts.index(most)]} has {most}",
+            f"Set --config.image.max_boxes={most}, or tile the images.",
+        )
+
+
+def _count_boxes(source: Source, index: int) -> int:
+    try:
+        labels = source.read_labels(index)
+    except InputError:  # counted among the images that cannot be read
+        return 0
+    return int((~labels.get("is_crowd", np.zeros(len(labels["boxes"]), bool))).sum())
 
 
 def class_counts(source: Source) -> dict[str, int]:

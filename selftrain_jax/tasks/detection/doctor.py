@@ -14,7 +14,7 @@ from selftrain_jax.data.problems import BOX_KINDS, BadBoxes
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources import coco, voc_boxes
 from selftrain_jax.doctor import verdicts
-from selftrain_jax.doctor.duplicates import MAX_DISTANCE, find_duplicates
+from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, find_duplicates
 from selftrain_jax.doctor.examine import Diagnosis, scan_splits, summarise
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
 from selftrain_jax.doctor.verdicts import ProblemKind
@@ -27,7 +27,7 @@ from selftrain_jax.tasks.detection.box_statistics import (
     summarise_boxes,
     suspect_boxes,
 )
-from selftrain_jax.tasks.detection.data import coco_categories
+from selftrain_jax.tasks.detection.data import coco_categories, judge_slots
 from selftrain_jax.tasks.detection.doctor_page import page_sections
 
 FAULTS = {
@@ -88,11 +88,13 @@ def examine(
 
     `errors` are what the run refuses beside that.
     """
+    train = labelled.get(TRAIN)
+    crowded = judge_slots(config, train) if train is not None else ()
     diagnosis = examine_boxes(
         labelled=labelled,
         unlabelled=unlabelled,
         problems=problems,
-        errors=errors,
+        errors=[*errors, *crowded],
         bad_boxes=config.data.bad_boxes,
         max_bad_images=config.data.max_bad_images,
     )

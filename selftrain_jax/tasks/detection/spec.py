@@ -17,17 +17,32 @@ from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
-from selftrain_jax.tasks.detection.data import KINDS, class_counts, open_split
+from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
-from selftrain_jax.tasks.detection.pseudo.source import check_pseudo_boxes, read_pseudo_boxes
+from selftrain_jax.tasks.detection.pseudo.source import check_pseudo_boxes, check_slots, read_pseudo_boxes
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
-from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, accept
+from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.types import Category, Task
 
 if TYPE_CHECKING:
     from selftrain_jax.data.pipeline import TargetSpec
+
+
+def check_config(config: ConfigDict) -> None:
+    """Refuse more detections than a pseudo-labelled image has slots.
+
+    Raises:
+        InputError: there may be more.
+    """
+    most = config.postprocess.max_detections
+    if most > config.image.max_boxes:
+        raise InputError(
+            f"config.postprocess.max_detections={most} boxes of the teacher may not fit into "
+            f"config.image.max_boxes={config.image.max_boxes} slots; raise the latter, "
+            f"--config.image.max_boxes={most}, or lower the former"
+        )
 
 
 def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
@@ -36,11 +51,7 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     Raises:
         InputError: config.model names a network that does not exist, or values do not go together.
     """
-    if config.postprocess.max_detections > config.image.max_boxes:
-        raise InputError(
-            f"config.postprocess.max_detections={config.postprocess.max_detections} boxes of the teacher may "
-            f"not fit into config.image.max_boxes={config.image.max_boxes} slots; raise the latter"
-        )
+    check_config(config)
     fields = config.model.to_dict()
     anchor_size = fields.pop("anchor_size")
     num_classes = max(category.id for category in categories) + 1
@@ -99,9 +110,9 @@ def _describe_labels(config: ConfigDict, manifest: Manifest[BoxTotals]) -> str:
 
 def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     """Open the pseudo labels for the student, after checking that they can teach anything."""
-    settings = config.pseudo
+    settings, manifest = config.pseudo, read_manifest(directory, BoxTotals)
     for warning in check_pseudo_boxes(
-        read_manifest(directory, BoxTotals),
+        manifest,
         human_categories=human.categories,
         human_boxes_per_class=class_counts(human),
         min_boxes_per_image=settings.min_boxes_per_image,
@@ -109,13 +120,15 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
         max_boxes_per_image=config.image.max_boxes,
     ):
         hosts.log(f"warning: {warning}")
-    return read_pseudo_boxes(
+    source = read_pseudo_boxes(
         directory,
         threshold=settings.threshold,
         per_class_thresholds=class_thresholds_by_name(config),
         ignore_below=settings.ignore_below or None,
         max_damaged=config.data.max_bad_images,
     )
+    check_slots(source, manifest, config.image.max_boxes)
+    return source
 
 
 DETECTION = TaskSpec(
@@ -123,9 +136,9 @@ DETECTION = TaskSpec(
     metrics=(Metric("ap", "AP", "AP"), Metric("ap50", "AP50", "AP50"), Metric("ap75", "AP75", "AP75")),
     evaluation_details=BoxDetails,
     data_kinds=KINDS,
-    check_config=accept,
+    check_config=check_config,
     open_split=open_split,
-    check_sources=accept,
+    check_sources=check_sources,
     build_task=build_task,
     targets=_targets,
     self_training=SelfTraining(

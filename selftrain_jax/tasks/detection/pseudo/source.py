@@ -91,6 +91,28 @@ def _check_thresholds(score_floor: float, thresholds: np.ndarray, lowest: np.nda
         )
 
 
+def check_slots(source: Source, manifest: Manifest[BoxTotals], max_boxes: int) -> None:
+    """Make sure that the boxes of each image of `source` fit into config.image.max_boxes.
+
+    Labels of a teacher that keeps no more detections of an image fit; others, such as labels made elsewhere,
+    are counted, which reads every record once.
+
+    Raises:
+        InputError: an image has more boxes at the thresholds.
+    """
+    match manifest.provenance.get("nms"):
+        case {"max_detections": int(most)} if most <= max_boxes:
+            return
+    counts = [len(source.read_labels(index)["boxes"]) for index in range(len(source))]
+    most = max(counts, default=0)
+    if most > max_boxes:
+        raise InputError(
+            f"{source.name}: image {source.image_ids[counts.index(most)]} has {most} pseudo boxes at the "
+            f"thresholds, the most of all, but config.image.max_boxes is {max_boxes}. Set "
+            f"--config.image.max_boxes={most}, or raise config.pseudo.threshold."
+        )
+
+
 def check_pseudo_boxes(
     manifest: Manifest[BoxTotals],
     *,
