@@ -103,7 +103,7 @@ def get_config() -> ConfigDict:
                 max_side_px=2048,  # larger images get their mask at this size, enlarged
             ),
             postprocess=dict(
-                score_threshold=0.05,
+                score_threshold=0.05,  # of evaluation and predictions; pseudo labels have pseudo.score_floor
                 iou_threshold=0.5,
                 pre_nms_top_k=5000,
                 max_detections=100,
@@ -157,7 +157,7 @@ def get_config() -> ConfigDict:
             ),
             selftrain=dict(alpha=1.0, loss_norm="ema", decay=0.9997),  # loss_norm: ema | plain
             pseudo=dict(
-                score_floor=0.05,  # kept in the records
+                score_floor=0.05,  # kept in the records; NMS keeps boxes from here on, too
                 threshold=0.5,  # applied when the records are read. Paper: Section 3.1
                 per_class_thresholds="",  # "person=0.4,car=0.6"
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background

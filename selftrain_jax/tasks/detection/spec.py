@@ -1,7 +1,7 @@
 """Detection as a `TaskSpec`: boxes found by RetinaNet, measured as COCO does."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -63,22 +63,36 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
         model=model,
         image_size_px=config.image.size_px,
         anchor_size=anchor_size,
-        postprocess=build_postprocess(config.postprocess),
+        postprocess=build_postprocess(config.postprocess, _nms_score_threshold(config)),
         **config.loss.to_dict(),
     )
 
 
-def build_postprocess(settings: ConfigDict) -> Postprocess:
-    """Return how config.postprocess selects boxes."""
+def build_postprocess(settings: ConfigDict, score_threshold: float) -> Postprocess:
+    """Return how config.postprocess selects boxes, from a score on."""
     nms: HardNMS | SoftNMS = HardNMS(settings.iou_threshold)
     if settings.soft_nms_sigma > 0:
         nms = SoftNMS(settings.soft_nms_sigma, settings.soft_nms_convention)
     return Postprocess(
-        score_threshold=settings.score_threshold,
+        score_threshold=score_threshold,
         pre_nms_top_k=settings.pre_nms_top_k,
         max_detections=settings.max_detections,
         nms=nms,
     )
+
+
+def _nms_score_threshold(config: ConfigDict) -> float:
+    """Return the score from which NMS keeps boxes: for pseudo labels as well as for evaluation.
+
+    A box is lowered or dropped by boxes of higher scores only, and the best are kept first, so that what an
+    evaluation leaves out at its own, higher threshold changes nothing else.
+    """
+    return min(config.postprocess.score_threshold, config.pseudo.score_floor)
+
+
+def _label_settings(config: ConfigDict) -> dict[str, Any]:
+    """Return what pseudo boxes depend on beside the teacher: NMS as it was run."""
+    return {"nms": {**config.postprocess.to_dict(), "score_threshold": _nms_score_threshold(config)}}
 
 
 def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
@@ -145,7 +159,7 @@ DETECTION = TaskSpec(
         label_totals=BoxTotals,
         open_predictor=_open_predictor,
         write_truth=_write_truth,
-        label_settings=lambda config: {"nms": config.postprocess.to_dict()},
+        label_settings=_label_settings,
         write_quality=_write_quality,
         describe_labels=_describe_labels,
         open_labels=_open_labels,
