@@ -291,6 +291,21 @@ def test_doctor_and_run_refuse_fewer_slots_than_detections_and_go_on_as_they_say
     run_job("doctor", config, tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("threshold", 0.03), ("per_class_thresholds", "7=0.0312"), ("ignore_below", 0.04)]
+)
+def test_scores_that_no_record_will_have_are_refused_before_the_teacher_and_go_on_as_told(
+    key: str, value, config, tmp_path: pathlib.Path
+) -> None:
+    config.pseudo[key] = value
+    with pytest.raises(InputError, match=r"below 0\.05 are not kept") as error:
+        check_data_sets(config)
+    assert "are not kept" in errors_of_doctor(config, tmp_path / "run")
+    follow_remedy(config, str(error.value))
+    check_data_sets(config)
+    run_job("doctor", config, tmp_path / "run")
+
+
 def test_all_labelled_leaves_no_remainder(config, tmp_path: pathlib.Path) -> None:
     config.unlabeled.kind = "remainder"
     with pytest.raises(InputError, match="label_percent"):

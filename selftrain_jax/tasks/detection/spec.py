@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -20,7 +21,13 @@ from selftrain_jax.tasks.detection.coco_export import write_coco_json
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
-from selftrain_jax.tasks.detection.pseudo.source import check_pseudo_boxes, check_slots, read_pseudo_boxes
+from selftrain_jax.tasks.detection.pseudo.source import (
+    MAX_CLASS_FRAC,
+    check_pseudo_boxes,
+    check_slots,
+    check_thresholds,
+    read_pseudo_boxes,
+)
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
@@ -31,11 +38,16 @@ if TYPE_CHECKING:
 
 
 def check_config(config: ConfigDict) -> None:
-    """Refuse more detections than a pseudo-labelled image has slots.
+    """Refuse more detections than a pseudo-labelled image has slots, and scores that no record will have.
 
     Raises:
-        InputError: there may be more.
+        InputError: there may be more, or a threshold of config.pseudo is below its score_floor.
     """
+    if config.unlabeled.kind != "none":
+        pseudo = config.pseudo
+        thresholds = np.array([pseudo.threshold, *class_thresholds_by_name(config).values()], np.float32)
+        least = np.full_like(thresholds, pseudo.ignore_below) if pseudo.ignore_below else thresholds
+        check_thresholds(pseudo.score_floor, thresholds, least)
     most = config.postprocess.max_detections
     if most > config.image.max_boxes:
         raise InputError(
@@ -131,6 +143,7 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
         human_boxes_per_class=class_counts(human),
         min_boxes_per_image=settings.min_boxes_per_image,
         max_empty_frac=settings.max_empty_frac,
+        max_class_frac=settings.max_class_frac or MAX_CLASS_FRAC,
         max_boxes_per_image=config.image.max_boxes,
     ):
         hosts.log(f"warning: {warning}")

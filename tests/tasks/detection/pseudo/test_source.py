@@ -56,8 +56,8 @@ def test_images_without_a_box_are_kept_unless_asked(finished):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        (dict(threshold=0.01), "below 0.05 were not kept"),
-        (dict(ignore_below=0.01), "below 0.05 were not kept"),
+        (dict(threshold=0.01), "below 0.05 are not kept"),
+        (dict(ignore_below=0.01), "below 0.05 are not kept"),
         (dict(ignore_below=0.6), "ignore_below 0.6 is above a score threshold"),
         (dict(per_class_thresholds={"cow": 0.5}), r"unknown classes 'cow'.*'cat', 'dog'"),
         (dict(threshold=1.5), "between 0 and 1"),
