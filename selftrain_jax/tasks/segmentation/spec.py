@@ -17,7 +17,11 @@ from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.data import KINDS, check_config, check_sources, open_split, pixel_counts
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
-from selftrain_jax.tasks.segmentation.pseudo.source import check_pseudo_masks, read_pseudo_masks
+from selftrain_jax.tasks.segmentation.pseudo.source import (
+    MAX_CLASS_FRAC,
+    check_pseudo_masks,
+    read_pseudo_masks,
+)
 from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
@@ -80,7 +84,7 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
         human_categories=human.categories,
         human_pixels_per_class=pixel_counts(human, max_bad_images=config.data.max_bad_images),
         min_coverage=settings.min_coverage,
-        max_class_frac=settings.max_class_frac,
+        max_class_frac=settings.max_class_frac or MAX_CLASS_FRAC,
     ):
         hosts.log(f"warning: {warning}")
     return read_pseudo_masks(
