@@ -40,6 +40,8 @@ class Example(TypedDict, total=False):
 
     image: UInt8[np.ndarray, "H W 3"]
     image_id: str
+    coco_id: int  # COCO's number of the image, where `image_id` is another (TFDS); not of unlabelled images
+    file_name: str  # as in COCO's annotation files; beside `coco_id`
     boxes: Float[np.ndarray, "N 4"]  # float32, yxyx pixels of this image
     classes: Int[np.ndarray, " N"]  # int32, Category.id
     scores: Float[np.ndarray, " N"]  # float32; pseudo labels only
