@@ -57,7 +57,12 @@ def get_config() -> ConfigDict:
                 split="train",
                 limit=0,  # at most so many images; 0: all
             ),
-            image=dict(size_px=640, max_boxes=100),
+            image=dict(
+                # Of the network's input, any number: inside it is padded to a multiple of 2^model.max_level,
+                # for masks of 32.
+                size_px=640,
+                max_boxes=100,
+            ),
             augment=dict(
                 policy="s1",  # s1 | s2 | s3 | s4, Paper: Table 1
                 magnitude=10.0,  # RandAugment; the paper uses 15 for ResNet-101

@@ -25,7 +25,7 @@ MAX_CLASS_ID = 9999
 """Every id up to the highest costs channels of the class head."""
 
 SIZE_STEP_PX = 32
-"""The sides of a segmenter's input are multiples of it: its backbone halves an image five times."""
+"""A segmenter's input is padded to multiples of it: its backbone halves an image five times."""
 
 
 class Category(NamedTuple):
