@@ -61,6 +61,8 @@ def get_config() -> ConfigDict:
                 limit=0,  # at most so many images; 0: all
             ),
             image=dict(
+                # Of the network's input, any number: inside it is padded to a multiple of 2^model.max_level,
+                # for masks of 32.
                 size_px=640,
                 # Slots for an image's boxes. More in an image to train on are refused at the start; of TFDS,
                 # whose labels are on the disk, when the image is read. --job=doctor finds them in either.
@@ -185,8 +187,16 @@ def get_config() -> ConfigDict:
             # Devices that share one example: its rows (space), the network's large tensors (model).
             mesh=dict(space=1, model=1),
             evaluate=dict(scales=(1.0,), flip=False),  # --job=evaluate on masks, beside the one scale
-            # score_threshold is for detection, scales and flip are for segmentation.
-            predict=dict(input="", output="", checkpoint="", score_threshold=0.3, scales=(1.0,), flip=False),
+            # score_threshold and annotations are for detection, scales and flip are for segmentation.
+            predict=dict(
+                input="",
+                output="",
+                checkpoint="",
+                score_threshold=0.3,  # of the boxes that are drawn
+                annotations="",  # COCO's JSON with the images' integer ids; empty: 000000000042.jpg is 42
+                scales=(1.0,),
+                flip=False,
+            ),
         )
     )
 

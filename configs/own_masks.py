@@ -18,7 +18,7 @@ from configs import common
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read size (px of the input, a multiple of 32), steps, aug, backbone, init, student_init, seed."""
+    """Read size (px of the input), steps, aug, backbone, init, student_init, seed."""
     chosen = common.parse_arguments(
         arguments,
         size=512,

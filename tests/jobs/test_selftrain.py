@@ -85,6 +85,9 @@ def test_predict_writes_coco_json_and_pictures(uninterrupted: pathlib.Path, tmp_
     assert [image["file_name"] for image in predictions["images"]] == ["0.png", "1.png"]
     assert {category["name"] for category in predictions["categories"]} == set("0123456789")
     assert all({"bbox", "score", "category_id"} <= row.keys() for row in predictions["annotations"])
+    results = json.loads((output / "results.json").read_text())
+    assert {result["image_id"] for result in results} <= {0, 1}
+    assert len(results) == len(predictions["annotations"]) > 0
     assert len(list((output / "drawn").glob("*.png"))) == 2
 
 

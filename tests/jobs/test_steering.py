@@ -225,7 +225,7 @@ def test_options_that_do_not_fit(run: Run, options: Options, changes: dict, word
 
 
 def test_a_variant_needs_a_base(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(InputError, match="there is no run in .* to vary"):
+    with pytest.raises(InputError, match=r"there is no run in .* to vary"):
         run_job("selftrain", config_with(), tmp_path / "none", Options(variant="a"))
 
 

@@ -17,7 +17,7 @@ from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
-from selftrain_jax.tasks.detection.coco_export import write_coco_json
+from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_coco_json
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
@@ -120,8 +120,9 @@ def _targets(config: ConfigDict) -> "TargetSpec":
 
 
 def _write_truth(source: Source, workdir: Path) -> None:
-    if not (workdir / "ground_truth.json").exists():
-        write_coco_json(source, workdir / "ground_truth.json")
+    path = workdir / "ground_truth.json"
+    if not path.exists() or has_outdated_ids(path, source):
+        write_coco_json(source, path)
 
 
 def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
