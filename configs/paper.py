@@ -10,8 +10,9 @@ student. The paper has no control of equal steps: --config.student.control=True 
 What a run is comes from coco_retinanet.py, coco_spinenet.py and voc_nasfpn.py (settings=paper);
 `config.paper` has the published value and what had to be assumed. COCO's test-dev and VOC's test are measured
 on the validation split here, since their labels are the servers': --job=predict writes what those take. Table
-9's alphas are the best of a search, as --job=search makes it over the grid that `config.paper` names. VOC needs --config.data.dir and --config.data.sbd, Table 14's COCO also
---config.unlabeled.dir (see voc_nasfpn.py).
+9's alphas are the best of a search, as --job=search makes it over the grid that `config.paper` names. VOC
+needs --config.data.dir and --config.data.sbd, Table 14's COCO also --config.unlabeled.dir (see
+voc_nasfpn.py).
 """
 
 from ml_collections import ConfigDict

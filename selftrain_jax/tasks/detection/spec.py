@@ -145,7 +145,7 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
         min_boxes_per_image=settings.min_boxes_per_image,
         max_empty_frac=settings.max_empty_frac,
         max_class_frac=settings.max_class_frac or MAX_CLASS_FRAC,
-        max_boxes_per_image=config.image.max_boxes,
+        max_boxes_per_image=float(config.image.max_boxes),
     ):
         hosts.log(f"warning: {warning}")
     source = read_pseudo_boxes(
