@@ -72,4 +72,8 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, stage: st
     if job == "evaluate":
         selftrain.evaluate_stage(run, stage)
         return selftrain.evaluate_scales(run, stage)
+    if job == "thresholds":
+        from selftrain_jax.jobs.thresholds import run_thresholds
+
+        return run_thresholds(run)
     return selftrain.run_all(run)
