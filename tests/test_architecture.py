@@ -63,6 +63,7 @@ LAZY = {
     ("jobs", "jobs.pretrain"),
     ("jobs", "jobs.report"),
     ("jobs", "jobs.selftrain"),
+    ("jobs", "jobs.thresholds"),
     ("jobs", "jobs.workdir"),
     ("jobs", "tasks.lookup"),
     ("jobs.selftrain", "jobs.report"),

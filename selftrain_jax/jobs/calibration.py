@@ -1,6 +1,7 @@
 """How precise the teacher's labels are on data.val, measured once for each teacher; call `calibrate`."""
 
 import pathlib
+from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
@@ -17,11 +18,11 @@ from selftrain_jax.run_files.calibration import (
 )
 from selftrain_jax.run_files.fields import JsonObject, to_json
 from selftrain_jax.selftrain.calibration import Counted, Curves, add_curves, hash_labels
-from selftrain_jax.selftrain.inference import Inferred, chunks_in_order
+from selftrain_jax.selftrain.inference import chunks_in_order
 from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.tasks.spec import Predictor, SelfTraining
 from selftrain_jax.train.checkpoint import digest
-from selftrain_jax.types import Variables
+from selftrain_jax.types import Example, Variables
 
 
 def calibrate(
@@ -54,7 +55,7 @@ def calibrate(
     path = workdir / "teacher" / CALIBRATION_FILE
     found = hosts.run_on_host0(lambda: _read_matching(path, identity, replace))
     if found is None:
-        counted = _count(val, labeller, self_training, predictor, variables)
+        counted = _count(val, self_training, predictor, variables)
         found = _describe(counted, val) | identity
         hosts.run_on_host0(lambda: write_json(path, found))
     return TeacherCalibration.from_json(found, path)
@@ -111,26 +112,22 @@ def _shorten(values: JsonObject, keys: list[str]) -> str:
     return ", ".join(f"{key} {values[key]!s:.99}" for key in keys)
 
 
-def _count(
-    val: Source, labeller: Labeller, self_training: SelfTraining, predictor: Predictor, variables: Variables
-) -> Counted:
+def _count(val: Source, self_training: SelfTraining, predictor: Predictor, variables: Variables) -> Counted:
     """Label val as the unlabelled images are labelled, compare, and add up what the hosts found."""
     part = subset(val, hosts.shard_range(len(val)), val.name)
     labeller = predictor.labeller(variables, part)
+    counted = self_training.count_right(_pair(part, labeller), val.categories, labeller.settings)
+    by_host = [_read(curves) for curves in hosts.gather(to_json(counted.curves))]
+    return counted._replace(curves=add_curves(by_host))
 
-    def pairs():
-        position = 0
-        for _, images in labeller.infer(chunks_in_order(len(part), labeller.batch_size)):
-            for image in images:
-                if not isinstance(image, Inferred):
-                    raise image
-                yield part.read_labels(position), image.labels
-                position += 1
 
-    counted = self_training.count_right(pairs(), val.categories, labeller.settings)
-    return counted._replace(
-        curves=add_curves([_read(part) for part in hosts.gather(to_json(counted.curves))])
-    )
+def _pair(source: Source, labeller: Labeller) -> Iterator[tuple[Example, Example]]:
+    """Give the (truth, found) labels of each image. Raises: InputError, an image does not decode."""
+    batches = labeller.infer(chunks_in_order(len(source), labeller.batch_size))
+    for index, image in enumerate(image for _, images in batches for image in images):
+        if isinstance(image, InputError):
+            raise image
+        yield source.read_labels(index), image.labels
 
 
 def _read(curves: JsonObject) -> Curves:

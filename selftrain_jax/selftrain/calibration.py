@@ -31,7 +31,7 @@ class Counted(NamedTuple):
     curves: Curves
 
 
-def wilson_interval(share: float, num_trials: float, z: float = Z) -> tuple[float, float]:
+def wilson_interval(share: float, num_trials: int, z: float = Z) -> tuple[float, float]:
     """Return Wilson's interval of a share that was observed in `num_trials`; (0, 1) without any.
 
     (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n). With the default `z` it is the 90 % interval: the
