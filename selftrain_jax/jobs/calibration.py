@@ -131,8 +131,11 @@ def _pair(source: Source, labeller: Labeller) -> Iterator[tuple[Example, Example
 
 
 def _read(curves: JsonObject) -> Curves:
+    def as_curve(found: JsonObject) -> ClassCurve:
+        return ClassCurve(**{key: tuple(own) if isinstance(own, list) else own for key, own in found.items()})
+
     return {
-        judged: {name: ClassCurve(**curve) for name, curve in by_class.items()}
+        judged: {name: as_curve(curve) for name, curve in by_class.items()}
         for judged, by_class in curves.items()
     }
 
