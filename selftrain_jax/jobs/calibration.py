@@ -1,5 +1,6 @@
 """How precise the teacher's labels are on data.val, measured once for each teacher; call `calibrate`."""
 
+import dataclasses
 import pathlib
 from collections.abc import Iterator
 
@@ -12,12 +13,11 @@ from selftrain_jax.io import read_json, write_json
 from selftrain_jax.run_files.calibration import (
     CALIBRATION_FILE,
     REMEDY,
-    ClassCurve,
     TeacherCalibration,
     TeacherIdentity,
 )
 from selftrain_jax.run_files.fields import JsonObject, to_json
-from selftrain_jax.selftrain.calibration import Counted, Curves, add_curves, hash_labels
+from selftrain_jax.selftrain.calibration import Counted, add_curves, hash_labels
 from selftrain_jax.selftrain.inference import chunks_in_order
 from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.tasks.spec import Predictor, SelfTraining
@@ -54,11 +54,15 @@ def calibrate(
     }
     path = workdir / "teacher" / CALIBRATION_FILE
     found = hosts.run_on_host0(lambda: _read_matching(path, identity, replace))
-    if found is None:
-        counted = _count(val, self_training, predictor, variables)
-        found = _describe(counted, val) | identity
-        hosts.run_on_host0(lambda: write_json(path, found))
-    return TeacherCalibration.from_json(found, path)
+    if found is not None:
+        return TeacherCalibration.from_json(found, path)
+    counted = _count(val, self_training, predictor, variables)
+    by_host = [
+        TeacherCalibration.from_json(part, path) for part in hosts.gather(_describe(counted, val) | identity)
+    ]
+    whole = dataclasses.replace(by_host[0], curves=add_curves([part.curves for part in by_host]))
+    hosts.run_on_host0(lambda: write_json(path, whole.to_json()))
+    return whole
 
 
 def check_val(config: ConfigDict, val: Source) -> None:
@@ -113,12 +117,10 @@ def _shorten(values: JsonObject, keys: list[str]) -> str:
 
 
 def _count(val: Source, self_training: SelfTraining, predictor: Predictor, variables: Variables) -> Counted:
-    """Label val as the unlabelled images are labelled, compare, and add up what the hosts found."""
+    """Label this host's part of val as the unlabelled images are labelled, and compare."""
     part = subset(val, hosts.shard_range(len(val)), val.name)
     labeller = predictor.labeller(variables, part)
-    counted = self_training.count_right(_pair(part, labeller), val.categories, labeller.settings)
-    by_host = [_read(curves) for curves in hosts.gather(to_json(counted.curves))]
-    return counted._replace(curves=add_curves(by_host))
+    return self_training.count_right(_pair(part, labeller), val.categories, labeller.settings)
 
 
 def _pair(source: Source, labeller: Labeller) -> Iterator[tuple[Example, Example]]:
@@ -128,16 +130,6 @@ def _pair(source: Source, labeller: Labeller) -> Iterator[tuple[Example, Example
         if isinstance(image, InputError):
             raise image
         yield source.read_labels(index), image.labels
-
-
-def _read(curves: JsonObject) -> Curves:
-    def as_curve(found: JsonObject) -> ClassCurve:
-        return ClassCurve(**{key: tuple(own) if isinstance(own, list) else own for key, own in found.items()})
-
-    return {
-        judged: {name: as_curve(curve) for name, curve in by_class.items()}
-        for judged, by_class in curves.items()
-    }
 
 
 def _describe(counted: Counted, val: Source) -> JsonObject:

@@ -13,6 +13,8 @@ import numpy as np
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.run_files.calibration import ClassCurve, TeacherCalibration
+from selftrain_jax.run_files.quality import Calibration
+from selftrain_jax.selftrain.quality import CALIBRATION_EDGES, calibrate
 
 CUTS = np.round(np.arange(0, 1, 0.01), 2)
 Z = 1.6448536269514722  # the 95 % quantile of the normal distribution: each end of an interval is 95 % sure
@@ -68,6 +70,18 @@ def pooled_curve(calibration: TeacherCalibration, judged: str) -> ClassCurve:
         return pooled
     trials = tuple(min(number, calibration.num_images) for number in pooled.num_trials)
     return dataclasses.replace(pooled, num_trials=trials)
+
+
+def reliability(calibration: TeacherCalibration, judged: str) -> Calibration:
+    """Compare score and precision of all classes in ten bins; a score counts as the middle of its cuts."""
+    pooled, cuts = pooled_curve(calibration, judged), np.append(calibration.cuts, 1.0)
+    labels, right = (-np.diff([*values, 0]) for values in (pooled.num_labels, pooled.num_right))
+    bins = np.searchsorted(CALIBRATION_EDGES[1:-1], cuts[:-1], side="right")
+    sums = [
+        np.bincount(bins, weights=weights, minlength=len(CALIBRATION_EDGES) - 1)
+        for weights in (labels, labels * (cuts[:-1] + cuts[1:]) / 2, right)
+    ]
+    return calibrate(sums[0].astype(int), sums[1], sums[2])
 
 
 def _add(curves: Sequence[ClassCurve]) -> ClassCurve:

@@ -17,6 +17,7 @@ from selftrain_jax.report import labels as label_parts
 from selftrain_jax.report import page as parts
 from selftrain_jax.report.curves import share_by_source
 from selftrain_jax.report.results import ClassScore, class_gain_bars
+from selftrain_jax.report.thresholds import thresholds_section
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
@@ -94,6 +95,7 @@ def report_sections(run: RunFiles, images: MaskImages | None) -> list[Section]:
         parts.curves_section(run, {"miou": "mIoU", "pixel_accuracy": "Pixel accuracy"}),
         parts.training_section(run, training_plots(run)),
         _confusion_section(run),
+        *thresholds_section(run),
         _labels_section(run, threshold),
         _label_images_section(images, names),
         _augmentation_section(images, names),
