@@ -52,8 +52,8 @@ def advice_notes(calibration: TeacherCalibration, advice: Advice) -> list[str]:
     if refused:
         notes.append(
             f"Too few {calibration.trials} to say for {len(refused)} of {len(advice.classes)} classes, for "
-            f"which config.pseudo.threshold={advice.common:g} stays: {shorten_list(refused)}. What is missing "
-            f"takes more labelled images in {calibration.split}."
+            f"which config.pseudo.threshold={advice.common:g} stays: {shorten_list(refused)}. More labelled "
+            f"images in {calibration.split} would tell."
         )
     if refused and pooled.is_reached:
         notes.append(

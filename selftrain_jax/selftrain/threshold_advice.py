@@ -2,7 +2,8 @@
 
 The lower end of Wilson's interval decides, not the observed share: the lowest cut at which the share is as
 high as wanted is the one where chance helped most, so that its labels would on average be worse than wanted.
-The price is recall, which the ignore band makes cheap.
+The search over cuts takes some of the bound's confidence away again. The price is recall, which the ignore
+band makes cheap.
 
 Paper: Section 3.1 has one threshold of 0.5 for all classes. Differs: by class, from labelled images.
 """

@@ -80,7 +80,7 @@ def check_advice_keys(config: ConfigDict) -> None:
         )
 
 
-def label_thresholds(config: ConfigDict, calibration: TeacherCalibration | None = None) -> LabelThresholds:
+def student_thresholds(config: ConfigDict, calibration: TeacherCalibration | None = None) -> LabelThresholds:
     """Return the thresholds of the student's labels: those of the config or, with auto, the advised ones.
 
     With auto, config.pseudo.ignore_below gives way to the advice as well.

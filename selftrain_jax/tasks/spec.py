@@ -63,7 +63,7 @@ class SelfTraining:
     count_right: Callable[[Iterable[tuple[Example, Example]], Sequence[Category], Any], Counted]
     describe_labels: Callable[[ConfigDict, Manifest], str]
     # For the student, checked against human labels: from config, folder, human labels and, with
-    # config.pseudo.thresholds=auto, the thresholds of `config_values.label_thresholds`.
+    # config.pseudo.thresholds=auto, the thresholds of `config_values.student_thresholds`.
     open_labels: Callable[..., Source]
     # The pictures of report.html, from config, workdir, test split, truth by image id and augmented examples.
     gather_images: Callable[..., Any]

@@ -2,7 +2,7 @@ import pytest
 
 from configs import common
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.config_values import LabelThresholds, class_thresholds_by_name, label_thresholds
+from selftrain_jax.tasks.config_values import LabelThresholds, class_thresholds_by_name, student_thresholds
 from tests.selftrain.test_calibration import calibration, curve
 
 # 30 right cats from 0.7 on; 5 dogs, too few to say. Below 0.3 there are junk boxes only.
@@ -23,22 +23,22 @@ def config_with(**pseudo):
 
 def test_thresholds_are_the_configs_unless_auto():
     config = config_with(per_class_thresholds="cat=0.4", ignore_below=0.2)
-    assert label_thresholds(config) == LabelThresholds({"cat": 0.4}, 0.2)
-    assert label_thresholds(config, calibration(CURVES, CUTS)) == LabelThresholds({"cat": 0.4}, 0.2)
+    assert student_thresholds(config) == LabelThresholds({"cat": 0.4}, 0.2)
+    assert student_thresholds(config, calibration(CURVES, CUTS)) == LabelThresholds({"cat": 0.4}, 0.2)
 
 
 def test_auto_reads_thresholds_and_band_off_the_calibration():
     config = config_with(thresholds="auto", ignore_below=0.2)
-    assert label_thresholds(config, calibration(CURVES, CUTS)) == LabelThresholds({"cat": 0.7}, 0.3)
+    assert student_thresholds(config, calibration(CURVES, CUTS)) == LabelThresholds({"cat": 0.7}, 0.3)
     config.pseudo.precision = 0.95  # 52 right boxes are needed, 30 are there
-    assert label_thresholds(config, calibration(CURVES, CUTS)).per_class == {}
+    assert student_thresholds(config, calibration(CURVES, CUTS)).per_class == {}
 
 
 def test_auto_without_calibration_says_how_to_get_it():
     with pytest.raises(
         InputError, match=r"thresholds=auto needs the teacher's calibration.*--job=thresholds"
     ):
-        label_thresholds(config_with(thresholds="auto"))
+        student_thresholds(config_with(thresholds="auto"))
 
 
 @pytest.mark.parametrize(

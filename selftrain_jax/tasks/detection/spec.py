@@ -15,7 +15,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.config_values import LabelThresholds, label_thresholds
+from selftrain_jax.tasks.config_values import LabelThresholds, student_thresholds
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
 from selftrain_jax.tasks.detection.data import KINDS, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
@@ -91,7 +91,7 @@ def _write_truth(source: Source, workdir: Path) -> None:
 def _write_quality(
     config: ConfigDict, directory: Path, truth: Source, thresholds: LabelThresholds | None = None
 ) -> None:
-    by_name = (thresholds or label_thresholds(config)).per_class
+    by_name = (thresholds or student_thresholds(config)).per_class
     write_quality(directory, truth, threshold=config.pseudo.threshold, per_class_thresholds=by_name)
 
 
@@ -104,7 +104,7 @@ def _open_labels(
     config: ConfigDict, directory: Path, human: Source, thresholds: LabelThresholds | None = None
 ) -> Source:
     """Open the pseudo labels for the student, after checking that they can teach anything."""
-    settings, thresholds = config.pseudo, thresholds or label_thresholds(config)
+    settings, thresholds = config.pseudo, thresholds or student_thresholds(config)
     for warning in check_pseudo_boxes(
         read_manifest(directory, BoxTotals),
         human_categories=human.categories,

@@ -13,7 +13,7 @@ from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.segmentation.task import make_segmentation_task
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.config_values import LabelThresholds, label_thresholds
+from selftrain_jax.tasks.config_values import LabelThresholds, student_thresholds
 from selftrain_jax.tasks.segmentation.data import KINDS, check_config, check_sources, open_split, pixel_counts
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
 from selftrain_jax.tasks.segmentation.pseudo.calibration import count_right_pixels
@@ -65,7 +65,7 @@ def _write_quality(
         directory,
         truth,
         threshold=config.pseudo.threshold,
-        per_class_thresholds=(thresholds or label_thresholds(config)).per_class,
+        per_class_thresholds=(thresholds or student_thresholds(config)).per_class,
         max_bad_images=config.data.max_bad_images,
     )
 
@@ -79,7 +79,7 @@ def _open_labels(
     config: ConfigDict, directory: Path, human: Source, thresholds: LabelThresholds | None = None
 ) -> Source:
     """Open the pseudo masks for the student, after checking that they can teach anything."""
-    settings, thresholds = config.pseudo, thresholds or label_thresholds(config)
+    settings, thresholds = config.pseudo, thresholds or student_thresholds(config)
     for warning in check_pseudo_masks(
         read_manifest(directory, MaskTotals),
         human_categories=human.categories,
