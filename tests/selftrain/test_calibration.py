@@ -10,6 +10,7 @@ from selftrain_jax.selftrain.calibration import (
     fewest_trials,
     hash_labels,
     pooled_curve,
+    reliability,
     wilson_interval,
 )
 from selftrain_jax.types import Category
@@ -108,3 +109,14 @@ def test_hash_of_labels_changes_with_ids_classes_and_boxes_only():
     assert len(hashes) == 5
     assert hash_labels(make_source(boxes)) == hash_labels(make_source([*boxes]))
     assert hash_labels(make_source(boxes, ids=("a", "\udcff")))  # names of files may hold any bytes
+
+
+def test_reliability_bins_the_scores_of_all_classes():
+    # 10 labels of about 0.055, 3 right; 6 of about 0.905, all right, in two classes.
+    first, second = curve(9, [13, 3, 3, 0], [6, 3, 3, 0]), curve(9, [3, 3, 3, 0], [3, 3, 3, 0])
+    found = calibration({"IoU 0.5": {"cat": first, "dog": second}}, [0.05, 0.06, 0.9, 0.91])
+    binned = reliability(found, "IoU 0.5")
+    assert binned.count == (10, 0, 0, 0, 0, 0, 0, 0, 0, 6)
+    assert (binned.mean_score[0], binned.mean_score[9]) == pytest.approx((0.055, 0.905))
+    assert (binned.precision[0], binned.precision[9]) == (0.3, 1.0)
+    assert binned.expected_calibration_error == pytest.approx((10 * (0.3 - 0.055) + 6 * 0.095) / 16)

@@ -111,7 +111,7 @@ def _open_labels(
         human_boxes_per_class=class_counts(human),
         min_boxes_per_image=settings.min_boxes_per_image,
         max_empty_frac=settings.max_empty_frac,
-        max_boxes_per_image=config.image.max_boxes,
+        max_boxes_per_image=float(config.image.max_boxes),
     ):
         hosts.log(f"warning: {warning}")
     return read_pseudo_boxes(
