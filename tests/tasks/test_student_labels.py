@@ -16,7 +16,8 @@ pytestmark = pytest.mark.tf  # the toy folders are made of records
 
 
 def test_boxes_are_opened_with_advised_thresholds_and_band(tmp_path):
-    pseudo_toy.label(tmp_path, 60, per_class_thresholds={"cat": 0.4, "dog": 0.3})  # in image i a cat of score i/100, a dog of 0.3
+    # In image i there is a cat of score i/100 and a dog of 0.3.
+    pseudo_toy.label(tmp_path, 60, per_class_thresholds={"cat": 0.4, "dog": 0.3})
     human = dataclasses.replace(
         pseudo_toy.make_source(1),
         categories=pseudo_toy.CATEGORIES,
