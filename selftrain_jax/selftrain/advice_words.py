@@ -18,9 +18,11 @@ def advice_rows(calibration: TeacherCalibration, advice: Advice) -> list[list[st
     trials = [] if calibration.trials == calibration.unit else [calibration.trials]
     head = ["class", "threshold", "precision", "90 % interval", *others, "recall", calibration.unit, *trials]
     classes = [*advice.classes.items(), (ALL_CLASSES, advice.pooled)]
-    rows = [[name, *_cells(found, advice, bool(trials))] for name, found in classes]
-    remarks = [_remark(found, calibration.trials) for found in advice.classes.values()]
-    return [[*head, ""], *([*row, remark] for row, remark in zip(rows, [*remarks, ""], strict=True))]
+    rows = [
+        [name, *_cells(found, advice, bool(trials)), _remark(found, calibration.trials)]
+        for name, found in classes
+    ]
+    return [[*head, ""], *rows]
 
 
 def _cells(found: ClassAdvice, advice: Advice, with_trials: bool) -> list[str]:
