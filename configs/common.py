@@ -168,6 +168,10 @@ def get_config() -> ConfigDict:
                 score_floor=0.05,  # kept in the records; NMS keeps boxes from here on, too
                 threshold=0.5,  # applied when the records are read. Paper: Section 3.1
                 per_class_thresholds="",  # "person=0.4,car=0.6"
+                # auto: per_class_thresholds and ignore_below come from teacher/calibration.json, for
+                # `precision`; the threshold above stays for classes with too few labels in data.val.
+                thresholds="",  # empty | auto
+                precision=0.9,  # wanted of pseudo labels: --job=thresholds, and thresholds=auto
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1

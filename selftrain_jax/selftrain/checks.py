@@ -16,7 +16,7 @@ from selftrain_jax.types import Category
 MAX_DOMINANCE_RATIO = 3.0
 ADVICE = (
     "Train the teacher longer or on more labels, check that the unlabelled images show the same classes, "
-    "or lower config.pseudo.threshold."
+    "or lower config.pseudo.threshold (with config.pseudo.thresholds=auto: config.pseudo.precision)."
 )
 
 

@@ -16,10 +16,11 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.config_values import class_thresholds_by_name
+from selftrain_jax.tasks.config_values import LabelThresholds, class_thresholds_by_name, student_thresholds
 from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_coco_json
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
+from selftrain_jax.tasks.detection.pseudo.calibration import count_right_boxes
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import (
     MAX_CLASS_FRAC,
@@ -125,8 +126,10 @@ def _write_truth(source: Source, workdir: Path) -> None:
         write_coco_json(source, path)
 
 
-def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
-    by_name = class_thresholds_by_name(config)
+def _write_quality(
+    config: ConfigDict, directory: Path, truth: Source, thresholds: LabelThresholds | None = None
+) -> None:
+    by_name = (thresholds or student_thresholds(config)).per_class
     write_quality(directory, truth, threshold=config.pseudo.threshold, per_class_thresholds=by_name)
 
 
@@ -135,9 +138,12 @@ def _describe_labels(config: ConfigDict, manifest: Manifest[BoxTotals]) -> str:
     return f"{boxes} boxes of score {config.pseudo.threshold} or more on {images} images"
 
 
-def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
+def _open_labels(
+    config: ConfigDict, directory: Path, human: Source, thresholds: LabelThresholds | None = None
+) -> Source:
     """Open the pseudo labels for the student, after checking that they can teach anything."""
     settings, manifest = config.pseudo, read_manifest(directory, BoxTotals)
+    thresholds = thresholds or student_thresholds(config)
     for warning in check_pseudo_boxes(
         manifest,
         human_categories=human.categories,
@@ -151,8 +157,8 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
     source = read_pseudo_boxes(
         directory,
         threshold=settings.threshold,
-        per_class_thresholds=class_thresholds_by_name(config),
-        ignore_below=settings.ignore_below or None,
+        per_class_thresholds=thresholds.per_class,
+        ignore_below=thresholds.ignore_below or None,
         max_damaged=config.data.max_bad_images,
     )
     check_slots(source, manifest, config.image.max_boxes)
@@ -176,6 +182,7 @@ DETECTION = TaskSpec(
         write_truth=_write_truth,
         label_settings=_label_settings,
         write_quality=_write_quality,
+        count_right=count_right_boxes,
         describe_labels=_describe_labels,
         open_labels=_open_labels,
         gather_images=gather_images,

@@ -14,6 +14,7 @@ from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.report import labels as label_parts
 from selftrain_jax.report import page as parts
 from selftrain_jax.report.results import ClassScore, class_gain_bars
+from selftrain_jax.report.thresholds import thresholds_section
 from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.tasks.detection.coco_export import source_ids
@@ -68,6 +69,7 @@ def report_sections(run: RunFiles, images: BoxImages | None) -> list[Section]:
         parts.curves_section(run, {"ap": "AP", "ap50": "AP50"}),
         parts.training_section(run),
         precision_recall_section(run),
+        *thresholds_section(run),
         _labels_section(run, threshold, labelled),
         _label_images_section(images, labelled, names),
         _augmentation_section(images, names),
