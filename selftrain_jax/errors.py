@@ -14,8 +14,12 @@ class InputError(ValueError):
     """
 
 
-class RunAgainError(Exception):
-    """The run was stopped from outside (SIGTERM, a lost host); the same command resumes. Exit code 75."""
+class RunAgainError(BaseException):
+    """The run was stopped from outside (SIGTERM, a lost host); the same command resumes. Exit code 75.
+
+    No `Exception`, as little as KeyboardInterrupt: a signal may come inside any `except Exception`, a
+    library's or that of a damaged image, and must not be taken for what is caught there.
+    """
 
 
 def printable(text: str) -> str:
