@@ -17,8 +17,8 @@ class InputError(ValueError):
 class RunAgainError(BaseException):
     """The run was stopped from outside (SIGTERM, a lost host); the same command resumes. Exit code 75.
 
-    No `Exception`, as little as KeyboardInterrupt: a signal may come inside any `except Exception`, a
-    library's or that of a damaged image, and must not be taken for what is caught there.
+    Like KeyboardInterrupt it is not an `Exception`: a signal may arrive inside any `except Exception`, of a
+    library or around the decoding of an image, and must not be taken for what is caught there.
     """
 
 
