@@ -5,6 +5,7 @@ Modules are imported by the job that needs them, so that a small job starts fast
 
 import contextlib
 import pathlib
+import sys
 from dataclasses import dataclass
 
 from ml_collections import ConfigDict
@@ -59,6 +60,10 @@ def _run_alone(job: str, config: ConfigDict, workdir: pathlib.Path, options: Opt
         from selftrain_jax.jobs.import_weights import run_import_weights
 
         return run_import_weights(config, workdir)
+    if job == "plan":
+        from selftrain_jax.jobs.plan import run_plan
+
+        return run_plan(config, workdir, options, sys.argv)
     from selftrain_jax.jobs.steering import variant_folder
 
     folder = variant_folder(workdir, options.variant)

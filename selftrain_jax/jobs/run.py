@@ -43,14 +43,22 @@ class Run:
     experiment: Experiment
     task: TaskSpec
     self_training: SelfTraining
-    predictor: Predictor
     data_digests: Mapping[str, str]  # of what is in `sources` and `joint`
     versions: Mapping[str, str]
     code: str
 
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """The network in inference. Opening it imports TensorFlow, which takes seconds."""
+        return self.self_training.open_predictor(self.config, self.experiment.task, self.experiment.mesh)
 
-def open_run(config: ConfigDict, workdir: pathlib.Path, base: pathlib.Path | None = None) -> Run:
+
+def open_run(
+    config: ConfigDict, workdir: pathlib.Path, base: pathlib.Path | None = None, *, is_plan: bool = False
+) -> Run:
     """Open the data and compose the network; nothing is written.
+
+    For a plan the predictor stays closed until it is used.
 
     Raises:
         InputError: data or config do not fit.
@@ -62,7 +70,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, base: pathlib.Path | Non
     # Wrong thresholds are refused now, not after the teacher has been trained.
     class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
-    return Run(
+    run = Run(
         config=config,
         workdir=workdir,
         base=base or workdir,
@@ -71,11 +79,13 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, base: pathlib.Path | Non
         experiment=experiment,
         task=get_task(config.task),
         self_training=self_training,
-        predictor=self_training.open_predictor(config, experiment.task, experiment.mesh),
         data_digests=hosts.run_on_host0(lambda: digest_data(sources, joint)),
         versions=versions(),
         code=code_revision(),
     )
+    if not is_plan:
+        _ = run.predictor  # scales that do not fit are refused now, not after the teacher has been trained
+    return run
 
 
 def digest_data(sources: Sources, joint: Source | None) -> dict[str, str]:
