@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from selftrain_jax.jobs import Options
+from selftrain_jax.jobs.plan_costs import describe_disk, describe_network, describe_time, state_shapes
 from selftrain_jax.jobs.plan_states import PlannedStage, plan_stages
 from selftrain_jax.jobs.plan_text import describe_command, describe_stages
 from selftrain_jax.jobs.run import Run, open_run
+from selftrain_jax.jobs.stage_state import LABELS
 from selftrain_jax.jobs.steering import check_rounds, find_adoption, stages_to_redo, variant_folder
 from selftrain_jax.stages.adoption import check_adoption
 
@@ -27,7 +29,17 @@ def run_plan(config: ConfigDict, workdir: pathlib.Path, options: Options, argv: 
     check_rounds(config)
     run = open_run(config, variant_folder(workdir, options.variant), base=workdir, is_plan=True)
     planned = plan_run(run, options)
-    lines = [*describe_stages(run, planned), "", *describe_command(planned, argv)]
+    print("\n".join(describe_stages(run, planned)), flush=True)
+    state = state_shapes(run)
+    trained = [stage.stage for stage in planned if stage.stage.kind != LABELS]
+    lines = [
+        "",
+        *describe_network(run, state, trained),
+        *describe_disk(run, planned, state),
+        *describe_time(run, planned, {}),
+        "",
+        *describe_command(planned, argv),
+    ]
     print("\n".join(lines), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What a command would find of each stage and do with it; call `plan_stages`. Files are read, none is written.
+"""What a command would find of each stage and do with it; call `plan_stages`. Nothing is written.
 
 `stage_state.check_stages` refuses at the first stage that does not fit; here all are listed.
 """
@@ -60,16 +60,15 @@ def plan_stages(
 ) -> list[PlannedStage]:
     """Plan all stages in the order in which they are run.
 
-    Args:
-        adopted: the run that a kind of stage would be taken from (`--from_run`).
-        moved: the stages that would be moved aside (`--redo`).
+    `adopted` has the run that a kind of stage would be taken from (`--from_run`), `moved` the stages that
+    would be moved aside (`--redo`).
     """
     old = find_old_stages(run)
     num_rounds = _num_rounds(run)
     planned: list[PlannedStage] = []
     for stage in stages_of(run):
         if stage.kind == "control" and num_rounds < stage.round:
-            stage = Stage("control", num_rounds)  # noqa: PLW2901
+            stage = Stage("control", num_rounds)
         try:
             found = _plan(run, stage, planned, adopted or {}, moved, old)
         except InputError as error:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -24,7 +26,7 @@ from selftrain_jax.tasks.detection.pseudo.source import check_pseudo_boxes, read
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, accept
-from selftrain_jax.types import Category, Task
+from selftrain_jax.types import BoxTargets, Category, Task
 
 if TYPE_CHECKING:
     from selftrain_jax.data.pipeline import TargetSpec
@@ -87,6 +89,18 @@ def _write_truth(source: Source, workdir: Path) -> None:
         write_coco_json(source, workdir / "ground_truth.json")
 
 
+def _target_shapes(config: ConfigDict, batch_size: int) -> BoxTargets:
+    slots = (batch_size, config.image.max_boxes)
+    flags = jax.ShapeDtypeStruct(slots, np.bool_)
+    boxes = jax.ShapeDtypeStruct((*slots, 4), np.float32)
+    return BoxTargets(boxes, jax.ShapeDtypeStruct(slots, np.int32), flags, flags)
+
+
+def _label_bytes(config: ConfigDict, _: tuple[int, int]) -> float:
+    """Count as many boxes as the teacher may find: seven numbers each, in 26 bytes, and the keys."""
+    return 400.0 + 26.0 * config.postprocess.max_detections
+
+
 def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
     by_name = class_thresholds_by_name(config)
     write_quality(directory, truth, threshold=config.pseudo.threshold, per_class_thresholds=by_name)
@@ -134,6 +148,8 @@ DETECTION = TaskSpec(
         open_predictor=_open_predictor,
         write_truth=_write_truth,
         label_settings=lambda config: {"nms": config.postprocess.to_dict()},
+        target_shapes=_target_shapes,
+        label_bytes=_label_bytes,
         write_quality=_write_quality,
         describe_labels=_describe_labels,
         open_labels=_open_labels,
