@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 
-HOST0_JOBS = ("doctor", "report", "import_weights", "predict", "plan")  # one host does them, the others wait
+HOST0_JOBS = ("doctor", "report", "import_weights", "predict")  # one host does them, the others wait
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, options: Option
     """
     if job in HOST0_JOBS:
         return hosts.run_on_host0(lambda: _run_alone(job, config, workdir, options))
+    if job == "plan":
+        from selftrain_jax.jobs.plan import run_plan
+
+        return run_plan(config, workdir, options, sys.argv)
     from selftrain_jax.build.data import check_data_sets
     from selftrain_jax.jobs.workdir import hold_workdir
     from selftrain_jax.tasks.lookup import get_self_training
@@ -60,10 +64,6 @@ def _run_alone(job: str, config: ConfigDict, workdir: pathlib.Path, options: Opt
         from selftrain_jax.jobs.import_weights import run_import_weights
 
         return run_import_weights(config, workdir)
-    if job == "plan":
-        from selftrain_jax.jobs.plan import run_plan
-
-        return run_plan(config, workdir, options, sys.argv)
     from selftrain_jax.jobs.steering import variant_folder
 
     folder = variant_folder(workdir, options.variant)

@@ -5,17 +5,28 @@ Stages come from `plan_states.py`, their words from `plan_text.py`.
 
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
+from selftrain_jax import hosts
 from selftrain_jax.jobs import Options
-from selftrain_jax.jobs.plan_costs import describe_disk, describe_network, describe_time, state_shapes
+from selftrain_jax.jobs.plan_costs import (
+    describe_disk,
+    describe_measured,
+    describe_network,
+    describe_time,
+    state_shapes,
+)
 from selftrain_jax.jobs.plan_states import PlannedStage, plan_stages
 from selftrain_jax.jobs.plan_text import describe_command, describe_stages
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.stage_state import LABELS
 from selftrain_jax.jobs.steering import check_rounds, find_adoption, stages_to_redo, variant_folder
 from selftrain_jax.stages.adoption import check_adoption
+
+if TYPE_CHECKING:
+    from selftrain_jax.jobs.measure import Measured
 
 
 def run_plan(config: ConfigDict, workdir: pathlib.Path, options: Options, argv: Sequence[str]) -> None:
@@ -27,7 +38,20 @@ def run_plan(config: ConfigDict, workdir: pathlib.Path, options: Options, argv: 
         InputError: the config does not fit, a data set is missing, or a flag names what is not there.
     """
     check_rounds(config)
-    run = open_run(config, variant_folder(workdir, options.variant), base=workdir, is_plan=True)
+    folder = hosts.run_on_host0(lambda: str(variant_folder(workdir, options.variant)))
+    run = open_run(config, pathlib.Path(folder), base=workdir, is_plan=True)
+    measured = _measure(run) if options.measure else None
+    hosts.run_on_host0(lambda: _print_plan(run, options, argv, measured))
+
+
+def _measure(run: Run) -> "Measured":
+    from selftrain_jax.jobs.measure import measure_run
+
+    hosts.log("measuring: compiles a step and times it; nothing is written")
+    return measure_run(run)
+
+
+def _print_plan(run: Run, options: Options, argv: Sequence[str], measured: "Measured | None") -> None:
     planned = plan_run(run, options)
     print("\n".join(describe_stages(run, planned)), flush=True)
     state = state_shapes(run)
@@ -35,8 +59,9 @@ def run_plan(config: ConfigDict, workdir: pathlib.Path, options: Options, argv: 
     lines = [
         "",
         *describe_network(run, state, trained),
+        *describe_measured(measured),
         *describe_disk(run, planned, state),
-        *describe_time(run, planned, {}),
+        *describe_time(run, planned, measured),
         "",
         *describe_command(planned, argv),
     ]

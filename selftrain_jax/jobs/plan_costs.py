@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import numpy as np
@@ -27,7 +28,9 @@ from selftrain_jax.train.checkpoint_files import saved_steps
 from selftrain_jax.train.state import TrainState
 from selftrain_jax.types import Batch, ClassTargets
 
-GB = 1e9
+if TYPE_CHECKING:
+    from selftrain_jax.jobs.measure import Measured
+
 UNKNOWN = "unknown: --measure times ten steps now"
 
 
@@ -44,13 +47,13 @@ def batch_shapes(run: Run, stage: Stage) -> Batch:
     if not has_joint_training(config, stage.kind):
         return batch
     num = config.joint.batch_size
-    targets = ClassTargets(jax.ShapeDtypeStruct((num,), np.int32))
+    targets = ClassTargets(cast(Any, jax.ShapeDtypeStruct((num,), np.int32)))
     return batch._replace(auxiliary=_batch(num, config.joint.size_px, targets))
 
 
-def _batch(size: int, side_px: int, targets: object) -> Batch:
-    images = jax.ShapeDtypeStruct((size, side_px, side_px, 3), np.float32)
-    return Batch(images, targets, jax.ShapeDtypeStruct((size,), np.bool_))
+def _batch(size: int, side_px: int, targets: Any) -> Batch:
+    array = cast(Any, jax.ShapeDtypeStruct)
+    return Batch(array((size, side_px, side_px, 3), np.float32), targets, array((size,), np.bool_))
 
 
 def memory_of(run: Run, stage: Stage, state: TrainState) -> Memory:
@@ -74,8 +77,8 @@ def describe_network(run: Run, state: TrainState, stages: Sequence[Stage]) -> li
     parts = ", ".join(f"{name} {format_bytes(size)}" for name, size in vars(memory).items() if size)
     return [
         f"network: {count_parameters(state):,} parameters",
-        f"memory: about {format_bytes(memory.total)} on each of {device_name()} for the {largest.folder}'s step, "
-        "estimated from shapes",
+        f"memory: about {format_bytes(memory.total)} on each of {device_name()} for the {largest.folder}'s "
+        "step, estimated from shapes",
         f"  {parts} (within a factor of 2; the rest is exact)",
     ]
 
@@ -114,13 +117,22 @@ def _checkpoint_bytes_left(run: Run, planned: PlannedStage, state: TrainState) -
     return max(held - there, 0) * count_checkpoint_bytes(state)
 
 
-def describe_time(run: Run, planned: Sequence[PlannedStage], measured: dict[bool, Speed]) -> list[str]:
-    """Return the time left, stage by stage, from what is in `measured` by "of labels" or else in folders."""
+def describe_measured(measured: "Measured | None") -> list[str]:
+    """Return the line about a step that was compiled and timed."""
+    if measured is None:
+        return []
+    size = measured.step_bytes
+    memory = "" if size is None else f", {format_bytes(size)} on each device as compiled"
+    return [f"teacher's step: compiled in {duration(measured.compile_secs)}{memory}"]
+
+
+def describe_time(run: Run, planned: Sequence[PlannedStage], measured: "Measured | None" = None) -> list[str]:
+    """Return the time left, stage by stage, by what was measured now or else in folders."""
     lines, total_secs, is_known = [], 0.0, True
     for stage in planned:
         if not stage.left:
             continue
-        speed = measured.get(stage.stage.kind == LABELS) or _speed_of(run, stage.stage)
+        speed = _speed_of(run, stage.stage, measured)
         images = stage.left * _images_a_step(run, stage.stage)
         if speed is None:
             lines.append(f"  {stage.stage.folder}: {UNKNOWN}")
@@ -142,8 +154,10 @@ def _images_a_step(run: Run, stage: Stage) -> int:
     return 1 if stage.kind == LABELS else stage_settings(run.config, stage.kind).batch_size
 
 
-def _speed_of(run: Run, stage: Stage) -> Speed | None:
-    """Look in the run's own folders, its base's and those of all variants; the same kind of stage first."""
+def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | None:
+    """Take what was measured now, or look in the folders of the run, its base and all variants."""
+    if measured is not None:
+        return measured.labelling if stage.kind == LABELS else measured.training
     workdirs = dict.fromkeys([run.workdir, run.base, *variant_folders(run.base).values()])
     is_labels = stage.kind == LABELS
     names = ["pseudo_labels"] if is_labels else dict.fromkeys([stage.kind, "student", "control", "teacher"])

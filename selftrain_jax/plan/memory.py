@@ -21,8 +21,7 @@ from selftrain_jax.types import Batch
 
 PRODUCTS = ("conv_general_dilated", "dot_general")
 REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_window_max", "sort", "gather", "scatter")
-# What XLA lays out for the gradients of the paper's detectors on TPUs (launch/compile_for_tpu/README.md) is 0.9
-# to 1.9 times the count below.
+# XLA lays out 0.9 to 1.9 times the count below for the paper's detectors (launch/compile_for_tpu/README.md).
 COMPILED = 1.25
 LOOPS = ("scan", "while")  # their body's results are not theirs: they are carried or stacked
 
@@ -62,7 +61,8 @@ def estimate_memory(
 
     `is_remat` is for config.optimizer.remat=convolutions: only results of convolutions and products are kept.
     """
-    sharded = shard_shapes(mesh, state._replace(rng=()))
+    whole: Any = state
+    sharded = shard_shapes(mesh, whole._replace(rng=()))
     gradients = num_bytes(sharded.variables["params"])
     num_parts = mesh.shape["data"] * mesh.shape["model"] * accumulation
     part = jax.tree.map(lambda leaf: _first(leaf, num_parts), batch)
@@ -118,24 +118,19 @@ def _flatten(jaxpr: Jaxpr, known: dict[Any, Any]) -> Iterator[tuple[str, Values,
     `known` has the object of each variable. None stands for what is no activation: arguments and constants.
     """
     for equation in jaxpr.eqns:
-        inner = _body(equation)
-        if inner is None or equation.primitive.name in LOOPS:
-            known |= {variable: object() for variable in equation.outvars}
-        if inner is None:
-            yield (
-                equation.primitive.name,
-                *(_sizes(side, known) for side in (equation.invars, equation.outvars)),
-            )
-            continue
-        num_inputs = len(inner.invars)
-        given = (
-            [_look_up(variable, known) for variable in equation.invars[-num_inputs:]] if num_inputs else []
-        )
-        bound = dict(zip(inner.invars, given, strict=True))
-        yield from _flatten(inner, bound)
-        if equation.primitive.name not in LOOPS:
+        name, inner = equation.primitive.name, _body(equation)
+        bound: dict[Any, Any] = {}
+        if inner is not None:
+            given = [_look_up(variable, known) for variable in equation.invars]
+            bound = dict(zip(reversed(inner.invars), reversed(given), strict=False))
+            yield from _flatten(inner, bound)
+        if inner is None or name in LOOPS:
+            results = [object() for _ in equation.outvars]
+        else:
             results = [_look_up(variable, bound) for variable in inner.outvars]
-            known |= dict(zip(equation.outvars, results, strict=True))
+        known |= dict(zip(equation.outvars, results, strict=True))
+        if inner is None:
+            yield name, _sizes(equation.invars, known), _sizes(equation.outvars, known)
 
 
 def _body(equation: JaxprEqn) -> Jaxpr | None:

@@ -1,4 +1,4 @@
-"""Speeds that earlier stages of a run measured, by their logs and manifests; call `measured_speed`."""
+"""Speeds that earlier stages of a run measured, by their logs and manifests; call `find_speed`."""
 
 import statistics
 from collections.abc import Iterable, Mapping
@@ -49,8 +49,9 @@ def _labelling_speed(folder: Path) -> float:
         return 0.0
     manifest = _read(folder / MANIFEST_FILE)
     images, seconds = manifest.get("num_images"), manifest.get("seconds")
-    is_number = isinstance(images, int) and isinstance(seconds, int | float) and seconds > 0
-    return images / seconds if is_number else 0.0
+    if not isinstance(images, int) or not isinstance(seconds, int | float) or seconds <= 0:
+        return 0.0
+    return images / seconds
 
 
 def _is_same_network(folder: Path, settings: Mapping[str, Any]) -> bool:

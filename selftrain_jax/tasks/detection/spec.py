@@ -1,7 +1,7 @@
 """Detection as a `TaskSpec`: boxes found by RetinaNet, measured as COCO does."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import numpy as np
@@ -90,10 +90,9 @@ def _write_truth(source: Source, workdir: Path) -> None:
 
 
 def _target_shapes(config: ConfigDict, batch_size: int) -> BoxTargets:
-    slots = (batch_size, config.image.max_boxes)
-    flags = jax.ShapeDtypeStruct(slots, np.bool_)
-    boxes = jax.ShapeDtypeStruct((*slots, 4), np.float32)
-    return BoxTargets(boxes, jax.ShapeDtypeStruct(slots, np.int32), flags, flags)
+    slots, array = (batch_size, config.image.max_boxes), cast(Any, jax.ShapeDtypeStruct)
+    flags = array(slots, np.bool_)
+    return BoxTargets(array((*slots, 4), np.float32), array(slots, np.int32), flags, flags)
 
 
 def _label_bytes(config: ConfigDict, _: tuple[int, int]) -> float:

@@ -1,7 +1,7 @@
 """Segmentation as a `TaskSpec`: the class of every pixel, measured by mIoU."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import numpy as np
@@ -94,8 +94,8 @@ def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
 
 
 def _target_shapes(config: ConfigDict, batch_size: int) -> MaskTargets:
-    side = config.image.size_px
-    return MaskTargets(jax.ShapeDtypeStruct((batch_size, side, side), np.uint8))
+    side, array = config.image.size_px, cast(Any, jax.ShapeDtypeStruct)
+    return MaskTargets(array((batch_size, side, side), np.uint8))
 
 
 def _label_bytes(config: ConfigDict, size_px: tuple[int, int]) -> float:
