@@ -166,7 +166,7 @@ def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | No
     return find_speed(folders, wanted_record(run, TEACHER).settings, of_labels=is_labels)
 
 
-def format_bytes(size: float) -> str:
+def format_bytes(size: int | float) -> str:
     """Write bytes in decimal units, as disks are sold."""
     for unit in ("B", "kB", "MB"):
         if size < 999.5:

@@ -97,7 +97,7 @@ def check_pseudo_boxes(
     human_categories: Sequence[Category],
     human_boxes_per_class: Mapping[str, int] | None = None,
     min_boxes_per_image: float = 0.01,
-    max_boxes_per_image: float = 100.0,
+    max_boxes_per_image: int | float = 100.0,
     max_empty_frac: float = 0.98,
     max_class_frac: float = 0.95,
 ) -> list[str]:
