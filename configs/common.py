@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
-                cache_mib=512,  # decoded images kept in memory, for human and for pseudo labels each
+                cache_mib=512,  # decoded images and labels in memory, of human and of pseudo labels each
                 max_stall_secs=600.0,  # a batch that takes longer ends the run: a dead disk, above all
                 # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
                 # masks of unlabelled images, when the pseudo masks are compared with them, and records of

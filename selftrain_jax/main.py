@@ -10,14 +10,16 @@ import os
 import pathlib
 import platform
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from selftrain_jax.command_line import default_workdir, parse_flags
 from selftrain_jax.errors import INTERRUPTED, RUN_AGAIN, USER_MISTAKE, InputError, RunAgainError, printable
+
+if TYPE_CHECKING:
+    from selftrain_jax.jobs.options import Options
 
 JOBS = {
     "selftrain": "teacher, pseudo labels, control, student, evaluation, report (the default)",
@@ -130,7 +132,7 @@ def _main(arguments: list[str]) -> None:
     with initialized(
         _HOSTS.value, num_hosts=_NUM_HOSTS.value, index=_HOST.value, wait_secs=_HOST_WAIT_SECS.value
     ):
-        jobs.run_job(_JOB.value, _CONFIG.value, _open_folder(), _read_options(jobs.Options))
+        jobs.run_job(_JOB.value, _CONFIG.value, _open_folder(), _read_options())
 
 
 def _open_folder() -> pathlib.Path:
@@ -147,11 +149,13 @@ def _config_file() -> str:
     return str(flags.FLAGS["config"].config_filename)  # type: ignore[attr-defined]  # a flag of config_flags
 
 
-def _read_options(options: Callable[..., Any]) -> Any:
+def _read_options() -> "Options":
     """Collect the flags that are not the config's."""
+    from selftrain_jax.jobs.options import Options
+
     if _ROUND.value < 1:
         raise InputError(f"--round={_ROUND.value}: rounds are counted from 1")
-    return options(
+    return Options(
         stage=_STAGE.value,
         round=_ROUND.value,
         variant=_VARIANT.value,

@@ -6,35 +6,22 @@ Modules are imported by the job that needs them, so that a small job starts fast
 import contextlib
 import pathlib
 import sys
-from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
+from selftrain_jax.jobs.options import Options
 
 HOST0_JOBS = ("doctor", "report", "import_weights", "predict")  # one host does them, the others wait
 
 
-@dataclass(frozen=True)
-class Options:
-    """The command's flags beside the config and the work folder."""
-
-    stage: str = "teacher"  # which model train and evaluate are about
-    round: int = 1  # of students and their labels
-    variant: str = ""
-    from_run: str = ""
-    redo: str = ""
-    grid: tuple[str, ...] = ()  # "key=value,value" of a search
-    seeds: tuple[int, ...] = ()
-    measure: bool = False  # plan: time some steps now
-
-
-def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, options: Options = Options()) -> None:
+def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, options: Options | None = None) -> None:
     """Run one job of `main.JOBS`.
 
     Raises:
         InputError: the user's data, config or work folder does not fit, or another run writes into it.
     """
+    options = options or Options()
     if job in HOST0_JOBS:
         return hosts.run_on_host0(lambda: _run_alone(job, config, workdir, options))
     if job == "plan":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.jobs import Options
+from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.plan_costs import (
     describe_disk,
     describe_measured,

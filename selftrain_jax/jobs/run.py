@@ -63,14 +63,32 @@ def open_run(
     Raises:
         InputError: data or config do not fit.
     """
-    self_training = get_self_training(config.task)
     sources = build_sources(config)
     joint = open_joint_source(config) if config.joint.weight else None
-    categories = sources.human.categories
+    run = make_run(config, workdir, sources, joint=joint, base=base)
+    if not is_plan:
+        _ = run.predictor  # scales that do not fit are refused now, not after the teacher has been trained
+    return run
+
+
+def make_run(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    sources: Sources,
+    *,
+    joint: Source | None = None,
+    base: pathlib.Path | None = None,
+) -> Run:
+    """Compose the network for data that are open.
+
+    Raises:
+        InputError: a value of the config does not exist or does not fit.
+    """
+    self_training, categories = get_self_training(config.task), sources.human.categories
     # Wrong thresholds are refused now, not after the teacher has been trained.
     class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
-    run = Run(
+    return Run(
         config=config,
         workdir=workdir,
         base=base or workdir,
@@ -83,9 +101,6 @@ def open_run(
         versions=versions(),
         code=code_revision(),
     )
-    if not is_plan:
-        _ = run.predictor  # scales that do not fit are refused now, not after the teacher has been trained
-    return run
 
 
 def digest_data(sources: Sources, joint: Source | None) -> dict[str, str]:

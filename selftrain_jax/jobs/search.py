@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
-from selftrain_jax.jobs import Options
 from selftrain_jax.jobs.grid import parse_grid
 from selftrain_jax.jobs.labels import label_stage
+from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.selftrain import kept_student, run_all, run_stages, sum_up, val_score
 from selftrain_jax.jobs.stage_state import check_stages

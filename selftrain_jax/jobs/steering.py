@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs import Options
 from selftrain_jax.jobs.convert import convert_old_folder
+from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.stage_state import check_stages, stages_of, wanted_record
 from selftrain_jax.stages import adoption

@@ -11,7 +11,6 @@ from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
-from selftrain_jax.jobs.workdir import claim_workdir, differing_keys
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
 from selftrain_jax.types import Category
@@ -129,25 +128,6 @@ def test_value_that_does_not_exist_lists_those_that_do(
     config[section][name] = value
     with pytest.raises(InputError, match=words):
         build(config)
-
-
-def test_workdir_keeps_its_config_and_lets_free_keys_change(config, tmp_path: pathlib.Path) -> None:
-    claim_workdir(tmp_path / "run", config)
-    config.predict.input = "elsewhere"
-    claim_workdir(tmp_path / "run", config)
-    config.teacher.steps = 5
-    with pytest.raises(InputError, match=r"teacher.steps: 3000 there, 5 now"):
-        claim_workdir(tmp_path / "run", config)
-
-
-def test_differing_keys_show_absent_ones() -> None:
-    assert differing_keys({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}) == [("a.c", "(absent)", 2)]
-
-
-def test_workdir_that_is_a_file_is_an_error(config, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be a folder"):
-        claim_workdir(tmp_path / "file", config)
 
 
 def test_per_class_thresholds_are_read_and_refused(config) -> None:

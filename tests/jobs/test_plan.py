@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import build_sources
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs import Options, labels, run_job, training
+from selftrain_jax.jobs import labels, run_job, training
+from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.plan import plan_run
 from selftrain_jax.jobs.plan_costs import state_shapes
 from selftrain_jax.jobs.plan_states import LEFT_OUT, PlannedStage, plan_stages
