@@ -18,7 +18,7 @@ from selftrain_jax.jobs.plan_costs import (
     describe_time,
     state_shapes,
 )
-from selftrain_jax.jobs.plan_states import PlannedStage, plan_stages
+from selftrain_jax.jobs.plan_states import Changes, PlannedStage, plan_stages
 from selftrain_jax.jobs.plan_text import describe_command, describe_stages
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.stage_state import LABELS
@@ -81,4 +81,4 @@ def plan_run(run: Run, options: Options) -> list[PlannedStage]:
         check_adoption(run.workdir, source, digests)
         adopted = {kind: source for kind in digests}
     moved = stages_to_redo(run, options) if options.redo else []
-    return plan_stages(run, adopted, moved)
+    return plan_stages(run, Changes(adopted, moved, options.redo == "evaluation"))

@@ -11,6 +11,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.convert import find_old_stages, old_record, with_old_config
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import (
+    LABELS,
     disagreements,
     evaluation_disagreements,
     is_unfinished_in_base,
@@ -32,6 +33,7 @@ from selftrain_jax.train.checkpoint_files import saved_steps
 DONE, RESUME, TO_DO, SHARED = "done", "resume", "to do", "shared"
 LEFT_OUT = "left out"  # a round before it was worse on val
 REFUSED, STALE = "refused", "stale"  # stale: itself as asked for, but made from what is refused
+UNMEASURED = "to be measured on the test split"
 FINISHED = (DONE, SHARED, LEFT_OUT)
 
 
@@ -55,22 +57,24 @@ class PlannedStage:
         return self.total - self.done
 
 
-def plan_stages(
-    run: Run, adopted: Mapping[str, pathlib.Path] | None = None, moved: Sequence[Stage] = ()
-) -> list[PlannedStage]:
-    """Plan all stages in the order in which they are run.
+@dataclass(frozen=True)
+class Changes:
+    """What the command's flags would do to the folder before any stage."""
 
-    `adopted` has the run that a kind of stage would be taken from (`--from_run`), `moved` the stages that
-    would be moved aside (`--redo`).
-    """
-    old = find_old_stages(run)
-    num_rounds = _num_rounds(run)
+    adopted: Mapping[str, pathlib.Path] = field(default_factory=dict)  # --from_run: whose stage, by kind
+    moved: Sequence[Stage] = ()  # --redo: moved aside
+    moves_evaluations: bool = False  # --redo=evaluation
+
+
+def plan_stages(run: Run, changes: Changes = Changes()) -> list[PlannedStage]:
+    """Plan all stages in the order in which they are run, as the flags steer the command."""
+    old, num_rounds = find_old_stages(run), _num_rounds(run)
     planned: list[PlannedStage] = []
-    for stage in stages_of(run):
-        if stage.kind == "control" and num_rounds < stage.round:
-            stage = Stage("control", num_rounds)
+    for asked in stages_of(run):
+        is_last = asked.kind == "control" and num_rounds < asked.round
+        stage = Stage("control", num_rounds) if is_last else asked
         try:
-            found = _plan(run, stage, planned, adopted or {}, moved, old)
+            found = _plan(run, stage, planned, changes, old)
         except InputError as error:
             found = PlannedStage(stage, REFUSED, str(error), total=total_of(run, stage))
         if stage.round > num_rounds and found.state in (TO_DO, RESUME):
@@ -97,18 +101,14 @@ def _num_rounds(run: Run) -> int:
 
 
 def _plan(
-    run: Run,
-    stage: Stage,
-    before: Sequence[PlannedStage],
-    adopted: Mapping[str, pathlib.Path],
-    moved: Sequence[Stage],
-    old: Sequence[Stage],
+    run: Run, stage: Stage, before: Sequence[PlannedStage], changes: Changes, old: Sequence[Stage]
 ) -> PlannedStage:
+    """Plan a stage after those `before` it; `old` are the stages that an older version made."""
     total, folder = total_of(run, stage), run.workdir / stage.folder
-    if stage in moved:
+    if stage in changes.moved:
         return PlannedStage(stage, TO_DO, "--redo moves what is there aside", total=total)
-    if stage.round == 1 and stage.kind in adopted:
-        source = adopted[stage.kind] / stage.folder
+    if stage.round == 1 and stage.kind in changes.adopted:
+        source = changes.adopted[stage.kind] / stage.folder
         return PlannedStage(stage, SHARED, f"taken from {source}", total, total, source)
     is_old = stage in old
     found = old_record(with_old_config(run, old[0]), stage) if is_old else read_record(folder)
@@ -116,13 +116,13 @@ def _plan(
         return _plan_new(run, stage, total)
     if differing := disagreements(run, stage, found):
         return PlannedStage(stage, REFUSED, "", 0, total, folder, differing)
-    refused = [other.stage for other in before if other.state == REFUSED]
+    refused = [other.stage for other in before if other.state == REFUSED and other.left]
     spoilt = [other.folder for other in refused if stage in stages_after(other, stages_of(run))]
     if spoilt:
         return PlannedStage(stage, STALE, f"comes from {spoilt[0]}", 0, total, folder)
     if not (_is_finished(stage, folder) if is_old else found.results):
         return _plan_resumed(run, stage, found, total)
-    return _plan_finished(run, stage, total, is_old)
+    return _plan_finished(run, stage, total, is_old, changes)
 
 
 def _plan_new(run: Run, stage: Stage, total: int) -> PlannedStage:
@@ -138,7 +138,7 @@ def _plan_new(run: Run, stage: Stage, total: int) -> PlannedStage:
 
 def _plan_resumed(run: Run, stage: Stage, found: StageRecord, total: int) -> PlannedStage:
     folder = run.workdir / stage.folder
-    if stage.kind != "labels":
+    if stage.kind != LABELS:
         step = max(saved_steps(folder), default=0)
         return PlannedStage(stage, RESUME, f"at step {step:,} of {total:,}", step, total, folder)
     size = run.config.pseudo.images_per_shard
@@ -148,31 +148,31 @@ def _plan_resumed(run: Run, stage: Stage, found: StageRecord, total: int) -> Pla
     return PlannedStage(stage, RESUME, f"at shard {len(done)} of {len(paths)}", images, total, folder)
 
 
-def _plan_finished(run: Run, stage: Stage, total: int, is_old: bool) -> PlannedStage:
+def _plan_finished(run: Run, stage: Stage, total: int, is_old: bool, changes: Changes) -> PlannedStage:
     folder = run.workdir / stage.folder
     note = "of an older version: the next command converts it" if is_old else _origin(run, stage, folder)
     state = SHARED if not is_old and is_shared(folder) else DONE
-    if stage.kind == "labels" or is_old:
+    if stage.kind == LABELS or is_old:
         return PlannedStage(stage, state, note, total, total, folder)
     result_of(run, stage)  # refuses a config.eval.checkpoint that is not there
-    differing = evaluation_disagreements(run, stage)
+    differing = None if changes.moves_evaluations else evaluation_disagreements(run, stage)
     if differing:
         why = "its evaluation was made otherwise: --redo=evaluation"
         return PlannedStage(stage, REFUSED, why, total, total, folder, differing)
-    unmeasured = "to be measured on the test split" if differing is None else ""
+    unmeasured = UNMEASURED if differing is None else ""
     return PlannedStage(stage, state, ", ".join(filter(None, [note, unmeasured])), total, total, folder)
 
 
 def total_of(run: Run, stage: Stage) -> int:
     """Return a training's steps, or the images that are to be labelled."""
-    if stage.kind == "labels":
+    if stage.kind == LABELS:
         assert run.sources.unlabeled is not None
         return len(run.sources.unlabeled)
     return stage_schedule(run, stage)[1]
 
 
 def _is_finished(stage: Stage, folder: pathlib.Path) -> bool:
-    return (folder / (MANIFEST_FILE if stage.kind == "labels" else EVALUATION_FILE)).exists()
+    return (folder / (MANIFEST_FILE if stage.kind == LABELS else EVALUATION_FILE)).exists()
 
 
 def _origin(run: Run, stage: Stage, folder: pathlib.Path) -> str:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from selftrain_jax.build.data import stage_settings
-from selftrain_jax.jobs.plan_states import REFUSED, RESUME, STALE, TO_DO, PlannedStage
+from selftrain_jax.jobs.plan_states import REFUSED, RESUME, SHARED, STALE, TO_DO, UNMEASURED, PlannedStage
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.training import stage_schedule
 from selftrain_jax.stages.records import format_difference
@@ -33,7 +33,7 @@ def describe_stages(run: Run, planned: Sequence[PlannedStage]) -> list[str]:
 def _cells(run: Run, planned: PlannedStage) -> tuple[str, ...]:
     stage = planned.stage
     note = "" if planned.state == REFUSED else planned.note
-    separator = " " if planned.state in (RESUME, "shared") else ", "
+    separator = " " if planned.state in (RESUME, SHARED) else ", "
     state = separator.join(filter(None, [planned.state, note]))
     if stage.kind == "labels":
         return stage.folder, state, "-", f"{planned.total:,} images", "-"
@@ -64,19 +64,20 @@ def describe_command(planned: Sequence[PlannedStage], argv: Sequence[str]) -> li
     first = next((stage for stage in planned if stage.state == REFUSED), None)
     if first is None:
         is_new = all(stage.state == TO_DO for stage in planned)
-        is_done = not any(stage.left for stage in planned)
+        is_done = not any(stage.left or UNMEASURED in stage.note for stage in planned)
         return [
             "to start:" if is_new else "all stages are done; again:" if is_done else "to resume:",
             command,
         ]
     lines = [f"this command is refused at {first.stage.folder}; ways out, where they fit:"]
     if first.differences:
-        stale = [stage.stage.folder for stage in planned if stage.state in (REFUSED, STALE)]
         variant = [word for word in argv if not word.lstrip("-").startswith("variant")]
-        kind = first.stage.kind
+        again = [stage.stage.folder for stage in planned if stage.state in (REFUSED, STALE)]
+        kind = first.stage.kind if first.left else "evaluation"
+        moved = ", ".join(again) if first.left else "the evaluations"
         lines += [
             f"  what differs beside what is there: {make_command([*variant, '--variant=NAME'])}",
-            f"  {', '.join(stale)} moved aside and made again: {make_command([*argv, f'--redo={kind}'])}",
+            f"  {moved} moved aside and made again: {make_command([*argv, f'--redo={kind}'])}",
         ]
     return [*lines, "  another folder: the same command with another --workdir"]
 

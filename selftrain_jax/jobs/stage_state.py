@@ -163,8 +163,10 @@ def evaluation_disagreements(run: Run, stage: Stage) -> list[Difference] | None:
     return differences(found, wanted_evaluation(run, stage))
 
 
-def check_stages(run: Run, moved: Sequence[Stage] = ()) -> None:
+def check_stages(run: Run, moved: Sequence[Stage] = (), *, has_evaluations: bool = True) -> None:
     """Compare all stages that are there, but for those that are about to be moved aside.
+
+    `has_evaluations` is off where the evaluations are about to be moved aside.
 
     Raises:
         InputError: a stage or an evaluation is not what this command would make; the first one in order.
@@ -179,7 +181,7 @@ def check_stages(run: Run, moved: Sequence[Stage] = ()) -> None:
         if differing := disagreements(run, stage, found):
             after = [later.folder for later in stages_after(stage, stages_of(run)) if _is_there(run, later)]
             raise refuse(folder, differing, stage.kind, after, _ways_out(run, stage.kind, folder))
-        if stage.kind != "labels":
+        if stage.kind != "labels" and has_evaluations:
             is_evaluated(run, stage)
 
 
@@ -211,9 +213,10 @@ def _ways_out(run: Run, kind: str, folder: pathlib.Path) -> str:
     if run.workdir != run.base and is_shared(folder):
         return "Ways out: another name for --variant, or another --workdir."
     name = "NAME" if run.workdir == run.base else "ANOTHER_NAME"
+    moved = "all evaluations" if kind == "evaluation" else f"{folder.name} and what comes after it"
     return (
         f"Ways out: --variant={name} keeps what is there and makes what differs beside it; --redo={kind} "
-        f"moves {folder.name} and what comes after it aside and makes it again; or another --workdir."
+        f"moves {moved} aside and makes it again; or another --workdir."
     )
 
 

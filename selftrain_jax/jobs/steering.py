@@ -85,7 +85,7 @@ def prepare(run: Run, options: Options) -> None:
     convert_old_folder(run)
     digests = find_adoption(run, options.from_run) if options.from_run else {}
     moved = stages_to_redo(run, options) if options.redo else []
-    check_stages(run, moved)
+    check_stages(run, moved, has_evaluations=options.redo != "evaluation")
     if digests:
         adoption.adopt(run.workdir, pathlib.Path(options.from_run), digests)
     if options.redo:

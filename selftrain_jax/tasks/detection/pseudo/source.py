@@ -121,7 +121,7 @@ def check_pseudo_boxes(
     ]
 
 
-def _check_amounts(manifest: Manifest[BoxTotals], fewest: float, most: float, max_empty_frac: float) -> None:
+def _check_amounts(manifest: Manifest[BoxTotals], fewest: float, most: int | float, max_empty_frac: float) -> None:
     images, boxes, threshold = manifest.num_images, manifest.labels.num_kept, manifest.threshold
     if not boxes:
         raise InputError(
