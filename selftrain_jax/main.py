@@ -32,6 +32,7 @@ JOBS = {
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
     "import_weights": "a published weight file becomes a checkpoint to start from, with a card",
     "search": "students for a --grid of config values, chosen on val",
+    "plan": "what would be done, what it takes, what is stale; touches nothing",
     "report": "report.html from what is in the work folder",
     "doctor": "check the data set before training",
 }
@@ -62,6 +63,8 @@ _GRID = flags.DEFINE_multi_string(
 )
 _SEEDS = flags.DEFINE_list("seeds", [], "search: the seeds of every point; by default the config's own.")
 _REDO = flags.DEFINE_enum("redo", "", ("", *REDO), "Move this stage and those after it aside, then run.")
+
+_MEASURE = flags.DEFINE_bool("measure", False, "With --job=plan: time ten steps now.")
 
 
 def main() -> None:
@@ -164,6 +167,7 @@ def _read_options() -> "Options":
         variant=_VARIANT.value,
         from_run=_FROM_RUN.value,
         redo=_REDO.value,
+        measure=_MEASURE.value,
         grid=tuple(_GRID.value),
         seeds=_read_seeds(),
     )

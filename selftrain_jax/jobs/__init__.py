@@ -5,13 +5,14 @@ Modules are imported by the job that needs them, so that a small job starts fast
 
 import contextlib
 import pathlib
+import sys
 
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.jobs.options import Options
 
-HOST0_JOBS = ("doctor", "report", "import_weights", "predict", "plan")  # one host does them, the others wait
+HOST0_JOBS = ("doctor", "report", "import_weights", "predict")  # one host does them, the others wait
 
 
 def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, options: Options | None = None) -> None:
@@ -23,6 +24,10 @@ def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, options: Option
     options = options or Options()
     if job in HOST0_JOBS:
         return hosts.run_on_host0(lambda: _run_alone(job, config, workdir, options))
+    if job == "plan":
+        from selftrain_jax.jobs.plan import run_plan
+
+        return run_plan(config, workdir, options, sys.argv)
     from selftrain_jax.build.data import check_data_sets
     from selftrain_jax.jobs.workdir import hold_workdir
     from selftrain_jax.tasks.lookup import get_self_training

@@ -24,7 +24,7 @@ from selftrain_jax.jobs.stage_state import (
 )
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.manifest import MANIFEST_FILE
-from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, STAGE_FILE
+from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, STAGE_FILE, StageRecord
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.records import OLD_METHODS, write_record
 from selftrain_jax.stages.settings import is_among
@@ -39,14 +39,36 @@ def convert_old_folder(run: Run) -> None:
     Raises:
         InputError: nothing says what made them, or the data are named differently now.
     """
-    stages = [stage for stage in stages_of(run) if _is_old(run.workdir / stage.folder)]
+    stages = find_old_stages(run)
     if not stages:
         return
-    old = _read_old_config(run, stages[0])
-    old_run = dataclasses.replace(run, config=old)
+    old_run = with_old_config(run, stages[0])
     for stage in stages:
         _convert(old_run, stage)
     print(f"converted: {run.workdir} is of an older version; its stages have a stage.json now", flush=True)
+
+
+def find_old_stages(run: Run) -> list[Stage]:
+    """List the stages that an older version made and that have no record yet."""
+    return [stage for stage in stages_of(run) if _is_old(run.workdir / stage.folder)]
+
+
+def with_old_config(run: Run, stage: Stage) -> Run:
+    """Return the run by the config that its folder belonged to.
+
+    Raises:
+        InputError: as `convert_old_folder`.
+    """
+    return dataclasses.replace(run, config=_read_old_config(run, stage))
+
+
+def old_record(run: Run, stage: Stage) -> StageRecord:
+    """Return the record, without results, of a stage that an older version made; `run` has its config."""
+    record = dataclasses.replace(wanted_record(run, stage), methods=OLD_METHODS)
+    if stage.kind != "labels":
+        return record
+    teacher = _labelled_by(run.workdir / stage.folder)
+    return dataclasses.replace(record, inputs={**record.inputs, "teacher": teacher})
 
 
 def _is_old(folder: pathlib.Path) -> bool:
@@ -87,11 +109,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _convert(run: Run, stage: Stage) -> None:
     """Write a stage's record, with its results where it is finished."""
-    folder = run.workdir / stage.folder
-    record = dataclasses.replace(wanted_record(run, stage), methods=OLD_METHODS)
-    if stage.kind == "labels":
-        teacher = _labelled_by(folder)
-        record = dataclasses.replace(record, inputs={**record.inputs, "teacher": teacher})
+    folder, record = run.workdir / stage.folder, old_record(run, stage)
     write_record(folder, record)
     if stage.kind == "labels":
         if (folder / MANIFEST_FILE).exists():

@@ -43,21 +43,32 @@ class Run:
     experiment: Experiment
     task: TaskSpec
     self_training: SelfTraining
-    predictor: Predictor
     data_digests: Mapping[str, str]  # of what is in `sources` and `joint`
     versions: Mapping[str, str]
     code: str
 
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """The network in inference. Opening it imports TensorFlow, which takes seconds."""
+        return self.self_training.open_predictor(self.config, self.experiment.task, self.experiment.mesh)
 
-def open_run(config: ConfigDict, workdir: pathlib.Path, base: pathlib.Path | None = None) -> Run:
+
+def open_run(
+    config: ConfigDict, workdir: pathlib.Path, base: pathlib.Path | None = None, *, is_plan: bool = False
+) -> Run:
     """Open the data and compose the network; nothing is written.
+
+    For a plan the predictor stays closed until it is used.
 
     Raises:
         InputError: data or config do not fit.
     """
     sources = build_sources(config)
     joint = open_joint_source(config) if config.joint.weight else None
-    return make_run(config, workdir, sources, joint=joint, base=base)
+    run = make_run(config, workdir, sources, joint=joint, base=base)
+    if not is_plan:
+        _ = run.predictor  # scales that do not fit are refused now, not after the teacher has been trained
+    return run
 
 
 def make_run(
@@ -86,7 +97,6 @@ def make_run(
         experiment=experiment,
         task=get_task(config.task),
         self_training=self_training,
-        predictor=self_training.open_predictor(config, experiment.task, experiment.mesh),
         data_digests=hosts.run_on_host0(lambda: digest_data(sources, joint)),
         versions=versions(),
         code=code_revision(),

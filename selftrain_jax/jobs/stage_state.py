@@ -126,22 +126,29 @@ def locate(run: Run, stage: Stage) -> pathlib.Path:
     own = run.workdir / stage.folder
     if run.workdir == run.base or read_record(own) is not None:
         return own
+    wanted = wanted_record(run, stage)
+    if not all(wanted.inputs.values()):
+        return own  # of what is not made yet: whose it could be is not known
     others = [run.base, *(folder for folder in variant_folders(run.base).values() if folder != run.workdir)]
     for other in others:
         found = read_record(other / stage.folder)
-        if found is not None and found.results and not disagreements(run, stage, found, other):
+        if found is not None and found.results and not disagreements(run, stage, found, other, wanted):
             return other / stage.folder
     return own
 
 
 def disagreements(
-    run: Run, stage: Stage, found: StageRecord, workdir: pathlib.Path | None = None
+    run: Run,
+    stage: Stage,
+    found: StageRecord,
+    workdir: pathlib.Path | None = None,
+    wanted: StageRecord | None = None,
 ) -> list[Difference]:
-    """List how a record of `workdir` (the run's own) differs from what the command would write.
+    """List how a record of `workdir` (the run's own) differs from `wanted`: what the command would write.
 
     A stage that was taken from another run is what it is; only its network counts.
     """
-    wanted = wanted_record(run, stage)
+    wanted = wanted or wanted_record(run, stage)
     adopted = adoption.read_adopted(workdir or run.workdir)
     if adopted is not None and stage.round == 1 and stage.kind in adopted.digests:
         return adoption.differences(adopted, stage, found, wanted)
@@ -162,16 +169,25 @@ def is_evaluated(run: Run, stage: Stage) -> bool:
         InputError: it was measured otherwise than this command would.
     """
     folder = run.workdir / stage.folder
+    differing = evaluation_disagreements(run, stage)
+    if differing:
+        raise refuse(folder, differing, "evaluation", [], _ways_out(run, "evaluation", folder))
+    return differing is not None
+
+
+def evaluation_disagreements(run: Run, stage: Stage) -> list[Difference] | None:
+    """List how the evaluation of a stage differs from what the command would write; None: there is none."""
+    folder = run.workdir / stage.folder
     found = read_record(folder, EVALUATION_STAGE_FILE)
     if found is None or not (folder / EVALUATION_FILE).exists():
-        return False
-    if differing := differences(found, wanted_evaluation(run, stage)):
-        raise refuse(folder, differing, "evaluation", [], _ways_out(run, "evaluation", folder))
-    return True
+        return None
+    return differences(found, wanted_evaluation(run, stage))
 
 
-def check_stages(run: Run, moved: Sequence[Stage] = ()) -> None:
+def check_stages(run: Run, moved: Sequence[Stage] = (), *, has_evaluations: bool = True) -> None:
     """Compare all stages that are there, but for those that are about to be moved aside.
+
+    `has_evaluations` is off where the evaluations are about to be moved aside.
 
     Raises:
         InputError: a stage or an evaluation is not what this command would make, the first one in order; or
@@ -188,16 +204,24 @@ def check_stages(run: Run, moved: Sequence[Stage] = ()) -> None:
         if differing := disagreements(run, stage, found):
             after = [later.folder for later in stages_after(stage, stages_of(run)) if _is_there(run, later)]
             raise refuse(folder, differing, stage.kind, after, _ways_out(run, stage.kind, folder))
-        if stage.kind != "labels":
+        if stage.kind != "labels" and has_evaluations:
             is_evaluated(run, stage)
+
+
+def is_unfinished_in_base(run: Run, stage: Stage) -> bool:
+    """Tell whether a variant's base has begun the same stage and not finished it."""
+    if run.workdir == run.base:
+        return False
+    found = read_record(run.base / stage.folder)
+    if found is None or found.results:
+        return False
+    wanted = wanted_record(run, stage)
+    return all(wanted.inputs.values()) and not disagreements(run, stage, found, run.base, wanted)
 
 
 def _check_base(run: Run, stage: Stage) -> None:
     """See that a variant does not begin what its base has begun and not finished."""
-    if run.workdir == run.base:
-        return
-    found = read_record(run.base / stage.folder)
-    if found is not None and not found.results and not disagreements(run, stage, found, run.base):
+    if is_unfinished_in_base(run, stage):
         raise InputError(
             f"this variant shares {run.base / stage.folder}, which is not finished; finish it first by the "
             "base's command, the one without --variant"
@@ -212,9 +236,10 @@ def _ways_out(run: Run, kind: str, folder: pathlib.Path) -> str:
     if run.workdir != run.base and is_shared(folder):
         return "Ways out: another name for --variant, or another --workdir."
     name = "NAME" if run.workdir == run.base else "ANOTHER_NAME"
+    moved = "all evaluations" if kind == "evaluation" else f"{folder.name} and what comes after it"
     return (
         f"Ways out: --variant={name} keeps what is there and makes what differs beside it; --redo={kind} "
-        f"moves {folder.name} and what comes after it aside and makes it again; or another --workdir."
+        f"moves {moved} aside and makes it again; or another --workdir."
     )
 
 

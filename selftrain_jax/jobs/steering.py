@@ -57,14 +57,15 @@ def open_prepared(config: ConfigDict, workdir: pathlib.Path, options: Options) -
     Raises:
         InputError: as `open_run` and `prepare`.
     """
-    _check_rounds(config)
+    check_rounds(config)
     folder = hosts.run_on_host0(lambda: str(variant_folder(workdir, options.variant)))
     run = open_run(config, pathlib.Path(folder), base=workdir)
     hosts.run_on_host0(lambda: prepare(run, options))
     return run
 
 
-def _check_rounds(config: ConfigDict) -> None:
+def check_rounds(config: ConfigDict) -> None:
+    """Refuse rounds that cannot be run. Raises: InputError."""
     rounds = config.selftrain.rounds
     if rounds < 1:
         raise InputError(f"config.selftrain.rounds={rounds}; expected 1 or more")
@@ -82,9 +83,9 @@ def prepare(run: Run, options: Options) -> None:
         InputError: the folder holds something else than this command would make, or a flag does not fit.
     """
     convert_old_folder(run)
-    digests = _check_adoption(run, options.from_run) if options.from_run else {}
-    moved = _stages_to_redo(run, options) if options.redo else []
-    check_stages(run, moved)
+    digests = find_adoption(run, options.from_run) if options.from_run else {}
+    moved = stages_to_redo(run, options) if options.redo else []
+    check_stages(run, moved, has_evaluations=options.redo != "evaluation")
     if digests:
         adoption.adopt(run.workdir, pathlib.Path(options.from_run), digests)
     if options.redo:
@@ -93,8 +94,12 @@ def prepare(run: Run, options: Options) -> None:
         print(f"redo: moved aside to {names}; to resume this run later, leave --redo out", flush=True)
 
 
-def _stages_to_redo(run: Run, options: Options) -> list[Stage]:
-    """List the stage and those after it that are there; of the evaluation none: their folders stay."""
+def stages_to_redo(run: Run, options: Options) -> list[Stage]:
+    """List the stage and those after it that are there; of the evaluation none: their folders stay.
+
+    Raises:
+        InputError: there is no such stage, or it is shared.
+    """
     if options.redo == "evaluation":
         return []
     stages, stage = stages_of(run), Stage(options.redo, options.round)
@@ -119,8 +124,12 @@ def _move_evaluations(run: Run) -> list[pathlib.Path]:
     return aside
 
 
-def _check_adoption(run: Run, from_run: str) -> dict[str, str]:
-    """Find out what can be taken from another run; says why the labels cannot, where that is so."""
+def find_adoption(run: Run, from_run: str) -> dict[str, str]:
+    """Find out what can be taken from another run; says why the labels cannot, where that is so.
+
+    Raises:
+        InputError: its teacher cannot be taken.
+    """
     source = pathlib.Path(from_run)
     if not source.is_dir():
         raise InputError(f"--from_run={from_run} is not a folder; name the workdir of a finished run")

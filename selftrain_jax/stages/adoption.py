@@ -21,6 +21,7 @@ from selftrain_jax.stages.records import differences as record_differences
 from selftrain_jax.stages.settings import NETWORK, is_among
 
 ADOPTED_FILE = "adopted.json"
+FOLDERS = {"teacher": "teacher", "labels": LABELS_FOLDER}  # by what is taken over
 REMEDY = "It says which teacher this run took over; restore it, or choose another --workdir."
 
 
@@ -112,6 +113,20 @@ def adopt(workdir: Path, source: Path, digests: Mapping[str, str]) -> None:
     """Link the stages into a run's folder, after what was taken is written down.
 
     Raises:
+        InputError: as `check_adoption`.
+    """
+    check_adoption(workdir, source, digests)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / ADOPTED_FILE, to_json(Adopted(str(source), dict(digests))))
+    for kind in digests:
+        if read_record(workdir / FOLDERS[kind]) is None:
+            share(source / FOLDERS[kind], workdir / FOLDERS[kind], measured=False)
+
+
+def check_adoption(workdir: Path, source: Path, digests: Mapping[str, str]) -> None:
+    """See that a run's folder can take over stages.
+
+    Raises:
         InputError: the folder has stages of its own, or took others before.
     """
     before = read_adopted(workdir)
@@ -120,19 +135,13 @@ def adopt(workdir: Path, source: Path, digests: Mapping[str, str]) -> None:
             f"{workdir} took {_list(before.digests)} from {before.from_run}; --from_run={source} has "
             f"{_list(digests)}: choose another --workdir"
         )
-    folders = {"teacher": "teacher", "labels": LABELS_FOLDER}
     if before is None:
         for kind in digests:
-            if read_record(workdir / folders[kind]) is not None:
+            if read_record(workdir / FOLDERS[kind]) is not None:
                 raise InputError(
-                    f"{workdir / folders[kind]} is this run's own; to take another run's, move it aside by "
+                    f"{workdir / FOLDERS[kind]} is this run's own; to take another run's, move it aside by "
                     f"--redo={kind}, or choose another --workdir"
                 )
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / ADOPTED_FILE, to_json(Adopted(str(source), dict(digests))))
-    for kind in digests:
-        if read_record(workdir / folders[kind]) is None:
-            share(source / folders[kind], workdir / folders[kind], measured=False)
 
 
 def _names(categories: list[Any]) -> str:

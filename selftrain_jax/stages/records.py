@@ -93,12 +93,17 @@ def refuse(
     folder: Path, found: Sequence[Difference], stage: str, stale: Sequence[str], ways_out: str
 ) -> InputError:
     """Return the error for a stage whose record is not what the command would write."""
-    shown = [f"  {key:.99}: {_short(then)} then, {_short(now)} now" for key, then, now in found[:MAX_SHOWN]]
+    shown = [f"  {format_difference(pair)}" for pair in found[:MAX_SHOWN]]
     more = [f"  and {len(found) - MAX_SHOWN} more"] if len(found) > MAX_SHOWN else []
     after = f"Made from it, and stale with it: {', '.join(stale)}. " if stale else ""
     return InputError(
         "\n".join([f"{folder} holds another {stage} than this command's:", *shown, *more, after + ways_out])
     )
+
+
+def format_difference(pair: Difference) -> str:
+    """Write a difference as `config.seed: 0 then, 1 now`."""
+    return f"{pair.key:.99}: {_short(pair.then)} then, {_short(pair.now)} now"
 
 
 def _short(value: Any) -> str:

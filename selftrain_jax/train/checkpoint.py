@@ -21,6 +21,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.named_arrays import check_names, shapes_by_name
 from selftrain_jax.named_arrays import digest as digest  # tells which weights a checkpoint has
 from selftrain_jax.train.checkpoint_files import (
+    FOLDER_NAME,
     check_disk_space,
     explain_full_disk,
     find_damage,
@@ -30,8 +31,6 @@ from selftrain_jax.train.checkpoint_files import (
 )
 from selftrain_jax.train.state import TrainState, from_items, to_items
 from selftrain_jax.types import Variables
-
-FOLDER_NAME = "checkpoints"
 
 
 class Checkpoints:

@@ -1,8 +1,9 @@
 """Detection as a `TaskSpec`: boxes found by RetinaNet, measured as COCO does."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -32,7 +33,7 @@ from selftrain_jax.tasks.detection.pseudo.source import (
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
-from selftrain_jax.types import Category, Task
+from selftrain_jax.types import BoxTargets, Category, Task
 
 if TYPE_CHECKING:
     from selftrain_jax.data.pipeline import TargetSpec
@@ -126,6 +127,17 @@ def _write_truth(source: Source, workdir: Path) -> None:
         write_coco_json(source, path)
 
 
+def _target_shapes(config: ConfigDict, batch_size: int) -> BoxTargets:
+    slots, array = (batch_size, config.image.max_boxes), cast(Any, jax.ShapeDtypeStruct)
+    flags = array(slots, np.bool_)
+    return BoxTargets(array((*slots, 4), np.float32), array(slots, np.int32), flags, flags)
+
+
+def _label_bytes(config: ConfigDict, _: tuple[int, int]) -> float:
+    """Count as many boxes as the teacher may find: seven numbers each, in 26 bytes, and the keys."""
+    return 400.0 + 26.0 * config.postprocess.max_detections
+
+
 def _write_quality(
     config: ConfigDict, directory: Path, truth: Source, thresholds: LabelThresholds | None = None
 ) -> None:
@@ -181,6 +193,8 @@ DETECTION = TaskSpec(
         open_predictor=_open_predictor,
         write_truth=_write_truth,
         label_settings=_label_settings,
+        target_shapes=_target_shapes,
+        label_bytes=_label_bytes,
         write_quality=_write_quality,
         count_right=count_right_boxes,
         describe_labels=_describe_labels,

@@ -1,8 +1,10 @@
 """Segmentation as a `TaskSpec`: the class of every pixel, measured by mIoU."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -26,7 +28,7 @@ from selftrain_jax.tasks.segmentation.pseudo.source import (
 from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
-from selftrain_jax.types import Category, Task
+from selftrain_jax.types import Category, MaskTargets, Task
 
 if TYPE_CHECKING:
     from selftrain_jax.data.pipeline import TargetSpec
@@ -100,6 +102,17 @@ def _open_labels(
     )
 
 
+def _target_shapes(config: ConfigDict, batch_size: int) -> MaskTargets:
+    side, array = config.image.size_px, cast(Any, jax.ShapeDtypeStruct)
+    return MaskTargets(array((batch_size, side, side), np.uint8))
+
+
+def _label_bytes(config: ConfigDict, size_px: tuple[int, int]) -> float:
+    """Take 0.42 bytes for class and confidence of a pixel, as the quickstart's PNGs have."""
+    scale = min(1.0, config.segmentation.max_side_px / max(size_px))
+    return 400.0 + 0.42 * scale**2 * size_px[0] * size_px[1]
+
+
 SEGMENTATION = TaskSpec(
     name="segmentation",
     metrics=(
@@ -120,6 +133,8 @@ SEGMENTATION = TaskSpec(
         open_predictor=_open_predictor,
         write_truth=lambda source, workdir: None,  # the report reads masks from the data set
         label_settings=lambda config: {"scales": list(config.pseudo.scales)},
+        target_shapes=_target_shapes,
+        label_bytes=_label_bytes,
         write_quality=_write_quality,
         count_right=count_right_pixels,
         describe_labels=_describe_labels,

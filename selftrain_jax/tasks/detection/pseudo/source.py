@@ -126,7 +126,7 @@ def check_pseudo_boxes(
     human_categories: Sequence[Category],
     human_boxes_per_class: Mapping[str, int] | None = None,
     min_boxes_per_image: float = 0.01,
-    max_boxes_per_image: float = 100.0,
+    max_boxes_per_image: int | float = 100.0,
     max_empty_frac: float = 0.98,
     max_class_frac: float = MAX_CLASS_FRAC,
 ) -> list[str]:
@@ -150,7 +150,9 @@ def check_pseudo_boxes(
     ]
 
 
-def _check_amounts(manifest: Manifest[BoxTotals], fewest: float, most: float, max_empty_frac: float) -> None:
+def _check_amounts(
+    manifest: Manifest[BoxTotals], fewest: float, most: int | float, max_empty_frac: float
+) -> None:
     images, boxes, threshold = manifest.num_images, manifest.labels.num_kept, manifest.threshold
     if not boxes:
         raise InputError(
