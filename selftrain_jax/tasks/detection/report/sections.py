@@ -65,6 +65,7 @@ def report_sections(run: RunFiles, images: BoxImages | None) -> list[Section]:
     return [
         _results_section(run),
         parts.curves_section(run, {"ap": "AP", "ap50": "AP50"}),
+        *parts.comparison_sections(run, "ap", "AP"),
         parts.training_section(run),
         precision_recall_section(run),
         _labels_section(run, threshold, labelled),

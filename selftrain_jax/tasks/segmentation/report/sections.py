@@ -19,6 +19,7 @@ from selftrain_jax.report.curves import share_by_source
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation
+from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, read_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.source import confidence_levels, read_raw_masks
@@ -75,10 +76,11 @@ def gather_images(
 
 
 def read_predicted(workdir: Path) -> Predicted:
-    """Make the look-up of the class maps that evaluation wrote to `<stage>/masks/`."""
+    """Make the look-up of the class maps that evaluation wrote to `<stage>/masks/`, of the kept round."""
+    folders = stage_folders(workdir, read_rounds(workdir))
 
     def predicted(stage: str, image_id: str) -> UInt8[np.ndarray, "H W"] | None:
-        path = mask_path(workdir / stage / "masks", image_id)
+        path = mask_path(folders[stage] / "masks", image_id)
         return read_mask_png(path) if path.exists() else None
 
     return predicted
@@ -92,6 +94,7 @@ def report_sections(run: RunFiles, images: MaskImages | None) -> list[Section]:
     return [
         results_section(run),
         parts.curves_section(run, {"miou": "mIoU", "pixel_accuracy": "Pixel accuracy"}),
+        *parts.comparison_sections(run, "miou", "mIoU"),
         parts.training_section(run, training_plots(run)),
         _confusion_section(run),
         _labels_section(run, threshold),
