@@ -10,10 +10,10 @@ import numpy as np
 
 from selftrain_jax.html.blocks import Block, Details, Heading, Note, Section, Table, plots
 from selftrain_jax.html.plots import Plot
-from selftrain_jax.report.search_plots import format_grid_value, score_curve, score_map
+from selftrain_jax.report.search_plots import score_curve, score_map
 from selftrain_jax.report.workdir import points
 from selftrain_jax.run_files.search import Search, SearchTest
-from selftrain_jax.text import NO_VALUE, number
+from selftrain_jax.text import NO_VALUE, format_setting, number
 
 
 def search_section(search: Search | None, label: str) -> Section:
@@ -43,7 +43,7 @@ def points_table(search: Search, label: str) -> Table:
     measured = {tuple(point.values[key] for key in search.grid): point.values for point in search.points}
     means = {key: points_of(search, values) for key, values in measured.items()}
     order = sorted(measured, key=lambda key: -np.mean(means[key]) if len(means[key]) else np.inf)
-    rows = [[*map(format_grid_value, key), *_mean_cells(means[key])] for key in order]
+    rows = [[*map(format_setting, key), *_mean_cells(means[key])] for key in order]
     chosen = None if search.chosen is None else tuple(search.chosen[key] for key in search.grid)
     strong = [place for place, key in enumerate(order) if key == chosen]
     return Table([*search.grid, f"{label} on val", "sd", "seeds"], rows, strong)
@@ -53,7 +53,7 @@ def test_blocks(search: Search, label: str) -> list[Block]:
     """List what the chosen point reached on test, seed by seed, with the mean and its spread."""
     if search.chosen is None:
         return []
-    chosen = ", ".join(f"{key}={format_grid_value(value)}" for key, value in search.chosen.items())
+    chosen = ", ".join(f"{key}={format_setting(value)}" for key, value in search.chosen.items())
     if not search.test:
         return [Note(f"Chosen: {chosen}. It is not measured on test yet.")]
     columns = ["teacher", "control", "student", "over control", "over teacher"]

@@ -14,7 +14,7 @@ from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorte
 from selftrain_jax.report.workdir import points
 from selftrain_jax.run_files.fields import is_number
 from selftrain_jax.run_files.search import Search
-from selftrain_jax.text import number
+from selftrain_jax.text import format_setting, number
 
 FAINTEST, STRONGEST = 0.06, 0.75  # opacities of the lowest and the highest cell
 CELL = 0.48 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])  # corners, around its middle
@@ -23,59 +23,48 @@ CELL = 0.48 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])  # corners, around 
 @styled()
 def score_curve(search: Search, label: str) -> Plot:
     """Plot the score on val over the values of the one key: seeds as dots, their mean, its spread."""
-    (key, values), *_ = search.grid.items()
+    ((key, values),) = search.grid.items()
     places, is_log = value_axis(values)
-    axes = new_axes(key, f"{label} on val")
+    axes = new_axes(shorten(key, 40), f"{label} on val")
     scores = [100 * np.array(search.vals({key: value}), dtype=np.float64) for value in values]
-    measured = [place for place, own in enumerate(scores) if len(own)]
-    x = np.array([places[place] for place in measured])
-    order = np.argsort(x)
-    x, scores = x[order], [scores[measured[place]] for place in order]
-    _draw_scores(axes, x, scores)
+    measured = [index for index in np.argsort(places) if len(scores[index])]
+    _draw_scores(axes, [places[index] for index in measured], [scores[index] for index in measured])
     if search.chosen is not None:
-        chosen = places[list(values).index(search.chosen[key])]
-        text = f"chosen: {format_grid_value(search.chosen[key])}"
-        axes.axvline(chosen, color=ROLE_COLORS["ink"], linewidth=1.0, linestyle=":", label=text)
-    _label_values(axes, places, values, is_log)
-    caption = (
-        f"{'The line is the mean over seeds, the dots are single seeds. ' if len(search.seeds) > 1 else ''}"
-    )
-    caption += "The student's score on val; test was not looked at." + (
-        " The axis is logarithmic." if is_log else ""
-    )
-    reached = ", ".join(
-        f"{format_grid_value(values[measured[place]])} {number(float(own.mean()))}"
-        for place, own in zip(order, scores, strict=True)
-    )
-    return finish(axes, f"{label} over {key}", caption, f"{label} on val over {key}: {reached}.")
+        text = f"chosen: {shorten(format_setting(search.chosen[key]))}"
+        place = places[list(values).index(search.chosen[key])]
+        axes.axvline(place, color=ROLE_COLORS["ink"], linewidth=1.0, linestyle=":", label=text)
+    _name_values(axes, places, values, is_log)
+    caption = "The line is the mean over seeds, the dots are single seeds. " if len(search.seeds) > 1 else ""
+    caption += "Scores on val; test had no part in the choice."
+    caption += " The axis is logarithmic." if is_log else ""
+    means = [f"{format_setting(values[index])} {number(float(scores[index].mean()))}" for index in measured]
+    alt = f"{label} on val over {key}: {', '.join(means)}."
+    return finish(axes, f"{label} over {key}", caption, alt)
 
 
 @styled()
 def score_map(search: Search, label: str) -> Plot:
     """Draw the mean score on val of every pair of values of two keys; the chosen pair is framed."""
-    (row_key, row_values), (column_key, column_values) = search.grid.items()
+    (row_key, rows), (column_key, columns) = search.grid.items()
     means = mean_scores(search)
-    size = (2.2 + 0.75 * len(column_values), 1.3 + 0.5 * len(row_values))
-    axes = new_axes(column_key, row_key, (max(size[0], 4.0), max(size[1], 2.4)))
+    size_inches = (max(2.2 + 0.75 * len(columns), 4.0), max(1.3 + 0.5 * len(rows), 2.4))
+    axes = new_axes(shorten(column_key, 40), shorten(row_key, 40), size_inches)
     _fill_cells(axes, means)
     if search.chosen is not None:
-        x = list(column_values).index(search.chosen[column_key])
-        y = list(row_values).index(search.chosen[row_key])
-        frame = CELL + np.array([x, y])
-        axes.add_collection(
-            PolyCollection([frame], facecolors="none", edgecolors=ROLE_COLORS["ink"], linewidths=1.8)
-        )
-    axes.set_xticks(range(len(column_values)), list(map(format_grid_value, column_values)))
-    axes.set_yticks(range(len(row_values)), list(map(format_grid_value, row_values)))
-    axes.set_xlim(-0.5, len(column_values) - 0.5)
-    axes.set_ylim(-0.5, len(row_values) - 0.5)
+        place = columns.index(search.chosen[column_key]), rows.index(search.chosen[row_key])
+        frame = PolyCollection([CELL + np.array(place)], facecolors="none", edgecolors=ROLE_COLORS["ink"])
+        frame.set_linewidth(1.8)
+        axes.add_collection(frame)
+    axes.set_xticks(range(len(columns)), [shorten(format_setting(value)) for value in columns])
+    axes.set_yticks(range(len(rows)), [shorten(format_setting(value)) for value in rows])
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(-0.5, len(rows) - 0.5)
     axes.grid(visible=False)
-    best = np.unravel_index(np.nanargmax(means), means.shape)
-    caption = f"{label} of the student on val{', the mean over seeds' if len(search.seeds) > 1 else ''}; "
-    caption += "empty cells are not measured. The frame is the chosen pair."
-    best_pair = (row_values[best[0]], column_values[best[1]])
-    alt = f"{label} on val: highest, {number(float(means[best]))}, at {row_key}={best_pair[0]} "
-    alt += f"and {column_key}={best_pair[1]}."
+    caption = "Scores on val" + (", the mean over seeds" if len(search.seeds) > 1 else "")
+    caption += ". The frame is the chosen pair; empty cells are not measured."
+    y, x = np.unravel_index(int(np.nanargmax(means)), means.shape)
+    best = f"{row_key}={format_setting(rows[y])} and {column_key}={format_setting(columns[x])}"
+    alt = f"{label} on val is highest, {number(float(means[y, x]))}, at {best}."
     return finish(axes, f"{label} over {row_key} and {column_key}", caption, alt, legend=False)
 
 
@@ -104,12 +93,7 @@ def value_axis(values: Sequence[Any]) -> tuple[list[float], bool]:
     return [float(value) for value in values], bool(spreads[0] < spreads[1])
 
 
-def format_grid_value(value: Any) -> str:
-    """Write a value of a grid in short."""
-    return f"{value:g}" if is_number(value) else shorten(str(value))
-
-
-def _draw_scores(axes: Axes, x: np.ndarray, scores: Sequence[np.ndarray]) -> None:
+def _draw_scores(axes: Axes, x: Sequence[float], scores: Sequence[np.ndarray]) -> None:
     color, means = ROLE_COLORS["student"], np.array([own.mean() for own in scores])
     spreads = np.array([np.std(own, ddof=1) if len(own) > 1 else 0.0 for own in scores])
     if spreads.any():
@@ -120,11 +104,14 @@ def _draw_scores(axes: Axes, x: np.ndarray, scores: Sequence[np.ndarray]) -> Non
     axes.plot(x, means, marker="o", markersize=5, color=color, label="student")
 
 
-def _label_values(axes: Axes, places: Sequence[float], values: Sequence[Any], is_log: bool) -> None:
+def _name_values(axes: Axes, places: Sequence[float], values: Sequence[Any], is_log: bool) -> None:
+    """Name the values on the axis, which has room for all of them."""
+    axes.update_datalim([(place, axes.dataLim.y0) for place in places], updatey=False)
     if is_log:
         axes.set_xscale("log")
+    axes.autoscale_view()
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(places, list(map(format_grid_value, values)))
+    axes.set_xticks(places, [shorten(format_setting(value)) for value in values])
 
 
 def _fill_cells(axes: Axes, means: Float[np.ndarray, "R C"]) -> None:

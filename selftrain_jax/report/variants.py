@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selftrain_jax.html.blocks import Block, Legend, LegendEntry, Note, Section, Table, plots
+from selftrain_jax.html.blocks import Block, Cell, Legend, LegendEntry, Note, Section, Table, plots
 from selftrain_jax.html.plots import (
     NUM_SERIES,
     ROLE_COLORS,
@@ -23,10 +23,12 @@ from selftrain_jax.html.plots import (
 from selftrain_jax.report.workdir import RunFiles, as_floats, series, stage_points, trained_steps
 from selftrain_jax.run_files.threshold import quality_in_use
 from selftrain_jax.run_files.variants import BASE, differing_values, pick_number
-from selftrain_jax.text import NO_VALUE, number, shorten_list
+from selftrain_jax.text import NO_VALUE, format_setting, number, shorten_list
 
 MAX_LINES = 2 * NUM_SERIES  # variants in a figure: each colour solid and dashed
 MAX_KEYS = 4  # config keys in a row of the table
+SHOWN = ("pseudo.threshold", "selftrain.alpha")  # config keys with a column of their own
+OPTIONAL = ("threshold", "alpha", "precision", "recall")  # columns that are left out where all is missing
 
 
 class Compared(NamedTuple):
@@ -40,10 +42,8 @@ class Compared(NamedTuple):
 
 def variants_section(run: RunFiles, key: str, label: str) -> Section:
     """Compare the variants of a run by the metric `key` of an evaluation, called `label`."""
-    lead = (
-        "The same data and network, other settings. Compare the gains over the control, which need the same "
-    )
-    lead += "number of steps; a difference smaller than that between seeds says nothing."
+    lead = "Runs with other settings that share the rest with this one. A difference that is smaller than "
+    lead += "between seeds says nothing; over the control it is what the pseudo labels gave."
     if not run.variants:
         return Section("variants", "Variants", lead, [])
     compared = drawn_variants(run, key)
@@ -60,12 +60,16 @@ def variants_section(run: RunFiles, key: str, label: str) -> Section:
 
 def variants_table(run: RunFiles, key: str, label: str) -> Table:
     """List the student and its gains, the threshold, alpha, the labels' quality, and what differs."""
-    rows = [_row(name, own, run, key) for name, own in {BASE: run, **run.variants}.items()]
-    gains = ["over control", "over teacher"]
-    header = ["", label, *gains, "threshold", "alpha", "label precision", "label recall", "differs"]
-    used = [any(row[column] != NO_VALUE for row in rows) for column in range(len(header))]
-    kept = [column for column in range(len(header)) if used[column] or header[column] in ("", label, *gains)]
-    return Table([header[column] for column in kept], [[row[column] for column in kept] for row in rows], [0])
+    runs = [(BASE, run), *run.variants.items()]
+    rows = [_row(name, own, run, key) for name, own in runs]
+    header: list[str | Cell] = [
+        *("", label, "over control", "over teacher"),
+        *OPTIONAL,
+        Cell("differs", wraps=True),
+    ]
+    num_fixed = len(header) - len(OPTIONAL) - 1
+    used = [place for place in range(len(header)) if place < num_fixed or _is_used(rows, place)]
+    return Table([header[place] for place in used], [[row[place] for place in used] for row in rows], [0])
 
 
 def drawn_variants(run: RunFiles, key: str) -> list[Compared]:
@@ -95,12 +99,11 @@ def student_curves(compared: Sequence[Compared], key: str, label: str) -> list[P
         values = 100 * np.where(values < 0, np.nan, values)
         if len(steps):
             style: dict[str, Any] = {"color": ROLE_COLORS[role], "linestyle": "--" if is_dashed else "-"}
-            style["linewidth"] = 2.2 if name == BASE else 1.4
+            style["linewidth"] = 2.2 if run is compared[0].run else 1.4
             axes.plot(*thin(steps, values), marker="o", markersize=3, **style)
             ends.append(f"{name} ends at {number(float(values[-1]))}")
     if not ends:
         return []
-    axes.set_ylim(bottom=0)
     title = f"{label} of the students on the evaluation images"
     caption = "Curves that cross late say that the order may change with more steps."
     return [finish(axes, title, caption, f"{title}: {', '.join(ends)}.", legend=False)]
@@ -146,12 +149,13 @@ def label_point(run: RunFiles) -> tuple[float, float]:
 
 
 def describe_differences(base: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> str:
-    """Name the config keys in which a run differs from the base, with its own values."""
-    differs = differing_values(dict(base or {}), dict(own or {})) if own else {}
-    return shorten_list([f"{key}={shorten(str(now))}" for key, (_, now) in differs.items()], MAX_KEYS)
+    """Name the other config keys in which a run differs from the base, with its own values."""
+    differs = differing_values(dict(base or {}), dict(own)) if own else {}
+    named = [f"{key}={shorten(format_setting(now))}" for key, (_, now) in differs.items() if key not in SHOWN]
+    return shorten_list(named, MAX_KEYS)
 
 
-def _row(name: str, own: RunFiles, base: RunFiles, key: str) -> list[str]:
+def _row(name: str, own: RunFiles, base: RunFiles, key: str) -> list[str | Cell]:
     reached = stage_points(own.stages["student"], key)
     student = own.stages["student"]
     begun = f"at step {trained_steps(student):,}" if student.metrics else "not there yet"
@@ -159,20 +163,27 @@ def _row(name: str, own: RunFiles, base: RunFiles, key: str) -> list[str]:
         number(reached - stage_points(own.stages[other], key), signed=True)
         for other in ("control", "teacher")
     ]
-    settings = [pick_number(own.config, setting) for setting in ("pseudo.threshold", "selftrain.alpha")]
+    settings = [pick_number(own.config, setting) for setting in SHOWN]
     recall, precision = label_point(own)
     return [
-        name,
+        shorten(name, 40),
         begun if student.evaluation is None else number(reached),
         *gains,
         *(NO_VALUE if value is None else f"{value:g}" for value in settings),
         *(number(value, 3) for value in (precision, recall)),
-        describe_differences(base.config, own.config) or NO_VALUE,
+        Cell(describe_differences(base.config, own.config), wraps=True),
     ]
 
 
+def _is_used(rows: Sequence[Sequence[str | Cell]], place: int) -> bool:
+    texts = [cell if isinstance(cell, str) else cell.text for cell in (row[place] for row in rows)]
+    return any(text not in ("", NO_VALUE) for text in texts)
+
+
 def _legend_entry(entry: Compared) -> LegendEntry:
-    return LegendEntry(entry.name, f"var(--{entry.role})", "dashed" if entry.is_dashed else "solid")
+    return LegendEntry(
+        shorten(entry.name, 40), f"var(--{entry.role})", "dashed" if entry.is_dashed else "solid"
+    )
 
 
 def _name_thresholds(axes: Any, known: Sequence[tuple[Compared, float, float]]) -> None:
