@@ -99,7 +99,7 @@ def student_curves(compared: Sequence[Compared], key: str, label: str) -> list[P
         values = 100 * np.where(values < 0, np.nan, values)
         if len(steps):
             style: dict[str, Any] = {"color": ROLE_COLORS[role], "linestyle": "--" if is_dashed else "-"}
-            style["linewidth"] = 2.2 if run is compared[0].run else 1.4
+            style |= {"linewidth": 2.2, "zorder": 3} if run is compared[0].run else {"linewidth": 1.4}
             axes.plot(*thin(steps, values), marker="o", markersize=3, **style)
             ends.append(f"{name} ends at {number(float(values[-1]))}")
     if not ends:

@@ -22,6 +22,7 @@ from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
 from selftrain_jax.run_files.rounds import Round, read_rounds, round_folder, stage_folders
 from selftrain_jax.run_files.search import SEARCH_FILE, Search
 from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, Summary
+from selftrain_jax.run_files.threshold import threshold_in_use
 from selftrain_jax.run_files.variants import CONFIG_FILE, variant_folders
 from selftrain_jax.types import Category
 
@@ -180,8 +181,8 @@ def stage_points(stage: StageFiles, key: str) -> float:
 
 
 def threshold_used(run: RunFiles) -> float | None:
-    """Give the score from which the teacher's predictions became labels, once it is written down."""
-    return None if run.manifest is None else float(run.manifest.threshold)
+    """Give the score from which the teacher's predictions became labels, once there are any."""
+    return None if run.manifest is None else float(threshold_in_use(run.manifest, run.config))
 
 
 def class_names(run: RunFiles, *sources: Source | None) -> dict[int, str]:
