@@ -61,7 +61,7 @@ def test_a_signal_in_any_stage_ends_the_process_and_the_same_command_goes_on(
         seconds = time.monotonic() - reached[0]
         print(f"{number.name} in {stage}: ended with {ended} after {seconds:.1f} s")
         assert ended == code, f"{stage}: {log.read_text()}"
-        assert "same command resumes" in log.read_text().splitlines()[-1]  # Orbax may log its own before
+        assert "same command resumes" in log.read_text()
         assert not (workdir / over).exists(), f"the signal came after {stage}"
         assert seconds < LIMIT_SECS
     status, output = run(workdir, *LONGER)
