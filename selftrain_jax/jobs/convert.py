@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.command_line import flatten
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import read_json
+from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import (
     CONFIG_FILE,
@@ -45,6 +45,7 @@ def convert_old_folder(run: Run) -> None:
     old_run = with_old_config(run, stages[0])
     for stage in stages:
         _convert(old_run, stage)
+    write_json(run.workdir / CONFIG_FILE, old_run.config.to_dict())
     print(f"converted: {run.workdir} is of an older version; its stages have a stage.json now", flush=True)
 
 

@@ -16,13 +16,14 @@ from selftrain_jax.build.data import Sources, build_sources, stage_settings
 from selftrain_jax.build.experiment import Experiment, build_experiment
 from selftrain_jax.build.joint import open_joint_source
 from selftrain_jax.data.source import Source
+from selftrain_jax.jobs.calibration import check_val
 from selftrain_jax.named_arrays import digest
 from selftrain_jax.pretrain.init_modes import load_mode
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.inputs import images_digest, labels_digest
 from selftrain_jax.stages.versions import code_revision, versions
-from selftrain_jax.tasks.config_values import class_thresholds_by_name
+from selftrain_jax.tasks.config_values import AUTO, class_thresholds_by_name
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.tasks.spec import Predictor, SelfTraining, TaskSpec
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
@@ -87,6 +88,8 @@ def make_run(
     self_training, categories = get_self_training(config.task), sources.human.categories
     # Wrong thresholds are refused now, not after the teacher has been trained.
     class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
+    if config.pseudo.thresholds == AUTO:
+        check_val(config, sources.val)
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
     return Run(
         config=config,
