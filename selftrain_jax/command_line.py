@@ -1,6 +1,7 @@
 """Reading a command with a `--config` flag: mistakes become one line each. Call `parse_flags`."""
 
 import difflib
+import pathlib
 import re
 import sys
 from collections.abc import Mapping
@@ -39,6 +40,16 @@ def parse_flags(argv: list[str]) -> list[str]:
         raise
     except MISTAKES as error:
         raise InputError(_last_words(error)) from error
+
+
+def default_workdir(config_file: str) -> str:
+    """Return runs/ and the stem of `FILE.py[:arguments]` with its arguments: runs/bccd-labels=10,seed=1.
+
+    What a folder's name cannot hold becomes "_". Overrides of keys are not in it.
+    """
+    path, _, arguments = config_file.partition(":")
+    name = pathlib.PurePath(path).stem + (f"-{arguments}" if arguments else "")
+    return f"runs/{re.sub(r'[^A-Za-z0-9._=,+-]', '_', name)}"
 
 
 def check_lengths(argv: list[str]) -> None:

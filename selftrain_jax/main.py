@@ -1,4 +1,4 @@
-"""The command: `python -m selftrain_jax.main --config=FILE.py[:axis=value,...] --workdir=DIR [--job=JOB]`.
+"""The command: `python -m selftrain_jax.main --config=FILE.py[:axis=value,...] [--workdir=DIR] [--job=JOB]`.
 
 Once the package is installed, `selftrain` is the same. Keys of the config are set by `--config.a.b=value`.
 The same command resumes where it stopped.
@@ -10,28 +10,39 @@ import os
 import pathlib
 import platform
 import sys
+from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from selftrain_jax.command_line import parse_flags
+from selftrain_jax.command_line import default_workdir, parse_flags
 from selftrain_jax.errors import INTERRUPTED, RUN_AGAIN, USER_MISTAKE, InputError, RunAgainError, printable
+from selftrain_jax.threads import end_process_if_reads_hang
+
+if TYPE_CHECKING:
+    from selftrain_jax.jobs.options import Options
 
 JOBS = {
     "selftrain": "teacher, pseudo labels, control, student, evaluation, report (the default)",
     "train": "one stage's training, --stage=teacher|control|student",
     "pseudo_label": "the teacher's labels for the unlabelled images",
+    "thresholds": "score thresholds by class for --config.pseudo.precision, from the labels of data.val",
     "evaluate": "one stage on the test split, --stage=...",
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
     "import_weights": "a published weight file becomes a checkpoint to start from, with a card",
+    "search": "students for a --grid of config values, chosen on val",
+    "plan": "what would be done, what it takes, what is stale; touches nothing",
     "report": "report.html from what is in the work folder",
     "doctor": "check the data set before training",
 }
 STAGES = ("teacher", "control", "student")
+REDO = ("teacher", "labels", "control", "student", "evaluation")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/quickstart.py.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made if absent, resumed if not.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run; by default runs/ and the config's name with its arguments."
+)
 _JOB = flags.DEFINE_enum("job", "selftrain", list(JOBS), "; ".join(f"{k}: {v}" for k, v in JOBS.items()))
 _HOSTS = flags.DEFINE_string(
     "hosts", "none", "This process alone (none), the cluster it is on (auto), or host 0's ADDRESS:PORT."
@@ -40,6 +51,20 @@ _NUM_HOSTS = flags.DEFINE_integer("num_hosts", 0, "How many processes there are,
 _HOST = flags.DEFINE_integer("host", -1, "Which of them this is, from 0, with an address in --hosts.")
 _HOST_WAIT_SECS = flags.DEFINE_float("host_wait_secs", 300.0, "How long to wait for the other hosts.")
 _STAGE = flags.DEFINE_enum("stage", "teacher", STAGES, "Which model train and evaluate are about.")
+_ROUND = flags.DEFINE_integer("round", 1, "Which round's student or labels, with config.selftrain.rounds.")
+_VARIANT = flags.DEFINE_string(
+    "variant", "", "Name of a variant of the run: stages that differ go to WORKDIR/variants/NAME."
+)
+_FROM_RUN = flags.DEFINE_string(
+    "from_run", "", "Workdir of a run whose teacher, and labels where they fit, are taken."
+)
+_GRID = flags.DEFINE_multi_string(
+    "grid", [], "search: KEY=VALUE,VALUE of the config, as selftrain.alpha=0.5,1,2; again for a second key."
+)
+_SEEDS = flags.DEFINE_list("seeds", [], "search: the seeds of every point; by default the config's own.")
+_REDO = flags.DEFINE_enum("redo", "", ("", *REDO), "Move this stage and those after it aside, then run.")
+
+_MEASURE = flags.DEFINE_bool("measure", False, "With --job=plan: time ten steps now.")
 
 
 def main() -> None:
@@ -51,7 +76,11 @@ def main() -> None:
     sys.modules["__main__"].__doc__ = __doc__
     for flag in flags.FLAGS.get_key_flags_for_module(__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    run()
+    try:
+        run()
+    except BaseException as error:  # SystemExit too, which is how a run ends well
+        end_process_if_reads_hang(error)
+        raise
 
 
 def _cache_folder() -> pathlib.Path:
@@ -99,8 +128,6 @@ def _main(arguments: list[str]) -> None:
         raise InputError(f"unexpected argument {arguments[1]!r}; options start with --, see --help")
     if not _CONFIG.value:
         raise InputError("--config is missing; for example --config=configs/quickstart.py")
-    if not _WORKDIR.value:
-        raise InputError("--workdir is missing; for example --workdir=runs/quickstart")
     if not any(argument.startswith(("-v=", "--v=", "--verbosity")) for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and the evaluators tell much at INFO
     from selftrain_jax import jobs
@@ -111,7 +138,46 @@ def _main(arguments: list[str]) -> None:
     with initialized(
         _HOSTS.value, num_hosts=_NUM_HOSTS.value, index=_HOST.value, wait_secs=_HOST_WAIT_SECS.value
     ):
-        jobs.run_job(_JOB.value, _CONFIG.value, pathlib.Path(_WORKDIR.value), stage=_STAGE.value)
+        jobs.run_job(_JOB.value, _CONFIG.value, _open_folder(), _read_options())
+
+
+def _open_folder() -> pathlib.Path:
+    """Return the run's folder, after the first line says where it is."""
+    from selftrain_jax.hosts import log
+
+    workdir = pathlib.Path(_WORKDIR.value or default_workdir(_config_file()))
+    log(f"workdir: {workdir}")
+    return workdir
+
+
+def _config_file() -> str:
+    """Return the value of --config as it was given, the file and its arguments."""
+    return str(flags.FLAGS["config"].config_filename)  # type: ignore[attr-defined]  # a flag of config_flags
+
+
+def _read_options() -> "Options":
+    """Collect the flags that are not the config's."""
+    from selftrain_jax.jobs.options import Options
+
+    if _ROUND.value < 1:
+        raise InputError(f"--round={_ROUND.value}: rounds are counted from 1")
+    return Options(
+        stage=_STAGE.value,
+        round=_ROUND.value,
+        variant=_VARIANT.value,
+        from_run=_FROM_RUN.value,
+        redo=_REDO.value,
+        measure=_MEASURE.value,
+        grid=tuple(_GRID.value),
+        seeds=_read_seeds(),
+    )
+
+
+def _read_seeds() -> tuple[int, ...]:
+    texts = [text.strip() for text in _SEEDS.value]
+    if any(not text.isdigit() for text in texts) or len(set(texts)) < len(texts):
+        raise InputError(f"--seeds={','.join(texts)}: expected whole numbers from 0, none twice, as 0,1,2")
+    return tuple(int(text) for text in texts)
 
 
 def _explain_missing_configs(error: ImportError) -> str:

@@ -6,7 +6,7 @@ Boxes are yxyx pixels of the network's input unless the name says otherwise.
 NamedTuples hold traced data, frozen dataclasses hold static choices.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -25,7 +25,7 @@ MAX_CLASS_ID = 9999
 """Every id up to the highest costs channels of the class head."""
 
 SIZE_STEP_PX = 32
-"""The sides of a segmenter's input are multiples of it: its backbone halves an image five times."""
+"""A segmenter's input is padded to multiples of it: its backbone halves an image five times."""
 
 
 class Category(NamedTuple):
@@ -40,6 +40,8 @@ class Example(TypedDict, total=False):
 
     image: UInt8[np.ndarray, "H W 3"]
     image_id: str
+    coco_id: int  # COCO's number of the image, where `image_id` is another (TFDS); not of unlabelled images
+    file_name: str  # as in COCO's annotation files; beside `coco_id`
     boxes: Float[np.ndarray, "N 4"]  # float32, yxyx pixels of this image
     classes: Int[np.ndarray, " N"]  # int32, Category.id
     scores: Float[np.ndarray, " N"]  # float32; pseudo labels only
@@ -91,8 +93,11 @@ class Batch(NamedTuple):
     auxiliary: "Batch | None" = None
 
 
-Batches = Callable[[int], Iterator[tuple[Batch, list[str]]]]
-"""From a step to the endless stream of batches and their image ids that begins at that step."""
+BatchStream = Generator[tuple[Batch, list[str]], None, None]
+"""Batches and their image ids. Whoever opens a stream closes it: threads read for it until then."""
+
+Batches = Callable[[int], BatchStream]
+"""From a step to the endless stream that begins at that step."""
 
 
 class Detections(NamedTuple):

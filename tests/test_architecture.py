@@ -14,11 +14,12 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "selftrain_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"errors", "geometry", "io", "text", "types"}
+GROUND = {"errors", "geometry", "io", "text", "threads", "types"}
 # What each room may import, from the floor to the roof, beside itself. No room is left out.
 ALLOWED = {
     "errors": set(),
     "text": set(),
+    "threads": {"errors"},
     "types": set(),
     "geometry": GROUND,
     "io": GROUND,
@@ -39,32 +40,46 @@ ALLOWED = {
     "selftrain": GROUND | {"data", "hosts", "run_files"},
     "train": GROUND
     | {"hosts", "models.spatial_sharding", "named_arrays", "run_files", "selftrain.loss_norm"},
-    "report": GROUND | {"data", "html", "run_files"},
+    "report": GROUND
+    | {"data", "html", "run_files", "selftrain.advice_words", "selftrain.calibration"}
+    | {"selftrain.threshold_advice"},
     "doctor": GROUND | {"data", "html"},
+    "stages": GROUND | {"command_line", "data.source", "run_files"},
+    "plan": GROUND | {"data", "models", "run_files", "stages.settings", "train"},
     "tasks": {"*"},
     "build": {"*"},
     "jobs": {"*"},
-    "main": {"command_line", "errors", "hosts", "jobs", "train.stop_signal"},
+    "main": {"command_line", "errors", "hosts", "jobs", "threads", "train.stop_signal"},
 }
 TASKS = ("detection", "segmentation", "classification")
 ABOVE = {"tasks": ("build", "jobs", "main"), "build": ("jobs", "main"), "jobs": ("main",)}
 NO_TENSORFLOW = ("models", "detection", "segmentation", "classification", "paper", "train", "report", "html")
-KNOW_THE_CONFIG = ("main", "jobs", "command_line", "build", "tasks")
+KNOW_THE_CONFIG = ("main", "jobs", "command_line", "build", "stages", "tasks")
 
 # Imports inside functions: what needs TensorFlow (5 to 13 seconds), or a job that is not asked for.
 LAZY = {
     ("main", "hosts"),
     ("main", "jobs"),
+    ("main", "jobs.options"),
     ("main", "train.stop_signal"),
     ("jobs", "build.data"),
     ("jobs", "jobs.doctor"),
     ("jobs", "jobs.import_weights"),
+    ("jobs", "jobs.plan"),
     ("jobs", "jobs.predict"),
     ("jobs", "jobs.pretrain"),
     ("jobs", "jobs.report"),
+    ("jobs", "jobs.evaluation"),
+    ("jobs", "jobs.labels"),
+    ("jobs", "jobs.search"),
     ("jobs", "jobs.selftrain"),
+    ("jobs", "jobs.steering"),
+    ("jobs", "jobs.training"),
+    ("jobs", "jobs.thresholds"),
     ("jobs", "jobs.workdir"),
+    ("jobs", "stages.graph"),
     ("jobs", "tasks.lookup"),
+    ("jobs.plan", "jobs.measure"),
     ("jobs.selftrain", "jobs.report"),
     ("build.data", "augment.policies"),
     ("build.data", "data.pipeline"),

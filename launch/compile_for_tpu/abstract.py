@@ -16,8 +16,9 @@ from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.task import to_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.cost import count_multiply_adds
+from selftrain_jax.models.input_padding import padded_size
 from selftrain_jax.tasks.detection.spec import build_postprocess
-from selftrain_jax.train.sharding import batch_sharding, make_mesh, state_sharding, with_mesh
+from selftrain_jax.train.sharding import batch_sharding, make_mesh, shard_shapes, with_mesh
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
 
 NUM_VOC_CLASSES = 21  # with the background
@@ -44,7 +45,7 @@ def training_step(config: ConfigDict, stage: str, devices: Sequence[jax.Device])
     state = jax.eval_shape(experiment.new_state)
     batch = make_batch(config, batch_size)
     rate = jax.ShapeDtypeStruct((), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec()))
-    arguments = (_shard_state(mesh, state), _shard_batch(mesh, batch), rate)
+    arguments = (shard_shapes(mesh, state), _shard_batch(mesh, batch), rate)
     pair = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape[1:]), leaf.dtype), batch)
     key = jax.eval_shape(lambda: jax.random.key(0))
     forward = count_multiply_adds(experiment.task.loss, state.variables, pair, key) * batch_size // 2
@@ -60,7 +61,7 @@ def label_step(config: ConfigDict, devices: Sequence[jax.Device]) -> AbstractSte
     predict = experiment.task.predict
     pair = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
     forward = count_multiply_adds(predict, variables, pair) * batch_size // 2
-    arguments = (_shard_state(mesh, variables), _shard_batch(mesh, images))
+    arguments = (shard_shapes(mesh, variables), _shard_batch(mesh, images))
     return AbstractStep(jax.jit(with_mesh(mesh, predict)), arguments, forward, batch_size, mesh)
 
 
@@ -68,7 +69,8 @@ def selection_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Abstrac
     """Return the part of a detector's label step that turns the network's outputs into boxes."""
     mesh, batch_size, size_px = make_mesh(devices=devices), config.eval.batch_size, config.image.size_px
     levels = {"min_level": config.model.min_level, "max_level": config.model.max_level}
-    anchors = make_anchors(image_size_px=size_px, anchor_size=config.model.anchor_size, **levels)
+    input_px = padded_size(size_px, 2**config.model.max_level)
+    anchors = make_anchors(image_size_px=input_px, anchor_size=config.model.anchor_size, **levels)
     num_classes = max(category.id for category in categories_of(config)) + 1
     shape = (batch_size, len(anchors))
     outputs = [jax.ShapeDtypeStruct((*shape, size), jnp.float32) for size in (num_classes, 4)]
@@ -105,13 +107,6 @@ def make_batch(config: ConfigDict, batch_size: int) -> Batch:
         flags = array(jnp.bool_, slots)
         targets = BoxTargets(array(jnp.float32, slots, 4), array(jnp.int32, slots), flags, flags)
     return Batch(array(jnp.float32, size_px, size_px, 3), targets, array(jnp.bool_))
-
-
-def _shard_state(mesh: Mesh, tree: Any) -> Any:
-    def with_sharding(leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=state_sharding(mesh, leaf.shape))
-
-    return jax.tree.map(with_sharding, tree)
 
 
 def _shard_batch(mesh: Mesh, tree: Any) -> Any:

@@ -35,11 +35,13 @@ def build_experiment(
     categories: tuple[Category, ...],
     num_joint_classes: int = 0,
     devices: Sequence[jax.Device] | None = None,
+    *,
+    ema_ramp: bool = True,
 ) -> Experiment:
     """Compose network, losses, optimizer and devices; nothing is computed yet.
 
     With joint training (`num_joint_classes`) the backbone also classifies whole images. `devices` are
-    all of JAX's unless given.
+    all of JAX's unless given. `ema_ramp=False` averages weights as older runs did (`make_train_step`).
 
     Raises:
         InputError: a value that does not exist or does not fit.
@@ -48,7 +50,7 @@ def build_experiment(
     if num_joint_classes:
         task = build_joint_task(config, task, num_joint_classes)
     groups = ["teacher", "student", "eval", *(["joint"] if config.joint.weight else [])]
-    return compose(config, task, build_normalizer(config), groups, devices)
+    return compose(config, task, build_normalizer(config), groups, devices, ema_ramp=ema_ramp)
 
 
 def compose(
@@ -57,8 +59,12 @@ def compose(
     normalizer: LossNormalizer,
     groups: list[str],
     devices: Sequence[jax.Device] | None = None,
+    *,
+    ema_ramp: bool = True,
 ) -> Experiment:
     """Give a task the optimizer and all devices; `groups` of the config have a batch size to check.
+
+    `ema_ramp` is as in `build_experiment`.
 
     Raises:
         InputError: the devices do not divide a batch, or an optimizer setting does not fit.
@@ -81,6 +87,7 @@ def compose(
         normalizer,
         accumulation=optimizer.accumulation,
         ema_decay=optimizer.ema_decay,
+        ema_ramp=ema_ramp,
         remat=optimizer.remat,
     )
     rng = jax.random.key(config.seed)

@@ -5,11 +5,12 @@ Start at `open_joint_source`, then `build_joint_task` and `build_joint_batches`.
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import STAGE_SEEDS
+from selftrain_jax.build.data import stage_seed
 from selftrain_jax.classification.joint import attach, make_joint_task
 from selftrain_jax.classification.task import make_classification_task
+from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source
-from selftrain_jax.errors import InputError
+from selftrain_jax.stages.settings import has_joint_training
 from selftrain_jax.tasks.classification.data import class_batches, open_split
 from selftrain_jax.tasks.classification.spec import build_classifier
 from selftrain_jax.types import Batches, Task
@@ -40,21 +41,25 @@ def build_joint_task(config: ConfigDict, detection: Task, num_classes: int) -> T
     return make_joint_task(detection, classification, weight=config.joint.weight)
 
 
-def build_joint_batches(config: ConfigDict, stage: str, batches: Batches, source: Source) -> Batches:
+def build_joint_batches(
+    config: ConfigDict,
+    stage: str,
+    batches: Batches,
+    source: Source,
+    *,
+    round: int = 1,
+    permutation: Permutation = raw_permutation,
+) -> Batches:
     """Attach batches of `source` to a stage's stream of detection batches, if config.joint.stage includes it.
 
-    The control is treated as the student.
+    The control is treated as the student. `permutation` is as in `build_batches`.
 
     Raises:
         InputError: there is no such stage.
     """
-    joint_stages = {"teacher": ("teacher",), "student": ("control", "student")}
-    joint_stages["both"] = (*joint_stages["teacher"], *joint_stages["student"])
-    if config.joint.stage not in joint_stages:
-        raise InputError(f"config.joint.stage={config.joint.stage!r} is not one of {', '.join(joint_stages)}")
-    if stage not in joint_stages[config.joint.stage]:
+    if not has_joint_training(config, stage):
         return batches
-    seed = 1000 * config.seed + SEED + STAGE_SEEDS[stage]
-    return attach(
-        batches, class_batches(config, config.joint, source, size_px=config.joint.size_px, seed=seed)
-    )
+    seed = SEED + stage_seed(config, stage, round)
+    size_px = config.joint.size_px
+    second = class_batches(config, config.joint, source, size_px=size_px, seed=seed, permutation=permutation)
+    return attach(batches, second)

@@ -6,6 +6,7 @@ Start at `build_class_sources`, then `build_pretraining`.
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.experiment import Experiment, compose
+from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.image_folder import check_same_classes
 from selftrain_jax.errors import InputError
@@ -30,14 +31,18 @@ def build_class_sources(config: ConfigDict) -> tuple[Source, Source]:
     return train, val
 
 
-def build_pretraining(config: ConfigDict, categories: tuple[Category, ...]) -> Experiment:
+def build_pretraining(
+    config: ConfigDict, categories: tuple[Category, ...], *, ema_ramp: bool = True
+) -> Experiment:
     """Compose the classification task, the optimizer and the devices; nothing is computed yet.
+
+    `ema_ramp` is as in `build_experiment`.
 
     Raises:
         InputError: a value that does not exist or does not fit.
     """
     task = get_task(TASK).build_task(config, categories)
-    return compose(config, task, plain_loss(0.0), ["pretrain", "eval"])
+    return compose(config, task, plain_loss(0.0), ["pretrain", "eval"], ema_ramp=ema_ramp)
 
 
 def build_pretrain_schedule(config: ConfigDict) -> Schedule:
@@ -53,7 +58,9 @@ def build_pretrain_schedule(config: ConfigDict) -> Schedule:
     return warmup_cosine(peak, peak * optimizer.warmup_start_frac, optimizer.warmup_steps, settings.steps)
 
 
-def build_pretrain_batches(config: ConfigDict, train: Source) -> Batches:
-    """Return the stream of training batches of crops."""
-    seed = 1000 * config.seed + SEED
-    return class_batches(config, config.pretrain, train, size_px=config.image.size_px, seed=seed)
+def build_pretrain_batches(
+    config: ConfigDict, train: Source, *, permutation: Permutation = raw_permutation
+) -> Batches:
+    """Return the stream of training batches of crops; `permutation` is as in `build_batches`."""
+    seed, size_px = 1000 * config.seed + SEED, config.image.size_px
+    return class_batches(config, config.pretrain, train, size_px=size_px, seed=seed, permutation=permutation)

@@ -5,11 +5,12 @@ position, so that a run resumes at any step without saved iterator state. Call `
 and the `TargetSpec` of a task; `selftrain.mixing.mix_batches` joins a human and a pseudo stream.
 """
 
-import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,10 @@ import tensorflow as tf
 from selftrain_jax import hosts
 from selftrain_jax.data.batch_timeout import Reading, with_timeout
 from selftrain_jax.data.problems import check_bad_count
+from selftrain_jax.data.sampling import Permutation, example_index, raw_permutation
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import Batch, Batches, BoxTargets, ClassTargets, Example, MaskTargets
+from selftrain_jax.types import Batch, Batches, BatchStream, BoxTargets, ClassTargets, Example, MaskTargets
 
 MAX_STALL_SECS = 600.0
 IMAGE_SPEC = tf.TensorSpec([None, None, 3], tf.uint8)
@@ -84,10 +86,12 @@ def make_batches(
     is_pseudo: bool = False,
     max_bad_images: int = 0,
     max_stall_secs: float = MAX_STALL_SECS,
+    permutation: Permutation = raw_permutation,
 ) -> Batches:
     """Return the function that streams batches of `source` from a given step on.
 
-    Each host makes its own part of every batch, ahead of when it is asked for.
+    Each host makes its own part of every batch, ahead of when it is asked for. `permutation` is the order of
+    an epoch: a run must resume with the one that it began with.
 
     Raises:
         InputError: the source is empty; from the stream: see `Reader` and the task's `TargetSpec`, or the
@@ -97,7 +101,7 @@ def make_batches(
     reader = Reader(source, max_bad_images=max_bad_images)
 
     def read(position: int) -> tuple[int, Mapping[str, np.ndarray]]:
-        index, example = reader(example_index(position, len(source), seed))
+        index, example = reader(example_index(position, len(source), seed, permutation=permutation))
         arrays = target_spec.read(example, f"image {example['image_id']} of {source.name}")
         return index, {**arrays, "image": example["image"]}
 
@@ -105,21 +109,16 @@ def make_batches(
         position = tf.cast(position % (2**31 - 1), tf.int32)
         return augment(tensors, tf.stack([tf.constant(seed, tf.int32), position]))
 
-    def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
+    def stream(start_step: int) -> BatchStream:
         failures: list[InputError] = []
         positions = _positions_from(start_step, batch_size)
         examples = load_examples(positions, read, target_spec, augment_at, failures)
         batches = iterate_batches(examples, len(hosts.shard_range(batch_size)), failures, is_pseudo=is_pseudo)
-        for batch, indices in with_timeout(max_stall_secs, batches, reader.reading.describe):
-            yield batch, [source.image_ids[index] for index in indices]
+        with closing(with_timeout(max_stall_secs, batches, reader.reading.describe)) as timed:
+            for batch, indices in timed:
+                yield batch, [source.image_ids[index] for index in indices]
 
     return stream
-
-
-def example_index(position: int, length: int, seed: int) -> int:
-    """Return which of `length` examples is at `position`: each once an epoch, in a new order every epoch."""
-    epoch, offset = divmod(position, length)
-    return int(_permutation(length, seed, epoch)[offset])
 
 
 def load_examples(
@@ -164,30 +163,41 @@ def load_examples(
 
 def iterate_batches(
     examples: tf.data.Dataset, batch_size: int, failures: list[InputError], *, is_pseudo: bool = False
-) -> Iterator[tuple[Batch, np.ndarray]]:
+) -> Generator[tuple[Batch, np.ndarray], None, None]:
     """Yield batches, made ahead, and the indices of their examples.
 
     Raises:
         InputError: the first of `failures`.
     """
+    with closing(_iterate(examples.batch(batch_size).prefetch(2))) as made:
+        try:
+            for arrays in made:
+                flags: Any = np.full(len(arrays["image"]), is_pseudo)
+                yield Batch(arrays["image"], arrays["targets"], flags), arrays["index"]
+        except tf.errors.OpError:
+            if failures:
+                raise failures[0] from None
+            raise
+
+
+def _iterate(dataset: tf.data.Dataset) -> Generator[Any, None, None]:
+    """Yield what a dataset makes, as numpy; its iterator is gone, and its threads, when this ends."""
+    # TensorFlow has no way to close an iterator but to destroy it: no name and no frame may keep it. One that
+    # lives when the interpreter shuts down hangs there, for its threads wait for Python.
+    iterator = dataset.as_numpy_iterator()
     try:
-        for arrays in examples.batch(batch_size).prefetch(2).as_numpy_iterator():
-            flags: Any = np.full(len(arrays["image"]), is_pseudo)
-            yield Batch(arrays["image"], arrays["targets"], flags), arrays["index"]
-    except tf.errors.OpError:
-        if failures:
-            raise failures[0] from None
+        yield from iterator
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
         raise
+    finally:
+        del iterator
 
 
 def take_steps(batches: Batches, start_step: int, num_steps: int) -> list[tuple[Batch, list[str]]]:
     """Return `num_steps` batches as a list (tests, galleries, benchmarks)."""
-    return list(itertools.islice(batches(start_step), num_steps))
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(length: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(length)
+    with closing(batches(start_step)) as stream:
+        return list(itertools.islice(stream, num_steps))
 
 
 def _positions_from(start_step: int, batch_size: int) -> tf.data.Dataset:

@@ -7,6 +7,8 @@ Call a reader (`read_coco_json`, `read_voc`, `read_image_folder`, `read_tfds`) t
 import dataclasses
 import io
 import math
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,6 +23,8 @@ from selftrain_jax.types import Category, Example
 
 MAX_IMAGE_PIXELS = 2**26  # 8192 x 8192; Pillow itself warns from 89 million
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+_ENTRY_BYTES = 96  # of a dict that has just grown: 60 for a slot and its share of the free ones; the key 32
+_ARRAY_BYTES = 48  # what malloc adds to an array's three blocks (object, shape, elements)
 _SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG\r\n\x1a\n": ".png"}
 
 
@@ -42,6 +46,10 @@ class Source:
     read_labels: Callable[[int], Example]  # all keys but `image`; unlabelled: only `image_id`
     read_encoded: Callable[[int], bytes]  # JPEG or PNG
     read_image: Callable[[int], UInt8[np.ndarray, "H W 3"]]  # RGB
+    # Names data whose ids are positions and whose labels are read with the images; "" elsewhere.
+    fingerprint: str = ""
+    # Raises InputError where an image's file shows without decoding that it cannot be read; None: unknown.
+    check_file: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -68,6 +76,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
             f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
             f"out of range: {shorten_list(wrong)}. Choose indices below {len(source)}."
         )
+    check_file = source.check_file
     return dataclasses.replace(
         source,
         name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
@@ -75,6 +84,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
         read_labels=lambda index: source.read_labels(kept[index]),
         read_encoded=lambda index: source.read_encoded(kept[index]),
         read_image=lambda index: source.read_image(kept[index]),
+        check_file=None if check_file is None else (lambda index: check_file(kept[index])),
     )
 
 
@@ -117,8 +127,11 @@ def label_fraction(
 
 
 def cached(source: Source, budget_mib: float) -> Source:
-    """Keep decoded images and labels in memory after the first reading, until they fill the budget."""
-    free_bytes = budget_mib * 2**20
+    """Keep decoded images and labels in memory after the first reading, until they fill the budget.
+
+    All that is kept counts: arrays, strings, Python's objects around them, the cache's own entries.
+    """
+    free_bytes, lock = budget_mib * 2**20, threading.Lock()
 
     def keep(read: Callable[[int], Any]) -> Callable[[int], Any]:
         kept: dict[int, Any] = {}
@@ -128,11 +141,11 @@ def cached(source: Source, budget_mib: float) -> Source:
             if index in kept:
                 return kept[index]
             value = read(index)
-            arrays = value.values() if isinstance(value, dict) else [value]
-            num_bytes = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
-            if index not in kept and num_bytes <= free_bytes:  # another thread may have read it too
-                free_bytes -= num_bytes
-                kept[index] = value
+            num_bytes = _ENTRY_BYTES + _num_bytes(value)
+            with lock:
+                if index not in kept and num_bytes <= free_bytes:  # another thread may have read it too
+                    free_bytes -= num_bytes
+                    kept[index] = _without_views(value)
             return value
 
         return read_once
@@ -140,6 +153,21 @@ def cached(source: Source, budget_mib: float) -> Source:
     return dataclasses.replace(
         source, read_image=keep(source.read_image), read_labels=keep(source.read_labels)
     )
+
+
+def _num_bytes(value: Any) -> int:
+    """Return the bytes that a read value takes once it has no views; a dict's keys are shared by all."""
+    if isinstance(value, np.ndarray):
+        return sys.getsizeof(value) + (0 if value.flags.owndata else value.nbytes) + _ARRAY_BYTES
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return sys.getsizeof(value) + sum(map(_num_bytes, parts))
+
+
+def _without_views(value: Any) -> Any:
+    """Copy the arrays that are views of others: a view would keep all of the other one in memory."""
+    if isinstance(value, dict):
+        return {key: _without_views(part) for key, part in value.items()}
+    return value.copy() if isinstance(value, np.ndarray) and not value.flags.owndata else value
 
 
 def decode_image(encoded: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:

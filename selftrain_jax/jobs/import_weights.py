@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
-from selftrain_jax.jobs.workdir import versions
 from selftrain_jax.models.settings import EFFICIENTNETS, RESNETS
 from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.importers import Imported
@@ -19,6 +18,7 @@ from selftrain_jax.pretrain.tf_checkpoint import tf_checkpoint_files
 from selftrain_jax.pretrain.torch_names import find_lite_package
 from selftrain_jax.run_files.model_card import CARD_FILE, ModelCard
 from selftrain_jax.selftrain.loss_norm import plain_loss
+from selftrain_jax.stages.versions import versions
 from selftrain_jax.train.checkpoint import Checkpoints, digest
 from selftrain_jax.train.state import TrainState
 from selftrain_jax.types import Variables

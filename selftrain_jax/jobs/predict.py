@@ -1,5 +1,6 @@
 """`--job=predict`: what a trained network finds in a folder of images, as files and as drawn pictures."""
 
+import json
 import pathlib
 
 import jax
@@ -7,11 +8,16 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.classification.joint import detector_part
+from selftrain_jax.command_line import flatten
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
+from selftrain_jax.jobs.stage_state import CONFIG_FILE
 from selftrain_jax.named_arrays import check_names, shapes_by_name
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
+from selftrain_jax.run_files.rounds import read_rounds, stage_folders
+from selftrain_jax.stages.records import read_record
+from selftrain_jax.stages.settings import NETWORK, is_among
 from selftrain_jax.tasks.lookup import get_self_training
 from selftrain_jax.train.checkpoint import restore_whole
 from selftrain_jax.types import Category
@@ -21,11 +27,12 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Predict for the images of config.predict.input with the student, or with the stage that is there.
 
     Writes into config.predict.output, by default `<workdir>/predictions`: for detection `predictions.json`
-    (categories, images, annotations with scores), for segmentation `masks/*.png` and `classes.json`, for
-    both pictures in `drawn/`.
+    (categories, images, annotations with scores) and, where the images have integer ids, `results.json` for
+    COCO's server; for segmentation `masks/*.png` and `classes.json`; for both pictures in `drawn/`.
 
     Raises:
-        InputError: no input folder, no trained stage, or an image that does not decode.
+        InputError: no input folder, no trained stage, an image that does not decode or that
+            config.predict.annotations does not list.
     """
     settings, self_training = config.predict, get_self_training(config.task)
     if not settings.input:
@@ -36,11 +43,35 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     experiment = build_experiment(config, categories)
     template = jax.eval_shape(experiment.task.init, jax.random.key(0))
     checkpoint = pathlib.Path(settings.checkpoint) if settings.checkpoint else newest_stage(workdir)
+    check_network(config, workdir, checkpoint)
     variables = detector_part(restore_whole(checkpoint, config.eval.checkpoint))
     check_names(shapes_by_name(variables), shapes_by_name(template), checkpoint)
     predictor = self_training.open_predictor(config, experiment.task, experiment.mesh)
     found = predictor.predict(variables, source, categories, output)
     print(f"{found}, by {checkpoint}; written to {output}")
+
+
+def check_network(config: ConfigDict, workdir: pathlib.Path, folder: pathlib.Path) -> None:
+    """See that the config has the network that a stage was trained as.
+
+    A folder that is no run's, given by config.predict.checkpoint, says nothing but its weights' shapes.
+
+    Raises:
+        InputError: it is another one; with the keys that differ.
+    """
+    found = read_record(folder)
+    path = workdir / CONFIG_FILE
+    if found is not None:
+        then = dict(found.settings)
+    elif path.exists() and folder.parent == workdir:
+        then = flatten(read_json(path, "the run's config is damaged"))
+    else:
+        return
+    now = json.loads(json.dumps(flatten(config.to_dict())))
+    keys = [key for key in sorted(now) if is_among(key, NETWORK) and key in then and then[key] != now[key]]
+    if keys:
+        shown = "\n".join(f"  config.{key}: {then[key]!r} then, {now[key]!r} now" for key in keys)
+        raise InputError(f"{folder} was trained as another network:\n{shown}\nSet these keys as then.")
 
 
 def read_categories(workdir: pathlib.Path) -> tuple[Category, ...]:
@@ -55,9 +86,10 @@ def newest_stage(workdir: pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: no stage is finished.
     """
+    folders = stage_folders(workdir, read_rounds(workdir))
     for stage in ("student", "control", "teacher"):
-        if (workdir / stage / EVALUATION_FILE).exists():
-            return workdir / stage
+        if (folders[stage] / EVALUATION_FILE).exists():
+            return folders[stage]
     raise InputError(
         f"no stage in {workdir} is finished; train first, or name one by --config.predict.checkpoint=FOLDER"
     )

@@ -3,6 +3,7 @@
 The checkpoint's `backbone/...` is what `--config.teacher.init=<workdir>/pretrain` takes.
 """
 
+import dataclasses
 import pathlib
 
 import jax
@@ -16,10 +17,25 @@ from selftrain_jax.build.pretraining import (
     build_pretrain_schedule,
     build_pretraining,
 )
+from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
+from selftrain_jax.jobs.stage_state import CONFIG_FILE
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
+from selftrain_jax.run_files.stage import STAGE_FILE, StageRecord
+from selftrain_jax.stages.inputs import labels_digest
+from selftrain_jax.stages.records import (
+    OLD_METHODS,
+    VAL,
+    differences,
+    make_record,
+    read_record,
+    refuse,
+    write_record,
+)
+from selftrain_jax.stages.settings import deciding_settings
+from selftrain_jax.stages.versions import code_revision, versions
 from selftrain_jax.tasks.classification.inference import Measure, make_measure
 from selftrain_jax.tasks.classification.run_files import ClassDetails
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
@@ -38,20 +54,59 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
     if "pretrain" not in config:
         raise InputError("--job=pretrain needs the config group `pretrain`; use --config=configs/pretrain.py")
     directory = workdir / STAGE
+    train_source, val = build_class_sources(config)
+    record = StageRecord.from_json(
+        hosts.run_on_host0(lambda: _check(config, directory, train_source, val).to_json()),
+        directory / STAGE_FILE,
+    )
     if hosts.run_on_host0((directory / EVALUATION_FILE).exists):
         return hosts.log(f"{STAGE}: finished before, in {directory}")
-    train_source, val = build_class_sources(config)
-    experiment = build_pretraining(config, train_source.categories)
+    is_ramp = record.methods.get("ema") != "constant"
+    experiment = build_pretraining(config, train_source.categories, ema_ramp=is_ramp)
     measure = make_measure(config, experiment.task, experiment.mesh, val)
     names = [category._asdict() for category in train_source.categories]
-    hosts.run_on_host0(lambda: write_json(workdir / "categories.json", names))
-    _train(config, experiment, train_source, measure, directory)
+
+    def claim() -> None:
+        write_record(directory, record)
+        write_json(workdir / CONFIG_FILE, config.to_dict())
+        write_json(workdir / "categories.json", names)
+
+    hosts.run_on_host0(claim)
+    _train(config, experiment, train_source, measure, directory, record)
     return _evaluate(config, experiment, val, measure, directory)
 
 
+def _check(config: ConfigDict, directory: pathlib.Path, train_source: Source, val: Source) -> StageRecord:
+    """Return the record of this pre-training, if the folder has no other; one without is an older version's.
+
+    Raises:
+        InputError: it has another; the keys that differ are shown.
+    """
+    inputs = {"train images": labels_digest(train_source), VAL: labels_digest(val)}
+    settings = deciding_settings(config, STAGE)
+    wanted = make_record(STAGE, settings, inputs, versions(), code_revision())
+    found = read_record(directory)
+    if found is None:
+        is_old = (directory / "checkpoints").exists()
+        return dataclasses.replace(wanted, methods=OLD_METHODS) if is_old else wanted
+    differing = differences(found, wanted, config.eval.checkpoint)
+    if differing:
+        way_out = "Use the same settings, or another --workdir."
+        raise refuse(directory, differing, "pre-training", [], way_out)
+    return found
+
+
 def _train(
-    config: ConfigDict, experiment: Experiment, source: Source, measure: Measure, directory: pathlib.Path
+    config: ConfigDict,
+    experiment: Experiment,
+    source: Source,
+    measure: Measure,
+    directory: pathlib.Path,
+    record: StageRecord,
 ) -> None:
+    is_old = record.methods.get("sampling") == "generator"
+    permutation = generator_permutation if is_old else raw_permutation
+
     def curve_point(variables: Variables) -> dict[str, float]:
         result = measure(variables)
         return {f"eval/{key}": result[key] for key in ("top1", "top5")}
@@ -59,9 +114,10 @@ def _train(
     train(
         name=STAGE,
         train_step=experiment.train_step,
-        state=experiment.new_state(),
+        new_state=experiment.new_state,
+        state_shapes=jax.eval_shape(experiment.new_state),
         schedule=build_pretrain_schedule(config),
-        batches=build_pretrain_batches(config, source),
+        batches=build_pretrain_batches(config, source, permutation=permutation),
         num_steps=config.pretrain.steps,
         directory=directory,
         mesh=experiment.mesh,

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, show, write_json
 from selftrain_jax.jobs.summary_table import format_summary
-from selftrain_jax.jobs.workdir import device_name, versions
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.fields import JsonObject, Number
 from selftrain_jax.run_files.manifest import MANIFEST_FILE
@@ -27,6 +26,7 @@ from selftrain_jax.run_files.summary import (
 from selftrain_jax.run_files.threshold import summarize_labels
 from selftrain_jax.run_files.variants import CONFIG_FILE, differing_values, pick_number, variant_folders
 from selftrain_jax.selftrain.manifest import read_manifest
+from selftrain_jax.stages.versions import device_name, versions
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.spec import TaskSpec
 

@@ -4,12 +4,14 @@ Call `write_pseudo_labels` with a task's `Labeller`. A call that was killed is r
 arguments: it continues at the first missing shard. Many hosts divide the shards among themselves.
 """
 
+import dataclasses
 import hashlib
 import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +25,9 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, show, write_json
 from selftrain_jax.run_files.fields import JsonObject, to_json
 from selftrain_jax.run_files.manifest import FIRST_KIND, MANIFEST_FILE, LabelTotals, Manifest
+from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.selftrain.inference import Inferred, InferredChunk
+from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest, summarize_shard
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
@@ -36,7 +39,7 @@ MAX_LISTED_BAD = 20  # of the images in the manifest that do not decode
 class Labeller(NamedTuple):
     """The teacher of one task as it labels one source; shards, resuming and the manifest know no task."""
 
-    infer: Callable[[Iterable[tuple[int, Sequence[int]]]], Iterator[InferredChunk]]  # of (shard, indices)
+    infer: Callable[[Iterable[Chunk]], Generator[InferredChunk, None, None]]
     batch_size: int
     settings: Any  # a dataclass: what makes the labels what they are, beside teacher and source
     totals: type[LabelTotals]
@@ -86,8 +89,9 @@ def write_pseudo_labels(
     paths = shard_paths(directory, len(source), images_per_shard)
     missing = hosts.run_on_host0(lambda: [shard for shard, path in enumerate(paths) if not path.exists()])
     own = [missing[position] for position in hosts.shard_range(len(missing))]
-    labelled = labeller.infer(_plan(own, len(source), images_per_shard, labeller.batch_size))
-    _write_shards(labelled, paths, len(paths) - len(missing), len(own), max_bad_images)
+    plan = _plan(own, len(source), images_per_shard, labeller.batch_size)
+    with closing(labeller.infer(plan)) as labelled:
+        _write_shards(labelled, paths, len(paths) - len(missing), len(own), max_bad_images)
     hosts.wait_for_all()
 
     def finish() -> JsonObject:
@@ -111,6 +115,42 @@ def write_pseudo_labels(
         return manifest
 
     return Manifest.from_json(hosts.run_on_host0(finish), directory / MANIFEST_FILE, labeller.totals)
+
+
+def recount_labels(
+    directory: Path, labeller: Labeller, *, threshold: float, per_class_thresholds: Mapping[str, float]
+) -> Manifest:
+    """Return the manifest of finished labels with counts at these thresholds; nothing is inferred.
+
+    Where they have changed, the manifest is written anew, and what compared the labels with the truth at the
+    old ones is removed.
+
+    Raises:
+        InputError: the manifest or a shard is damaged.
+    """
+
+    def recount() -> JsonObject:
+        manifest = read_manifest(directory, labeller.totals)
+        if (manifest.threshold, dict(manifest.per_class_thresholds)) == (threshold, per_class_thresholds):
+            return manifest.to_json()
+        thresholds = class_thresholds(manifest.categories, threshold, per_class_thresholds)
+        counts = [
+            summarize_shard(
+                directory / shard.file, lambda found: labeller.count_shard(found, thresholds)
+            ).counts
+            for shard in manifest.shards
+        ]
+        recounted = dataclasses.replace(
+            manifest,
+            threshold=threshold,
+            per_class_thresholds=per_class_thresholds,
+            labels=labeller.sum_counts(counts, manifest.categories, labeller.settings),
+        ).to_json()
+        (directory / QUALITY_FILE).unlink(missing_ok=True)
+        write_json(directory / MANIFEST_FILE, recounted)
+        return recounted
+
+    return Manifest.from_json(hosts.run_on_host0(recount), directory / MANIFEST_FILE, labeller.totals)
 
 
 def _read_finished(
@@ -160,12 +200,13 @@ def claim_folder(directory: Path, identity: JsonObject) -> None:
         raise InputError(f"{path} holds {show(job)}; expected an object: {hint}")
     begun = {"kind": FIRST_KIND, **job}
     asked = json.loads(json.dumps(identity))
-    differing = [key for key in asked if begun.get(key) != asked[key]]
+    # Images count by their ids: the name of their source says where they are.
+    differing = [key for key in asked if key != "source" and begun.get(key) != asked[key]]
     if differing:
         changes = "; ".join(f"{key}: {begun.get(key)!r} then, {asked[key]!r} now" for key in differing)
         raise InputError(
-            f"{directory} holds pseudo labels of another job ({changes}). Delete the folder to label again, "
-            "or choose another workdir."
+            f"{directory} holds pseudo labels of another job ({changes}). Move them aside by --redo=labels "
+            "and label again, or choose another --workdir."
         )
 
 

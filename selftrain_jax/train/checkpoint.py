@@ -21,6 +21,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.named_arrays import check_names, shapes_by_name
 from selftrain_jax.named_arrays import digest as digest  # tells which weights a checkpoint has
 from selftrain_jax.train.checkpoint_files import (
+    FOLDER_NAME,
     check_disk_space,
     explain_full_disk,
     find_damage,
@@ -28,10 +29,8 @@ from selftrain_jax.train.checkpoint_files import (
     remove_unfinished,
     write_checksums,
 )
-from selftrain_jax.train.state import TrainState, has_ema
+from selftrain_jax.train.state import TrainState, from_items, to_items
 from selftrain_jax.types import Variables
-
-FOLDER_NAME = "checkpoints"
 
 
 class Checkpoints:
@@ -59,7 +58,7 @@ class Checkpoints:
         Raises:
             InputError: the disk is full; nothing half-written is left.
         """
-        items = _to_items(state)
+        items = to_items(state)
         about = {"score": score, "training_secs": training_secs, "shapes": shapes_by_name(items)}
         arguments = {name: ocp.args.StandardSave(item) for name, item in items.items()}
         self._size_mib = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(items)) / 2**20
@@ -76,6 +75,7 @@ class Checkpoints:
         """Return the newest intact state, sharded like the template, and its training seconds.
 
         None if there is no checkpoint. A damaged checkpoint is reported, renamed `STEP.damaged` and skipped.
+        A template of shapes (`shard_shapes`) takes no memory on the devices.
 
         Raises:
             InputError: the checkpoint is of another model or optimizer, or all checkpoints are damaged.
@@ -109,9 +109,9 @@ class Checkpoints:
             hosts.wait_for_all()  # before a host reads what another has just written or removed
 
     def _restore(self, step: int, template: TrainState) -> tuple[TrainState, float]:
-        items, about = _to_items(template), _read_about(self._manager, step)
+        items, about = to_items(template), _read_about(self._manager, step)
         check_names(about["shapes"], shapes_by_name(items), self.directory / str(step))
-        return _from_items(_restore_items(self._manager, step, items), template), about["training_secs"]
+        return from_items(_restore_items(self._manager, step, items), template), about["training_secs"]
 
     def _set_aside(self, step: int, damage: str) -> None:
         if jax.process_index() == 0:
@@ -201,6 +201,17 @@ def find_step(directory: Path | str, which: int | str) -> int:
         return step
 
 
+def find_score(directory: Path | str, which: str) -> float | None:
+    """Return the score that the "last" or "best" checkpoint was saved with; None if it was not evaluated.
+
+    Raises:
+        InputError: there is no checkpoint.
+    """
+    with _open(Path(directory).absolute() / FOLDER_NAME, for_writing=False) as manager:
+        step = _best_step(manager) if which == "best" else _choose_step(manager, Path(directory), which)
+        return None if step is None else _read_about(manager, step)["score"]
+
+
 @contextmanager
 def _open_step(path: Path | str, which: int | str) -> Iterator[tuple[ocp.CheckpointManager, Path, int]]:
     """Open checkpoints to read, and choose one: (manager, its folder, its step)."""
@@ -237,18 +248,6 @@ def _synchronized_hosts(for_writing: bool) -> ocp.options.MultiprocessingOptions
     return ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"reader{index}"
     )
-
-
-def _to_items(state: TrainState) -> dict[str, Any]:
-    trainer = {"step": state.step, "opt_state": state.opt_state, "loss_norm": state.loss_norm}
-    items = {"variables": state.variables, "trainer": {**trainer, "rng": jax.random.key_data(state.rng)}}
-    return {**items, "ema": state.ema} if has_ema(state) else items
-
-
-def _from_items(items: dict[str, Any], template: TrainState) -> TrainState:
-    trainer = dict(items["trainer"])
-    rng = jax.random.wrap_key_data(trainer.pop("rng"), impl=jax.random.key_impl(template.rng))
-    return TrainState(**trainer, variables=items["variables"], rng=rng, ema=items.get("ema", ()))
 
 
 def _restore_items(manager: ocp.CheckpointManager, step: int, templates: dict[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,17 @@ import jax
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
 
+FOLDER_NAME = "checkpoints"
 CHECKSUMS_FILE = "checksums.json"
 CHUNK_BYTES = 2**22
 SPARE_MIB = 1.0  # for names and shapes
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """List the steps whose checkpoints are whole, of a stage's folder, in order; nothing is opened."""
+    folder = directory / FOLDER_NAME
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def write_checksums(folder: Path) -> None:

@@ -6,7 +6,8 @@ the metrics of the update before, so that the device never waits for the host.
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,11 +23,11 @@ from selftrain_jax.train.checkpoint import Checkpoints
 from selftrain_jax.train.metric_log import MetricLog, Speed, progress_line
 from selftrain_jax.train.optimizer import Schedule
 from selftrain_jax.train.rollback import Rollback, add_rollback, read_rollbacks, scale_schedule
-from selftrain_jax.train.sharding import shard_batch, shard_state
+from selftrain_jax.train.sharding import shard_batch, shard_shapes, shard_state
 from selftrain_jax.train.state import TrainState, eval_variables
 from selftrain_jax.train.step import TrainStep
 from selftrain_jax.train.stop_signal import IsStopping, deferred_stop
-from selftrain_jax.types import Batch, Batches, Metrics, Variables
+from selftrain_jax.types import Batches, BatchStream, Metrics, Variables
 
 Evaluate = Callable[[Variables], Mapping[str, float]]
 
@@ -72,7 +73,8 @@ def train(
     *,
     name: str,
     train_step: TrainStep,
-    state: TrainState,
+    new_state: Callable[[], TrainState],
+    state_shapes: TrainState,
     schedule: Schedule,
     batches: Batches,
     num_steps: int,
@@ -87,13 +89,19 @@ def train(
     tensorboard: bool = False,
     max_rollbacks: int = 0,
 ) -> TrainState:
-    """Train up to `num_steps` updates, from the newest checkpoint in `directory` or from `state`.
+    """Train up to `num_steps` updates, from the newest checkpoint in `directory` or else from `new_state()`.
+
+    `new_state` always makes the same state, of the shapes and dtypes `state_shapes` (`jax.eval_shape`); it is
+    called only where there is no checkpoint to start from, so that the devices hold one state, not two.
 
     `train_step` is compiled (`jit_train_step`). The end of the run is evaluated and saved, whatever the
     intervals; an interval of 0 means only then. A checkpoint follows every evaluation. The log has a line
-    every `log_every` updates and one for the last update. Resuming is exact: an interrupted and resumed run
-    has the same weights, bit for bit, as one that was not interrupted. When a loss is not finite, training
-    returns to the newest checkpoint with half the learning rate, up to `max_rollbacks` times.
+    every `log_every` updates and one for the last update. When a loss is not finite, training returns to the
+    newest checkpoint with half the learning rate, up to `max_rollbacks` times.
+
+    A resumed run has the state, the batches and the random numbers of one that was not interrupted. On CPU,
+    with as many devices and the same versions, it has the same weights, bit for bit. On GPU they are the same
+    up to rounding, as kernels may add in another order each time; docs/faults.md says what holds where.
 
     Raises:
         NonFiniteLossError: the loss or its gradient is NaN or infinite.
@@ -104,7 +112,7 @@ def train(
 
     def attempt(rollbacks: list[Rollback]) -> TrainState:
         with Checkpoints(directory, keep=keep) as checkpoints:
-            begin, earlier_secs = _resume(checkpoints, shard_state(mesh, state), num_steps)
+            begin, earlier_secs = _resume(checkpoints, mesh, new_state, state_shapes, num_steps)
             start_step = int(begin.step)
             with (
                 MetricLog(directory, resume_step=start_step, tensorboard=tensorboard) as log,
@@ -127,7 +135,8 @@ def train(
                     speed=Speed(earlier_secs),
                     is_stopping=is_stopping,
                 )
-                return _train_to_end(stage, begin, batches(start_step))
+                with closing(batches(start_step)) as stream:
+                    return _train_to_end(stage, begin, stream)
 
     while True:
         rollbacks = hosts.run_on_host0(lambda: read_rollbacks(directory))
@@ -143,7 +152,7 @@ def train(
             )
 
 
-def _train_to_end(stage: _Stage, state: TrainState, stream: Iterator[tuple[Batch, list[str]]]) -> TrainState:
+def _train_to_end(stage: _Stage, state: TrainState, stream: BatchStream) -> TrainState:
     """Train; an evaluation that is due is made even if the run has to stop: the resumed run would skip it."""
     pending: _PendingMetrics | None = None
     for step in range(stage.start_step, stage.num_steps + 1):
@@ -173,10 +182,17 @@ def _is_done(pending: _PendingMetrics | None) -> bool:
     return pending is None or all(value.is_ready() for value in pending.metrics.values())  # type: ignore[attr-defined]
 
 
-def _resume(checkpoints: Checkpoints, state: TrainState, num_steps: int) -> tuple[TrainState, float]:
-    restored = checkpoints.restore_latest(state)
+def _resume(
+    checkpoints: Checkpoints,
+    mesh: Mesh,
+    new_state: Callable[[], TrainState],
+    state_shapes: TrainState,
+    num_steps: int,
+) -> tuple[TrainState, float]:
+    """Return the newest checkpoint's state, or else a new one, and the seconds of training so far."""
+    restored = checkpoints.restore_latest(shard_shapes(mesh, state_shapes))
     if restored is None:
-        return state, 0.0
+        return shard_state(mesh, new_state()), 0.0
     if restored[0].step > num_steps:
         raise InputError(
             f"{checkpoints.directory} has a checkpoint of step {int(restored[0].step)}, past the "

@@ -103,6 +103,14 @@ def shard_state(mesh: Mesh, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: _shard(leaf, state_sharding(mesh, leaf.shape)), tree)
 
 
+def shard_shapes(mesh: Mesh, tree: Any) -> Any:
+    """Describe a tree, which may itself be of shapes, as `shard_state` would shard it; allocates nothing."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=state_sharding(mesh, leaf.shape)),
+        tree,
+    )
+
+
 def constrain_state(mesh: Mesh, tree: Any) -> Any:
     """Inside a jitted step, shard the new state as `shard_state` sharded the old one."""
     return jax.tree.map(

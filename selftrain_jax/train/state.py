@@ -19,7 +19,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     loss_norm: LossNormState
     rng: PRNGKeyArray
-    ema: Any  # moving average of the params, or () if none is kept
+    ema: Any  # moving average of the params alone, or () if none is kept
 
 
 def create_state(
@@ -52,13 +52,41 @@ def with_variables(state: TrainState, variables: Variables) -> TrainState:
 
 
 def eval_variables(state: TrainState) -> Variables:
-    """Return the variables to evaluate, with the averaged params if an average is kept."""
+    """Return the variables to evaluate, with the averaged params if an average is kept.
+
+    The rest, BatchNorm's running means and variances, are those of the last update in either case: averages
+    of what the weights of the last 1 / (1 - bn_momentum) updates or so computed, whatever the params' decay.
+
+    Differs: the official EfficientNet code also averages these statistics with the decay of the params.
+    """
     return {**state.variables, "params": state.ema} if has_ema(state) else state.variables
 
 
 def has_ema(state: TrainState) -> bool:
     """Tell whether the state keeps a moving average of its params."""
     return state.ema != ()
+
+
+def to_items(state: TrainState) -> dict[str, Any]:
+    """Split a state, or its shapes, into the parts of a checkpoint; keys become plain numbers."""
+    trainer = {"step": state.step, "opt_state": state.opt_state, "loss_norm": state.loss_norm}
+    items = {"variables": state.variables, "trainer": {**trainer, "rng": _key_data(state.rng)}}
+    return {**items, "ema": state.ema} if has_ema(state) else items
+
+
+def from_items(items: dict[str, Any], template: TrainState) -> TrainState:
+    """Join the parts of a checkpoint; the key is of the template's kind."""
+    trainer = dict(items["trainer"])
+    impl = jax.random.key_impl(jnp.empty((), template.rng.dtype))
+    rng = jax.random.wrap_key_data(trainer.pop("rng"), impl=impl)
+    return TrainState(**trainer, variables=items["variables"], rng=rng, ema=items.get("ema", ()))
+
+
+def _key_data(rng: Any) -> Any:
+    if not isinstance(rng, jax.ShapeDtypeStruct):
+        return jax.random.key_data(rng)
+    data = jax.eval_shape(jax.random.key_data, rng)
+    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=rng.sharding)
 
 
 def _copy(tree: Any) -> Any:

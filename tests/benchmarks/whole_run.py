@@ -29,15 +29,15 @@ from ml_collections import ConfigDict
 
 from configs import coco_retinanet
 from selftrain_jax.build.data import Sources
-from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.source import Source, decode_image, without_labels
 from selftrain_jax.data.sources.coco import COCO_CATEGORIES
-from selftrain_jax.jobs.selftrain import Run, train_stage
+from selftrain_jax.jobs.run import Run, make_run
+from selftrain_jax.jobs.training import train_stage
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
 from selftrain_jax.selftrain.label_job import Labeller, write_pseudo_labels
+from selftrain_jax.stages.graph import TEACHER
 from selftrain_jax.tasks.detection.inference import build_detector
-from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.train.sharding import jit_predict, local_mesh
 from selftrain_jax.types import Variables
 from tests.benchmarks.input_pipeline import photographs
@@ -81,7 +81,7 @@ def measure_training(run: Run) -> dict[str, Any]:
             compiled.append(round(secs, 1))
 
     jax.monitoring.register_event_duration_secs_listener(note)
-    train_stage(run, "teacher")
+    train_stage(run, TEACHER)
     rows = [
         row
         for row in read_metrics(run.workdir / "teacher" / METRICS_FILE)
@@ -182,15 +182,12 @@ def main() -> None:
         args.batch, args.steps, args.images, args.rounds = 4, 10, 32, 2
     config, classes = make_config(args), tuple(COCO_CATEGORIES)
     human, test = (dataclasses.replace(photographs(n), categories=classes) for n in (1024, args.batch))
-    experiment = build_experiment(config, classes)
     unlabeled = without_labels(photographs(args.images))
     device = jax.devices()[0].device_kind
     print(f"{len(jax.devices())} x {device}, {os.cpu_count()} CPU cores, JAX {jax.__version__}, {vars(args)}")
     with tempfile.TemporaryDirectory() as folder:
         sources = Sources(human, unlabeled, None, test, test)
-        task, labels = get_task(config.task), get_self_training(config.task)
-        predictor = labels.open_predictor(config, experiment.task, experiment.mesh)
-        run = Run(config, Path(folder), sources, None, experiment, task.metrics, labels, predictor)
+        run = make_run(config, Path(folder), sources)
         training = measure_training(run)
         labelling = measure_labelling(run, unlabeled, args.rounds)
     print_training(training)

@@ -1,5 +1,7 @@
+import gc
 import io
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -158,3 +160,68 @@ def test_cached_source_reads_each_image_once_until_the_budget_is_full() -> None:
             assert (example["image"] == index).all()
             assert example["image_id"] == "abc"[index]
     assert reads == [0, 1, 2, 2]
+
+
+def read_empty_labels(index: int) -> dict:
+    """The labels of an image without a box, new at each reading, as readers make them."""
+    return {
+        "image_id": f"{index:012d}.jpg",
+        "boxes": np.zeros((0, 4), np.float32),
+        "classes": np.zeros(0, np.int32),
+        "is_crowd": np.zeros(0, bool),
+    }
+
+
+def read_in_a_list(index: int) -> dict:
+    return {"image_id": f"{index:012d}.jpg", "tags": [f"{index} {part}" for part in ("a", "b", "c")]}
+
+
+def read_mask_of_a_larger_array(index: int) -> dict:
+    return {"image_id": f"{index}.jpg", "mask": np.full((64, 64, 4), index % 7, np.uint8)[..., 0]}
+
+
+READERS = [
+    read_empty_labels,
+    read_in_a_list,
+    read_mask_of_a_larger_array,
+    lambda index: {"image_id": f"{index:012d}.jpg"},
+    lambda index: np.full((2, 2, 3), index % 7, np.uint8),
+]
+
+
+def growth_mib(read: Callable[[int], object], budget_mib: float, count: int) -> float:
+    """How much memory a cache that has read `count` values keeps."""
+    ids = tuple(map(str, range(count)))
+    source = cached(Source("many", (), ids, read, lambda index: b"", read), budget_mib)  # type: ignore
+    source.read_labels(0)  # NumPy's own first allocations
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for index in range(1, count):
+            source.read_labels(index)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] / 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_cache_grows_by_its_budget_and_no_more(read: Callable[[int], object]) -> None:
+    grown = growth_mib(read, budget_mib=0.125, count=1000)
+    assert 0.06 < grown < 0.1375, grown
+
+
+def test_cache_without_a_budget_keeps_nothing() -> None:
+    assert growth_mib(read_empty_labels, budget_mib=0.0, count=500) < 0.01
+    source = Source("one", (), ("a",), read_empty_labels, lambda index: b"", lambda index: NOISE)
+    assert cached(source, 0.0).read_labels(0) is not cached(source, 0.0).read_labels(0)
+
+
+def test_cache_returns_what_was_read_where_arrays_are_views() -> None:
+    source = Source("v", (), ("a", "b"), read_mask_of_a_larger_array, lambda index: b"", lambda index: NOISE)
+    kept = cached(source, 1.0)
+    first, again = kept.read_labels(1), kept.read_labels(1)
+    assert again["mask"].flags.owndata
+    assert first["image_id"] == again["image_id"] == "1.jpg"
+    np.testing.assert_array_equal(first["mask"], again["mask"])
+    assert kept.read_labels(1) is again

@@ -50,6 +50,12 @@ def test_modules_that_commands_run_exist(page: pathlib.Path) -> None:
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "selftrain_jax/train/loop.py"], ids=lambda page: page.name)
+def test_what_resumes_bit_for_bit_is_said_with_its_platform(page: pathlib.Path) -> None:
+    claims = [part for part in re.split(r"\n\s*\n|\n(?=\|)", page.read_text()) if "bit for bit" in part]
+    assert [claim for claim in claims if not re.search(r"\b[CT]PU\b", claim)] == []
+
+
 def test_every_page_of_docs_is_linked_from_the_readme() -> None:
     linked = set(links((ROOT / "README.md").read_text()))
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked

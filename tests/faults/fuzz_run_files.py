@@ -155,16 +155,22 @@ def results(folder: pathlib.Path) -> Parser:
     return Parser([json.dumps(seed).encode() for seed in seeds], mutations.json_changed, parse)
 
 
-def run_config(folder: pathlib.Path) -> Parser:
+def stage_record(folder: pathlib.Path) -> Parser:
     from configs.quickstart import get_config
-    from selftrain_jax.jobs.workdir import claim_workdir
+    from selftrain_jax.run_files.stage import STAGE_FILE, StageResult
+    from selftrain_jax.stages.records import differences, finish, make_record, read_record
+    from selftrain_jax.stages.settings import deciding_settings
 
-    config, path = get_config(), folder / "config.json"
-    claim_workdir(folder, config)
+    settings = deciding_settings(get_config(), "student")
+    wanted = make_record("student", settings, {"start": "random"}, {"jax": "0.10"}, "")
+    finish(folder, wanted, {"last": StageResult(digest="0a", step=6, val=0.5)})
+    path = folder / STAGE_FILE
 
     def parse(data: bytes) -> None:
         path.write_bytes(data)
-        claim_workdir(folder, config)
+        found = read_record(folder)
+        if found is not None:
+            differences(found, wanted)
 
     return Parser([path.read_bytes()], mutations.json_changed, parse)
 

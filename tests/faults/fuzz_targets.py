@@ -23,7 +23,7 @@ PARSERS: dict[str, Callable[[pathlib.Path], Parser]] = {
     "checkpoint seal": fuzz_run_files.checkpoint_seal,
     "manifest.json": fuzz_run_files.manifest,
     "results of a run": fuzz_run_files.results,
-    "config.json": fuzz_run_files.run_config,
+    "stage.json": fuzz_run_files.stage_record,
     "metrics.jsonl": fuzz_run_files.metrics_log,
     "overrides": fuzz_run_files.overrides,
     "mask values": fuzz_run_files.mask_values,

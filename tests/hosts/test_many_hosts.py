@@ -127,12 +127,12 @@ def test_a_killed_host_ends_all_and_another_number_of_hosts_goes_on(
 
 
 def test_a_mistake_ends_all_hosts_with_its_message(alone: pathlib.Path) -> None:
-    """The folder holds the run of another config, which host 0 sees."""
+    """The folder holds a teacher of another seed, which host 0 sees."""
     address = free_address()
     processes = [start(alone, 2, index, address, "--config.seed=1") for index in (0, 1)]
     assert [process.wait(timeout=120) for process in processes] == [USER_MISTAKE] * 2
     for index in (0, 1):
-        assert "holds a run with another config" in log_of(alone, 2, index).read_text()
+        assert "holds another teacher than this command's" in log_of(alone, 2, index).read_text()
 
 
 def test_folders_that_are_not_shared_are_found_out(tmp_path: pathlib.Path) -> None:

@@ -5,38 +5,14 @@ import pathlib
 
 import pytest
 
-from configs import own_data
 from selftrain_jax.build.data import build_augment, build_sources
 from selftrain_jax.build.experiment import build_experiment
-from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
-from selftrain_jax.jobs.workdir import claim_workdir, differing_keys
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
-from selftrain_jax.tasks.detection.coco_export import write_coco_json
 from selftrain_jax.types import Category
 
 pytestmark = pytest.mark.tf
-
-
-@pytest.fixture
-def config(tmp_path: pathlib.Path):
-    """Own data in COCO's layout, drawn from the built-in scenes."""
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "images").mkdir()
-    (tmp_path / "more").mkdir()
-    for split, count in (("train", 3), ("val", 2), ("test", 2)):
-        source = read_builtin(split, num_images=count, image_size_px=64)
-        write_coco_json(source, tmp_path / "annotations" / f"{split}.json")
-        truth = json.loads((tmp_path / "annotations" / f"{split}.json").read_text())
-        for index, image in enumerate(truth["images"]):
-            (tmp_path / "images" / image["file_name"]).write_bytes(source.read_encoded(index))
-    unlabeled = read_builtin("unlabeled", num_images=2, image_size_px=64)
-    for index in range(2):
-        (tmp_path / "more" / f"{index}.png").write_bytes(unlabeled.read_encoded(index))
-    config = own_data.get_config("kind=coco,size=128")
-    config.data.dir, config.unlabeled.dir = str(tmp_path), str(tmp_path / "more")
-    return config
 
 
 def test_own_files_open_as_sources(config) -> None:
@@ -91,12 +67,6 @@ def test_splits_with_other_classes_are_refused(config, tmp_path: pathlib.Path) -
         build_sources(config)
 
 
-def test_all_labelled_leaves_no_remainder(config) -> None:
-    config.unlabeled.kind = "remainder"
-    with pytest.raises(InputError, match="label_percent"):
-        build_sources(config)
-
-
 def test_batch_that_the_devices_do_not_divide_names_the_key(config) -> None:
     config.teacher.batch_size = 3
     with pytest.raises(InputError, match=r"config.teacher.batch_size=3: .* 2 devices .* use 2 or 4"):
@@ -129,25 +99,6 @@ def test_value_that_does_not_exist_lists_those_that_do(
     config[section][name] = value
     with pytest.raises(InputError, match=words):
         build(config)
-
-
-def test_workdir_keeps_its_config_and_lets_free_keys_change(config, tmp_path: pathlib.Path) -> None:
-    claim_workdir(tmp_path / "run", config)
-    config.predict.input = "elsewhere"
-    claim_workdir(tmp_path / "run", config)
-    config.teacher.steps = 5
-    with pytest.raises(InputError, match=r"teacher.steps: 3000 there, 5 now"):
-        claim_workdir(tmp_path / "run", config)
-
-
-def test_differing_keys_show_absent_ones() -> None:
-    assert differing_keys({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}) == [("a.c", "(absent)", 2)]
-
-
-def test_workdir_that_is_a_file_is_an_error(config, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be a folder"):
-        claim_workdir(tmp_path / "file", config)
 
 
 def test_per_class_thresholds_are_read_and_refused(config) -> None:

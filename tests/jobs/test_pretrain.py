@@ -11,7 +11,13 @@ import pytest
 
 from configs import pretrain
 from selftrain_jax.build.joint import build_joint_batches, build_joint_task, open_joint_source
-from selftrain_jax.build.pretraining import build_class_sources, build_pretrain_schedule, build_pretraining
+from selftrain_jax.build.pretraining import (
+    build_class_sources,
+    build_pretrain_batches,
+    build_pretrain_schedule,
+    build_pretraining,
+)
+from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import encode_png
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
@@ -189,6 +195,22 @@ def test_joint_stream_and_task_come_from_the_config(config, digits: pathlib.Path
     terms, changed = jax.eval_shape(task.loss, variables, batch, jax.random.key(0))
     assert terms.auxiliary.shape == ()
     assert jax.tree.structure(changed["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("permutation", [None, generator_permutation])
+def test_class_streams_follow_the_order_that_they_are_given(config, digits, permutation) -> None:
+    options = {} if permutation is None else {"permutation": permutation}
+    order = (permutation or raw_permutation)(180, 3, 0)
+    train, _ = build_class_sources(config)
+    _, ids = next(build_pretrain_batches(config, train, **options)(0))
+    assert ids == [train.image_ids[index] for index in order[:16]]
+    config.update(JOINT)
+    config.joint.dir = str(digits)
+    source = open_joint_source(config)
+    _, ids = next(build_joint_batches(config, "student", _detection_stream, source, **options)(0))
+    order = (permutation or raw_permutation)(180, 702, 0)
+    assert ids[2:] == [source.image_ids[index] for index in order[:4]]
 
 
 JOINT = {

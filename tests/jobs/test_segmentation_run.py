@@ -16,7 +16,9 @@ from PIL import Image
 
 from selftrain_jax.demo.builtin import MASK_CATEGORIES, read_builtin_masks
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs import run_job, selftrain
+from selftrain_jax.jobs import run_job
+from selftrain_jax.jobs.options import Options
+from selftrain_jax.jobs.run import open_run
 from selftrain_jax.types import PixelLogits
 from tests import tiny_masks
 
@@ -47,7 +49,7 @@ def run(job: str, config: ConfigDict, workdir: pathlib.Path, stage: str = "teach
     logger.addHandler(compiles)
     try:
         with contextlib.redirect_stdout(printed), jax.log_compiles():
-            run_job(job, config, workdir, stage=stage)
+            run_job(job, config, workdir, Options(stage=stage))
     finally:
         logger.removeHandler(compiles)
     return printed.getvalue(), compiles
@@ -144,7 +146,7 @@ def test_evaluation_over_scales_stands_beside_the_usual_one(whole: pathlib.Path)
 
 
 def test_evaluation_over_scales_is_what_numpy_makes_of_the_networks_logits(tmp_path: pathlib.Path) -> None:
-    opened = selftrain.open_run(several_scales(), tmp_path)
+    opened = open_run(several_scales(), tmp_path)
     source, task = opened.sources.test, opened.experiment.task
     variables = jax.jit(task.init)(jax.random.key(0))
     # An untrained head says nothing; chance tells the classes apart.

@@ -12,7 +12,7 @@ from selftrain_jax.selftrain.loss_norm import plain_loss
 from selftrain_jax.train import checkpoint_files
 from selftrain_jax.train.checkpoint import Checkpoints, find_step, restore_variables, training_secs
 from selftrain_jax.train.optimizer import momentum_sgd
-from selftrain_jax.train.sharding import make_mesh, shard_state
+from selftrain_jax.train.sharding import make_mesh, shard_shapes, shard_state
 from selftrain_jax.train.state import create_state
 from tests.train.toy import assert_same, make_task
 
@@ -45,6 +45,28 @@ def test_state_comes_back_bit_for_bit(tmp_path, with_ema):
         state, secs = checkpoints.restore_latest(state_at(0, with_ema=with_ema))
     assert_same(state, state_at(7, with_ema=with_ema))
     assert secs == training_secs(tmp_path) == 70.0
+
+
+def test_a_template_of_shapes_restores_the_same_arrays_on_the_same_devices(tmp_path):
+    def new_state():
+        key = jax.random.key(3, impl="rbg")
+        task = make_task(num_features=2**18)  # large enough to be split over `model`
+        return create_state(task, momentum_sgd(weight_decay=1e-4), plain_loss(1.0), key, with_ema=True)
+
+    mesh = make_mesh(model=2, devices=jax.devices()[:2])
+    saved = shard_state(mesh, new_state())
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(saved, score=None, training_secs=1.0)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, _ = checkpoints.restore_latest(shard_shapes(mesh, jax.eval_shape(new_state)))
+    assert_same(restored, saved)
+    assert restored.rng.dtype == saved.rng.dtype
+    assert not restored.variables["params"]["dense"]["kernel"].sharding.is_fully_replicated
+    jax.tree.map(
+        lambda leaf, other: np.testing.assert_equal(leaf.sharding, other.sharding),
+        restored._replace(rng=()),
+        saved._replace(rng=()),
+    )
 
 
 def test_an_empty_folder_has_nothing_to_restore(tmp_path):

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,18 +111,77 @@ def test_two_devices_equal_one():
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b)
 
 
-def test_ema_follows_its_closed_form():
+def test_ema_decay_rises_to_its_value_as_in_tensorflow():
+    normalizer = ema_loss_normalizer(1.0)
+    expected = np.asarray(start(make_task(), normalizer).variables["params"]["dense"]["kernel"])
+    state, rows = run(5, make_task(), normalizer, ema_decay=0.27)
+    for decay, row in zip((1 / 10, 2 / 11, 3 / 12, 0.27, 0.27), rows, strict=True):
+        expected = decay * expected + (1 - decay) * row["params"]["dense"]["kernel"]
+    np.testing.assert_allclose(state.ema["dense"]["kernel"], expected, rtol=1e-5)
+
+
+def test_ema_counts_updates_not_slices_and_continues_where_a_resumed_state_stands():
+    normalizer = plain_loss(1.0)
+    first = start(make_task(), normalizer, with_ema=True)
+    first = first._replace(ema=jax.tree.map(jnp.zeros_like, first.ema))
+    step = jax.jit(make_train_step(make_task(), TX, normalizer, accumulation=2, ema_decay=0.9998))
+    for num_updates, decay in ((0, 1 / 10), (1, 2 / 11), (90, 91 / 100), (10**6, 0.9998)):
+        state, _ = step(first._replace(step=jnp.int32(num_updates)), make_batch(0), 0.05)
+        average, new = (params["dense"]["kernel"] for params in (state.ema, state.variables["params"]))
+        np.testing.assert_allclose(average, (1 - decay) * new, rtol=1e-4)
+
+
+def share_of_start(num_updates, **options):
+    """The start's share of the average: of ones in the start and zeros ever after."""
+    normalizer = plain_loss(1.0)
+    state = start(make_task(), normalizer, with_ema=True)
+    zeros = jax.tree.map(jnp.zeros_like, state.variables["params"])
+    state = state._replace(
+        variables={**state.variables, "params": zeros}, ema=jax.tree.map(jnp.ones_like, zeros)
+    )
+    step, batch = make_train_step(make_task(), TX, normalizer, **options), make_batch(0)
+    many = jax.jit(
+        lambda state: jax.lax.fori_loop(0, num_updates, lambda _, s: step(s, batch, 0.0)[0], state)
+    )
+    return float(many(state).ema["dense"]["bias"][0])
+
+
+def test_of_a_random_start_nothing_is_left_in_the_average():
+    rising = math.prod((1 + t) / (10 + t) for t in range(3000))
+    assert rising == pytest.approx(1.8e-26, rel=0.02)
+    assert share_of_start(3000, ema_decay=0.9998) == pytest.approx(rising, rel=1e-3)
+    # As it was, and as folders from before resume.
+    assert share_of_start(3000, ema_decay=0.9998, ema_ramp=False) == pytest.approx(0.9998**3000, rel=1e-3)
+    assert round(0.9998**3000, 2) == 0.55
+    # Less than one in a million after 15 updates, as the docstring says.
+    assert share_of_start(15, ema_decay=0.9998) < 1e-6 < share_of_start(14, ema_decay=0.9998)
+
+
+@pytest.mark.parametrize("ema_ramp", [True, False])
+def test_ema_without_decay_is_the_last_weights(ema_ramp):
+    state, _ = run(3, make_task(), plain_loss(1.0), ema_decay=0.0, ema_ramp=ema_ramp)
+    jax.tree.map(
+        lambda average, w: np.testing.assert_allclose(average, w, rtol=1e-6),
+        state.ema,
+        state.variables["params"],
+    )
+
+
+def test_evaluation_takes_the_averaged_weights_and_the_last_statistics():
+    state, _ = run(3, make_task(), plain_loss(1.0), ema_decay=0.9)
+    alone, _ = run(3, make_task(), plain_loss(1.0))
+    assert eval_variables(state)["params"] is state.ema
+    assert_same(eval_variables(state)["batch_stats"], alone.variables["batch_stats"])
+
+
+def test_ema_of_constant_decay_follows_its_closed_form():
     normalizer, decay = ema_loss_normalizer(1.0), 0.8
     first = np.asarray(start(make_task(), normalizer).variables["params"]["dense"]["kernel"])
-    state, rows = run(4, make_task(), normalizer, ema_decay=decay)
+    state, rows = run(4, make_task(), normalizer, ema_decay=decay, ema_ramp=False)
     expected = decay**4 * first
     for index, row in enumerate(rows):
         expected = expected + (1 - decay) * decay ** (3 - index) * row["params"]["dense"]["kernel"]
     np.testing.assert_allclose(state.ema["dense"]["kernel"], expected, rtol=1e-5)
-    np.testing.assert_array_equal(
-        eval_variables(state)["params"]["dense"]["kernel"], state.ema["dense"]["kernel"]
-    )
-    assert "batch_stats" in eval_variables(state)
 
 
 def test_without_ema_the_last_params_are_evaluated():

@@ -4,6 +4,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source, cached
 from selftrain_jax.data.sources.image_folder import read_class_folder
 from selftrain_jax.errors import InputError
@@ -37,7 +38,13 @@ def open_split(config: ConfigDict, group: str, split: str) -> Source:
 
 
 def class_batches(
-    config: ConfigDict, settings: ConfigDict, source: Source, *, size_px: int, seed: int
+    config: ConfigDict,
+    settings: ConfigDict,
+    source: Source,
+    *,
+    size_px: int,
+    seed: int,
+    permutation: Permutation = raw_permutation,
 ) -> Batches:
     """Stream augmented crops with their classes; `settings` is config.pretrain or config.joint."""
     from selftrain_jax.augment.crop import augment_crop
@@ -61,4 +68,5 @@ def class_batches(
         seed=seed,
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
+        permutation=permutation,
     )

@@ -61,5 +61,6 @@ CLASSIFICATION = TaskSpec(
     check_sources=accept,
     build_task=build_task,
     targets=_targets,
+    idle_keys=("loss", "segmentation", "postprocess", "pseudo", "model.anchor_size"),
     self_training=None,
 )

@@ -3,7 +3,8 @@
 Each host predicts on its own devices; an evaluation splits the images over the hosts and joins the results.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def bind_variables(detector: Detector, variables: Variables, score_floor: float)
     )
 
 
-def detect(detector: Detector, variables: Variables, source: Source) -> Iterator[Example]:
+def detect(detector: Detector, variables: Variables, source: Source) -> Generator[Example, None, None]:
     """Yield each image's detections in its own pixels, in the source's order.
 
     Raises:
@@ -70,17 +71,21 @@ def detect(detector: Detector, variables: Variables, source: Source) -> Iterator
     """
     network = bind_variables(detector, variables, detector.score_floor)
     chunks = chunks_in_order(len(source), detector.batch_size)
-    for _, images in infer_images(chunks, source=source, network=network):
-        for image in images:
-            if isinstance(image, Exception):
-                raise image
-            yield image.labels
+    with closing(infer_images(chunks, source=source, network=network)) as inferred:
+        for _, images in inferred:
+            for image in images:
+                if isinstance(image, Exception):
+                    raise image
+                yield image.labels
 
 
 def evaluate_source(
     detector: Detector, variables: Variables, source: Source
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the COCO numbers on a labelled source, and the detections as COCO results."""
+    """Return the COCO numbers on a labelled source, and the detections as COCO results.
+
+    Their image ids are those of `write_coco_json`'s truth.
+    """
     part = subset(source, hosts.shard_range(len(source)), source.name)
     found = _gather(list(detect(detector, variables, part)))
     truth = [source.read_labels(index) for index in range(len(source))]
@@ -88,8 +93,10 @@ def evaluate_source(
     result = evaluate_detections(truth, detections, source.categories, backend=detector.eval_backend)
     records = [
         record
-        for image_id, image in zip(export_image_ids(source.image_ids), found, strict=True)
-        for record in to_coco_results(image_id, image["boxes"], image["scores"], image["classes"])
+        for exported_id, labels, image in zip(export_image_ids(source.image_ids), truth, found, strict=True)
+        for record in to_coco_results(
+            labels.get("coco_id", exported_id), image["boxes"], image["scores"], image["classes"]
+        )
     ]
     return result, records
 

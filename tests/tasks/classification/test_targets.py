@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from selftrain_jax.augment.crop import augment_crop
-from selftrain_jax.data.pipeline import example_index, make_batches, take_steps
+from selftrain_jax.data.pipeline import make_batches, take_steps
+from selftrain_jax.data.sampling import example_index
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.classification.targets import CLASS_TARGETS, read_in_order

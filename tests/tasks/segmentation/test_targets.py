@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from selftrain_jax.augment.policies import POLICIES, augment_policy
-from selftrain_jax.data.pipeline import example_index, make_batches, take_steps
+from selftrain_jax.data.pipeline import make_batches, take_steps
+from selftrain_jax.data.sampling import example_index
 from selftrain_jax.data.source import Source, without_labels
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError

@@ -1,0 +1,46 @@
+"""Which example is at which position of a stream of batches: every example once an epoch, in a new order.
+
+Call `example_index`. The order is a pure function of the number of examples, the seed and the epoch.
+"""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Int
+
+Permutation = Callable[[int, int, int], Int[np.ndarray, " length"]]
+"""From (length, seed, epoch) to the indices below `length`, each once, in the epoch's order."""
+
+_SAMPLING = 1  # third word of the seed: `label_fraction` draws from (seed, fold), which is (seed, fold, 0)
+
+
+def raw_permutation(length: int, seed: int, epoch: int) -> Int[np.ndarray, " length"]:
+    """Sort raw PCG64 output, which NumPy keeps the same on all platforms and in all versions.
+
+    Equal numbers (two of n are equal with a probability of about n**2 / 2**65) stay in the order of their
+    indices, so that the order is defined in any case.
+    """
+    bits = np.random.PCG64(np.random.SeedSequence((seed, epoch, _SAMPLING)))
+    return np.argsort(bits.random_raw(length), kind="stable")
+
+
+def generator_permutation(length: int, seed: int, epoch: int) -> Int[np.ndarray, " length"]:
+    """Permute as runs did before `raw_permutation`, so that their folders resume with the order they began.
+
+    NumPy may change what `Generator.permutation` returns from one version to the next.
+    """
+    return np.random.default_rng((seed, epoch)).permutation(length)
+
+
+def example_index(
+    position: int, length: int, seed: int, *, permutation: Permutation = raw_permutation
+) -> int:
+    """Return which of `length` examples is at `position`: each once an epoch, in a new order every epoch."""
+    epoch, offset = divmod(position, length)
+    return int(_cached(permutation, length, seed, epoch)[offset])
+
+
+@functools.lru_cache(maxsize=4)
+def _cached(permutation: Permutation, length: int, seed: int, epoch: int) -> Int[np.ndarray, " length"]:
+    return permutation(length, seed, epoch)

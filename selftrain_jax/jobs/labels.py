@@ -1,0 +1,71 @@
+"""A round's teacher labels the unlabelled images; call `label_stage`."""
+
+from selftrain_jax import hosts
+from selftrain_jax.errors import InputError
+from selftrain_jax.jobs.run import Run
+from selftrain_jax.jobs.stage_state import finish_labels, result_of
+from selftrain_jax.jobs.thresholds import label_thresholds
+from selftrain_jax.jobs.training import begin_inputs, begin_on_host0, restore_teacher
+from selftrain_jax.run_files.fields import JsonObject
+from selftrain_jax.run_files.quality import QUALITY_FILE
+from selftrain_jax.run_files.stage import StageRecord
+from selftrain_jax.selftrain.label_job import recount_labels, write_pseudo_labels
+from selftrain_jax.stages.graph import Stage, teacher_of
+from selftrain_jax.tasks.config_values import LabelThresholds
+
+
+def label_stage(run: Run, stage: Stage) -> None:
+    """Let a round's teacher label the unlabelled images; measure the labels where the truth is known.
+
+    Finished labels are counted again where the thresholds have changed, without inference.
+
+    Raises:
+        InputError: the teacher is not trained, or the folder holds other labels.
+    """
+    config, directory = run.config, run.workdir / stage.folder
+    if run.sources.unlabeled is None:
+        raise InputError("config.unlabeled.kind=none: this is a supervised run, there is nothing to label")
+    begin_inputs(run, stage)
+    variables = restore_teacher(run, stage)
+    record = begin_on_host0(run, stage)
+    labeller = run.predictor.labeller(variables, run.sources.unlabeled)
+    chosen = label_thresholds(run, stage, variables)
+    thresholds = {"threshold": config.pseudo.threshold, "per_class_thresholds": dict(chosen.per_class)}
+    if record.results:
+        manifest = recount_labels(directory, labeller, **thresholds)
+    else:
+        manifest = write_pseudo_labels(
+            directory=directory,
+            source=run.sources.unlabeled,
+            labeller=labeller,
+            categories=run.sources.human.categories,
+            provenance=_provenance(run, stage, record),
+            images_per_shard=config.pseudo.images_per_shard,
+            max_bad_images=config.data.max_bad_images,
+            **thresholds,
+        )
+        hosts.run_on_host0(lambda: finish_labels(run, stage, record).to_json())
+    hosts.run_on_host0(lambda: _measure_labels(run, stage, chosen))
+    hosts.log(f"{stage.folder.replace('_', ' ')}: {run.self_training.describe_labels(config, manifest)}")
+
+
+def _provenance(run: Run, stage: Stage, record: StageRecord) -> JsonObject:
+    teacher = teacher_of(stage)
+    result = hosts.run_on_host0(lambda: vars(result_of(run, teacher)))
+    return {
+        "teacher": {
+            "checkpoint": f"{teacher.folder}/checkpoints/{result['step']}",
+            "digest": result["digest"],
+            "step": result["step"],
+        },
+        **run.self_training.label_settings(run.config),
+        "config": run.config.to_dict(),
+        "versions": dict(record.versions),
+    }
+
+
+def _measure_labels(run: Run, stage: Stage, thresholds: LabelThresholds) -> None:
+    """Compare finished pseudo labels with the truth where it is known, once a threshold."""
+    truth, directory = run.sources.unlabeled_truth, run.workdir / stage.folder
+    if truth is not None and not (directory / QUALITY_FILE).exists():
+        run.self_training.write_quality(run.config, directory, truth, thresholds)

@@ -1,0 +1,96 @@
+"""The words and tables of `--job=plan`: the stages, and the command that follows."""
+
+import shlex
+from collections.abc import Sequence
+
+from selftrain_jax.build.data import stage_settings
+from selftrain_jax.jobs.plan_states import REFUSED, RESUME, SHARED, STALE, TO_DO, UNMEASURED, PlannedStage
+from selftrain_jax.jobs.run import Run
+from selftrain_jax.jobs.training import stage_schedule
+from selftrain_jax.stages.records import format_difference
+from selftrain_jax.stages.settings import has_joint_training
+from selftrain_jax.train.rollback import read_rollbacks, scale_schedule
+
+HEAD = ("stage", "state", "steps", "images seen", "peak rate")
+
+
+def describe_stages(run: Run, planned: Sequence[PlannedStage]) -> list[str]:
+    """Return a table of the stages, with what differs below the stage that it refuses."""
+    begun = any(stage.folder is not None for stage in planned)
+    head = f"plan of {run.workdir}" + ("" if begun else ": no stage has begun")
+    rows = [HEAD, *(_cells(run, stage) for stage in planned)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines = [head, table[0]]
+    for stage, line in zip(planned, table[1:], strict=True):
+        lines.append(f"{line}")
+        lines += [f"    {format_difference(pair)}" for pair in stage.differences]
+        if stage.state == REFUSED and stage.note:
+            lines += [f"    {text}" for text in stage.note.splitlines()]
+    return lines
+
+
+def _cells(run: Run, planned: PlannedStage) -> tuple[str, ...]:
+    stage = planned.stage
+    note = "" if planned.state == REFUSED else planned.note
+    separator = " " if planned.state in (RESUME, SHARED) else ", "
+    state = separator.join(filter(None, [planned.state, note]))
+    if stage.kind == "labels":
+        return stage.folder, state, "-", f"{planned.total:,} images", "-"
+    return stage.folder, state, f"{planned.total:,}", _images(run, planned), f"{_peak_rate(run, planned):g}"
+
+
+def _images(run: Run, planned: PlannedStage) -> str:
+    """Count the images of all steps, of which each source has a half where there are pseudo labels."""
+    stage = planned.stage
+    total = planned.total * stage_settings(run.config, stage.kind).batch_size
+    text = f"{total // 2:,} human + {total // 2:,} pseudo" if stage.kind == "student" else f"{total:,} human"
+    if has_joint_training(run.config, stage.kind):
+        text += f" + {planned.total * run.config.joint.batch_size:,} classified"
+    return text
+
+
+def _peak_rate(run: Run, planned: PlannedStage) -> float:
+    """Return the optimizer's rate after the warm-up, lowered by the rollbacks of a stage that is resumed."""
+    schedule, _ = stage_schedule(run, planned.stage)
+    if planned.state == RESUME and planned.folder is not None:
+        schedule = scale_schedule(schedule, read_rollbacks(planned.folder))
+    return schedule(run.config.optimizer.warmup_steps)
+
+
+def describe_command(planned: Sequence[PlannedStage], argv: Sequence[str]) -> list[str]:
+    """Return the command that starts or resumes the run, or where it is refused the ways out."""
+    command = make_command(argv)
+    first = next((stage for stage in planned if stage.state == REFUSED), None)
+    if first is None:
+        is_new = all(stage.state == TO_DO for stage in planned)
+        is_done = not any(stage.left or UNMEASURED in stage.note for stage in planned)
+        return [
+            "to start:" if is_new else "all stages are done; again:" if is_done else "to resume:",
+            command,
+        ]
+    lines = [f"this command is refused at {first.stage.folder}; ways out, where they fit:"]
+    if first.differences:
+        variant = [word for word in argv if not word.lstrip("-").startswith("variant")]
+        again = [stage.stage.folder for stage in planned if stage.state in (REFUSED, STALE)]
+        kind = first.stage.kind if first.left else "evaluation"
+        moved = ", ".join(again) if first.left else "the evaluations"
+        lines += [
+            f"  what differs beside what is there: {make_command([*variant, '--variant=NAME'])}",
+            f"  {moved} moved aside and made again: {make_command([*argv, f'--redo={kind}'])}",
+        ]
+    return [*lines, "  another folder: the same command with another --workdir"]
+
+
+def make_command(argv: Sequence[str]) -> str:
+    """Return the command of the default job from that of the plan, quoted for a shell."""
+    program, *words = argv
+    kept, skips = [], False
+    for word in words:
+        name, equals, _ = word.lstrip("-").partition("=")
+        if skips or name in ("job", "measure", "nomeasure"):
+            skips = not skips and name == "job" and not equals
+            continue
+        kept.append(word)
+    is_script = program.endswith("main.py")
+    return shlex.join([*(["python", "-m", "selftrain_jax.main"] if is_script else ["selftrain"]), *kept])

@@ -1,0 +1,147 @@
+"""What the stages of one run share: `open_run` opens data and network, and writes nothing.
+
+Weights of a stage, and what a stage starts from, are read here too.
+"""
+
+import functools
+import pathlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+from ml_collections import ConfigDict
+
+from selftrain_jax import hosts
+from selftrain_jax.build.data import Sources, build_sources, stage_settings
+from selftrain_jax.build.experiment import Experiment, build_experiment
+from selftrain_jax.build.joint import open_joint_source
+from selftrain_jax.data.source import Source
+from selftrain_jax.named_arrays import digest
+from selftrain_jax.pretrain.init_modes import load_mode
+from selftrain_jax.selftrain.checks import class_thresholds
+from selftrain_jax.stages.graph import Stage
+from selftrain_jax.stages.inputs import images_digest, labels_digest
+from selftrain_jax.stages.versions import code_revision, versions
+from selftrain_jax.tasks.config_values import class_thresholds_by_name
+from selftrain_jax.tasks.lookup import get_self_training, get_task
+from selftrain_jax.tasks.spec import Predictor, SelfTraining, TaskSpec
+from selftrain_jax.train.checkpoint import restore_variables, restore_whole
+from selftrain_jax.types import Variables
+
+RANDOM_START = "random"
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that the stages of a run share."""
+
+    config: ConfigDict
+    workdir: pathlib.Path  # of a variant, its own folder
+    base: pathlib.Path  # of a variant, the folder that it is a variant of; else `workdir`
+    sources: Sources
+    joint: Source | None  # the second stream of joint training
+    experiment: Experiment
+    task: TaskSpec
+    self_training: SelfTraining
+    data_digests: Mapping[str, str]  # of what is in `sources` and `joint`
+    versions: Mapping[str, str]
+    code: str
+
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """The network in inference. Opening it imports TensorFlow, which takes seconds."""
+        return self.self_training.open_predictor(self.config, self.experiment.task, self.experiment.mesh)
+
+
+def open_run(
+    config: ConfigDict, workdir: pathlib.Path, base: pathlib.Path | None = None, *, is_plan: bool = False
+) -> Run:
+    """Open the data and compose the network; nothing is written.
+
+    For a plan the predictor stays closed until it is used.
+
+    Raises:
+        InputError: data or config do not fit.
+    """
+    sources = build_sources(config)
+    joint = open_joint_source(config) if config.joint.weight else None
+    run = make_run(config, workdir, sources, joint=joint, base=base)
+    if not is_plan:
+        _ = run.predictor  # scales that do not fit are refused now, not after the teacher has been trained
+    return run
+
+
+def make_run(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    sources: Sources,
+    *,
+    joint: Source | None = None,
+    base: pathlib.Path | None = None,
+) -> Run:
+    """Compose the network for data that are open.
+
+    Raises:
+        InputError: a value of the config does not exist or does not fit.
+    """
+    self_training, categories = get_self_training(config.task), sources.human.categories
+    # Wrong thresholds are refused now, not after the teacher has been trained.
+    class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
+    experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
+    return Run(
+        config=config,
+        workdir=workdir,
+        base=base or workdir,
+        sources=sources,
+        joint=joint,
+        experiment=experiment,
+        task=get_task(config.task),
+        self_training=self_training,
+        data_digests=hosts.run_on_host0(lambda: digest_data(sources, joint)),
+        versions=versions(),
+        code=code_revision(),
+    )
+
+
+def digest_data(sources: Sources, joint: Source | None) -> dict[str, str]:
+    """Identify the data of a run by what they hold: image ids and labels, those that are used."""
+    digests = {
+        "human": labels_digest(sources.human),
+        "val": labels_digest(sources.val),
+        "test": labels_digest(sources.test),
+    }
+    if sources.unlabeled is not None:
+        digests["unlabeled"] = images_digest(sources.unlabeled)
+    return digests | ({} if joint is None else {"joint": labels_digest(joint)})
+
+
+def load_start(config: ConfigDict, init: str) -> Variables:
+    """Load the weights that a stage's init names, other than rand and teacher.
+
+    Raises:
+        InputError: there are none.
+    """
+    restore = functools.partial(restore_whole, which="last")
+    return load_mode(
+        init, backbone=config.model.backbone, pretrained_dir=config.pretrained.dir, restore=restore
+    )
+
+
+def start_digest(config: ConfigDict, stage: Stage) -> str:
+    """Identify the weights, other than a teacher's, that a training starts from.
+
+    Raises:
+        InputError: there are none.
+    """
+    init = stage_settings(config, stage.kind).init
+    return RANDOM_START if init == "rand" else digest(load_start(config, init))
+
+
+def restore_stage(run: Run, folder: pathlib.Path, which: str = "") -> Variables:
+    """Return a stage's variables, of the checkpoint that config.eval.checkpoint names unless told.
+
+    Raises:
+        InputError: there is no such checkpoint, or it is of another network.
+    """
+    template = jax.eval_shape(run.experiment.task.init, jax.random.key(0))
+    return restore_variables(folder, which or run.config.eval.checkpoint, template)

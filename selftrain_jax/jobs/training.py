@@ -1,0 +1,172 @@
+"""Training one stage, teacher, control or student, and its evaluation; call `train_stage`.
+
+A finished stage is skipped, an unfinished one resumed.
+"""
+
+import functools
+
+import jax
+
+from selftrain_jax import hosts
+from selftrain_jax.build.data import build_batches, stage_settings
+from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule
+from selftrain_jax.build.image_checks import check_images
+from selftrain_jax.build.joint import build_joint_batches
+from selftrain_jax.data.sampling import generator_permutation, raw_permutation
+from selftrain_jax.data.source import Source, subset
+from selftrain_jax.errors import InputError
+from selftrain_jax.jobs.evaluation import evaluate_stage, measure_on_val
+from selftrain_jax.jobs.run import Run, load_start, restore_stage
+from selftrain_jax.jobs.stage_state import begin, finish_training, locate, result_of, thresholds_in_use
+from selftrain_jax.pretrain.init_modes import format_init, init_variables
+from selftrain_jax.run_files.stage import StageRecord
+from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
+from selftrain_jax.stages.records import read_record
+from selftrain_jax.tasks.config_values import LabelThresholds
+from selftrain_jax.train.loop import train
+from selftrain_jax.train.optimizer import Schedule
+from selftrain_jax.train.state import TrainState, with_variables
+from selftrain_jax.types import Batches, Variables
+
+
+def train_stage(run: Run, stage: Stage, *, is_measured: bool = True) -> None:
+    """Train a stage to its last step and, unless told not to, evaluate it on the test split.
+
+    Raises:
+        InputError: a stage before it is missing, its pseudo labels are unusable, or its folder holds another.
+    """
+    folder = run.workdir / stage.folder
+    begin_inputs(run, stage)
+    if stage == TEACHER and hosts.run_on_host0(lambda: read_record(locate(run, stage)) is None):
+        check_images(run.config, run.sources)  # before hours are spent, and before the folder is claimed
+    record = begin_on_host0(run, stage)
+    if not record.results:
+        _train(run, stage, record)
+        hosts.run_on_host0(lambda: finish_training(run, stage, record).to_json())
+    elif not is_measured:
+        hosts.log(f"{stage.folder}: finished before, in {folder}")
+    if is_measured:
+        evaluate_stage(run, stage)
+
+
+def begin_on_host0(run: Run, stage: Stage) -> StageRecord:
+    """Claim a stage's folder on host 0, for all hosts (`stage_state.begin`)."""
+    path = run.workdir / stage.folder
+    return StageRecord.from_json(hosts.run_on_host0(lambda: begin(run, stage).to_json()), path)
+
+
+def begin_inputs(run: Run, stage: Stage) -> None:
+    """See that what a stage takes is finished, and in a variant's folder where it is another's."""
+    inputs = [] if stage == TEACHER else [teacher_of(stage)]
+    if stage.kind == "student":
+        inputs.append(Stage("labels", stage.round))
+    for needed in inputs:
+        require_finished(run, needed)
+        begin_on_host0(run, needed)
+
+
+def _train(run: Run, stage: Stage, record: StageRecord) -> None:
+    config = run.config
+    schedule, num_steps = stage_schedule(run, stage)
+    train(
+        name=stage.folder,
+        train_step=_experiment(run, record).train_step,
+        new_state=functools.partial(initial_state, run, stage),
+        state_shapes=jax.eval_shape(run.experiment.new_state),
+        schedule=schedule,
+        batches=_batches(run, stage, record),
+        num_steps=num_steps,
+        directory=run.workdir / stage.folder,
+        mesh=run.experiment.mesh,
+        evaluate=functools.partial(measure_on_val, run),
+        best_metric=f"eval/{run.task.metrics[0].key}",
+        evaluate_every=config.eval.every_steps,
+        checkpoint_every=config.checkpoint.every_steps,
+        log_every=config.log.every_steps,
+        keep=config.checkpoint.keep,
+        max_rollbacks=config.optimizer.max_rollbacks,
+        tensorboard=config.log.tensorboard,
+    )
+
+
+def stage_schedule(run: Run, stage: Stage) -> tuple[Schedule, int]:
+    """Return a stage's learning rate by step and its steps; a control has those of all its rounds."""
+    config = run.config
+    if stage.kind == "control" and stage.round > 1:
+        config = config.copy_and_resolve_references()
+        config.student.steps *= stage.round
+    return build_schedule(config, stage.kind)
+
+
+def _experiment(run: Run, record: StageRecord) -> Experiment:
+    """Return the run's own, or for a stage that an older version began the one that averages as it did."""
+    if record.methods.get("ema") != "constant":
+        return run.experiment
+    num_joint_classes = len(run.joint.categories) if run.joint else 0
+    return build_experiment(run.config, run.sources.human.categories, num_joint_classes, ema_ramp=False)
+
+
+def _batches(run: Run, stage: Stage, record: StageRecord) -> Batches:
+    is_old = record.methods.get("sampling") == "generator"
+    permutation = generator_permutation if is_old else raw_permutation
+    pseudo = _open_labels(run, stage) if stage.kind == "student" else None
+    batches = build_batches(
+        run.config, stage.kind, run.sources.human, pseudo, round=stage.round, permutation=permutation
+    )
+    if run.joint is None:
+        return batches
+    return build_joint_batches(
+        run.config, stage.kind, batches, run.joint, round=stage.round, permutation=permutation
+    )
+
+
+def _open_labels(run: Run, stage: Stage) -> Source:
+    """Open a round's pseudo labels, of the run's unlabelled images where the set has more."""
+    folder = run.workdir / Stage("labels", stage.round).folder
+    chosen = hosts.run_on_host0(lambda: thresholds_in_use(run, stage))
+    thresholds = LabelThresholds(*chosen) if chosen else None
+    labels = run.self_training.open_labels(run.config, folder, run.sources.human, thresholds)
+    assert run.sources.unlabeled is not None  # else there is no student
+    wanted = set(run.sources.unlabeled.image_ids)
+    kept = [index for index, image_id in enumerate(labels.image_ids) if image_id in wanted]
+    return labels if len(kept) == len(labels) else subset(labels, kept)
+
+
+def initial_state(run: Run, stage: Stage) -> TrainState:
+    """Return what a stage starts from: config.*.init is rand, teacher, a mode of `init_modes` or a folder.
+
+    The control continues from the teacher whatever the student starts from. Logs what stays random.
+
+    Raises:
+        InputError: there are no such weights, or they are of another network.
+    """
+    state = run.experiment.new_state()
+    init = "teacher" if stage.kind == "control" else stage_settings(run.config, stage.kind).init
+    if init == "teacher":
+        return with_variables(state, restore_teacher(run, stage))
+    load = functools.partial(load_start, run.config)
+    variables, report = init_variables(init, state.variables, state.variables, load)
+    hosts.log(f"{stage.folder}: {format_init(report)}")
+    return with_variables(state, variables)
+
+
+def restore_teacher(run: Run, stage: Stage) -> Variables:
+    """Return the variables of a stage's teacher: the teacher's, or the student's of the round before.
+
+    Raises:
+        InputError: it is not finished.
+    """
+    teacher = teacher_of(stage)
+    require_finished(run, teacher)
+    return restore_stage(run, run.workdir / teacher.folder)
+
+
+def require_finished(run: Run, stage: Stage) -> None:
+    """See that a stage is finished. Raises: InputError, with the command that does it."""
+    if hosts.run_on_host0(lambda: result_of(run, stage) is None):
+        job = "--job=pseudo_label" if stage.kind == "labels" else f"--job=train --stage={stage.kind}"
+        round = f" --round={stage.round}" if stage.round > 1 else ""
+        raise InputError(
+            f"{run.workdir / stage.folder} is not finished; run {job}{round} first, or the default job, "
+            "which does all in order"
+        )

@@ -1,0 +1,60 @@
+"""The stages of a run and what each takes from the others (Paper: Section 3.1; rounds: Section 2).
+
+teacher -> labels -> student; with rounds the student is the next round's teacher. The control continues from
+the teacher without labels, for as many steps as all students together.
+"""
+
+from dataclasses import dataclass
+
+LABELS_FOLDER = "pseudo_labels"
+KINDS = ("teacher", "labels", "control", "student")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage. A control's `round` is the number of rounds that it is compared with."""
+
+    kind: str  # one of KINDS
+    round: int = 1
+
+    @property
+    def folder(self) -> str:
+        """Where it lies, from the run's folder on; as a name it also stands in logs and messages."""
+        name = LABELS_FOLDER if self.kind == "labels" else self.kind
+        return name if self.round == 1 else f"round_{self.round}/{name}"
+
+
+TEACHER = Stage("teacher")
+
+
+def teacher_of(stage: Stage) -> Stage:
+    """Return whose weights a stage labels with or continues from."""
+    if stage.kind == "control" or stage.round == 1:
+        return TEACHER
+    return Stage("student", stage.round - 1)
+
+
+def stages_in_order(rounds: int, *, has_control: bool, has_students: bool) -> list[Stage]:
+    """List a run's stages as they are run, if no round is left out.
+
+    With one round the control comes before the student; with more, how many rounds there are is known only
+    after the last one, and so are the control's steps.
+    """
+    control = [Stage("control", rounds)] if has_control else []
+    students = [Stage(kind, round) for round in range(1, rounds + 1) for kind in ("labels", "student")]
+    if not has_students:
+        return [TEACHER, *control]
+    if rounds == 1:
+        return [TEACHER, students[0], *control, students[1]]
+    return [TEACHER, *students, *control]
+
+
+def stages_after(stage: Stage, stages: list[Stage]) -> list[Stage]:
+    """Return those of `stages` whose inputs come from a stage, at first or second hand."""
+    if stage.kind == "control":
+        return []
+    later = [other for other in stages if other.kind in ("labels", "student")]
+    if stage.kind == "teacher":
+        return [other for other in stages if other != stage]
+    position = (stage.round, stage.kind == "student")
+    return [other for other in later if (other.round, other.kind == "student") > position]

@@ -1,0 +1,179 @@
+"""Which config keys decide which stage's result: one table, read top to bottom; call `deciding_settings`.
+
+Every key of `configs/common.py` is in the table of a stage, in `BY_CONTENT` or in `FREE`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from selftrain_jax.command_line import flatten
+from selftrain_jax.errors import InputError
+
+# The network and what it looks at: whatever is computed by it.
+NETWORK = ("task", "image.size_px", "model", "segmentation.max_side_px")
+
+# One training: the network, its losses, what an image looks like, the optimizer.
+TRAINING = (
+    *NETWORK,
+    "seed",
+    "augment",
+    "loss",
+    "segmentation.loss_resolution",
+    "optimizer.momentum",
+    "optimizer.weight_decay",
+    "optimizer.decay_bn",
+    "optimizer.clip_norm",
+    "optimizer.accumulation",
+    "optimizer.ema_decay",
+    "optimizer.schedule",
+    "optimizer.drop_fracs",
+    "optimizer.warmup_steps",
+    "optimizer.warmup_start_frac",
+)
+JOINT = (
+    "joint.weight",
+    "joint.size_px",
+    "joint.batch_size",
+    "joint.label_smoothing",
+    "joint.augment",
+    "joint.min_area_frac",
+)
+STUDENT = ("student.steps", "student.batch_size", "student.learning_rate", "student.policy")
+
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "teacher": (
+        *TRAINING,
+        *JOINT,
+        "teacher.steps",
+        "teacher.batch_size",
+        "teacher.learning_rate",
+        "teacher.policy",
+    ),
+    # Of a teacher's weights and unlabelled images: what it finds in them. The threshold is not here: records
+    # keep what is below it.
+    "labels": (
+        *NETWORK,
+        "postprocess",
+        "pseudo.score_floor",
+        "pseudo.scales",
+        "pseudo.flip",
+        "pseudo.images_per_shard",  # shards of two sizes cannot be one set
+    ),
+    # As many steps as the student, on the human labels alone.
+    "control": (*TRAINING, *JOINT, *STUDENT),
+    "student": (
+        *TRAINING,
+        *JOINT,
+        *STUDENT,
+        "selftrain.alpha",
+        "selftrain.loss_norm",
+        "selftrain.decay",
+        "pseudo.threshold",
+        "pseudo.per_class_thresholds",
+        "pseudo.ignore_below",
+    ),
+    # Of a model's weights and the test split: how they are measured.
+    "evaluation": (*NETWORK, "postprocess", "eval.backend"),
+    "pretrain": (*TRAINING, "pretrain"),
+}
+
+# When and how a training's checkpoints are measured: it decides which one is the best, not what the last is.
+CANDIDATES = ("eval.every_steps", "postprocess")
+
+# Keys that count by what they name or lead to: data by image ids and annotations, weights by their digest,
+# thresholds by their values, rounds one by one. A path may change while its content stays.
+BY_CONTENT = (
+    "data",
+    "unlabeled",
+    "pretrained",
+    "teacher.init",
+    "student.init",
+    "joint.stage",  # the stages without a second stream leave the keys of joint out
+    "joint.kind",
+    "joint.dir",
+    "joint.tfds",
+    "joint.split",
+    "selftrain.rounds",  # how many there are, not what one of them is
+    "selftrain.stop_when_worse",
+    "pseudo.thresholds",
+    "pseudo.precision",
+    "eval.checkpoint",  # which weights the next stage takes
+)
+
+# Keys that decide no result: they may change at any time, in the middle of a stage too.
+FREE = (
+    "name",
+    "data.cache_mib",
+    "data.max_bad_images",
+    "data.max_stall_secs",
+    "image.max_boxes",  # slots for boxes: the loss is the same however many are empty; too few are refused
+    "optimizer.remat",
+    "optimizer.max_rollbacks",
+    "import_weights",
+    "student.control",  # whether there is a control
+    "pseudo.min_coverage",  # guards: they refuse or let pass
+    "pseudo.max_class_frac",
+    "pseudo.min_boxes_per_image",
+    "pseudo.max_empty_frac",
+    "eval.batch_size",
+    "eval.every_steps",  # but see CANDIDATES
+    "evaluate",  # evaluation_scales.json says itself what it was measured over
+    "log",
+    "checkpoint",
+    "mesh",
+    "predict",
+)
+
+
+def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the values of the keys that decide the result of a kind of stage, by dotted key.
+
+    `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
+    stage's own is the same as one of all stages. Joint training's keys count where it takes place.
+
+    Raises:
+        InputError: joint training is for a stage that does not exist.
+    """
+    keys = STAGES[stage]
+    if stage not in ("labels", "evaluation"):
+        keys = (*keys, *CANDIDATES)
+    values = {
+        key: value
+        for key, value in flatten(config.to_dict()).items()
+        if is_among(key, keys) and not is_among(key, idle)
+    }
+    group = {"teacher": "teacher", "control": "student", "student": "student"}.get(stage)
+    if group is None:
+        return values
+    values[f"{group}.policy"] = values[f"{group}.policy"] or values["augment.policy"]
+    del values["augment.policy"]
+    if not has_joint_training(config, stage):
+        values = {key: value for key, value in values.items() if not key.startswith("joint.")}
+    return values
+
+
+def has_joint_training(config: ConfigDict, stage: str) -> bool:
+    """Tell whether a stage also classifies whole images; the control is treated as the student.
+
+    Raises:
+        InputError: config.joint.stage is none of teacher, student and both.
+    """
+    stages = {"teacher": ("teacher",), "student": ("control", "student")}
+    stages["both"] = (*stages["teacher"], *stages["student"])
+    if config.joint.stage not in stages:
+        raise InputError(f"config.joint.stage={config.joint.stage!r} is not one of {', '.join(stages)}")
+    return config.joint.weight > 0 and stage in stages[config.joint.stage]
+
+
+def stages_decided_by(key: str, idle: tuple[str, ...] = ()) -> list[str]:
+    """Name the stages whose result a key decides; none for a free key, and for one that does not exist."""
+    if is_among(key, idle):
+        return []
+    return [stage for stage, keys in STAGES.items() if is_among(key, keys)]
+
+
+def is_among(key: str, keys: tuple[str, ...]) -> bool:
+    """Tell whether a dotted key, or a group that it is in, is listed."""
+    return any(key == listed or key.startswith(f"{listed}.") for listed in keys)

@@ -1,0 +1,52 @@
+"""The order of stages, where they lie, and what comes after what."""
+
+from selftrain_jax.stages.graph import TEACHER, Stage, stages_after, stages_in_order, teacher_of
+
+
+def folders(stages: list[Stage]) -> list[str]:
+    return [stage.folder for stage in stages]
+
+
+def test_one_round_is_the_papers() -> None:
+    stages = stages_in_order(1, has_control=True, has_students=True)
+    assert folders(stages) == ["teacher", "pseudo_labels", "control", "student"]
+
+
+def test_a_supervised_run_has_no_student() -> None:
+    stages = stages_in_order(1, has_control=False, has_students=False)
+    assert folders(stages) == ["teacher"]
+
+
+def test_later_rounds_have_folders_and_the_control_comes_last() -> None:
+    stages = stages_in_order(3, has_control=True, has_students=True)
+    assert folders(stages) == [
+        "teacher",
+        "pseudo_labels",
+        "student",
+        "round_2/pseudo_labels",
+        "round_2/student",
+        "round_3/pseudo_labels",
+        "round_3/student",
+        "round_3/control",
+    ]
+
+
+def test_the_student_is_the_next_rounds_teacher() -> None:
+    assert teacher_of(Stage("labels", 1)) == TEACHER
+    assert teacher_of(Stage("student", 1)) == TEACHER
+    assert teacher_of(Stage("labels", 3)) == Stage("student", 2)
+    assert teacher_of(Stage("student", 3)) == Stage("student", 2)
+    assert teacher_of(Stage("control", 3)) == TEACHER
+
+
+def test_what_goes_stale_with_a_stage() -> None:
+    stages = stages_in_order(2, has_control=True, has_students=True)
+    assert folders(stages_after(TEACHER, stages)) == folders(stages[1:])
+    assert folders(stages_after(Stage("labels"), stages)) == [
+        "student",
+        "round_2/pseudo_labels",
+        "round_2/student",
+    ]
+    assert folders(stages_after(Stage("student"), stages)) == ["round_2/pseudo_labels", "round_2/student"]
+    assert stages_after(Stage("control", 2), stages) == []
+    assert stages_after(Stage("student", 2), stages) == []

@@ -1,0 +1,105 @@
+"""The table of deciding keys covers every key of the config, and says what decides what."""
+
+import pytest
+
+from configs import common, quickstart
+from selftrain_jax.command_line import flatten
+from selftrain_jax.errors import InputError
+from selftrain_jax.stages.settings import (
+    BY_CONTENT,
+    FREE,
+    STAGES,
+    deciding_settings,
+    is_among,
+    stages_decided_by,
+)
+from selftrain_jax.tasks.lookup import TASKS
+
+TABLE = tuple(key for keys in STAGES.values() for key in keys)
+
+
+@pytest.mark.parametrize("key", sorted(flatten(common.get_config().to_dict())))
+def test_every_key_of_the_config_is_in_the_table_or_free(key: str) -> None:
+    assert is_among(key, TABLE) or is_among(key, BY_CONTENT) or is_among(key, FREE)
+
+
+def test_what_is_free_decides_no_stage() -> None:
+    known = sorted(flatten(common.get_config().to_dict()))
+    free = [key for key in known if is_among(key, FREE)]
+    assert len(free) > 30
+    candidates = "eval.every_steps"  # decides which checkpoint is the best, not what the last one is
+    assert [key for key in free if stages_decided_by(key) and key != candidates] == []
+
+
+@pytest.mark.parametrize("entry", sorted({*TABLE, *BY_CONTENT, *FREE} - {"pretrain"}))
+def test_no_entry_of_the_table_has_gone(entry: str) -> None:
+    assert any(is_among(key, (entry,)) for key in flatten(common.get_config().to_dict()))
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_idle_keys_exist(task) -> None:
+    known = flatten(common.get_config().to_dict())
+    for idle in task.idle_keys:
+        assert any(is_among(key, (idle,)) for key in known)
+
+
+# Every key that decides something, one a line as one would look it up; what it must not decide is as telling.
+@pytest.mark.parametrize(
+    ("key", "stages"),
+    [
+        ("seed", ["teacher", "control", "student", "pretrain"]),
+        ("teacher.steps", ["teacher"]),
+        ("teacher.learning_rate", ["teacher"]),
+        ("student.steps", ["control", "student"]),
+        ("selftrain.alpha", ["student"]),
+        ("pseudo.threshold", ["student"]),
+        ("pseudo.ignore_below", ["student"]),
+        ("pseudo.score_floor", ["labels"]),
+        ("postprocess.iou_threshold", ["labels", "evaluation"]),
+        ("eval.backend", ["evaluation"]),
+        ("model.backbone", ["teacher", "labels", "control", "student", "evaluation", "pretrain"]),
+        ("optimizer.remat", []),
+        ("eval.batch_size", []),
+        ("mesh.space", []),
+        ("image.max_boxes", []),
+        ("no.such_key", []),
+    ],
+)
+def test_stages_that_a_key_decides(key: str, stages: list[str]) -> None:
+    assert stages_decided_by(key) == stages
+
+
+@pytest.mark.parametrize("stage", ["teacher", "labels", "control", "student", "evaluation"])
+def test_a_key_changes_the_settings_of_the_stages_that_it_decides_and_of_no_other(stage: str) -> None:
+    before = deciding_settings(quickstart.get_config(), stage)
+    for key, value in [("teacher.steps", 7), ("selftrain.alpha", 0.25), ("pseudo.threshold", 0.9)]:
+        config = quickstart.get_config()
+        config.update_from_flattened_dict({key: value})
+        is_changed = deciding_settings(config, stage) != before
+        assert is_changed == (stage in stages_decided_by(key))
+
+
+def test_a_policy_of_its_own_is_the_same_as_one_of_all_stages() -> None:
+    own, common_one = quickstart.get_config(), quickstart.get_config()
+    own.student.policy = "s4"
+    common_one.augment.policy = "s4"
+    assert deciding_settings(own, "student") == deciding_settings(common_one, "student")
+    assert deciding_settings(own, "teacher") == deciding_settings(quickstart.get_config(), "teacher")
+    assert deciding_settings(common_one, "teacher") != deciding_settings(own, "teacher")
+
+
+def test_joint_training_counts_where_it_takes_place() -> None:
+    config = quickstart.get_config()
+    config.joint.update(weight=0.5, stage="student")
+    assert deciding_settings(config, "student")["joint.weight"] == 0.5
+    assert "joint.weight" in deciding_settings(config, "control")
+    assert "joint.weight" not in deciding_settings(config, "teacher")
+    config.joint.stage = "pupil"
+    with pytest.raises(InputError, match="'pupil' is not one of teacher, student, both"):
+        deciding_settings(config, "student")
+
+
+def test_keys_that_a_task_does_not_read_do_not_count() -> None:
+    assert "loss.box_weight" in deciding_settings(quickstart.get_config(), "teacher")
+    assert "loss.box_weight" not in deciding_settings(quickstart.get_config(), "teacher", ("loss",))
+    assert stages_decided_by("loss.box_weight", ("loss",)) == []
