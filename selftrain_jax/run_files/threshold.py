@@ -12,7 +12,8 @@ from selftrain_jax.run_files.quality import Quality
 from selftrain_jax.run_files.summary import LabelSummary
 from selftrain_jax.run_files.variants import pick_number, pick_value
 
-THRESHOLD, BY_CLASS = "pseudo.threshold", "pseudo.per_class_thresholds"
+THRESHOLD = "pseudo.threshold"
+BY_CLASS = ("pseudo.per_class_thresholds", "pseudo.thresholds")  # each empty: one threshold for all classes
 
 
 def summarize_labels(
@@ -61,7 +62,7 @@ def is_as_made(manifest: Manifest[Any], config: JsonObject | None) -> bool:
     if not isinstance(made, dict) or pick_number(made, THRESHOLD) is None:
         made = {"pseudo": {"threshold": manifest.threshold, "per_class_thresholds": ""}}
     asked = pick_number(config, THRESHOLD)
-    same_classes = (pick_value(config, BY_CLASS) or "") == (pick_value(made, BY_CLASS) or "")
+    same_classes = all((pick_value(config, key) or "") == (pick_value(made, key) or "") for key in BY_CLASS)
     return asked is None or (asked == pick_number(made, THRESHOLD) and same_classes)
 
 
@@ -73,4 +74,5 @@ def threshold_in_use(manifest: Manifest[Any], config: JsonObject | None) -> Numb
 
 def moved_threshold(config: JsonObject | None) -> Number | None:
     """Return a config's threshold where it is one for all classes."""
-    return None if pick_value(config, BY_CLASS) else pick_number(config, THRESHOLD)
+    by_class = any(pick_value(config, key) for key in BY_CLASS)
+    return None if by_class else pick_number(config, THRESHOLD)
