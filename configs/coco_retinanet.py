@@ -1,6 +1,6 @@
 r"""RetinaNet on COCO by the paper's recipe, its control factors as arguments (Paper: Tables 2 to 4, 12, 13).
 
-python -m selftrain_jax.main --workdir=runs/coco \\
+python -m selftrain_jax.main \\
   --config=configs/coco_retinanet.py:backbone=efficientnet_b7,init=imagenet,aug=s4,labels=20,alpha=1.0
 
 Needs TFDS's coco/2017 and, for the unlabelled images, imagenet2012 or open_images_v4, prepared as

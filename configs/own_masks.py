@@ -1,6 +1,6 @@
 r"""Your own images: a few with masks (PNG, a pixel is a class number), many without (any folder).
 
-python -m selftrain_jax.main --config=configs/own_masks.py --workdir=runs/mine \\
+python -m selftrain_jax.main --config=configs/own_masks.py \\
   --config.data.dir=DATA --config.data.classes=background,road,car --config.unlabeled.dir=FOLDER_OF_IMAGES
 
 DATA holds {train,val,test}/images and {train,val,test}/masks; a mask has its image's name, with .png. Another
@@ -18,7 +18,7 @@ from configs import common
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read size (px of the input, a multiple of 32), steps, aug, backbone, init, student_init, seed."""
+    """Read size (px of the input), steps, aug, backbone, init, student_init, seed."""
     chosen = common.parse_arguments(
         arguments,
         size=512,

@@ -1,6 +1,6 @@
 r"""The run behind a row of the paper's tables and figures (Paper: Tables 2 to 14, Appendix H).
 
-python -m selftrain_jax.main --config=configs/paper.py:table=3,row=5 --workdir=runs/paper_3_5
+python -m selftrain_jax.main --config=configs/paper.py:table=3,row=5
 
 `python -m selftrain_jax.paper` prints the tables with their rows, counted from 1; figures are
 table=figure1, figure2, figure3. A supervised row trains the teacher alone (unlabeled.kind is none); a
@@ -10,8 +10,9 @@ student. The paper has no control of equal steps: --config.student.control=True 
 What a run is comes from coco_retinanet.py, coco_spinenet.py and voc_nasfpn.py (settings=paper);
 `config.paper` has the published value and what had to be assumed. COCO's test-dev and VOC's test are measured
 on the validation split here, since their labels are the servers': --job=predict writes what those take. Table
-9's alphas are the best of a search. VOC needs --config.data.dir and --config.data.sbd, Table 14's COCO also
---config.unlabeled.dir (see voc_nasfpn.py).
+9's alphas are the best of a search, as --job=search makes it over the grid that `config.paper` names. VOC
+needs --config.data.dir and --config.data.sbd, Table 14's COCO also --config.unlabeled.dir (see
+voc_nasfpn.py).
 """
 
 from ml_collections import ConfigDict
@@ -24,6 +25,8 @@ from selftrain_jax.paper.rows import find_row
 # As voc_nasfpn.py calls what a row's `labels` and `unlabeled` call otherwise.
 VOC_LABELS = {"train": "train", "train+val": "trainval", "train+aug (human)": "train_aug"}
 VOC_UNLABELED = {"pascal_aug": "aug", "imagenet": "imagenet", "coco_240k": "coco", None: "none"}
+# The alphas that occur in the paper; Table 9 has the best of them by setting.
+ALPHA_GRID = "selftrain.alpha=0.25,0.5,1,2,3"
 # What the runs of a row are measured on where the published number is a server's.
 SERVERS = {
     "COCO test-dev AP": "measured on validation here",
@@ -57,7 +60,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
         config.joint.update(dict(kind="tfds", tfds="imagenet2012", split="train"))
     note = "; ".join(filter(None, [row.note, SERVERS.get(row.metric)]))
     published = dict(metric=row.metric, value=row.value, note=note, assumed=recipe.assumed)
-    config.update(dict(paper=dict(table=row.table, row=row.row, setup=row.setup, **published)))
+    grid = ALPHA_GRID if row.unlabeled else ""
+    config.update(dict(paper=dict(table=row.table, row=row.row, setup=row.setup, **published, grid=grid)))
     return config
 
 

@@ -1,6 +1,6 @@
 r"""Classification, to make "ImageNet Init" instead of downloading it: ResNet-50 on ImageNet by default.
 
-python -m selftrain_jax.main --job=pretrain --config=configs/pretrain.py --workdir=runs/imagenet
+python -m selftrain_jax.main --job=pretrain --config=configs/pretrain.py
 python -m selftrain_jax.main --job=pretrain --workdir=runs/mine \\
   --config=configs/pretrain.py:network=resnet18,size=64,batch=32,steps=2000 --config.data.dir=DIR
 

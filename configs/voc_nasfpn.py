@@ -1,6 +1,6 @@
 r"""NAS-FPN on PASCAL VOC 2012, the paper's segmentation (Paper: Tables 6, 8, 11, 14, section 3.2).
 
-python -m selftrain_jax.main --workdir=runs/voc --config.data.dir=VOCdevkit --config.data.sbd=SBD \\
+python -m selftrain_jax.main --config.data.dir=VOCdevkit --config.data.sbd=SBD \\
   --config=configs/voc_nasfpn.py:backbone=b7,settings=paper,init=imagenet_pp,labels=train,unlabeled=aug
 
 Needs VOC 2012's folder; for labels=train_aug and unlabeled=aug SBD's too, or VOC2012/SegmentationClassAug;

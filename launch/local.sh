@@ -10,8 +10,4 @@ if [[ $# -gt 0 && $1 != --* ]]; then
   config=$1
   shift
 fi
-workdir=runs/$(basename "${config%%.py*}")
-for argument in "$@"; do
-  [[ $argument == --workdir=* ]] && workdir=${argument#--workdir=}
-done
-exec python -m selftrain_jax.main --config="$config" --workdir="$workdir" "$@"
+exec python -m selftrain_jax.main --config="$config" "$@"

@@ -25,6 +25,7 @@ JOBS = {
     "selftrain": "teacher, pseudo labels, control, student, evaluation, report (the default)",
     "train": "one stage's training, --stage=teacher|control|student",
     "pseudo_label": "the teacher's labels for the unlabelled images",
+    "thresholds": "score thresholds by class for --config.pseudo.precision, from the labels of data.val",
     "evaluate": "one stage on the test split, --stage=...",
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",

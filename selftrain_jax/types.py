@@ -25,7 +25,7 @@ MAX_CLASS_ID = 9999
 """Every id up to the highest costs channels of the class head."""
 
 SIZE_STEP_PX = 32
-"""The sides of a segmenter's input are multiples of it: its backbone halves an image five times."""
+"""A segmenter's input is padded to multiples of it: its backbone halves an image five times."""
 
 
 class Category(NamedTuple):
@@ -40,6 +40,8 @@ class Example(TypedDict, total=False):
 
     image: UInt8[np.ndarray, "H W 3"]
     image_id: str
+    coco_id: int  # COCO's number of the image, where `image_id` is another (TFDS); not of unlabelled images
+    file_name: str  # as in COCO's annotation files; beside `coco_id`
     boxes: Float[np.ndarray, "N 4"]  # float32, yxyx pixels of this image
     classes: Int[np.ndarray, " N"]  # int32, Category.id
     scores: Float[np.ndarray, " N"]  # float32; pseudo labels only

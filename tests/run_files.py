@@ -73,6 +73,19 @@ BOX_QUALITY = {
     "calibration": CALIBRATION,
     "at_threshold": {"threshold": 0.5, "precision": 1.0, "recall": 0.4},
 }
+CAT_CURVE = {"num_truth": 5, "num_labels": [6, 3], "num_right": [4, 3], "num_trials": [6, 3]}
+CALIBRATION_OF_TEACHER = {
+    "teacher": {"digest": "ab", "step": 9},
+    "split": "builtin/val",
+    "num_images": 2,
+    "data_sha256": "cd",
+    "settings": {"score_floor": 0.05, "nms": {"iou_threshold": 0.5}},
+    "unit": "boxes",
+    "trials": "boxes",
+    "ignored_below": False,
+    "cuts": [0.05, 0.5],
+    "curves": {"IoU 0.5": {"cat": CAT_CURVE}, "IoU 0.75": {"cat": CAT_CURVE}},
+}
 MASK_QUALITY = {
     "thresholds": [0.0, 0.5],
     "overall": {"precision": [0.5, 1.0], "recall": [0.8, 0.4], "miou": [0.3, 0.6], "coverage": [1.0, 0.5]},

@@ -39,7 +39,9 @@ ALLOWED = {
     "selftrain": GROUND | {"data", "hosts", "run_files"},
     "train": GROUND
     | {"hosts", "models.spatial_sharding", "named_arrays", "run_files", "selftrain.loss_norm"},
-    "report": GROUND | {"data", "html", "run_files"},
+    "report": GROUND
+    | {"data", "html", "run_files", "selftrain.advice_words", "selftrain.calibration"}
+    | {"selftrain.threshold_advice"},
     "doctor": GROUND | {"data", "html"},
     "stages": GROUND | {"command_line", "data.source", "run_files"},
     "plan": GROUND | {"data", "models", "run_files", "stages.settings", "train"},
@@ -72,6 +74,7 @@ LAZY = {
     ("jobs", "jobs.selftrain"),
     ("jobs", "jobs.steering"),
     ("jobs", "jobs.training"),
+    ("jobs", "jobs.thresholds"),
     ("jobs", "jobs.workdir"),
     ("jobs", "stages.graph"),
     ("jobs", "tasks.lookup"),

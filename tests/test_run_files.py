@@ -9,6 +9,7 @@ import pathlib
 import pytest
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.run_files.calibration import TeacherCalibration
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.run_files.metrics import merge_steps, read_metrics
@@ -29,6 +30,7 @@ FILES = {
     "masks' manifest": (examples.MASK_MANIFEST, lambda value: Manifest.from_json(value, PATH, MaskTotals)),
     "boxes' quality": (examples.BOX_QUALITY, lambda value: Quality.from_json(value, PATH)),
     "masks' quality": (examples.MASK_QUALITY, lambda value: Quality.from_json(value, PATH)),
+    "calibration": (examples.CALIBRATION_OF_TEACHER, lambda value: TeacherCalibration.from_json(value, PATH)),
     "boxes": (examples.BOX_EVALUATION, lambda value: Evaluation.from_json(value, PATH, BoxDetails)),
     "masks": (examples.MASK_EVALUATION, lambda value: Evaluation.from_json(value, PATH, MaskDetails)),
     "scales": (examples.SCALES_EVALUATION, lambda value: Evaluation.from_json(value, PATH, MaskDetails)),
@@ -185,6 +187,19 @@ def test_a_supervised_run_has_no_pseudo_labels():
         ),
         ("boxes' quality", ["thresholds"], [0.5], "the curves in overall and per_class differ in length"),
         ("boxes' quality", ["overall"], {"recall": [0.5, 0.5]}, "need precision and recall"),
+        ("calibration", ["cuts"], [0.5, 0.5], "cuts must be at least one score, in ascending order"),
+        ("calibration", ["cuts"], [0.5], "the curves and cuts differ in length"),
+        ("calibration", ["curves"], {}, "the same classes under every key, and at least one key"),
+        ("calibration", ["curves", "IoU 0.75"], {}, "the same classes under every key"),
+        (
+            "calibration",
+            ["curves", "IoU 0.5", "cat", "num_labels"],
+            [4, 9],
+            "num_labels, num_right and num_trials must fall from cut to cut",
+        ),
+        ("calibration", ["curves", "IoU 0.5", "cat", "num_right"], [7, 2], "num_trials are above num_labels"),
+        ("calibration", ["curves", "IoU 0.5", "cat", "num_truth"], 1, "num_right is above num_truth"),
+        ("calibration", ["teacher", "step"], "9", r"teacher\.step is '9'; expected a whole number"),
         ("boxes", ["ap"], None, "ap is None; expected a finite number"),
         ("boxes", ["pr_curves", "recall"], 5, r"pr_curves\.recall is 5; expected a list"),
         ("masks", ["confusion"], [[-1]], r"confusion\[0\]\[0\] is -1; expected a whole number"),

@@ -16,6 +16,7 @@ from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.detection.task import to_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.cost import count_multiply_adds
+from selftrain_jax.models.input_padding import padded_size
 from selftrain_jax.tasks.detection.spec import build_postprocess
 from selftrain_jax.train.sharding import batch_sharding, make_mesh, shard_shapes, with_mesh
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
@@ -68,7 +69,8 @@ def selection_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Abstrac
     """Return the part of a detector's label step that turns the network's outputs into boxes."""
     mesh, batch_size, size_px = make_mesh(devices=devices), config.eval.batch_size, config.image.size_px
     levels = {"min_level": config.model.min_level, "max_level": config.model.max_level}
-    anchors = make_anchors(image_size_px=size_px, anchor_size=config.model.anchor_size, **levels)
+    input_px = padded_size(size_px, 2**config.model.max_level)
+    anchors = make_anchors(image_size_px=input_px, anchor_size=config.model.anchor_size, **levels)
     num_classes = max(category.id for category in categories_of(config)) + 1
     shape = (batch_size, len(anchors))
     outputs = [jax.ShapeDtypeStruct((*shape, size), jnp.float32) for size in (num_classes, 4)]

@@ -1,7 +1,8 @@
 """The part of the config that is about data: sources, augmentation, batches; start at `build_sources`."""
 
 import functools
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,15 @@ from ml_collections import ConfigDict
 from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source, cached, label_fraction, subset, without_labels
 from selftrain_jax.data.sources.image_folder import read_image_folder
+from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
+from selftrain_jax.html.blocks import Finding
+from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.mixing import mix_batches
-from selftrain_jax.tasks.config_values import require_dir
+from selftrain_jax.tasks.config_values import class_thresholds_by_name, require_dir
 from selftrain_jax.tasks.lookup import TASKS, get_task
 from selftrain_jax.text import shorten_list
-from selftrain_jax.types import Batches, Category
+from selftrain_jax.types import Batches
 
 STAGE_SEEDS = {"teacher": 0, "control": 1, "student": 2}
 
@@ -51,14 +55,38 @@ def build_sources(config: ConfigDict) -> Sources:
         found = open_unlabeled(config, train)
         unlabeled, truth = without_labels(found), found if found.categories == train.categories else None
     measured = {split: task.open_split(config, "data", split) for split in (data.val, data.test)}
-    for other in measured.values():
-        if other.categories != train.categories:
-            raise InputError(
-                f"{other.name} has the classes {_names(other.categories)}, but {train.name} has "
-                f"{_names(train.categories)}; set config.data.classes or fix the annotations"
-            )
+    refuse(judge_classes(config, train, list(measured.values())))
     task.check_sources(config, human, list(measured.values()))
     return Sources(human, unlabeled, truth, measured[data.val], measured[data.test])
+
+
+def judge_classes(config: ConfigDict, train: Source, measured: Sequence[Source]) -> Iterator[Finding]:
+    """Say where val or test have other classes than train, and which names the config has wrong.
+
+    The run refuses these errors, the doctor lists them.
+    """
+    for other in dict.fromkeys(source for source in measured if source.categories != train.categories):
+        names, remedy = [name for _, name in train.categories], "Give both one list of classes"
+        if config.data.kind == "coco" and not any("," in name for name in names):
+            remedy += (
+                f", or set --config.data.classes={shlex.quote(','.join(names))}: then classes are found by "
+                "name, with the ids of train, and others are left out"
+            )
+        yield Finding("error", _compare_classes(train, other), f"{remedy}.")
+    try:
+        class_thresholds(train.categories, config.pseudo.threshold, class_thresholds_by_name(config))
+    except InputError as error:
+        yield Finding("error", f"config.pseudo.threshold, per_class_thresholds: {error}", "")
+
+
+def _compare_classes(train: Source, other: Source) -> str:
+    """List the classes that one of two splits has alone, with their ids."""
+    listed = []
+    for source, rest in ((other, train), (train, other)):
+        only = sorted(set(source.categories) - set(rest.categories))
+        shown = shorten_list([f"{class_id} {name!r}" for class_id, name in only], 10)
+        listed += [f"only {source.name} has {shown}"] if only else []
+    return f"{other.name} and {train.name} have different classes (id and name): {'; '.join(listed)}"
 
 
 def check_data_sets(config: ConfigDict) -> None:
@@ -123,10 +151,6 @@ def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.n
     """Return the indices of train's images that keep their labels, and of the others."""
     data = config.data
     return label_fraction(len(train), data.label_percent, seed=config.seed, fold=data.label_fold)
-
-
-def _names(categories: tuple[Category, ...]) -> str:
-    return shorten_list([category.name for category in categories], 10)
 
 
 def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:

@@ -14,6 +14,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category, Example
 
 LONGEST_SHOWN = 1000  # characters of a name
+END_BYTES = 64  # in which an image file's end marker is looked for
 
 
 def read_file(path: pathlib.Path) -> bytes:
@@ -56,14 +57,48 @@ def read_image_file(path: pathlib.Path, size_px: tuple[int, int] | None = None) 
         InputError: it does not decode or has another size: then the boxes would not fit.
     """
     image = decode_image(read_file(path), str(path))
-    if size_px is not None and image.shape[:2] != size_px:
+    height, width = image.shape[:2]
+    _check_size(path, (height, width), size_px)
+    return image
+
+
+def check_image_file(path: pathlib.Path, size_px: tuple[int, int] | None = None) -> None:
+    """Check a file by its header and its end; decode it only where the end looks cut off.
+
+    Raises:
+        InputError: as `read_image_file`; damage between header and end is not seen.
+    """
+    _check_size(path, read_image_size(path), size_px)
+    if not _looks_whole(path):
+        read_image_file(path, size_px)
+
+
+def _check_size(path: pathlib.Path, found: tuple[int, int], stated: tuple[int, int] | None) -> None:
+    if stated is not None and found != stated:
         raise InputError(
-            f"{path}: the image is {image.shape[1]} x {image.shape[0]} pixels (width x height), its "
-            f"annotation says {size_px[1]} x {size_px[0]}, so its boxes would not fit. Annotate the image as "
+            f"{path}: the image is {found[1]} x {found[0]} pixels (width x height), its "
+            f"annotation says {stated[1]} x {stated[0]}, so its boxes would not fit. Annotate the image as "
             "it is now; if width and height are swapped, the file carries an EXIF rotation: rotate its "
             "pixels and drop the tag."
         )
-    return image
+
+
+def _looks_whole(path: pathlib.Path) -> bool:
+    """Say whether a file has its format's end marker, or the length that its header states."""
+    try:
+        with open(path, "rb") as file:
+            start, length = file.read(8), file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - END_BYTES))
+            end = file.read()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if start.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" in end
+    if start.startswith(b"\x89PNG"):
+        return b"IEND" in end
+    if start.startswith(b"RIFF"):
+        return int.from_bytes(start[4:8], "little") + 8 <= length
+    return start.startswith(b"BM") and int.from_bytes(start[2:6], "little") <= length
 
 
 def file_source(
@@ -82,6 +117,7 @@ def file_source(
         read_labels=read_labels,
         read_encoded=lambda index: read_encoded_file(path(index)),
         read_image=lambda index: read_image_file(path(index), sizes_px[index] if sizes_px else None),
+        check_file=lambda index: check_image_file(path(index), sizes_px[index] if sizes_px else None),
     )
 
 

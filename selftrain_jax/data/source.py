@@ -48,6 +48,8 @@ class Source:
     read_image: Callable[[int], UInt8[np.ndarray, "H W 3"]]  # RGB
     # Names data whose ids are positions and whose labels are read with the images; "" elsewhere.
     fingerprint: str = ""
+    # Raises InputError where an image's file shows without decoding that it cannot be read; None: unknown.
+    check_file: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -74,6 +76,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
             f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
             f"out of range: {shorten_list(wrong)}. Choose indices below {len(source)}."
         )
+    check_file = source.check_file
     return dataclasses.replace(
         source,
         name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
@@ -81,6 +84,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
         read_labels=lambda index: source.read_labels(kept[index]),
         read_encoded=lambda index: source.read_encoded(kept[index]),
         read_image=lambda index: source.read_image(kept[index]),
+        check_file=None if check_file is None else (lambda index: check_file(kept[index])),
     )
 
 

@@ -58,8 +58,8 @@ def evaluate_detections(
     detections = list(detections)
     _check_ids(ground_truth, detections, categories)
     # Equal scores are ordered by image id: number the images in the order of their ids, as in COCO's files.
-    image_ids = sorted(example["image_id"] for example in ground_truth)
-    number = {image_id: i for i, image_id in enumerate(image_ids, 1)}
+    in_order = sorted(ground_truth, key=lambda example: (example.get("coco_id", 0), example["image_id"]))
+    number = {example["image_id"]: i for i, example in enumerate(in_order, 1)}
     truth_file = coco_ground_truth(ground_truth, categories)
     for entry in truth_file["images"]:
         entry["id"] = number[entry["id"]]

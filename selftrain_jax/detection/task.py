@@ -12,6 +12,7 @@ from selftrain_jax.detection.losses import SourceLoss, image_losses, source_loss
 from selftrain_jax.detection.matching import match_anchors
 from selftrain_jax.detection.postprocess import DEFAULT_POSTPROCESS, Postprocess, select_detections
 from selftrain_jax.errors import InputError
+from selftrain_jax.models.input_padding import pad_images, padded_size
 from selftrain_jax.models.retinanet import RetinaNet
 from selftrain_jax.types import Batch, BoxTargets, Detections, LossTerms, Task, Variables
 
@@ -32,14 +33,17 @@ def make_detection_task(
     """Make init, loss and predict for a model, its anchors and the constants of the loss.
 
     The loss of a source is class loss + box_weight · box loss, without weight decay. Its `rng` is used for
-    drop-connect only.
+    drop-connect only. The network sees images padded to a multiple of its coarsest stride, 2^max_level, and
+    has anchors there too; boxes are clipped to `image_size_px`.
 
     Raises:
-        InputError: the image size does not fit the pyramid, or the model has another number of anchors.
+        InputError: the image size is below 1, or the model has another number of anchors.
     """
     _check_num_anchors(model.num_anchors, num_scales, aspect_ratios)
+    stride_px = 2**model.max_level
+    input_px = padded_size(image_size_px, stride_px)
     anchors = make_anchors(
-        image_size_px=image_size_px,
+        image_size_px=input_px,
         min_level=model.min_level,
         max_level=model.max_level,
         num_scales=num_scales,
@@ -48,12 +52,12 @@ def make_detection_task(
     )
 
     def init(rng: PRNGKeyArray) -> Variables:
-        return dict(model.init(rng, jnp.zeros((1, image_size_px, image_size_px, 3)), train=False))
+        return dict(model.init(rng, jnp.zeros((1, input_px, input_px, 3)), train=False))
 
     def loss(variables: Variables, batch: Batch, rng: PRNGKeyArray) -> tuple[LossTerms, Variables]:
         (logits, outputs), updates = model.apply(
             variables,
-            batch.images,
+            pad_images(batch.images, stride_px),
             train=True,
             mutable=["batch_stats"],
             rngs={"drop": rng},
@@ -69,7 +73,8 @@ def make_detection_task(
         return loss_terms(human, pseudo, box_weight), dict(updates)
 
     def predict(variables: Variables, images: Float[Array, "B H W 3"]) -> Detections:
-        logits, outputs = cast(tuple[Array, Array], model.apply(variables, images, train=False))
+        padded = pad_images(images, stride_px)
+        logits, outputs = cast(tuple[Array, Array], model.apply(variables, padded, train=False))
         return to_detections(
             jnp.asarray(anchors), logits, outputs, image_size_px=image_size_px, postprocess=postprocess
         )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from selftrain_jax.data.source import Problem
 from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED, Duplicates
 from selftrain_jax.doctor.examine import SplitSummary
+from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding, Level
 
 LEVELS: tuple[Level, ...] = ("error", "warning", "ok")
@@ -53,19 +54,43 @@ def judge_problems(problems: Iterable[Problem], kinds: Mapping[str, ProblemKind]
         yield Finding(kind.level, f"annotations: {count:,} {kind.words} [{key}]{kind.note}", kind.remedy)
 
 
-def judge_images(splits: Sequence[SplitSummary]) -> Iterator[Finding]:
+def judge_images(splits: Sequence[SplitSummary], max_bad_images: int = 0) -> Iterator[Finding]:
     """Say whether all images were examined, and whether they decode."""
     for split in splits:
         if split.num_examined < split.num_images:
             finding = f"{split.split}: only {split.num_examined:,} of {split.num_images:,} images examined"
             yield Finding("warning", finding, "Examine all of them before you trust the duplicates found.")
-        finding = f"{split.split}: {len(split.unreadable):,} of {split.num_examined:,} images do not decode"
         if not split.unreadable:
             yield Finding("ok", f"{split.split}: all {split.num_examined:,} images examined decode", "")
-        elif split.split in (TRAIN, UNLABELLED):
-            yield Finding("warning", finding, "Training skips them; replace or remove the files.")
         else:
-            yield Finding("error", finding, "Replace or remove the files: evaluation needs every image.")
+            num_bad = len(split.unreadable)
+            yield judge_unreadable(split.split, num_bad, split.num_examined, max_bad_images)
+
+
+def judge_unreadable(split: str, num_bad: int, num_images: int, max_bad_images: int) -> Finding:
+    """Judge images that do not decode as a run does: up to `max_bad_images` are left out of training.
+
+    The run and the doctor both call this, with config.data.max_bad_images.
+    """
+    finding = f"{split}: {num_bad:,} of {num_images:,} images do not decode"
+    if split not in (TRAIN, UNLABELLED):
+        return Finding("error", finding, "Replace or remove the files: evaluation needs every image.")
+    if num_bad <= max_bad_images:
+        return Finding("warning", finding, "Training skips them; replace or remove the files.")
+    allowed = f", allowed are {max_bad_images:,}"
+    remedy = f"Replace or remove the files, or skip them: --config.data.max_bad_images={num_bad}."
+    return Finding("error", finding + allowed, remedy)
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Stop a run where the doctor would find an error.
+
+    Raises:
+        InputError: what was found and what to do, of every error.
+    """
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        raise InputError("\n".join(f"{error.finding}. {error.remedy}".strip() for error in errors))
 
 
 def judge_unlabelled(splits: Sequence[SplitSummary]) -> Iterator[Finding]:

@@ -84,4 +84,8 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
     if job == "evaluate":
         training.require_finished(run, stage)
         return evaluation.evaluate_stage(run, stage, again=True)
+    if job == "thresholds":
+        from selftrain_jax.jobs.thresholds import run_thresholds
+
+        return run_thresholds(run, Stage("labels", options.round))
     return selftrain.run_all(run)

@@ -6,15 +6,18 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import labelled_part, open_unlabeled
+from selftrain_jax.build.data import judge_classes, labelled_part, open_unlabeled
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.doctor.duplicates import TRAIN
 from selftrain_jax.errors import InputError
+from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 
 
 def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Check every split and the unlabelled images; write doctor.json and doctor.html.
+
+    Judges by the run's own settings and with its own checks, so that the run accepts what passes here.
 
     Raises: InputError when the data has faults that would stop or spoil a run.
     """
@@ -27,25 +30,44 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     for split in dict.fromkeys((config.data.train, config.data.val, config.data.test)):
         problems += task.find_problems(config, split)
         labelled[split] = _try_open(partial(open_split, tolerant, "data", split), split, problems)
-    unlabelled = _try_open(partial(_unlabelled, tolerant, labelled), "unlabeled", problems)
+    unlabelled = _open_unlabelled(config, tolerant, labelled[config.data.train], problems)
+    errors = _judge_config(config, labelled)
     train = labelled[config.data.train]
     if train is not None:
         labelled[config.data.train] = labelled_part(config, train)
     # Whatever it is called, as train_aug: what is trained on is not to hold what is measured on.
     labelled = {TRAIN if name == config.data.train else name: source for name, source in labelled.items()}
-    if task.examine(config, labelled, unlabelled, problems, workdir):
+    if task.examine(config, labelled, unlabelled, problems, errors, workdir):
         raise InputError("the data set has errors, listed above; fix them before training")
 
 
-def _unlabelled(config: ConfigDict, labelled: dict[str, Source | None]) -> Source | None:
+def _judge_config(config: ConfigDict, labelled: dict[str, Source | None]) -> list[Finding]:
+    """Find what the run refuses of the config, and of the classes of the splits that could be opened."""
+    errors = []
+    try:
+        get_task(config.task).check_config(config)
+    except InputError as error:
+        errors.append(Finding("error", str(error), ""))
     train = labelled[config.data.train]
-    kind = config.unlabeled.kind
-    if train is None or kind == "none" or (kind == "remainder" and config.data.label_percent == 100):
+    if train is None:
+        return errors
+    measured = [labelled[split] for split in (config.data.val, config.data.test)]
+    return errors + list(judge_classes(config, train, [source for source in measured if source is not None]))
+
+
+def _open_unlabelled(
+    config: ConfigDict, tolerant: ConfigDict, train: Source | None, problems: list[Problem]
+) -> Source | None:
+    """Open the unlabelled images as the run does, or else without what is wrong with them."""
+    if train is None or config.unlabeled.kind == "none":
         return None
-    return open_unlabeled(config, train)
+    found = _try_open(partial(open_unlabeled, config, train), "unlabeled", problems)
+    if found is not None:
+        return found
+    return _try_open(partial(open_unlabeled, tolerant, train), "unlabeled", problems)
 
 
-def _try_open(open_source: Callable[[], Source | None], name: str, problems: list[Problem]) -> Source | None:
+def _try_open(open_source: Callable[[], Source], name: str, problems: list[Problem]) -> Source | None:
     """Open a source, or note why it cannot be opened and go on with the other ones."""
     try:
         return open_source()

@@ -4,13 +4,14 @@ from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import finish_labels, result_of
+from selftrain_jax.jobs.thresholds import label_thresholds
 from selftrain_jax.jobs.training import begin_inputs, begin_on_host0, restore_teacher
 from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.selftrain.label_job import recount_labels, write_pseudo_labels
 from selftrain_jax.stages.graph import Stage, teacher_of
-from selftrain_jax.tasks.config_values import class_thresholds_by_name
+from selftrain_jax.tasks.config_values import LabelThresholds
 
 
 def label_stage(run: Run, stage: Stage) -> None:
@@ -28,10 +29,8 @@ def label_stage(run: Run, stage: Stage) -> None:
     variables = restore_teacher(run, stage)
     record = begin_on_host0(run, stage)
     labeller = run.predictor.labeller(variables, run.sources.unlabeled)
-    thresholds = {
-        "threshold": config.pseudo.threshold,
-        "per_class_thresholds": class_thresholds_by_name(config),
-    }
+    chosen = label_thresholds(run, stage, variables)
+    thresholds = {"threshold": config.pseudo.threshold, "per_class_thresholds": dict(chosen.per_class)}
     if record.results:
         manifest = recount_labels(directory, labeller, **thresholds)
     else:
@@ -46,7 +45,7 @@ def label_stage(run: Run, stage: Stage) -> None:
             **thresholds,
         )
         hosts.run_on_host0(lambda: finish_labels(run, stage, record).to_json())
-    hosts.run_on_host0(lambda: _measure_labels(run, stage))
+    hosts.run_on_host0(lambda: _measure_labels(run, stage, chosen))
     hosts.log(f"{stage.folder.replace('_', ' ')}: {run.self_training.describe_labels(config, manifest)}")
 
 
@@ -65,8 +64,8 @@ def _provenance(run: Run, stage: Stage, record: StageRecord) -> JsonObject:
     }
 
 
-def _measure_labels(run: Run, stage: Stage) -> None:
+def _measure_labels(run: Run, stage: Stage, thresholds: LabelThresholds) -> None:
     """Compare finished pseudo labels with the truth where it is known, once a threshold."""
     truth, directory = run.sources.unlabeled_truth, run.workdir / stage.folder
     if truth is not None and not (directory / QUALITY_FILE).exists():
-        run.self_training.write_quality(run.config, directory, truth)
+        run.self_training.write_quality(run.config, directory, truth, thresholds)

@@ -27,11 +27,12 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Predict for the images of config.predict.input with the student, or with the stage that is there.
 
     Writes into config.predict.output, by default `<workdir>/predictions`: for detection `predictions.json`
-    (categories, images, annotations with scores), for segmentation `masks/*.png` and `classes.json`, for
-    both pictures in `drawn/`.
+    (categories, images, annotations with scores) and, where the images have integer ids, `results.json` for
+    COCO's server; for segmentation `masks/*.png` and `classes.json`; for both pictures in `drawn/`.
 
     Raises:
-        InputError: no input folder, no trained stage, or an image that does not decode.
+        InputError: no input folder, no trained stage, an image that does not decode or that
+            config.predict.annotations does not list.
     """
     settings, self_training = config.predict, get_self_training(config.task)
     if not settings.input:

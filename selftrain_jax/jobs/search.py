@@ -20,7 +20,7 @@ from selftrain_jax.jobs.grid import parse_grid
 from selftrain_jax.jobs.labels import label_stage
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.run import Run, open_run
-from selftrain_jax.jobs.selftrain import kept_student, run_all, run_stages, sum_up, val_score
+from selftrain_jax.jobs.selftrain import kept_student, run_stages, sum_up, val_score
 from selftrain_jax.jobs.stage_state import check_stages
 from selftrain_jax.jobs.steering import open_prepared
 from selftrain_jax.jobs.training import train_stage
@@ -43,7 +43,7 @@ def run_search(config: ConfigDict, workdir: pathlib.Path, options: Options) -> N
         raise InputError("--job=search compares students, but config.unlabeled.kind=none has none")
     seeds = options.seeds or (config.seed,)
     base = open_prepared(config, workdir, options)
-    grid = parse_grid(options.grid, config, base.task.idle_keys, seeds=options.seeds)
+    grid = parse_grid(options.grid or _paper_grid(config), config, base.task.idle_keys, seeds=options.seeds)
     search = Search.start(base.task.metrics[0].key, grid, options.seeds)
     if config.seed in seeds:  # the base's teacher and labels serve the points that share them
         train_stage(base, TEACHER, is_measured=False)
@@ -55,6 +55,12 @@ def run_search(config: ConfigDict, workdir: pathlib.Path, options: Options) -> N
             jax.clear_caches()
     _test_chosen(config, workdir, options, search, seeds)
     sum_up(base)
+
+
+def _paper_grid(config: ConfigDict) -> tuple[str, ...]:
+    """Return the grid of configs/paper.py, for a search that is given none."""
+    grid = config.paper.grid if "paper" in config else ""
+    return (grid,) if grid else ()
 
 
 def _train_point(
@@ -95,7 +101,8 @@ def _test_chosen(
     for seed in seeds:
         name = point_name(chosen, seed if options.seeds else None)
         run = _open_point(config, workdir, name, chosen, seed)
-        run_all(run)
+        run_stages(run)
+        sum_up(run)
         tests.append(SearchTest(seed=seed, variant=name, **_test_scores(run, search.metric)))
     _write(workdir, dataclasses.replace(search, chosen=chosen, test=tuple(tests)))
 

@@ -4,14 +4,17 @@
 folder when it starts, sharing a variant's with the run that has it. All this runs on host 0 and reads files.
 """
 
+import json
 import pathlib
 from collections.abc import Sequence
 
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import write_json
+from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.run import Run, start_digest
 from selftrain_jax.named_arrays import digest
+from selftrain_jax.run_files.calibration import CALIBRATION_FILE, TeacherCalibration
+from selftrain_jax.run_files.calibration import REMEDY as CALIBRATION_REMEDY
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, StageRecord, StageResult
 from selftrain_jax.selftrain.manifest import read_manifest
@@ -30,6 +33,7 @@ from selftrain_jax.stages.records import (
     write_record,
 )
 from selftrain_jax.stages.settings import deciding_settings, has_joint_training
+from selftrain_jax.tasks.config_values import AUTO, LabelThresholds, student_thresholds
 from selftrain_jax.train.checkpoint import find_score, find_step, restore_whole
 
 CONFIG_FILE = "config.json"
@@ -50,7 +54,24 @@ def wanted_record(run: Run, stage: Stage) -> StageRecord:
     settings = deciding_settings(run.config, stage.kind, run.task.idle_keys)
     if stage.kind == "control" and stage.round > 1:
         settings["selftrain.rounds"] = stage.round
-    return make_record(stage.folder, settings, _inputs(run, stage), run.versions, run.code)
+    inputs = _inputs(run, stage)
+    if stage.kind == "student" and run.config.pseudo.thresholds == AUTO:
+        for key in ("pseudo.per_class_thresholds", "pseudo.ignore_below"):
+            settings.pop(key, None)
+        found = thresholds_in_use(run, stage)
+        inputs["advised thresholds"] = json.dumps(found) if found else ""
+    return make_record(stage.folder, settings, inputs, run.versions, run.code)
+
+
+def thresholds_in_use(run: Run, stage: Stage) -> LabelThresholds | None:
+    """Return the thresholds of a student's labels; None with auto if its teacher has not been measured."""
+    if run.config.pseudo.thresholds != AUTO:
+        return student_thresholds(run.config)
+    path = locate(run, teacher_of(stage)) / CALIBRATION_FILE
+    if not path.exists():
+        return None
+    calibration = TeacherCalibration.from_json(read_json(path, CALIBRATION_REMEDY), path)
+    return student_thresholds(run.config, calibration)
 
 
 def _inputs(run: Run, stage: Stage) -> dict[str, str]:
@@ -169,13 +190,15 @@ def check_stages(run: Run, moved: Sequence[Stage] = (), *, has_evaluations: bool
     `has_evaluations` is off where the evaluations are about to be moved aside.
 
     Raises:
-        InputError: a stage or an evaluation is not what this command would make; the first one in order.
+        InputError: a stage or an evaluation is not what this command would make, the first one in order; or
+            a stage that is to come starts from weights that are not there.
     """
     stages = [stage for stage in stages_of(run) if stage not in moved]
     for stage in stages:
         folder = run.workdir / stage.folder
         found = read_record(folder)
         if found is None:
+            wanted_record(run, stage)  # opens what the stage starts from, which may not be there
             _check_base(run, stage)
             continue
         if differing := disagreements(run, stage, found):

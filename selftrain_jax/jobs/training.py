@@ -16,10 +16,11 @@ from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.evaluation import evaluate_stage, measure_on_val
 from selftrain_jax.jobs.run import Run, load_start, restore_stage
-from selftrain_jax.jobs.stage_state import begin, finish_training, result_of
+from selftrain_jax.jobs.stage_state import begin, finish_training, result_of, thresholds_in_use
 from selftrain_jax.pretrain.init_modes import format_init, init_variables
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
+from selftrain_jax.tasks.config_values import LabelThresholds
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.optimizer import Schedule
 from selftrain_jax.train.state import TrainState, with_variables
@@ -118,7 +119,9 @@ def _batches(run: Run, stage: Stage, record: StageRecord) -> Batches:
 def _open_labels(run: Run, stage: Stage) -> Source:
     """Open a round's pseudo labels, of the run's unlabelled images where the set has more."""
     folder = run.workdir / Stage("labels", stage.round).folder
-    labels = run.self_training.open_labels(run.config, folder, run.sources.human)
+    chosen = hosts.run_on_host0(lambda: thresholds_in_use(run, stage))
+    thresholds = LabelThresholds(*chosen) if chosen else None
+    labels = run.self_training.open_labels(run.config, folder, run.sources.human, thresholds)
     assert run.sources.unlabeled is not None  # else there is no student
     wanted = set(run.sources.unlabeled.image_ids)
     kept = [index for index, image_id in enumerate(labels.image_ids) if image_id in wanted]

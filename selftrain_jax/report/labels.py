@@ -12,7 +12,7 @@ from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, styled
 from selftrain_jax.report.page import MAX_SMALL_PLOTS, SMALL_INCHES, small_multiples
 from selftrain_jax.report.workdir import RunFiles, as_floats
 from selftrain_jax.run_files.fields import Number
-from selftrain_jax.run_files.quality import Curve
+from selftrain_jax.run_files.quality import Calibration, Curve
 from selftrain_jax.text import format_value
 
 QUALITY_LEGEND = Legend(
@@ -41,12 +41,14 @@ def labels_section(
     return Section("labels", "Pseudo labels", lead, blocks)
 
 
-@styled()
 def reliability(run: RunFiles, unit: str) -> list[Plot]:
+    """Plot the reliability of the pseudo labels' scores where the truth is known."""
+    return [] if run.quality is None else [reliability_plot(run.quality.calibration, unit)]
+
+
+@styled()
+def reliability_plot(calibration: Calibration, unit: str) -> Plot:
     """Plot the share of right labels against the mean score of their bin; a point's area is their number."""
-    if run.quality is None:
-        return []
-    calibration = run.quality.calibration
     scores, precision = as_floats(calibration.mean_score), as_floats(calibration.precision)
     counts = as_floats(calibration.count)
     axes = new_axes("mean score of the bin", f"share of right {unit}")
@@ -61,7 +63,7 @@ def reliability(run: RunFiles, unit: str) -> list[Plot]:
     caption = "On the dotted line a score of 0.8 means right 8 times in 10. "
     caption += f"Expected calibration error: {error}."
     alt = f"Reliability diagram; calibration error {error}."
-    return [finish(axes, "Reliability of the scores", caption, alt)]
+    return finish(axes, "Reliability of the scores", caption, alt)
 
 
 @styled()

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
+from selftrain_jax.run_files.calibration import CALIBRATION_FILE, TeacherCalibration
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, SCALES_FILE, Evaluation, EvaluationDetails
 from selftrain_jax.run_files.fields import JsonObject, Number
 from selftrain_jax.run_files.manifest import MANIFEST_FILE, LabelTotals, Manifest
@@ -41,6 +42,7 @@ class RunFiles(NamedTuple):
     workdir: Path
     stages: dict[str, StageFiles]
     manifest: Manifest[Any] | None  # of the pseudo labels
+    calibration: TeacherCalibration | None  # of the teacher on val, by --job=thresholds
     quality: Quality | None  # of the pseudo labels, when the truth is known
     ground_truth: JsonObject | None  # COCO format, test split
     summary: Summary | None
@@ -60,6 +62,7 @@ def read_run(workdir: Path, details: type[EvaluationDetails], totals: type[Label
         workdir=workdir,
         stages={name: _read_stage(workdir / name, details) for name in STAGES},
         manifest=_read_as(labels / MANIFEST_FILE, partial(Manifest.from_json, totals=totals)),
+        calibration=_read_as(workdir / "teacher" / CALIBRATION_FILE, TeacherCalibration.from_json),
         quality=_read_as(labels / QUALITY_FILE, Quality.from_json),
         ground_truth=read_known(workdir / "ground_truth.json"),
         summary=_read_as(workdir / SUMMARY_FILE, Summary.from_json),

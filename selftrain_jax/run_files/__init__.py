@@ -6,6 +6,7 @@ The types of a class's fields say what is checked; `fields` has them and turns p
 |---|---|---|
 | `pseudo_labels/manifest.json` | `Manifest` | `manifest` |
 | `pseudo_labels/quality.json` | `Quality` | `quality` |
+| `teacher/calibration.json` | `TeacherCalibration` | `calibration` |
 | `STAGE/evaluation.json`, `STAGE/evaluation_scales.json` | `Evaluation` | `evaluation` |
 | `summary.json` | `Summary` | `summary` |
 | `rounds.json` | `Rounds` | `rounds` |

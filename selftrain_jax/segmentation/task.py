@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.segmenter import Segmenter
+from selftrain_jax.models.input_padding import pad_images, padded_size
+from selftrain_jax.models.segmenter import STRIDE_PX, Segmenter
 from selftrain_jax.segmentation.losses import RESOLUTIONS, mean_over, pixel_hits, pixel_losses, source_loss
 from selftrain_jax.types import (
     IGNORED,
@@ -24,37 +25,44 @@ def make_segmentation_task(*, model: Segmenter, image_size_px: int, loss_resolut
     """Make init, loss and predict for a model and the resolution of the loss.
 
     The loss of a source is the mean cross-entropy of its labelled pixels, without weight decay. Its `rng` is
-    used for drop-connect only.
+    used for drop-connect only. The network sees images padded to a multiple of 32, as it halves them five
+    times; its logits are cropped to the image again.
 
     Raises:
-        InputError: the image size is not a multiple of 32, the resolution is unknown, or a class has the
-            value of ignored pixels.
+        InputError: the image size is below 1, the resolution is unknown, or a class has the value of ignored
+            pixels.
     """
-    _check_settings(model.num_classes, image_size_px, loss_resolution)
+    _check_settings(model.num_classes, loss_resolution)
+    input_px = padded_size(image_size_px, SIZE_STEP_PX)
 
     def init(rng: PRNGKeyArray) -> Variables:
-        return dict(model.init(rng, jnp.zeros((1, image_size_px, image_size_px, 3)), train=False))
+        return dict(model.init(rng, jnp.zeros((1, input_px, input_px, 3)), train=False))
 
     def loss(variables: Variables, batch: Batch, rng: PRNGKeyArray) -> tuple[LossTerms, Variables]:
+        images = pad_images(batch.images, SIZE_STEP_PX)
         logits, updates = model.apply(
-            variables, batch.images, train=True, mutable=["batch_stats"], rngs={"drop": rng}
+            variables, images, train=True, mutable=["batch_stats"], rngs={"drop": rng}
         )
-        return loss_terms(logits, batch, loss_resolution), dict(updates)
+        return loss_terms(crop_logits(logits, batch.images), batch, loss_resolution), dict(updates)
 
     def predict(variables: Variables, images: Float[Array, "B H W 3"]) -> PixelLogits:
-        return PixelLogits(cast(Array, model.apply(variables, images, train=False)))
+        logits = model.apply(variables, pad_images(images, SIZE_STEP_PX), train=False)
+        return PixelLogits(crop_logits(cast(Array, logits), images))
 
     return Task(init=init, loss=loss, predict=predict)
 
 
-def _check_settings(num_classes: int, image_size_px: int, loss_resolution: str) -> None:
+def crop_logits(
+    logits: Float[Array, "B h2 w2 K"], images: Float[Array, "B H W 3"]
+) -> Float[Array, "B h w K"]:
+    """Keep the cells of the images before they were padded, ceil(H / 4) × ceil(W / 4)."""
+    height, width = (-(-size_px // STRIDE_PX) for size_px in images.shape[1:3])
+    is_whole = logits.shape[1:3] == (height, width)
+    return logits if is_whole else logits[:, :height, :width]
+
+
+def _check_settings(num_classes: int, loss_resolution: str) -> None:
     """Refuse settings that no segmentation task can have."""
-    if image_size_px < SIZE_STEP_PX or image_size_px % SIZE_STEP_PX:
-        below = max(image_size_px // SIZE_STEP_PX, 1) * SIZE_STEP_PX
-        raise InputError(
-            f"image_size_px is {image_size_px}, but the network halves an image five times; it must be a "
-            f"multiple of {SIZE_STEP_PX}. Use {below} or {below + SIZE_STEP_PX}."
-        )
     if loss_resolution not in RESOLUTIONS:
         raise InputError(f"loss_resolution is {loss_resolution!r}; use one of {', '.join(RESOLUTIONS)}.")
     if num_classes > IGNORED:

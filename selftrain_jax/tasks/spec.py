@@ -4,7 +4,7 @@ A task reads the config keys that are about it; everything else is handed in. `d
 a third one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +17,9 @@ from selftrain_jax.html.blocks import Section
 from selftrain_jax.report.workdir import RunFiles
 from selftrain_jax.run_files.evaluation import EvaluationDetails
 from selftrain_jax.run_files.manifest import LabelTotals, Manifest
+from selftrain_jax.selftrain.calibration import Counted
 from selftrain_jax.selftrain.label_job import Labeller
-from selftrain_jax.types import Category, Task, Variables
+from selftrain_jax.types import Category, Example, Task, Variables
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from selftrain_jax.data.pipeline import TargetSpec
@@ -58,12 +59,15 @@ class SelfTraining:
     write_truth: Callable[[Source, Path], None]  # the test split's labels, into the run's folder
     label_settings: Callable[[ConfigDict], Mapping[str, Any]]  # what the labels depend on, for the manifest
     target_shapes: Callable[[ConfigDict, int], Any]  # of a training batch of so many images
-    label_bytes: Callable[
-        [ConfigDict, tuple[int, int]], float
-    ]  # in a record, of an image (H, W); an estimate
-    write_quality: Callable[[ConfigDict, Path, Source], None]  # finished labels compared with the truth
+    # An estimate: bytes that the labels of an image of (height, width) take in a record.
+    label_bytes: Callable[[ConfigDict, tuple[int, int]], float]
+    write_quality: Callable[..., None]  # finished labels compared with the truth; arguments as below
+    # How often (truth, found) labels are right from each score on; with the labeller's settings.
+    count_right: Callable[[Iterable[tuple[Example, Example]], Sequence[Category], Any], Counted]
     describe_labels: Callable[[ConfigDict, Manifest], str]
-    open_labels: Callable[[ConfigDict, Path, Source], Source]  # for the student, checked against human labels
+    # For the student, checked against human labels: from config, folder, human labels and, with
+    # config.pseudo.thresholds=auto, the thresholds of `config_values.student_thresholds`.
+    open_labels: Callable[..., Source]
     # The pictures of report.html, from config, workdir, test split, truth by image id and augmented examples.
     gather_images: Callable[..., Any]
     report_sections: Callable[[RunFiles, Any], list[Section]]

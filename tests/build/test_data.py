@@ -16,7 +16,7 @@ from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.segmentation import data as segmentation_data
-from tests import tiny_masks
+from tests import tiny, tiny_masks
 
 SPLITS = ("train", "val", "test")
 
@@ -170,3 +170,47 @@ def test_both_halves_of_a_batch_follow_the_order_that_the_stage_asks_for(permuta
     order = permutation or raw_permutation
     assert ids[0::2] == [train.image_ids[index] for index in order(4, 2, 0)[:2]]
     assert ids[1::2] == [train.image_ids[4 + index] for index in order(6, 502, 0)[:2]]
+
+
+def test_unknown_mask_value_is_told_and_ignored_or_mapped_as_the_message_says(tmp_path: pathlib.Path) -> None:
+    config = write_masks(tmp_path)
+    _save(tmp_path / "val" / "masks" / "b.png", np.resize(np.array([0, 1, 7], np.uint8), (4, 6)))
+    with pytest.raises(InputError, match="ids outside the classes: 7") as error:
+        build_sources(config)
+    for key in ("classes", "mask_values", "ignore_value"):
+        assert f"config.data.{key}" in str(error.value)
+    mapped, named = write_masks(tmp_path / "mapped"), write_masks(tmp_path / "named")
+    mapped.data.update(dir=str(tmp_path), mask_values="0=0,1=1,7=255")
+    named.data.update(dir=str(tmp_path), classes="a,b,c,d,e,f,g,h")
+    for config in (mapped, named):
+        build_sources(config)
+
+
+def test_image_of_voc_with_more_boxes_than_slots_is_refused_with_the_value_to_set(
+    tmp_path: pathlib.Path,
+) -> None:
+    config = common.get_config()
+    config.data.update(kind="voc", dir=str(tmp_path), classes="cat")
+    config.unlabeled.kind = "none"
+    config.image.max_boxes, config.postprocess.max_detections = 2, 2
+    box = "<object><name>cat</name><bndbox><ymin>1</ymin><xmin>1</xmin><ymax>3</ymax><xmax>{}</xmax></bndbox>"
+    objects = "".join(box.format(number) + "</object>" for number in (2, 3, 4))
+    _save(tmp_path / "JPEGImages" / "a.png", np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "Annotations").mkdir()
+    xml = f"<annotation><filename>a.png</filename>{objects}</annotation>"
+    (tmp_path / "Annotations" / "a.xml").write_text(xml)
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    for split in SPLITS:
+        (tmp_path / "ImageSets" / "Main" / f"{split}.txt").write_text("a\n")
+    with pytest.raises(InputError, match=r"image a has 3\. Set --config\.image\.max_boxes=3,"):
+        build_sources(config)
+    config.image.max_boxes = 3
+    build_sources(config)
+
+
+def test_drawn_boxes_need_slots_too() -> None:
+    config = tiny.get_config()
+    build_sources(config)
+    config.image.max_boxes = config.postprocess.max_detections = 1
+    with pytest.raises(InputError, match=r"builtin.* images have more boxes than config\.image\.max_boxes=1"):
+        build_sources(config)

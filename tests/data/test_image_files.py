@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selftrain_jax.data.image_files import fill_template, read_image_size
+from selftrain_jax.data import image_files
+from selftrain_jax.data.image_files import check_image_file, fill_template, read_image_file, read_image_size
 from selftrain_jax.data.source import image_size
 from selftrain_jax.errors import InputError
 
@@ -37,6 +38,40 @@ def test_what_follows_the_header_is_not_read(tmp_path: pathlib.Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (512, 400, 3)).astype(np.uint8)
     (tmp_path / "a.png").write_bytes(encode(noise, "PNG")[:1000])  # of 600,000 bytes
     assert read_image_size(tmp_path / "a.png") == (512, 400)
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
+def test_whole_file_is_checked_without_decoding_and_one_cut_off_anywhere_is_refused(
+    kind: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, path = encode(NOISE, kind), tmp_path / "a"
+    decoded: list[pathlib.Path] = []
+    path.write_bytes(encoded)
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, "read_image_file", lambda path, size_px: decoded.append(path))
+        check_image_file(path, (40, 60))
+    assert not decoded
+    for length in (0, len(encoded) // 4, len(encoded) // 2, len(encoded) - 200):
+        path.write_bytes(encoded[:length])
+        with pytest.raises(InputError) as error:
+            check_image_file(path)
+        with pytest.raises(InputError) as expected:
+            read_image_file(path)
+        assert str(error.value) == str(expected.value)
+
+
+def test_odd_end_alone_condemns_no_image_that_decodes(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a").write_bytes(encode(NOISE, "JPEG") + bytes(1000))
+    check_image_file(tmp_path / "a")
+
+
+def test_file_of_another_size_than_stated_is_told_as_when_it_is_read(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a").write_bytes(encode(NOISE, "PNG"))
+    with pytest.raises(InputError, match=r"60 x 40 pixels .* annotation says 40 x 60"):
+        check_image_file(tmp_path / "a", (60, 40))
 
 
 @pytest.mark.parametrize(

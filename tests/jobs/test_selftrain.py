@@ -62,7 +62,7 @@ def test_second_run_of_a_finished_command_skips_every_stage(uninterrupted: pathl
 def test_changed_config_is_refused_with_the_differing_key(uninterrupted: pathlib.Path) -> None:
     status, output = run(uninterrupted, "--config.selftrain.alpha=2.0")
     assert status == 2
-    assert "selftrain.alpha: 1.0 there, 2.0 now" in output
+    assert "config.selftrain.alpha: 1.0 then, 2.0 now" in output
     assert "Traceback" not in output
 
 
@@ -85,6 +85,9 @@ def test_predict_writes_coco_json_and_pictures(uninterrupted: pathlib.Path, tmp_
     assert [image["file_name"] for image in predictions["images"]] == ["0.png", "1.png"]
     assert {category["name"] for category in predictions["categories"]} == set("0123456789")
     assert all({"bbox", "score", "category_id"} <= row.keys() for row in predictions["annotations"])
+    results = json.loads((output / "results.json").read_text())
+    assert {result["image_id"] for result in results} <= {0, 1}
+    assert len(results) == len(predictions["annotations"]) > 0
     assert len(list((output / "drawn").glob("*.png"))) == 2
 
 

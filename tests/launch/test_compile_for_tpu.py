@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from configs import common
-from launch.compile_for_tpu.abstract import label_step, training_step
+from launch.compile_for_tpu.abstract import label_step, selection_step, training_step
 from launch.compile_for_tpu.collectives import count_collectives
 from launch.compile_for_tpu.measure import Measured, estimate_secs, measure
 from launch.compile_for_tpu.report import _read_need, add_to_table, advice, format_row, largest_batch
@@ -33,6 +33,14 @@ def test_bytes_of_collectives_by_hand() -> None:
         "all-gather": 2 * 32 * 16,
         "collective-permute": 4 * 10,
     }
+
+
+def test_the_selection_has_the_anchors_of_the_padded_size() -> None:
+    config = common.get_config()
+    config.image.size_px = 600
+    logits, outputs = selection_step(config, jax.devices()[:1]).arguments
+    assert logits.shape == (8, 76725, 91)  # of 640 px
+    assert outputs.shape == (8, 76725, 4)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_the_wheels_fit_driver_and_gpu(gpu, tmp_path, gpus, extra):
     done = gpu("--config.seed=3", gpus=gpus)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "pip-0").read_text().splitlines()[-1].endswith(f" jax[{extra}]")
-    expected = ["--config=configs/quickstart.py", "--workdir=runs/quickstart", "--config.seed=3"]
+    expected = ["--config=configs/quickstart.py", "--config.seed=3"]
     assert runs_of(tmp_path)[0][2:] == expected
 
 
@@ -65,7 +65,7 @@ def test_a_second_run_installs_nothing(gpu, tmp_path):
     installed = (tmp_path / "pip-0").read_text()
     assert gpu("configs/bccd.py:seed=1", gpus=H100).returncode == 0
     assert (tmp_path / "pip-0").read_text() == installed
-    assert runs_of(tmp_path)[1][2:] == ["--config=configs/bccd.py:seed=1", "--workdir=runs/bccd"]
+    assert runs_of(tmp_path)[1][2:] == ["--config=configs/bccd.py:seed=1"]
 
 
 def test_without_a_gpu_nothing_is_installed_or_run(gpu, tmp_path):

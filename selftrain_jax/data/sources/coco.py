@@ -7,7 +7,7 @@ format.
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,12 +48,15 @@ def read_coco_json(
     images_dir: str | os.PathLike,
     *,
     category_names: Sequence[str] | None = None,
+    categories: Sequence[Category] | None = None,
     bad_boxes: BadBoxes = "error",
 ) -> Source:
     """Read boxes as yxyx pixels, clipped to the image size that the file states.
 
-    With `category_names`, keep these classes only; ids do not change. With `bad_boxes="drop"`,
-    leave out boxes that are not finite, have no area or lie outside the image, with one warning.
+    With `category_names`, keep these classes only; ids do not change. With `categories`, such as those of
+    another split, the boxes of these classes are found by name and get these ids; a class that the file does
+    not list has no box. With `bad_boxes="drop"`, leave out boxes that are not finite, have no area or lie
+    outside the image, with one warning.
 
     `areas` are the annotations' `area`, COCO's measure of small, medium and large (of the outline, so below
     the box's; clipping the box does not change it). Where an annotation states none, it is the box's area; an
@@ -63,11 +66,12 @@ def read_coco_json(
         InputError: anything that `find_problems` finds, and unknown `category_names`.
     """
     path, images_dir = pathlib.Path(annotations_path), pathlib.Path(images_dir)
-    categories, images, table, problems = _read(path, images_dir, category_names)
+    wanted = _Wanted(category_names, categories)
+    found, images, table, problems = _read(path, images_dir, wanted)
     report_problems(problems, str(path), bad_boxes)
     return file_source(
         f"coco:{path.stem}",
-        categories,
+        found,
         table.image_ids,
         images.paths.__getitem__,
         lambda index: table_example(table, index),
@@ -75,27 +79,57 @@ def read_coco_json(
     )
 
 
-def find_problems(annotations_path: str | os.PathLike, images_dir: str | os.PathLike) -> Iterator[Problem]:
-    """Yield all that is wrong with the file, its boxes and its images' paths; decodes no image."""
+def find_problems(
+    annotations_path: str | os.PathLike,
+    images_dir: str | os.PathLike,
+    *,
+    category_names: Sequence[str] | None = None,
+    categories: Sequence[Category] | None = None,
+) -> Iterator[Problem]:
+    """Yield all that is wrong with the file, its boxes and its images' paths; decodes no image.
+
+    The classes are chosen as by `read_coco_json`: it does not mind the boxes of others.
+    """
     path = pathlib.Path(annotations_path)
     try:
-        *_, problems = _read(path, pathlib.Path(images_dir), None)
+        *_, problems = _read(path, pathlib.Path(images_dir), _Wanted(category_names, categories))
     except InputError as error:
         problems = [Problem("malformed", str(path), str(error))]
     yield from problems
 
 
+def read_coco_categories(annotations_path: str | os.PathLike, names: Sequence[str]) -> tuple[Category, ...]:
+    """Return the named classes of a file with its ids, in the order of the ids.
+
+    Raises:
+        InputError: the file is malformed, or a name is not in it or is given twice.
+    """
+    path = pathlib.Path(annotations_path)
+    document = parse_json(read_file(path), str(path))
+    categories, problems = read_categories(_records(document, "categories", path), str(path))
+    report_problems(problems, str(path), "error")
+    return _select(categories, names, str(path))
+
+
+class _Wanted(NamedTuple):
+    """The classes to keep: by name with the file's ids, or by name with these ids; neither: all."""
+
+    names: Sequence[str] | None
+    categories: Sequence[Category] | None
+
+
 def _read(
-    path: pathlib.Path, images_dir: pathlib.Path, category_names: Sequence[str] | None
+    path: pathlib.Path, images_dir: pathlib.Path, wanted: _Wanted
 ) -> tuple[tuple[Category, ...], Images, LabelTable, list[Problem]]:
     document = parse_json(read_file(path), str(path))
     root = require_folder(images_dir, "the image folder")
     categories, problems = read_categories(_records(document, "categories", path), str(path))
     images, found = read_images(_records(document, "images", path), root, str(path))
     boxes, more = read_boxes(_records(document, "annotations", path), images.indices, categories, str(path))
-    kept = _select(categories, category_names, str(path))
-    ids = {category.id for category in kept}
-    boxes = [box for box in boxes if box.class_id in ids]
+    kept = tuple(wanted.categories or _select(categories, wanted.names, str(path)))
+    ids_by_name = {name: class_id for class_id, name in kept}
+    ids = {class_id: ids_by_name[name] for class_id, name in categories if name in ids_by_name}
+    boxes = [box._replace(class_id=ids[box.class_id]) for box in boxes if box.class_id in ids]
     sizes = np.array(images.sizes_px, np.float64).reshape(-1, 2)
     table, bad = make_table(
         boxes, tuple(images.indices), sizes, lambda box: f"{path}, annotations[{box.number}]"
@@ -125,6 +159,8 @@ def _select(categories: tuple[Category, ...], names: Sequence[str] | None, path:
     """Keep the named classes, all of which must be in the file."""
     if names is None:
         return categories
+    if len(set(names)) < len(names):
+        raise InputError(f"the class names {list(names)} repeat; expected each once.")
     known = [category.name for category in categories]
     wrong = [f"{name!r} ({nearest_names(name, known)})" for name in names if name not in known]
     if wrong:

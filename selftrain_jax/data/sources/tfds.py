@@ -28,10 +28,11 @@ class _Layout(NamedTuple):
     crowd: str  # field of an object that makes it a crowd or is to be ignored; "" for none
     area: str  # field of an object with its own area in px², not its box's; "" for none
     is_one_based: bool  # VOC's inclusive corners, counted from 1
+    has_coco_ids: bool = False  # COCO's own number and file name of each image
 
 
 _LAYOUTS = {
-    "coco": _Layout("objects", "is_crowd", "area", False),
+    "coco": _Layout("objects", "is_crowd", "area", False, has_coco_ids=True),
     "voc": _Layout("objects", "is_difficult", "", True),
     "bccd": _Layout("objects", "", "", True),
     "open_images_v4": _Layout("bobjects", "is_group_of", "", False),
@@ -63,10 +64,10 @@ def read_tfds(
 ) -> Source:
     """Read a prepared data set, for example ("coco/2017", "train[:10%]").
 
-    COCO's labels get their original ids back, 1 to 90; others count from 1. Boxes become yxyx
-    pixels by the size in the image's header. Open Images' groups and VOC's difficult objects
-    get `is_crowd`. COCO's objects keep their `areas`, which TFDS cuts to whole px². Bad boxes are
-    found only when an image is read: then "drop" warns, once.
+    COCO's labels get their original ids back, 1 to 90; others count from 1. COCO's labelled images know
+    their original id and name, `coco_id` and `file_name`. Boxes become yxyx pixels by the size in the image's
+    header. Open Images' groups and VOC's difficult objects get `is_crowd`. COCO's objects keep their `areas`,
+    which TFDS cuts to whole px². Bad boxes are found only when an image is read: then "drop" warns, once.
 
     Raises:
         InputError: as `open_records`, or labels asked of ImageNet; when an image is read, bad boxes with
@@ -253,6 +254,9 @@ def _read_boxes(
     }
     if layout.area:
         example["areas"] = np.asarray(objects[layout.area], np.float32)[good]
+    if layout.has_coco_ids:
+        example["coco_id"] = int(record["image/id"])
+        example["file_name"] = os.fsdecode(record["image/filename"])
     problems = [
         Problem(fault, where, describe_fault(fault, box, image_id))
         for fault, box in zip(faults, raw, strict=True)

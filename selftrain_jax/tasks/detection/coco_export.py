@@ -1,13 +1,13 @@
 """Ground truth and detections in COCO's format, for pycocotools.
 
-Call `write_coco_json` for the truth, `to_coco_results` for each image's detections; image ids of
-both come from `export_image_ids`.
+Call `write_coco_json` for the truth, `to_coco_results` for each image's detections. Image ids of both are
+the labels' `coco_id` where they have one, else those of `export_image_ids`; `source_ids` leads back.
 """
 
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 
 from selftrain_jax.data.source import Source, encoded_suffix, image_size
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import atomic_write
+from selftrain_jax.io import atomic_write, read_json
+from selftrain_jax.types import Example
 
 
 def export_image_ids(image_ids: Sequence[str]) -> Sequence[int | str]:
@@ -28,8 +29,9 @@ def export_image_ids(image_ids: Sequence[str]) -> Sequence[int | str]:
 def write_coco_json(source: Source, path: str | os.PathLike) -> None:
     """Write a labelled source's ground truth; image sizes come from the images' headers.
 
-    `file_name` is the image id, with the suffix of its bytes where it has none. `area` is the
-    object's own where the source knows it (`areas`), else the box's.
+    An image's id and `file_name` are the labels' `coco_id` and `file_name` where they have them, and
+    `source_id` is then the source's id. Else `file_name` is the id, with the suffix of its bytes where it has
+    none. `area` is the object's own where the source knows it (`areas`), else the box's.
 
     Raises:
         InputError: the source has no labels.
@@ -39,9 +41,10 @@ def write_coco_json(source: Source, path: str | os.PathLike) -> None:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     ids: Sequence[int | str] = export_image_ids(source.image_ids)
-    for index, image_id in enumerate(ids):
-        images.append(_image_record(source, index, image_id))
+    for index, exported_id in enumerate(ids):
         example = source.read_labels(index)
+        image_id = example.get("coco_id", exported_id)
+        images.append(_image_record(source, index, image_id, example))
         boxes_xywh = _to_xywh(example["boxes"])
         areas = example.get("areas", boxes_xywh[:, 2] * boxes_xywh[:, 3])
         columns = (boxes_xywh.tolist(), example["classes"], areas.tolist(), example["is_crowd"])
@@ -60,6 +63,26 @@ def write_coco_json(source: Source, path: str | os.PathLike) -> None:
     document = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
     with atomic_write(pathlib.Path(path)) as file:
         json.dump(document, file)
+
+
+def has_outdated_ids(path: pathlib.Path, source: Source) -> bool:
+    """Say whether a file of `write_coco_json` has the source's ids where its labels now have a `coco_id`.
+
+    Raises:
+        InputError: the file is no JSON.
+    """
+    coco_id = source.read_labels(0).get("coco_id") if len(source) else None
+    if coco_id is None:
+        return False
+    match read_json(path, "delete it; the same command writes it again"):
+        case {"images": [{"id": image_id}, *_]}:
+            return image_id != coco_id
+    return True
+
+
+def source_ids(document: Mapping[str, Any]) -> dict[str, str]:
+    """Map the image ids of `write_coco_json`'s file, as text, to the source's, where they are others."""
+    return {str(image["id"]): image["source_id"] for image in document["images"] if "source_id" in image}
 
 
 def to_coco_results(
@@ -83,9 +106,12 @@ def _to_xywh(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
     return np.concatenate([boxes[:, 1::-1], boxes[:, :1:-1] - boxes[:, 1::-1]], axis=1)
 
 
-def _image_record(source: Source, index: int, image_id: int | str) -> dict[str, Any]:
+def _image_record(source: Source, index: int, image_id: int | str, example: Example) -> dict[str, Any]:
     encoded = source.read_encoded(index)
     height, width = image_size(encoded, f"{source.name}, image {image_id}")
     has_suffix = bool(pathlib.PurePosixPath(str(image_id)).suffix)
     file_name = str(image_id) if has_suffix else f"{image_id}{encoded_suffix(encoded) or ''}"
-    return {"id": image_id, "file_name": file_name, "width": width, "height": height}
+    record = {"id": image_id, "file_name": file_name, "width": width, "height": height}
+    if "coco_id" in example:
+        record |= {"file_name": example["file_name"], "source_id": example["image_id"]}
+    return record

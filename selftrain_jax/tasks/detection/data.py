@@ -1,14 +1,22 @@
 """Images with boxes, as config.data and config.unlabeled name them; call `open_split`."""
 
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
 from ml_collections import ConfigDict
 
-from selftrain_jax.data.image_files import fill_template
+from selftrain_jax.data.image_files import fill_template, is_file
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.sources.coco import read_coco_json
+from selftrain_jax.data.sources.coco import read_coco_categories, read_coco_json
 from selftrain_jax.data.sources.voc_boxes import read_voc
 from selftrain_jax.demo.builtin import read_builtin
+from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
+from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.config_values import class_names, require_dir
+from selftrain_jax.types import Category
 
 KINDS = ("builtin", "coco", "voc", "tfds", "auto")
 
@@ -44,7 +52,68 @@ def _open_coco(config: ConfigDict, group: str, split: str) -> Source:
     root = require_dir(where.dir, f"config.{group}.dir", "COCO's files")
     annotations = root / fill_template(where.annotations, split, f"config.{group}.annotations")
     images = root / fill_template(where.images, split, f"config.{group}.images")
-    return read_coco_json(annotations, images, bad_boxes=config.data.bad_boxes)
+    categories = coco_categories(config) if group == "data" else None
+    return read_coco_json(annotations, images, categories=categories, bad_boxes=config.data.bad_boxes)
+
+
+def coco_categories(config: ConfigDict) -> tuple[Category, ...] | None:
+    """Return the classes in config.data.classes with the ids of the training split's file; None for all.
+
+    Raises:
+        InputError: the file is missing or malformed, or has no class of such a name.
+    """
+    names, data = class_names(config), config.data
+    if not names:
+        return None
+    template = fill_template(data.annotations, data.train, "config.data.annotations")
+    path = require_dir(data.dir, "config.data.dir", "COCO's files") / template
+    changed = path.stat().st_mtime_ns if is_file(path) else 0
+    try:
+        return _read_categories(path, changed, names)
+    except InputError as error:
+        raise InputError(f"config.data.classes: {error}") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _read_categories(path: Path, changed: int, names: tuple[str, ...]) -> tuple[Category, ...]:
+    """Read a file once for all splits, unless it has changed."""
+    return read_coco_categories(path, names)
+
+
+def check_sources(config: ConfigDict, human: Source, measured: Sequence[Source]) -> None:
+    """Make sure that the boxes of each training image fit into config.image.max_boxes.
+
+    TFDS has its labels beside the images, on the disk; there a batch refuses the image when it comes.
+
+    Raises:
+        InputError: an image has more boxes.
+    """
+    is_tfds = config.data.kind == "tfds" or (config.data.kind == "auto" and not config.data.dir)
+    if not is_tfds:
+        refuse(judge_slots(config, human))
+
+
+def judge_slots(config: ConfigDict, human: Source) -> Iterator[Finding]:
+    """Say which training image has more boxes than config.image.max_boxes; crowds take no slot."""
+    max_boxes = config.image.max_boxes
+    counts = [_count_boxes(human, index) for index in range(len(human))]
+    num_crowded = sum(count > max_boxes for count in counts)
+    if num_crowded:
+        most = max(counts)
+        yield Finding(
+            "error",
+            f"{human.name}: {num_crowded:,} of {len(human):,} images have more boxes than "
+            f"config.image.max_boxes={max_boxes}; image {human.image_ids[counts.index(most)]} has {most}",
+            f"Set --config.image.max_boxes={most}, or tile the images.",
+        )
+
+
+def _count_boxes(source: Source, index: int) -> int:
+    try:
+        labels = source.read_labels(index)
+    except InputError:  # counted among the images that cannot be read
+        return 0
+    return int((~labels.get("is_crowd", np.zeros(len(labels["boxes"]), bool))).sum())
 
 
 def class_counts(source: Source) -> dict[str, int]:

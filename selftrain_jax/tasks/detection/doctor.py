@@ -14,11 +14,12 @@ from selftrain_jax.data.problems import BOX_KINDS, BadBoxes
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources import coco, voc_boxes
 from selftrain_jax.doctor import verdicts
-from selftrain_jax.doctor.duplicates import MAX_DISTANCE, find_duplicates
+from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, find_duplicates
 from selftrain_jax.doctor.examine import Diagnosis, scan_splits, summarise
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
 from selftrain_jax.doctor.verdicts import ProblemKind
-from selftrain_jax.errors import printable
+from selftrain_jax.errors import InputError, printable
+from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.config_values import class_names, require_dir
 from selftrain_jax.tasks.detection.box_statistics import (
     BoxStatistics,
@@ -26,6 +27,7 @@ from selftrain_jax.tasks.detection.box_statistics import (
     summarise_boxes,
     suspect_boxes,
 )
+from selftrain_jax.tasks.detection.data import coco_categories, judge_slots
 from selftrain_jax.tasks.detection.doctor_page import page_sections
 
 FAULTS = {
@@ -64,7 +66,12 @@ def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
     if data.kind == "coco":
         keys = {"config.data.annotations": data.annotations, "config.data.images": data.images}
         annotations, images = (root / fill_template(text, split, key) for key, text in keys.items())
-        yield from coco.find_problems(annotations, images)
+        try:
+            categories = coco_categories(config)
+        except InputError as error:
+            yield Problem("malformed", "config.data.classes", str(error))
+            return
+        yield from coco.find_problems(annotations, images, categories=categories)
     if is_voc:
         yield from voc_boxes.find_problems(root, split, class_names(config) or None)
 
@@ -74,11 +81,22 @@ def examine(
     labelled: Mapping[str, Source | None],
     unlabelled: Source | None,
     problems: Iterable[Problem],
+    errors: Iterable[Finding],
     workdir: Path,
 ) -> bool:
-    """Print what is found in the splits, write doctor.json and doctor.html; say whether there are errors."""
+    """Print what is found in the splits, write doctor.json and doctor.html; say whether there are errors.
+
+    `errors` are what the run refuses beside that.
+    """
+    train = labelled.get(TRAIN)
+    crowded = judge_slots(config, train) if train is not None else ()
     diagnosis = examine_boxes(
-        labelled=labelled, unlabelled=unlabelled, problems=problems, bad_boxes=config.data.bad_boxes
+        labelled=labelled,
+        unlabelled=unlabelled,
+        problems=problems,
+        errors=[*errors, *crowded],
+        bad_boxes=config.data.bad_boxes,
+        max_bad_images=config.data.max_bad_images,
     )
     print(format_diagnosis(diagnosis))
     print(f"with pictures: {write_report(diagnosis, workdir)}")
@@ -90,14 +108,17 @@ def examine_boxes(
     labelled: Mapping[str, Source | None],
     unlabelled: Source | None,
     problems: Iterable[Problem],
+    errors: Iterable[Finding] = (),
     max_images: int | None = None,
     bad_boxes: BadBoxes = "error",
+    max_bad_images: int = 0,
 ) -> BoxDiagnosis:
     """Read the splits once and gather all there is to say about them.
 
     `labelled` names the splits; all but "train" are for evaluation, and None stands for one that
-    could not be opened. `problems` are what the readers' `find_problems` yield. `bad_boxes` is the
-    reader's setting: boxes that it drops are only a warning. For `max_images` see `scan_splits`.
+    could not be opened. `problems` are what the readers' `find_problems` yield, `errors` what else
+    a run refuses. `bad_boxes` is the reader's setting: boxes that it drops are only a warning. So are up
+    to `max_bad_images` images to train on that do not decode. For `max_images` see `scan_splits`.
     """
     scans = scan_splits(labelled, unlabelled, max_images)
     splits = summarise(scans)
@@ -105,9 +126,10 @@ def examine_boxes(
     all_problems = [*problems, *(problem for scan in scans.values() for problem in suspect_boxes(scan))]
     duplicates = find_duplicates({name: scan.images for name, scan in scans.items()})
     judged = [
+        *errors,
         *verdicts.judge_missing(labelled),
         *verdicts.judge_problems(all_problems, _problem_kinds(bad_boxes)),
-        *verdicts.judge_images(splits),
+        *verdicts.judge_images(splits, max_bad_images),
         *(
             verdict
             for split, of_split in zip(splits, boxes, strict=True)

@@ -80,7 +80,10 @@ def detect(detector: Detector, variables: Variables, source: Source) -> Iterator
 def evaluate_source(
     detector: Detector, variables: Variables, source: Source
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the COCO numbers on a labelled source, and the detections as COCO results."""
+    """Return the COCO numbers on a labelled source, and the detections as COCO results.
+
+    Their image ids are those of `write_coco_json`'s truth.
+    """
     part = subset(source, hosts.shard_range(len(source)), source.name)
     found = _gather(list(detect(detector, variables, part)))
     truth = [source.read_labels(index) for index in range(len(source))]
@@ -88,8 +91,10 @@ def evaluate_source(
     result = evaluate_detections(truth, detections, source.categories, backend=detector.eval_backend)
     records = [
         record
-        for image_id, image in zip(export_image_ids(source.image_ids), found, strict=True)
-        for record in to_coco_results(image_id, image["boxes"], image["scores"], image["classes"])
+        for exported_id, labels, image in zip(export_image_ids(source.image_ids), truth, found, strict=True)
+        for record in to_coco_results(
+            labels.get("coco_id", exported_id), image["boxes"], image["scores"], image["classes"]
+        )
     ]
     return result, records
 

@@ -23,8 +23,11 @@ from selftrain_jax.tasks.detection.inference import (
     evaluate_source,
 )
 from selftrain_jax.tasks.detection.pseudo.labeller import box_labeller
+from selftrain_jax.tasks.detection.server_results import KEY, CocoIds, annotated_ids, server_results, stem_ids
 from selftrain_jax.tasks.spec import Predictor
 from selftrain_jax.types import Category, Example, Task, Variables
+
+RESULTS_FILE = "results.json"
 
 
 def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
@@ -39,7 +42,7 @@ def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
         evaluate=partial(_evaluate, detector),
         measure_scales=None,
         labeller=labeller,
-        predict=partial(_predict, detector, config.predict.score_threshold),
+        predict=partial(_predict, config, detector),
     )
 
 
@@ -52,23 +55,36 @@ def _evaluate(
 
 
 def _predict(
+    config: ConfigDict,
     detector: Detector,
-    threshold: float,
     variables: Variables,
     source: Source,
     categories: tuple[Category, ...],
     output: pathlib.Path,
 ) -> str:
-    """Detect, write `predictions.json` and `drawn/`; return what was found in a phrase."""
+    """Detect, write `predictions.json`, `results.json` and `drawn/`; return what was found in a phrase."""
+    threshold, annotations = config.predict.score_threshold, config.predict.annotations
+    images = source.image_ids
+    ids = annotated_ids(pathlib.Path(annotations), images, categories) if annotations else None
     found = list(detect(detector, variables, source))
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "predictions.json", to_coco(source, found, categories))
+    _write_results(output / RESULTS_FILE, found, ids or stem_ids(images, categories))
     for index, example in enumerate(found):
         path = output / "drawn" / (example["image_id"] + ".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_example(source.read_image(index), example, categories, threshold).save(path)
     above = sum(int((example["scores"] >= threshold).sum()) for example in found)
     return f"{len(found)} images, {above} boxes of score {threshold} or more"
+
+
+def _write_results(path: pathlib.Path, found: list[Example], ids: CocoIds | str) -> None:
+    """Write COCO's results, or say why there are none; those of earlier images do not stay."""
+    if isinstance(ids, CocoIds):
+        return write_json(path, server_results(found, ids))
+    path.unlink(missing_ok=True)
+    remedy = f"the ids of COCO's annotation file are taken by --{KEY}=FILE"
+    return hosts.log(f"{path.name} for COCO's server is left out, as {ids}; {remedy}")
 
 
 def to_coco(source: Source, found: list[Example], categories: tuple[Category, ...]) -> dict:

@@ -17,19 +17,46 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.config_values import class_thresholds_by_name
-from selftrain_jax.tasks.detection.coco_export import write_coco_json
-from selftrain_jax.tasks.detection.data import KINDS, class_counts, open_split
+from selftrain_jax.tasks.config_values import LabelThresholds, class_thresholds_by_name, student_thresholds
+from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_coco_json
+from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
+from selftrain_jax.tasks.detection.pseudo.calibration import count_right_boxes
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
-from selftrain_jax.tasks.detection.pseudo.source import check_pseudo_boxes, read_pseudo_boxes
+from selftrain_jax.tasks.detection.pseudo.source import (
+    MAX_CLASS_FRAC,
+    check_pseudo_boxes,
+    check_slots,
+    check_thresholds,
+    read_pseudo_boxes,
+)
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
-from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, accept
+from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.types import BoxTargets, Category, Task
 
 if TYPE_CHECKING:
     from selftrain_jax.data.pipeline import TargetSpec
+
+
+def check_config(config: ConfigDict) -> None:
+    """Refuse more detections than a pseudo-labelled image has slots, and scores that no record will have.
+
+    Raises:
+        InputError: there may be more, or a threshold of config.pseudo is below its score_floor.
+    """
+    if config.unlabeled.kind != "none":
+        pseudo = config.pseudo
+        thresholds = np.array([pseudo.threshold, *class_thresholds_by_name(config).values()], np.float32)
+        least = np.full_like(thresholds, pseudo.ignore_below) if pseudo.ignore_below else thresholds
+        check_thresholds(pseudo.score_floor, thresholds, least)
+    most = config.postprocess.max_detections
+    if most > config.image.max_boxes:
+        raise InputError(
+            f"config.postprocess.max_detections={most} boxes of the teacher may not fit into "
+            f"config.image.max_boxes={config.image.max_boxes} slots; raise the latter, "
+            f"--config.image.max_boxes={most}, or lower the former"
+        )
 
 
 def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
@@ -38,11 +65,7 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     Raises:
         InputError: config.model names a network that does not exist, or values do not go together.
     """
-    if config.postprocess.max_detections > config.image.max_boxes:
-        raise InputError(
-            f"config.postprocess.max_detections={config.postprocess.max_detections} boxes of the teacher may "
-            f"not fit into config.image.max_boxes={config.image.max_boxes} slots; raise the latter"
-        )
+    check_config(config)
     fields = config.model.to_dict()
     anchor_size = fields.pop("anchor_size")
     num_classes = max(category.id for category in categories) + 1
@@ -54,22 +77,36 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
         model=model,
         image_size_px=config.image.size_px,
         anchor_size=anchor_size,
-        postprocess=build_postprocess(config.postprocess),
+        postprocess=build_postprocess(config.postprocess, _nms_score_threshold(config)),
         **config.loss.to_dict(),
     )
 
 
-def build_postprocess(settings: ConfigDict) -> Postprocess:
-    """Return how config.postprocess selects boxes."""
+def build_postprocess(settings: ConfigDict, score_threshold: float) -> Postprocess:
+    """Return how config.postprocess selects boxes, from a score on."""
     nms: HardNMS | SoftNMS = HardNMS(settings.iou_threshold)
     if settings.soft_nms_sigma > 0:
         nms = SoftNMS(settings.soft_nms_sigma, settings.soft_nms_convention)
     return Postprocess(
-        score_threshold=settings.score_threshold,
+        score_threshold=score_threshold,
         pre_nms_top_k=settings.pre_nms_top_k,
         max_detections=settings.max_detections,
         nms=nms,
     )
+
+
+def _nms_score_threshold(config: ConfigDict) -> float:
+    """Return the score from which NMS keeps boxes: for pseudo labels as well as for evaluation.
+
+    A box is lowered or dropped by boxes of higher scores only, and the best are kept first, so that what an
+    evaluation leaves out at its own, higher threshold changes nothing else.
+    """
+    return min(config.postprocess.score_threshold, config.pseudo.score_floor)
+
+
+def _label_settings(config: ConfigDict) -> dict[str, Any]:
+    """Return what pseudo boxes depend on beside the teacher: NMS as it was run."""
+    return {"nms": {**config.postprocess.to_dict(), "score_threshold": _nms_score_threshold(config)}}
 
 
 def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
@@ -85,8 +122,9 @@ def _targets(config: ConfigDict) -> "TargetSpec":
 
 
 def _write_truth(source: Source, workdir: Path) -> None:
-    if not (workdir / "ground_truth.json").exists():
-        write_coco_json(source, workdir / "ground_truth.json")
+    path = workdir / "ground_truth.json"
+    if not path.exists() or has_outdated_ids(path, source):
+        write_coco_json(source, path)
 
 
 def _target_shapes(config: ConfigDict, batch_size: int) -> BoxTargets:
@@ -100,8 +138,10 @@ def _label_bytes(config: ConfigDict, _: tuple[int, int]) -> float:
     return 400.0 + 26.0 * config.postprocess.max_detections
 
 
-def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
-    by_name = class_thresholds_by_name(config)
+def _write_quality(
+    config: ConfigDict, directory: Path, truth: Source, thresholds: LabelThresholds | None = None
+) -> None:
+    by_name = (thresholds or student_thresholds(config)).per_class
     write_quality(directory, truth, threshold=config.pseudo.threshold, per_class_thresholds=by_name)
 
 
@@ -110,25 +150,31 @@ def _describe_labels(config: ConfigDict, manifest: Manifest[BoxTotals]) -> str:
     return f"{boxes} boxes of score {config.pseudo.threshold} or more on {images} images"
 
 
-def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
+def _open_labels(
+    config: ConfigDict, directory: Path, human: Source, thresholds: LabelThresholds | None = None
+) -> Source:
     """Open the pseudo labels for the student, after checking that they can teach anything."""
-    settings = config.pseudo
+    settings, manifest = config.pseudo, read_manifest(directory, BoxTotals)
+    thresholds = thresholds or student_thresholds(config)
     for warning in check_pseudo_boxes(
-        read_manifest(directory, BoxTotals),
+        manifest,
         human_categories=human.categories,
         human_boxes_per_class=class_counts(human),
         min_boxes_per_image=settings.min_boxes_per_image,
         max_empty_frac=settings.max_empty_frac,
-        max_boxes_per_image=config.image.max_boxes,
+        max_class_frac=settings.max_class_frac or MAX_CLASS_FRAC,
+        max_boxes_per_image=float(config.image.max_boxes),
     ):
         hosts.log(f"warning: {warning}")
-    return read_pseudo_boxes(
+    source = read_pseudo_boxes(
         directory,
         threshold=settings.threshold,
-        per_class_thresholds=class_thresholds_by_name(config),
-        ignore_below=settings.ignore_below or None,
+        per_class_thresholds=thresholds.per_class,
+        ignore_below=thresholds.ignore_below or None,
         max_damaged=config.data.max_bad_images,
     )
+    check_slots(source, manifest, config.image.max_boxes)
+    return source
 
 
 DETECTION = TaskSpec(
@@ -136,9 +182,9 @@ DETECTION = TaskSpec(
     metrics=(Metric("ap", "AP", "AP"), Metric("ap50", "AP50", "AP50"), Metric("ap75", "AP75", "AP75")),
     evaluation_details=BoxDetails,
     data_kinds=KINDS,
-    check_config=accept,
+    check_config=check_config,
     open_split=open_split,
-    check_sources=accept,
+    check_sources=check_sources,
     build_task=build_task,
     targets=_targets,
     idle_keys=("segmentation", "pseudo.scales", "pseudo.flip"),
@@ -146,10 +192,11 @@ DETECTION = TaskSpec(
         label_totals=BoxTotals,
         open_predictor=_open_predictor,
         write_truth=_write_truth,
-        label_settings=lambda config: {"nms": config.postprocess.to_dict()},
+        label_settings=_label_settings,
         target_shapes=_target_shapes,
         label_bytes=_label_bytes,
         write_quality=_write_quality,
+        count_right=count_right_boxes,
         describe_labels=_describe_labels,
         open_labels=_open_labels,
         gather_images=gather_images,

@@ -4,7 +4,7 @@ Call `examine`; `find_problems` has nothing to yield, as masks are read when the
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.doctor import verdicts
 from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, UNLABELLED, find_duplicates
-from selftrain_jax.doctor.examine import Diagnosis, scan_splits, summarise
+from selftrain_jax.doctor.examine import Diagnosis, SplitSummary, scan_splits, summarise
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
 from selftrain_jax.doctor.verdicts import ProblemKind
 from selftrain_jax.errors import InputError, printable
@@ -26,7 +26,7 @@ from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED
 
 UNLABELLED_TRUTH = "unlabelled truth"  # masks that pseudo masks are compared with; nobody trains on them
-KINDS = {"bad_mask": ProblemKind("masks that do not fit their image or classes")}
+BAD_MASKS = "masks that do not fit their image or classes"
 
 
 class MaskDiagnosis(NamedTuple):
@@ -48,10 +48,20 @@ def examine(
     labelled: Mapping[str, Source | None],
     unlabelled: Source | None,
     problems: Iterable[Problem],
+    errors: Iterable[Finding],
     workdir: Path,
 ) -> bool:
-    """Print what is found in the splits, write doctor.json and doctor.html; say whether there are errors."""
-    diagnosis = examine_masks(labelled=labelled, unlabelled=unlabelled, problems=problems)
+    """Print what is found in the splits, write doctor.json and doctor.html; say whether there are errors.
+
+    `errors` are what the run refuses beside that.
+    """
+    diagnosis = examine_masks(
+        labelled=labelled,
+        unlabelled=unlabelled,
+        problems=problems,
+        errors=errors,
+        max_bad_images=config.data.max_bad_images,
+    )
     print(format_diagnosis(diagnosis))
     print(f"with pictures: {write_report(diagnosis, workdir)}")
     return diagnosis.images.has_errors
@@ -62,12 +72,15 @@ def examine_masks(
     labelled: Mapping[str, Source | None],
     unlabelled: Source | None,
     problems: Iterable[Problem] = (),
+    errors: Iterable[Finding] = (),
+    max_bad_images: int = 0,
 ) -> MaskDiagnosis:
     """Read every mask, then every image, for images that repeat above all.
 
     `labelled` names the splits; None stands for one that could not be opened, and `problems`
-    say why. Masks of the unlabelled images, where there are any, are a split of their own:
-    "unlabelled truth". They are not trained on, so that what is bad in them is no error.
+    say why; `errors` are what else a run refuses. Up to `max_bad_images` images or masks to train on may be
+    bad. Masks of the unlabelled images, where there are any, are a split of their own: "unlabelled truth".
+    They are not trained on, but the quality of pseudo masks is not measured with more bad ones than that.
     """
     sources = {name: source for name, source in labelled.items() if source is not None}
     with_masks = dict(sources)
@@ -78,7 +91,7 @@ def examine_masks(
     counts = {name: count_each(source) for name, source in with_masks.items()}
     masks = tuple(summarise_masks(name, source, counts[name]) for name, source in with_masks.items())
     of_masks = [each for name, source in with_masks.items() for each in _problems(name, source, counts[name])]
-    images = _examine_images(labelled, unlabelled, [*problems, *of_masks], masks)
+    images = _examine_images(labelled, unlabelled, [*problems, *of_masks], errors, masks, max_bad_images)
     class_ids = {name: id for source in with_masks.values() for id, name in source.categories}
     return MaskDiagnosis(images, masks, class_ids, sources)
 
@@ -87,7 +100,9 @@ def _examine_images(
     labelled: Mapping[str, Source | None],
     unlabelled: Source | None,
     problems: list[Problem],
+    errors: Iterable[Finding],
     masks: tuple[MaskStatistics, ...],
+    max_bad_images: int,
 ) -> Diagnosis:
     bare = {name: _images_only(source) for name, source in labelled.items()}
     scans = scan_splits(bare, _images_only(unlabelled))
@@ -95,14 +110,30 @@ def _examine_images(
     duplicates = find_duplicates({name: scan.images for name, scan in scans.items()})
     counted = [problem for problem in problems if problem.kind not in ("ignored_mask", "bad_truth")]
     judged = [
+        *errors,
         *verdicts.judge_missing(labelled),
-        *verdicts.judge_problems(counted, KINDS),
-        *verdicts.judge_images(splits),
+        *verdicts.judge_problems(counted, {"bad_mask": _bad_mask_kind(splits, masks, max_bad_images)}),
+        *verdicts.judge_images(splits, max_bad_images),
         *verdicts.judge_unlabelled(splits),
         *verdicts.judge_duplicates(duplicates, splits, "mIoU"),
-        *(verdict for split in masks for verdict in _judge(split)),
+        *(verdict for split in masks for verdict in _judge(split, max_bad_images)),
     ]
     return Diagnosis(splits, tuple(problems), duplicates, MAX_DISTANCE, verdicts.worst_first(judged))
+
+
+def _bad_mask_kind(
+    splits: Sequence[SplitSummary], masks: Sequence[MaskStatistics], max_bad_images: int
+) -> ProblemKind:
+    """Judge bad masks as a run does: few of train are skipped, as images that do not decode are."""
+    num_bad = {split.split: split.num_bad_masks for split in masks if split.split != UNLABELLED_TRUTH}
+    if any(count for name, count in num_bad.items() if name != TRAIN):
+        return ProblemKind(BAD_MASKS, "error", "Fix them: evaluation needs every mask.")
+    unreadable = sum(len(split.unreadable) for split in splits if split.split == TRAIN)
+    total = num_bad.get(TRAIN, 0) + unreadable
+    if total <= max_bad_images:
+        return ProblemKind(BAD_MASKS, "warning", "Training skips them; fix or remove them.")
+    remedy = f"Fix or remove them, or skip them: --config.data.max_bad_images={total}."
+    return ProblemKind(BAD_MASKS, "error", remedy, f", allowed are {max_bad_images:,}")
 
 
 def summarise_masks(split: str, source: Source, pixel_counts: list[Counts | InputError]) -> MaskStatistics:
@@ -160,10 +191,10 @@ def _images_only(source: Source | None) -> Source | None:
     return dataclasses.replace(without_labels(source), name=source.name)
 
 
-def _judge(masks: MaskStatistics) -> Iterator[Finding]:
+def _judge(masks: MaskStatistics, max_bad_images: int) -> Iterator[Finding]:
     name = masks.split
     if name == UNLABELLED_TRUTH:
-        yield from _judge_truth(masks)
+        yield from _judge_truth(masks, max_bad_images)
         return
     if masks.ignored_frac == 1 or not masks.num_pixels:
         remedy = "Check config.data.ignore_value and config.data.mask_values, or label pixels."
@@ -182,12 +213,14 @@ def _judge(masks: MaskStatistics) -> Iterator[Finding]:
         yield Finding("ok", f"{finding}{masks.ignored_frac:.1%} of the pixels ignored", "")
 
 
-def _judge_truth(masks: MaskStatistics) -> Iterator[Finding]:
+def _judge_truth(masks: MaskStatistics, max_bad_images: int) -> Iterator[Finding]:
     name, bad = masks.split, masks.num_bad_masks
-    if bad:
-        finding = f"{name}: {bad:,} of {masks.num_masks:,} masks are bad [bad_truth]"
-        remedy = "Fix them: the quality figures leave out up to config.data.max_bad_images."
-        yield Finding("warning", finding, remedy)
+    finding = f"{name}: {bad:,} of {masks.num_masks:,} masks are bad [bad_truth]"
+    if bad > max_bad_images:
+        remedy = f"Fix them, or leave them out of the figures: --config.data.max_bad_images={bad}."
+        yield Finding("error", f"{finding}, allowed are {max_bad_images:,}", remedy)
+    elif bad:
+        yield Finding("warning", finding, "Fix them: the figures of the pseudo masks leave them out.")
     if masks.ignored_frac == 1 or not masks.num_pixels:
         yield Finding("warning", f"{name}: not one pixel has a class", "The quality figures will be empty.")
     elif not bad:

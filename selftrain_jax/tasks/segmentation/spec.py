@@ -15,11 +15,16 @@ from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.segmentation.task import make_segmentation_task
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.config_values import class_thresholds_by_name
+from selftrain_jax.tasks.config_values import LabelThresholds, student_thresholds
 from selftrain_jax.tasks.segmentation.data import KINDS, check_config, check_sources, open_split, pixel_counts
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
+from selftrain_jax.tasks.segmentation.pseudo.calibration import count_right_pixels
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
-from selftrain_jax.tasks.segmentation.pseudo.source import check_pseudo_masks, read_pseudo_masks
+from selftrain_jax.tasks.segmentation.pseudo.source import (
+    MAX_CLASS_FRAC,
+    check_pseudo_masks,
+    read_pseudo_masks,
+)
 from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
@@ -59,12 +64,14 @@ def _targets(config: ConfigDict) -> "TargetSpec":
     return MASK_TARGETS
 
 
-def _write_quality(config: ConfigDict, directory: Path, truth: Source) -> None:
+def _write_quality(
+    config: ConfigDict, directory: Path, truth: Source, thresholds: LabelThresholds | None = None
+) -> None:
     write_mask_quality(
         directory,
         truth,
         threshold=config.pseudo.threshold,
-        per_class_thresholds=class_thresholds_by_name(config),
+        per_class_thresholds=(thresholds or student_thresholds(config)).per_class,
         max_bad_images=config.data.max_bad_images,
     )
 
@@ -74,21 +81,23 @@ def _describe_labels(config: ConfigDict, manifest: Manifest[MaskTotals]) -> str:
     return f"{coverage or 0.0:.1%} of the pixels of {images} images have a confidence of {threshold} or more"
 
 
-def _open_labels(config: ConfigDict, directory: Path, human: Source) -> Source:
+def _open_labels(
+    config: ConfigDict, directory: Path, human: Source, thresholds: LabelThresholds | None = None
+) -> Source:
     """Open the pseudo masks for the student, after checking that they can teach anything."""
-    settings = config.pseudo
+    settings, thresholds = config.pseudo, thresholds or student_thresholds(config)
     for warning in check_pseudo_masks(
         read_manifest(directory, MaskTotals),
         human_categories=human.categories,
         human_pixels_per_class=pixel_counts(human, max_bad_images=config.data.max_bad_images),
         min_coverage=settings.min_coverage,
-        max_class_frac=settings.max_class_frac,
+        max_class_frac=settings.max_class_frac or MAX_CLASS_FRAC,
     ):
         hosts.log(f"warning: {warning}")
     return read_pseudo_masks(
         directory,
         threshold=settings.threshold,
-        per_class_thresholds=class_thresholds_by_name(config),
+        per_class_thresholds=thresholds.per_class,
         max_damaged=config.data.max_bad_images,
     )
 
@@ -127,6 +136,7 @@ SEGMENTATION = TaskSpec(
         target_shapes=_target_shapes,
         label_bytes=_label_bytes,
         write_quality=_write_quality,
+        count_right=count_right_pixels,
         describe_labels=_describe_labels,
         open_labels=_open_labels,
         gather_images=gather_images,

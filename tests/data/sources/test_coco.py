@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selftrain_jax.data.sources.coco import COCO_CATEGORIES, find_problems, read_coco_json
+from selftrain_jax.data.sources.coco import (
+    COCO_CATEGORIES,
+    find_problems,
+    read_coco_categories,
+    read_coco_json,
+)
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 from tests.data.sources.coco_files import (
@@ -65,6 +70,31 @@ def test_chosen_classes_keep_their_ids(folder: pathlib.Path) -> None:
     source = read(folder, document(), category_names=["toothbrush"])
     assert source.categories == (Category(90, "toothbrush"),)
     assert [source.read_labels(index)["classes"].tolist() for index in range(3)] == [[90], [], []]
+
+
+def test_classes_of_another_file_are_found_by_name_and_keep_the_other_files_ids(folder: pathlib.Path) -> None:
+    wanted = (Category(1, "cat"), Category(5, "stop sign"), Category(13, "toothbrush"))
+    source = read(folder, document(), categories=wanted)
+    assert source.categories == wanted
+    # Image 42 has a person, which is left out, and a toothbrush, 90 in this file; image 9 a stop sign, 13.
+    assert [source.read_labels(index)["classes"].tolist() for index in range(3)] == [[13], [], [5]]
+
+
+def test_classes_are_named_in_any_order_each_once(folder: pathlib.Path) -> None:
+    path = write(folder, document())
+    expected = (Category(1, "person"), Category(90, "toothbrush"))
+    assert read_coco_categories(path, ["toothbrush", "person"]) == expected
+    with pytest.raises(InputError, match=r"toothbrsh.*nearest: toothbrush"):
+        read_coco_categories(path, ["person", "toothbrsh"])
+    with pytest.raises(InputError, match="expected each once"):
+        read_coco_categories(path, ["person", "person"])
+
+
+def test_faults_of_classes_that_are_not_read_are_no_problems(folder: pathlib.Path) -> None:
+    path, wanted = write(folder, with_annotation(0, 0, 0, 3)), (Category(13, "stop sign"),)
+    assert [problem.kind for problem in find_problems(path, folder / "images")] == ["zero_area"]
+    assert not list(find_problems(path, folder / "images", categories=wanted))
+    assert read_coco_json(path, folder / "images", categories=wanted).categories == wanted
 
 
 def test_an_unknown_class_name_is_answered_with_the_nearest(folder: pathlib.Path) -> None:

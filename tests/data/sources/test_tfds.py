@@ -4,63 +4,18 @@ import io
 import logging
 import pathlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from selftrain_jax.data.source import decode_image, encode_png
 from selftrain_jax.data.sources.tfds import prepare_command, read_tfds
 from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
+from tests.data.sources.tfds_files import bbox, coco_example, encoded_image, prepare
 
 pytestmark = pytest.mark.tf
-WIDTH, HEIGHT = 60, 40
 NOISE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-
-
-def encoded_image(value: int, kind: str = "JPEG", size: tuple[int, int] = (HEIGHT, WIDTH)) -> io.BytesIO:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(buffer, kind)
-    return io.BytesIO(buffer.getvalue())
-
-
-def bbox(ymin: float, xmin: float, ymax: float, xmax: float) -> Any:
-    import tensorflow_datasets as tfds
-
-    return tfds.features.BBox(float(ymin), float(xmin), float(ymax), float(xmax))
-
-
-def prepare(
-    data_dir: pathlib.Path, name: str, examples: list[dict[str, Any]], kind: str = "array_record"
-) -> None:
-    """Store examples as if TFDS had prepared them."""
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder(name, data_dir=data_dir)
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name=builder.name,
-        config=builder.builder_config.name if builder.builder_config else None,
-        version=str(builder.version),
-        features=builder.info.features,
-        split_datasets={"train": enumerate(examples)},
-        data_dir=data_dir,
-        file_format=kind,
-        disable_shuffling=True,
-    )
-
-
-def coco_example(number: int, *objects: tuple[int, Any, bool]) -> dict[str, Any]:
-    return {
-        "image": encoded_image(number),
-        "image/filename": f"{number}.jpg",
-        "image/id": number,
-        "objects": [
-            {"id": 1, "area": 10 + label, "bbox": box, "label": label, "is_crowd": crowd}
-            for label, box, crowd in objects
-        ],
-    }
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +40,16 @@ def test_labels_0_to_79_become_the_original_ids_and_fractions_become_pixels(coco
     assert labels["is_crowd"].tolist() == [False, True, False]
     assert dict(source.categories)[13] == "stop sign"
     assert source.read_labels(1)["boxes"].shape == (0, 4)
+
+
+def test_coco_images_know_their_own_ids_and_names_beside_their_positions(tmp_path: pathlib.Path) -> None:
+    examples = [coco_example(number, image_id=coco_id) for number, coco_id in enumerate((397133, 139))]
+    prepare(tmp_path, "coco/2017", examples)
+    source = read_tfds("coco/2017", "train", data_dir=tmp_path)
+    labels = [source.read_labels(index) for index in (0, 1)]
+    assert [found["coco_id"] for found in labels] == [397133, 139]
+    assert [found["file_name"] for found in labels] == ["000000397133.jpg", "000000000139.jpg"]
+    assert [found["image_id"] for found in labels] == list(source.image_ids) == ["0000000", "0000001"]
 
 
 def test_coco_objects_keep_their_own_areas_beside_the_boxes_that_are_kept(coco: pathlib.Path) -> None:

@@ -114,10 +114,23 @@ def test_leak_from_train_is_an_error_and_a_copy_within_the_evaluation_set_a_warn
 
 def test_images_that_do_not_decode_are_counted_not_raised():
     broken = {4: InputError("a.jpg: the image is damaged")}
-    diagnosis = diagnose(unlabelled=with_images(UNLABELLED, broken))
+    diagnosis = diagnose(unlabelled=with_images(UNLABELLED, broken), max_bad_images=1)
     assert levels(diagnosis, "1 of 130 images do not decode") == ["warning"]
     assert "a.jpg: the image is damaged" in diagnosis.images.splits[-1].unreadable[0]
-    assert levels(diagnose(test=with_images(TEST, broken)), "1 of 24 images do not decode") == ["error"]
+    in_test = diagnose(test=with_images(TEST, broken), max_bad_images=1)
+    assert levels(in_test, "1 of 24 images do not decode") == ["error"]
+
+
+def test_more_images_that_do_not_decode_than_a_run_allows_are_an_error_that_says_how_many_to_allow():
+    broken = with_images(TRAIN, {4: InputError("a.jpg"), 7: InputError("b.jpg")})
+    (verdict,) = [
+        found
+        for found in diagnose(train=broken, max_bad_images=1).images.verdicts
+        if "do not decode" in found.finding
+    ]
+    assert verdict.level == "error"
+    assert verdict.finding == "train: 2 of 120 images do not decode, allowed are 1"
+    assert verdict.remedy.endswith("--config.data.max_bad_images=2.")
 
 
 def test_statistics_of_a_split_are_those_counted_by_hand():
@@ -242,7 +255,7 @@ def test_reports_agree_and_escape_what_the_data_says(tmp_path):
     text = format_diagnosis(diagnosis)
     assert "ERROR   test: 1 of 24 images equal an image of unlabelled" in text
     assert "First 2 of 2 problems" in text
-    assert text.endswith("Errors: 2, warnings: 1")
+    assert text.endswith("Errors: 3, warnings: 0")
 
 
 @pytest.mark.slow

@@ -43,10 +43,25 @@ def test_verdicts_tell_what_stops_a_run_from_what_to_look_at() -> None:
     )
     found = verdicts_of(train=make_source(filled(0, 255), filled(255), None), val=None)
     assert ("error", "val: could not be opened") in found
-    assert ("error", "annotations: 1 masks that do not fit their image or classes [bad_mask]") in found
+    bad = "annotations: 1 masks that do not fit their image or classes [bad_mask]"
+    assert ("error", f"{bad}, allowed are 0") in found
     assert ("warning", "train: 1 of 3 masks are ignored throughout") in found
     assert ("warning", "train: no pixel of cat, dog") in found
     assert ("error", "train: not one pixel has a class") in verdicts_of(train=make_source(filled(255)))
+
+
+def bad_mask_verdict(max_bad_images: int, **labelled: Source) -> tuple[str, str]:
+    images = examine_masks(labelled=labelled, unlabelled=None, max_bad_images=max_bad_images).images
+    (found,) = [verdict for verdict in images.verdicts if "[bad_mask]" in verdict.finding]
+    return found.level, found.remedy
+
+
+def test_bad_masks_to_train_on_are_judged_by_the_runs_own_limit_those_of_evaluation_are_not() -> None:
+    train, val = make_source(filled(0), None, filled(1), None), make_source(filled(0), filled(1))
+    level, remedy = bad_mask_verdict(1, train=train, val=val)
+    assert (level, remedy[-34:]) == ("error", "them: --config.data.max_bad_images=2."[-34:])
+    assert bad_mask_verdict(2, train=train, val=val)[0] == "warning"
+    assert bad_mask_verdict(2, train=train, val=train)[0] == "error"
 
 
 def test_test_images_among_the_unlabelled_are_found_even_where_those_have_masks() -> None:
@@ -112,7 +127,8 @@ def test_a_mask_lies_in_its_classes_colours_on_the_picture_and_ignored_pixels_ar
 def test_masks_of_the_unlabelled_are_examined_and_what_is_bad_in_them_is_a_warning() -> None:
     train, truth = make_source(filled(0, 1, 2)), make_source(filled(0, 1), None, filled(255))
     other_pictures = dataclasses.replace(truth, name="more", read_image=lambda index: NOISE[index])
-    diagnosis = examine_masks(labelled={"train": train}, unlabelled=other_pictures)
+    labelled: dict[str, Source | None] = {"train": train}
+    diagnosis = examine_masks(labelled=labelled, unlabelled=other_pictures, max_bad_images=1)
     assert [split.split for split in diagnosis.images.splits] == ["train", "unlabelled"]
     assert [split.split for split in diagnosis.masks] == ["train", "unlabelled truth"]
     masks = diagnosis.masks[1]
@@ -121,8 +137,11 @@ def test_masks_of_the_unlabelled_are_examined_and_what_is_bad_in_them_is_a_warni
     found = {verdict.finding: verdict for verdict in diagnosis.images.verdicts}
     verdict = found["unlabelled truth: 1 of 3 masks are bad [bad_truth]"]
     assert verdict.level == "warning"
-    assert "config.data.max_bad_images" in verdict.remedy
     assert not diagnosis.images.has_errors
+    strict = examine_masks(labelled=labelled, unlabelled=other_pictures).images  # quality.json is refused
+    (refused,) = [verdict for verdict in strict.verdicts if verdict.level == "error"]
+    assert refused.finding == "unlabelled truth: 1 of 3 masks are bad [bad_truth], allowed are 0"
+    assert "--config.data.max_bad_images=1" in refused.remedy
     assert [(problem.kind, problem.where) for problem in diagnosis.images.problems] == [
         ("bad_truth", "more, image 1"),
         ("ignored_mask", "more, image 2"),

@@ -27,7 +27,7 @@ THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 TRUE, FALSE, UNJUDGED = 1, 0, -1
 
 
-class _Judged(NamedTuple):
+class Judged(NamedTuple):
     """All pseudo boxes of all images, less the unjudged ones, and how much truth there was."""
 
     scores: np.ndarray
@@ -71,7 +71,7 @@ def measure_quality(
     truth. None where there is nothing to divide by. `thresholds` by Category.id replaces
     `threshold` under "at_threshold".
     """
-    judged = _judge_all(pairs, 1 + max(category.id for category in categories), iou)
+    judged = judge_all(pairs, 1 + max(category.id for category in categories), iou)
     if thresholds is None:
         thresholds = class_thresholds(categories, threshold, None)
     kept = judged.scores >= thresholds[judged.classes]
@@ -115,7 +115,8 @@ def judge_boxes(truth: Example, pseudo: Example, iou: float = 0.5) -> Int[np.nda
     return verdict
 
 
-def _judge_all(pairs: Iterable[tuple[Example, Example]], num_classes: int, iou: float) -> _Judged:
+def judge_all(pairs: Iterable[tuple[Example, Example]], num_classes: int, iou: float) -> Judged:
+    """Judge the boxes of (truth, pseudo) pairs and count the truth of each class, regions left out."""
     scores, classes, verdicts = [np.zeros(0, np.float32)], [np.zeros(0, np.int32)], [np.zeros(0, int)]
     num_truth = np.zeros(num_classes, int)
     for truth, pseudo in pairs:
@@ -125,7 +126,7 @@ def _judge_all(pairs: Iterable[tuple[Example, Example]], num_classes: int, iou: 
         verdicts.append(judge_boxes(truth, pseudo, iou))
     verdict = np.concatenate(verdicts)
     kept = verdict != UNJUDGED
-    return _Judged(
+    return Judged(
         np.concatenate(scores)[kept], np.concatenate(classes)[kept], (verdict == TRUE)[kept], num_truth
     )
 

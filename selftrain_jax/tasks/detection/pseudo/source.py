@@ -25,6 +25,8 @@ from selftrain_jax.selftrain.records import open_records
 from selftrain_jax.tasks.detection.run_files import BoxTotals
 from selftrain_jax.types import Category, Example
 
+MAX_CLASS_FRAC = 0.95
+
 
 def read_pseudo_boxes(
     directory: Path,
@@ -53,7 +55,7 @@ def read_pseudo_boxes(
     raw = open_records(directory, manifest, verify_digests=verify_digests, max_damaged=max_damaged)
     thresholds = class_thresholds(raw.categories, threshold, per_class_thresholds)
     lowest = thresholds if ignore_below is None else np.full_like(thresholds, ignore_below)
-    _check_thresholds(manifest.labels.settings.score_floor, thresholds, lowest)
+    check_thresholds(manifest.labels.settings.score_floor, thresholds, lowest)
     source = dataclasses.replace(
         raw, read_labels=lambda index: _select(raw.read_labels(index), thresholds, lowest)
     )
@@ -76,18 +78,45 @@ def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray) -> Exam
     }
 
 
-def _check_thresholds(score_floor: float, thresholds: np.ndarray, lowest: np.ndarray) -> None:
+def check_thresholds(score_floor: float, thresholds: np.ndarray, lowest: np.ndarray) -> None:
+    """Compare thresholds and the least scores to read, float32 by class, with the floor of the records.
+
+    Raises:
+        InputError: one is below the floor, or a least score is above a threshold.
+    """
     floor = np.float32(score_floor)
     if (thresholds < floor).any() or (lowest < floor).any():
         raise InputError(
             f"score thresholds down to {min(thresholds.min(), lowest.min()):.3g} were asked for, but boxes "
-            f"below {floor:.3g} were not kept. Raise the threshold, or lower config.pseudo.score_floor and "
-            "label again in a new folder."
+            f"below {floor:.3g} are not kept. Raise the threshold, or label with "
+            f"--config.pseudo.score_floor={min(thresholds.min(), lowest.min())!s}."
         )
     if (lowest > thresholds).any():
         raise InputError(
             f"ignore_below {lowest.max():.3g} is above a score threshold ({thresholds.min():.3g}); "
             "boxes between the two would be lost. Choose a value below every threshold."
+        )
+
+
+def check_slots(source: Source, manifest: Manifest[BoxTotals], max_boxes: int) -> None:
+    """Make sure that the boxes of each image of `source` fit into config.image.max_boxes.
+
+    Labels of a teacher that keeps no more detections of an image fit; others, such as labels made elsewhere,
+    are counted, which reads every record once.
+
+    Raises:
+        InputError: an image has more boxes at the thresholds.
+    """
+    match manifest.provenance.get("nms"):
+        case {"max_detections": int(most)} if most <= max_boxes:
+            return
+    counts = [len(source.read_labels(index)["boxes"]) for index in range(len(source))]
+    most = max(counts, default=0)
+    if most > max_boxes:
+        raise InputError(
+            f"{source.name}: image {source.image_ids[counts.index(most)]} has {most} pseudo boxes at the "
+            f"thresholds, the most of all, but config.image.max_boxes is {max_boxes}. Set "
+            f"--config.image.max_boxes={most}, or raise config.pseudo.threshold."
         )
 
 
@@ -99,12 +128,12 @@ def check_pseudo_boxes(
     min_boxes_per_image: float = 0.01,
     max_boxes_per_image: int | float = 100.0,
     max_empty_frac: float = 0.98,
-    max_class_frac: float = 0.95,
+    max_class_frac: float = MAX_CLASS_FRAC,
 ) -> list[str]:
     """Refuse what cannot work and return warnings for what is only suspicious, at the manifest's threshold.
 
-    `human_boxes_per_class` (by name) lets one class hold more than `max_class_frac` of the boxes
-    when it does so in the human labels too, and lists classes that the teacher never finds.
+    `human_boxes_per_class` (by name) lets one class hold more than `max_class_frac` of the boxes where it
+    dominates the human labels too (`check_dominant_class`), and lists classes that the teacher never finds.
 
     Raises:
         InputError: other categories than the human labels, no box, too few or too many boxes an image,
@@ -121,7 +150,9 @@ def check_pseudo_boxes(
     ]
 
 
-def _check_amounts(manifest: Manifest[BoxTotals], fewest: float, most: int | float, max_empty_frac: float) -> None:
+def _check_amounts(
+    manifest: Manifest[BoxTotals], fewest: float, most: int | float, max_empty_frac: float
+) -> None:
     images, boxes, threshold = manifest.num_images, manifest.labels.num_kept, manifest.threshold
     if not boxes:
         raise InputError(

@@ -14,8 +14,10 @@ from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.report import labels as label_parts
 from selftrain_jax.report import page as parts
 from selftrain_jax.report.results import ClassScore, class_gain_bars
+from selftrain_jax.report.thresholds import thresholds_section
 from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation
+from selftrain_jax.tasks.detection.coco_export import source_ids
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.report import galleries, label_quality
 from selftrain_jax.tasks.detection.report.galleries import BoxStyle, Labelled, read_spread
@@ -67,6 +69,7 @@ def report_sections(run: RunFiles, images: BoxImages | None) -> list[Section]:
         parts.curves_section(run, {"ap": "AP", "ap50": "AP50"}),
         parts.training_section(run),
         precision_recall_section(run),
+        *thresholds_section(run),
         _labels_section(run, threshold, labelled),
         _label_images_section(images, labelled, names),
         _augmentation_section(images, names),
@@ -75,11 +78,15 @@ def report_sections(run: RunFiles, images: BoxImages | None) -> list[Section]:
     ]
 
 
-def detections_by_image(stage: StageFiles) -> dict[str, Example]:
-    """Turn COCO results (xywh) into examples (yxyx) by image id."""
+def detections_by_image(stage: StageFiles, ids: Mapping[str, str]) -> dict[str, Example]:
+    """Turn COCO results (xywh) into examples (yxyx) by the source's image id.
+
+    `ids` are the source's by those of the results, where they differ (`source_ids`).
+    """
     records: dict[str, list[Mapping[str, Any]]] = {}
     for record in stage.detections or []:
-        records.setdefault(str(record["image_id"]), []).append(record)
+        image_id = str(record["image_id"])
+        records.setdefault(ids.get(image_id, image_id), []).append(record)
     return {image_id: _as_example(image_id, of_image) for image_id, of_image in records.items()}
 
 
@@ -145,8 +152,11 @@ def _test_images_section(run: RunFiles, images: BoxImages | None, names: dict[in
     lead = "Truth on the left. Look for what both stages miss, and for what only the student finds."
     if images is None or images.test_source is None:
         return _pictures("test-images", lead, [], names)
+    ids = source_ids(run.ground_truth) if run.ground_truth else {}
     detections = {
-        name: detections_by_image(stage) for name, stage in run.stages.items() if stage.detections is not None
+        name: detections_by_image(stage, ids)
+        for name, stage in run.stages.items()
+        if stage.detections is not None
     }
     source, style = images.test_source, BoxStyle(names, float(images.threshold))
     shown = galleries.test_galleries(source, detections, style)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.models.input_padding import padded_size
 from selftrain_jax.types import SIZE_STEP_PX, PixelLogits
 
 MIN_CANVAS_PX = 128
@@ -70,8 +71,9 @@ class MaskNetwork:
 def network_sizes(image_size_px: int, scales: Sequence[float | int]) -> tuple[int, ...]:
     """Return the side of the network's input at each scale: round(size * scale), up to a multiple of 32.
 
-    The image fills that input, so its scale may be above the one asked for. Scales with the same
-    side count once, so that the average gives them less weight than asked for.
+    The image fills that input, so its scale may be above the one asked for. At scale 1 the side is the size
+    itself, whatever divides it: the task pads it. Scales with the same side count once, so that the average
+    gives them less weight than asked for.
 
     Raises:
         InputError: there is no scale, or one is not a number above 0.
@@ -81,8 +83,13 @@ def network_sizes(image_size_px: int, scales: Sequence[float | int]) -> tuple[in
             f"scales {tuple(scales)} (config.pseudo.scales, config.evaluate.scales or "
             "config.predict.scales): expected at least one, each above 0, as (0.5, 1.0)."
         )
-    steps = (math.ceil(round(image_size_px * scale) / SIZE_STEP_PX) for scale in scales)
-    return tuple(dict.fromkeys(max(step, 1) * SIZE_STEP_PX for step in steps))
+    sides_px = (round(image_size_px * scale) for scale in scales)
+    return tuple(
+        dict.fromkeys(
+            side_px if side_px == image_size_px else padded_size(max(side_px, 1), SIZE_STEP_PX)
+            for side_px in sides_px
+        )
+    )
 
 
 def check_max_side(max_side_px: int) -> None:

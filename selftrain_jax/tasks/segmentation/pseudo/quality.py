@@ -63,7 +63,7 @@ def _pairs_of_good_truth(
         found = pseudo.read_labels(index)
         try:
             true = truth.read_labels(position)
-            _check_truth(true, found, num_classes)
+            check_truth(true, found, num_classes)
         except InputError as error:
             bad.append(error)
         else:
@@ -140,7 +140,12 @@ def _calibrate(agreement: Int[np.ndarray, "256 K K"]) -> Calibration:
     return calibrate(*(np.add.reduceat(values, first) for values in (count, score_sum, num_correct)))
 
 
-def _check_truth(truth: Example, pseudo: Example, num_classes: int) -> None:
+def check_truth(truth: Example, pseudo: Example, num_classes: int) -> None:
+    """See that a true mask can be compared with a pseudo mask.
+
+    Raises:
+        InputError: there is none, it is of another size, or it holds other classes.
+    """
     image_id = pseudo["image_id"]
     if "mask" not in truth:
         raise InputError(

@@ -31,6 +31,7 @@ from selftrain_jax.tasks.segmentation.run_files import MaskTotals
 from selftrain_jax.types import IGNORED, Category, Example
 
 NUM_LEVELS = 256
+MAX_CLASS_FRAC = 0.99
 
 
 def confidence_levels(thresholds: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
@@ -120,13 +121,13 @@ def check_pseudo_masks(
     human_categories: Sequence[Category],
     human_pixels_per_class: Mapping[str, int] | None = None,
     min_coverage: float = 0.01,
-    max_class_frac: float = 0.99,
+    max_class_frac: float = MAX_CLASS_FRAC,
 ) -> list[str]:
     """Refuse what cannot work and return warnings for what is only suspicious, at the manifest's threshold.
 
-    `human_pixels_per_class` (by name) lets one class hold more than `max_class_frac` of the pixels
-    when it does so in the human masks too, and lists classes that the teacher never finds. Without it
-    neither is checked.
+    `human_pixels_per_class` (by name) lets one class hold more than `max_class_frac` of the pixels where it
+    dominates the human masks too (`check_dominant_class`), and lists classes that the teacher never finds.
+    Without it neither is checked.
 
     Raises:
         InputError: other categories than the human masks, too few pixels kept, or nearly all of one class.

@@ -17,9 +17,11 @@ from selftrain_jax.report import labels as label_parts
 from selftrain_jax.report import page as parts
 from selftrain_jax.report.curves import share_by_source
 from selftrain_jax.report.results import ClassScore, class_gain_bars
+from selftrain_jax.report.thresholds import thresholds_section
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation
-from selftrain_jax.tasks.config_values import class_thresholds_by_name
+from selftrain_jax.selftrain.manifest import read_manifest
+from selftrain_jax.tasks.config_values import AUTO, class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, read_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.source import confidence_levels, read_raw_masks
 from selftrain_jax.tasks.segmentation.report import galleries, label_quality, results
@@ -31,6 +33,7 @@ from selftrain_jax.tasks.segmentation.report.test_images import (
     Predicted,
     test_galleries,
 )
+from selftrain_jax.tasks.segmentation.run_files import MaskTotals
 from selftrain_jax.types import Example
 
 CLASS_IOU = ClassScore("iou", "IoU", "pixels")
@@ -70,8 +73,16 @@ def gather_images(
         augmented=augmented,
         threshold=config.pseudo.threshold,
         predicted=read_predicted(workdir),
-        class_thresholds=class_thresholds_by_name(config),
+        class_thresholds=_thresholds_in_use(config, folder, has_labels),
     )
+
+
+def _thresholds_in_use(config: ConfigDict, folder: Path, has_labels: bool) -> Mapping[str, float]:
+    """Return the thresholds by class: with config.pseudo.thresholds=auto those of the finished labels."""
+    by_name = class_thresholds_by_name(config)
+    if config.pseudo.thresholds != AUTO or not has_labels:
+        return by_name
+    return read_manifest(folder, MaskTotals).per_class_thresholds
 
 
 def read_predicted(workdir: Path) -> Predicted:
@@ -94,6 +105,7 @@ def report_sections(run: RunFiles, images: MaskImages | None) -> list[Section]:
         parts.curves_section(run, {"miou": "mIoU", "pixel_accuracy": "Pixel accuracy"}),
         parts.training_section(run, training_plots(run)),
         _confusion_section(run),
+        *thresholds_section(run),
         _labels_section(run, threshold),
         _label_images_section(images, names),
         _augmentation_section(images, names),

@@ -1,3 +1,6 @@
+import dataclasses
+import re
+
 import pytest
 
 from selftrain_jax.errors import InputError
@@ -55,6 +58,40 @@ def test_labels_that_cannot_work_are_refused_with_advice(manifest, message):
 
 def test_dominant_class_passes_where_it_dominates_the_human_labels_too():
     assert check(make_manifest(cat=1000), human_boxes_per_class={"cat": 96, "dog": 2, "emu": 2}) == []
+
+
+@pytest.mark.parametrize(
+    ("human", "pseudo", "is_refused"),
+    [
+        ((94, 3, 3), (960, 20, 20), False),  # 15.7 to 1, then 24 to 1
+        ((94, 3, 3), (978, 11, 11), False),  # 44.5 to 1 is 2.84 times
+        ((94, 3, 3), (980, 10, 10), True),  # 49 to 1 is 3.13 times
+        ((60, 20, 20), (995, 3, 2), True),
+        ((94, 3, 3), (1000, 0, 0), True),  # the others are gone
+        ((96, 2, 2), (1000, 0, 0), False),  # nearly gone in the human labels too: over the limit there
+        ((0, 50, 50), (951, 29, 20), True),  # no human label of it
+        ((0, 50, 50), (950, 30, 20), False),
+        ((50, 0, 0), (1000, 0, 0), False),  # one class alone has human labels
+        ((0, 0, 0), (1000, 0, 0), False),  # none has
+    ],
+)
+def test_dominance_is_compared_with_that_of_the_human_labels(human, pseudo, is_refused):
+    counts = dict(zip(("cat", "dog", "emu"), human, strict=True))
+    manifest = make_manifest(*pseudo)
+    if not is_refused:
+        check(manifest, human_boxes_per_class=counts)
+        return
+    with pytest.raises(InputError, match="collapsed onto one class") as error:
+        check(manifest, human_boxes_per_class=counts)
+    (limit,) = re.findall(r"--config\.pseudo\.max_class_frac=([\d.]+)\.", str(error.value))
+    check(manifest, human_boxes_per_class=counts, max_class_frac=float(limit))
+
+
+def test_one_class_alone_never_dominates():
+    labels = make_manifest().labels
+    only = dataclasses.replace(labels, num_boxes_at_threshold=60, per_class={"cat": labels.per_class["cat"]})
+    manifest = tiny_manifest(only, CATEGORIES[:1], num_images=100)
+    assert check(manifest, human_categories=CATEGORIES[:1], human_boxes_per_class={"cat": 1}) == []
 
 
 def test_limits_are_arguments():

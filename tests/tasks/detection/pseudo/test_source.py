@@ -1,10 +1,13 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
+from selftrain_jax.selftrain.manifest import read_manifest
+from selftrain_jax.tasks.detection.pseudo.source import check_slots, read_pseudo_boxes
+from selftrain_jax.tasks.detection.run_files import BoxTotals
 from tests.tasks.detection.pseudo.pseudo_toy import CATEGORIES, label
 
 pytestmark = pytest.mark.tf
@@ -53,8 +56,8 @@ def test_images_without_a_box_are_kept_unless_asked(finished):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        (dict(threshold=0.01), "below 0.05 were not kept"),
-        (dict(ignore_below=0.01), "below 0.05 were not kept"),
+        (dict(threshold=0.01), "below 0.05 are not kept"),
+        (dict(ignore_below=0.01), "below 0.05 are not kept"),
         (dict(ignore_below=0.6), "ignore_below 0.6 is above a score threshold"),
         (dict(per_class_thresholds={"cow": 0.5}), r"unknown classes 'cow'.*'cat', 'dog'"),
         (dict(threshold=1.5), "between 0 and 1"),
@@ -108,3 +111,28 @@ def test_flipped_bit_is_found_on_reading_even_without_digests(tmp_path):
     source.read_labels(0)
     with pytest.raises(InputError, match="checksum"):
         source.read_labels(4)
+
+
+def test_image_with_more_pseudo_boxes_than_slots_is_refused_before_the_first_step(finished):
+    manifest = read_manifest(finished, BoxTotals)
+    # From image 30 on a cat of 0.3 and more beside the dog of 0.3; a teacher of 100 detections is not known.
+    both = read_pseudo_boxes(finished, threshold=0.3)
+    check_slots(both, manifest, 2)
+    with pytest.raises(InputError, match=r"image-30 has 2 pseudo boxes .*--config\.image\.max_boxes=2,"):
+        check_slots(both, manifest, 1)
+    check_slots(read_pseudo_boxes(finished, threshold=0.31), manifest, 1)
+    # Boxes that are ignored take a slot as well.
+    with_ignored = read_pseudo_boxes(finished, threshold=0.5, ignore_below=0.2)
+    with pytest.raises(InputError, match="has 2 pseudo boxes"):
+        check_slots(with_ignored, manifest, 1)
+
+
+def test_labels_of_a_teacher_that_keeps_few_detections_need_no_counting(finished):
+    manifest = read_manifest(finished, BoxTotals)
+    bounded = dataclasses.replace(manifest, provenance={"nms": {"max_detections": 3}})
+    never = dataclasses.replace(
+        read_pseudo_boxes(finished), read_labels=lambda index: pytest.fail("was read")
+    )
+    check_slots(never, bounded, 3)
+    with pytest.raises(pytest.fail.Exception):
+        check_slots(never, bounded, 2)

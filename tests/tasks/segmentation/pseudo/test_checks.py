@@ -85,6 +85,24 @@ def test_dominant_class_passes_where_it_dominates_the_human_masks_too_or_these_a
     assert check(manifest, None) == []
 
 
+@pytest.mark.parametrize(
+    ("human", "pseudo", "is_refused"),
+    [
+        ((980, 10, 10), (9930, 40, 30), False),  # 49 to 1, then 142 to 1, 2.9 times
+        ((970, 15, 15), (9930, 40, 30), True),  # 32 to 1
+        ((970, 15, 15), (9890, 60, 50), False),  # within the limit
+    ],
+)
+def test_dominance_is_compared_with_that_of_the_human_masks(human, pseudo, is_refused):
+    counts = dict(zip(("background", "cat", "dog"), human, strict=True))
+    if not is_refused:
+        assert check(make_manifest(*pseudo), counts) == []
+        return
+    with pytest.raises(InputError, match=r"--config\.pseudo\.max_class_frac=0\.993\.$"):
+        check(make_manifest(*pseudo), counts)
+    assert check(make_manifest(*pseudo), counts, max_class_frac=0.993) == []
+
+
 def test_limits_are_arguments():
     with pytest.raises(InputError, match=r"expected at least 0\.5"):
         check(make_manifest(), min_coverage=0.5)

@@ -236,9 +236,9 @@ def test_logits_that_are_not_finite_name_their_image():
     assert alone.labels["mask"].shape == (40, 40)
 
 
-def test_network_sizes_are_multiples_of_32_from_the_scaled_size_up():
+def test_network_sizes_are_multiples_of_32_from_the_scaled_size_up_but_the_size_itself_at_scale_1():
     assert network_sizes(512, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)) == (256, 384, 512, 640, 768, 896)
-    assert network_sizes(240, (0.5, 1, 1.25)) == (128, 256, 320)  # 120, 240 and 300 up
+    assert network_sizes(240, (0.5, 1, 1.25)) == (128, 240, 320)  # 120 and 300 up
     assert network_sizes(64, (0.1, 0.5, 0.75, 1.0)) == (32, 64)  # 0.75 comes to 64 too
 
 

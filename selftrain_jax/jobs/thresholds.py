@@ -1,0 +1,87 @@
+"""`--job=thresholds`: which scores make labels of a wanted precision, by class; call `run_thresholds`."""
+
+from collections.abc import Sequence
+
+from selftrain_jax import hosts
+from selftrain_jax.jobs.calibration import calibrate
+from selftrain_jax.jobs.run import Run
+from selftrain_jax.jobs.training import begin_inputs, restore_teacher
+from selftrain_jax.run_files.calibration import TeacherCalibration
+from selftrain_jax.selftrain.advice_words import advice_notes, advice_rows, advice_title, paste_lines
+from selftrain_jax.selftrain.threshold_advice import Advice, advise
+from selftrain_jax.stages.graph import Stage, teacher_of
+from selftrain_jax.tasks.config_values import AUTO, LabelThresholds, check_advice_keys, student_thresholds
+from selftrain_jax.train.checkpoint import find_step
+from selftrain_jax.types import Variables
+
+MAX_CELL = 20  # letters of a class's name in the table
+
+
+def run_thresholds(run: Run, labels: Stage) -> None:
+    """Print the advised thresholds for config.pseudo.precision, and the flags that set them.
+
+    They are for the labels of a round, whose teacher is measured.
+
+    Raises:
+        InputError: the teacher is not finished, or data.val cannot serve.
+    """
+    check_advice_keys(run.config)
+    begin_inputs(run, labels)
+    calibration = calibrate_teacher(run, labels, restore_teacher(run, labels), replace=True)
+    pseudo = run.config.pseudo
+    hosts.log(format_advice(calibration, advise(calibration, pseudo.precision, pseudo.threshold)))
+
+
+def label_thresholds(run: Run, labels: Stage, variables: Variables) -> LabelThresholds:
+    """Return the thresholds of a round's labels; with config.pseudo.thresholds=auto its teacher is measured.
+
+    Raises:
+        InputError: data.val cannot serve, or the calibration in the folder is of something else.
+    """
+    if run.config.pseudo.thresholds != AUTO:
+        return student_thresholds(run.config)
+    return student_thresholds(run.config, calibrate_teacher(run, labels, variables, replace=False))
+
+
+def calibrate_teacher(run: Run, labels: Stage, variables: Variables, *, replace: bool) -> TeacherCalibration:
+    """Measure, once, how right a round's teacher is on the val split (`calibrate`)."""
+    folder = run.workdir / teacher_of(labels).folder
+    return calibrate(
+        run.config,
+        folder,
+        val=run.sources.val,
+        self_training=run.self_training,
+        predictor=run.predictor,
+        teacher=(variables, find_step(folder, run.config.eval.checkpoint)),
+        replace=replace,
+    )
+
+
+def format_advice(calibration: TeacherCalibration, advice: Advice) -> str:
+    """Return the advice as text for a terminal: a table, what it does not cover, and flags to paste."""
+    table = align([[_shorten(row[0]), *row[1:]] for row in advice_rows(calibration, advice)])
+    return "\n".join(
+        [
+            advice_title(calibration, advice),
+            *table,
+            *advice_notes(calibration, advice),
+            *paste_lines(calibration, advice),
+        ]
+    )
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Put cells below each other, the first and the last column at the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(widths) - 1
+    return [
+        "  ".join(
+            cell.ljust(width) if index in (0, last) else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= MAX_CELL else f"{name[: MAX_CELL - 1]}…"

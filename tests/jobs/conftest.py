@@ -1,0 +1,30 @@
+"""A user's own COCO files and image folder."""
+
+import json
+import pathlib
+
+import pytest
+
+from configs import own_data
+from selftrain_jax.demo.builtin import read_builtin
+from selftrain_jax.tasks.detection.coco_export import write_coco_json
+
+
+@pytest.fixture
+def config(tmp_path: pathlib.Path):
+    """Own data in COCO's layout, drawn from the built-in scenes."""
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "more").mkdir()
+    for split, count in (("train", 3), ("val", 2), ("test", 2)):
+        source = read_builtin(split, num_images=count, image_size_px=64)
+        write_coco_json(source, tmp_path / "annotations" / f"{split}.json")
+        truth = json.loads((tmp_path / "annotations" / f"{split}.json").read_text())
+        for index, image in enumerate(truth["images"]):
+            (tmp_path / "images" / image["file_name"]).write_bytes(source.read_encoded(index))
+    unlabeled = read_builtin("unlabeled", num_images=2, image_size_px=64)
+    for index in range(2):
+        (tmp_path / "more" / f"{index}.png").write_bytes(unlabeled.read_encoded(index))
+    config = own_data.get_config("kind=coco,size=128")
+    config.data.dir, config.unlabeled.dir = str(tmp_path), str(tmp_path / "more")
+    return config

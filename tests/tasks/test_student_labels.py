@@ -1,0 +1,70 @@
+"""The student's labels are opened, counted and compared at the thresholds that `auto` advised."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs import common
+from selftrain_jax.tasks.config_values import LabelThresholds
+from selftrain_jax.tasks.lookup import get_self_training
+from selftrain_jax.types import IGNORED
+from tests.tasks.detection.pseudo import pseudo_toy
+from tests.tasks.segmentation.pseudo import mask_toy
+
+pytestmark = pytest.mark.tf  # the toy folders are made of records
+
+
+def test_boxes_are_opened_with_advised_thresholds_and_band(tmp_path):
+    # In image i there is a cat of score i/100 and a dog of 0.3.
+    pseudo_toy.label(tmp_path, 60, per_class_thresholds={"cat": 0.4, "dog": 0.3})
+    human = dataclasses.replace(
+        pseudo_toy.make_source(1),
+        categories=pseudo_toy.CATEGORIES,
+        read_labels=lambda index: {"image_id": "image-0", "classes": np.array([1, 7], np.int32)},
+    )
+    thresholds = LabelThresholds({"cat": 0.4, "dog": 0.3}, 0.2)
+    labels = get_self_training("detection").open_labels(common.get_config(), tmp_path, human, thresholds)
+    found = {index: labels.read_labels(index) for index in (10, 20, 39, 40)}
+    assert [x["classes"].tolist() for x in found.values()] == [[7], [1, 7], [1, 7], [1, 7]]
+    assert [x["is_ignore"].tolist() for x in found.values()] == [
+        *[[False], [True, False], [True, False], [False, False]]
+    ]
+
+
+def test_masks_are_opened_with_advised_thresholds(tmp_path):
+    mask_toy.label_masks(tmp_path, 3)
+    human = mask_toy.make_source(
+        1,
+        read_labels=lambda index: {"image_id": "image-0", "mask": mask_toy.make_maps(0)[0]},
+        categories=mask_toy.CATEGORIES,
+    )
+    config = common.get_config()
+    config.task = "segmentation"
+    thresholds = LabelThresholds({"cat": 0.75}, 0.0)
+    labels = get_self_training("segmentation").open_labels(config, tmp_path, human, thresholds)
+    mask, confidence = mask_toy.make_maps(1)
+    least = np.where(mask == 1, 192, 128)
+    np.testing.assert_array_equal(labels.read_labels(1)["mask"], np.where(confidence >= least, mask, IGNORED))
+
+
+def test_quality_is_measured_at_advised_thresholds(tmp_path):
+    manifest = pseudo_toy.label(tmp_path, 10, per_class_thresholds={"dog": 0.3})
+    assert manifest["per_class_thresholds"] == {"dog": 0.3}
+    truth = dataclasses.replace(
+        pseudo_toy.make_source(10, name="truth"),
+        categories=pseudo_toy.CATEGORIES,
+        read_labels=lambda index: {
+            "image_id": f"image-{index}",
+            "boxes": np.zeros((0, 4), np.float32),
+            "classes": np.zeros(0, np.int32),
+        },
+    )
+    self_training, config = get_self_training("detection"), common.get_config()
+    for dog, precision in ((0.3, 0.0), (0.31, None)):
+        thresholds = LabelThresholds({"dog": dog}, 0.0)
+        self_training.write_quality(config, tmp_path, truth, thresholds)
+        assert (
+            f'"precision": {"null" if precision is None else precision}'
+            in (tmp_path / "quality.json").read_text().partition("at_threshold")[2]
+        )
