@@ -14,8 +14,12 @@ class InputError(ValueError):
     """
 
 
-class RunAgainError(Exception):
-    """The run was stopped from outside (SIGTERM, a lost host); the same command resumes. Exit code 75."""
+class RunAgainError(BaseException):
+    """The run was stopped from outside (SIGTERM, a lost host); the same command resumes. Exit code 75.
+
+    Like KeyboardInterrupt it is not an `Exception`: a signal may arrive inside any `except Exception`, of a
+    library or around the decoding of an image, and must not be taken for what is caught there.
+    """
 
 
 def printable(text: str) -> str:

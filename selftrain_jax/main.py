@@ -17,6 +17,7 @@ from ml_collections import config_flags
 
 from selftrain_jax.command_line import default_workdir, parse_flags
 from selftrain_jax.errors import INTERRUPTED, RUN_AGAIN, USER_MISTAKE, InputError, RunAgainError, printable
+from selftrain_jax.threads import end_process_if_reads_hang
 
 if TYPE_CHECKING:
     from selftrain_jax.jobs.options import Options
@@ -75,7 +76,11 @@ def main() -> None:
     sys.modules["__main__"].__doc__ = __doc__
     for flag in flags.FLAGS.get_key_flags_for_module(__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    run()
+    try:
+        run()
+    except BaseException as error:  # SystemExit too, which is how a run ends well
+        end_process_if_reads_hang(error)
+        raise
 
 
 def _cache_folder() -> pathlib.Path:

@@ -50,3 +50,8 @@ def duration(seconds: float | int | None) -> str:
 def format_value(value: float | int | None) -> str:
     """Write a share for a sentence."""
     return "undefined" if value is None else f"{value:.3f}"
+
+
+def format_setting(value: object) -> str:
+    """Write a value of a config in short: 3 for 3.0, "absent" for None."""
+    return "absent" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ Boxes are yxyx pixels of the network's input unless the name says otherwise.
 NamedTuples hold traced data, frozen dataclasses hold static choices.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -93,8 +93,11 @@ class Batch(NamedTuple):
     auxiliary: "Batch | None" = None
 
 
-Batches = Callable[[int], Iterator[tuple[Batch, list[str]]]]
-"""From a step to the endless stream of batches and their image ids that begins at that step."""
+BatchStream = Generator[tuple[Batch, list[str]], None, None]
+"""Batches and their image ids. Whoever opens a stream closes it: threads read for it until then."""
+
+Batches = Callable[[int], BatchStream]
+"""From a step to the endless stream that begins at that step."""
 
 
 class Detections(NamedTuple):

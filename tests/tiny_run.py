@@ -16,13 +16,15 @@ TIMES = ("training_secs", "seconds", "seconds_total")
 LIMIT_SECS = 900
 
 
-def start(workdir: pathlib.Path, log: pathlib.Path, *arguments: str) -> subprocess.Popen:
+def start(
+    workdir: pathlib.Path, log: pathlib.Path, *arguments: str, module: str = "selftrain_jax.main"
+) -> subprocess.Popen:
     """Start the command; its output goes to a file, for a full pipe would stop it."""
     variables = environment(JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0", JAX_LOG_COMPILES="1")
-    module = [sys.executable, "-m", "selftrain_jax.main", "--config=tests/tiny.py", f"--workdir={workdir}"]
+    command = [sys.executable, "-m", module, "--config=tests/tiny.py", f"--workdir={workdir}"]
     with log.open("w") as file:
         return subprocess.Popen(
-            [*module, *arguments], cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT
+            [*command, *arguments], cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT
         )
 
 
@@ -50,9 +52,11 @@ def results(workdir: pathlib.Path) -> dict[str, object]:
     return found | {"digest": manifest["teacher"]["digest"], "boxes": manifest["num_boxes"]}
 
 
-def end_when(workdir: pathlib.Path, is_time: Callable[[], bool], number: int = signal.SIGKILL) -> int:
+def end_when(
+    workdir: pathlib.Path, is_time: Callable[[], bool], number: int = signal.SIGKILL, *arguments: str
+) -> int:
     """Run the command and send it a signal as soon as `is_time`; return how it ended."""
-    process = start(workdir, workdir.parent / "ended.log")
+    process = start(workdir, workdir.parent / "ended.log", *arguments)
     deadline = time.monotonic() + LIMIT_SECS
     while process.poll() is None and not is_time():
         assert time.monotonic() < deadline

@@ -4,14 +4,14 @@
 its batches. The classifier's other variables are under `image_classifier`.
 """
 
-from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import jax
 from jaxtyping import Array, PRNGKeyArray
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import Batch, Batches, LossTerms, Task, Variables
+from selftrain_jax.types import Batch, Batches, BatchStream, LossTerms, Task, Variables
 
 HEAD = "image_classifier"
 BACKBONE = "backbone"
@@ -66,11 +66,10 @@ def attach(batches: Batches, class_batches: Batches) -> Batches:
     The image ids of the first stream come before those of the second.
     """
 
-    def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
-        for (batch, image_ids), (second, second_ids) in zip(
-            batches(start_step), class_batches(start_step), strict=False
-        ):
-            yield batch._replace(auxiliary=second), [*image_ids, *second_ids]
+    def stream(start_step: int) -> BatchStream:
+        with closing(batches(start_step)) as detection, closing(class_batches(start_step)) as classes:
+            for (batch, image_ids), (second, second_ids) in zip(detection, classes, strict=False):
+                yield batch._replace(auxiliary=second), [*image_ids, *second_ids]
 
     return stream
 

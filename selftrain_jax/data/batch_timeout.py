@@ -6,11 +6,12 @@ Wrap any stream of batches in `with_timeout`; a `Reading` knows which images are
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
 from selftrain_jax.errors import RunAgainError
+from selftrain_jax.threads import join, start_thread
 
 T = TypeVar("T")
 MAX_LISTED = 5
@@ -41,8 +42,12 @@ class Reading:
         return f"being read: {named}" if named else "no image is being read: the augmentation hangs"
 
 
-def with_timeout(max_secs: float, stream: Iterator[T], describe: Callable[[], str]) -> Iterator[T]:
+def with_timeout(
+    max_secs: float, stream: Generator[T, None, None], describe: Callable[[], str]
+) -> Generator[T, None, None]:
     """Yield what a stream yields; it runs in a thread of its own, one item ahead.
+
+    When this ends or is closed, the stream is closed too and its thread has ended, unless the stream hangs.
 
     Raises:
         RunAgainError: an item took longer than `max_secs`; `describe` says what was being done.
@@ -53,15 +58,17 @@ def with_timeout(max_secs: float, stream: Iterator[T], describe: Callable[[], st
 
     def pull() -> None:
         try:
-            for item in stream:
-                _put(items, item, is_over)
-                if is_over.is_set():
-                    return
-            _put(items, _END, is_over)
+            with closing(stream):
+                for item in stream:
+                    items.put(item)
+                    if is_over.is_set():
+                        return
+            items.put(_END)
         except BaseException as error:
-            _put(items, error, is_over)
+            if not is_over.is_set():
+                items.put(error)
 
-    threading.Thread(target=pull, daemon=True).start()
+    thread = start_thread(pull)
     try:
         while (item := _take(items, max_secs, describe)) is not _END:
             if isinstance(item, BaseException):
@@ -69,6 +76,9 @@ def with_timeout(max_secs: float, stream: Iterator[T], describe: Callable[[], st
             yield item
     finally:
         is_over.set()
+        with suppress(queue.Empty):
+            items.get_nowait()  # the thread may be waiting for room in the queue; it puts one item more
+        join([thread])
 
 
 def _take(items: "queue.Queue[Any]", max_secs: float, describe: Callable[[], str]) -> Any:
@@ -79,10 +89,3 @@ def _take(items: "queue.Queue[Any]", max_secs: float, describe: Callable[[], str
             f"no batch for {max_secs:g} s (config.data.max_stall_secs); {describe()}. Check the disk or the "
             "network that the data comes from"
         ) from None
-
-
-def _put(items: "queue.Queue[Any]", item: Any, is_over: threading.Event) -> None:
-    while not is_over.is_set():
-        with suppress(queue.Full):
-            items.put(item, timeout=0.5)
-            break

@@ -8,7 +8,9 @@ and the `TargetSpec` of a task; `selftrain.mixing.mix_batches` joins a human and
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +22,7 @@ from selftrain_jax.data.problems import check_bad_count
 from selftrain_jax.data.sampling import Permutation, example_index, raw_permutation
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import Batch, Batches, BoxTargets, ClassTargets, Example, MaskTargets
+from selftrain_jax.types import Batch, Batches, BatchStream, BoxTargets, ClassTargets, Example, MaskTargets
 
 MAX_STALL_SECS = 600.0
 IMAGE_SPEC = tf.TensorSpec([None, None, 3], tf.uint8)
@@ -107,13 +109,14 @@ def make_batches(
         position = tf.cast(position % (2**31 - 1), tf.int32)
         return augment(tensors, tf.stack([tf.constant(seed, tf.int32), position]))
 
-    def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
+    def stream(start_step: int) -> BatchStream:
         failures: list[InputError] = []
         positions = _positions_from(start_step, batch_size)
         examples = load_examples(positions, read, target_spec, augment_at, failures)
         batches = iterate_batches(examples, len(hosts.shard_range(batch_size)), failures, is_pseudo=is_pseudo)
-        for batch, indices in with_timeout(max_stall_secs, batches, reader.reading.describe):
-            yield batch, [source.image_ids[index] for index in indices]
+        with closing(with_timeout(max_stall_secs, batches, reader.reading.describe)) as timed:
+            for batch, indices in timed:
+                yield batch, [source.image_ids[index] for index in indices]
 
     return stream
 
@@ -160,25 +163,41 @@ def load_examples(
 
 def iterate_batches(
     examples: tf.data.Dataset, batch_size: int, failures: list[InputError], *, is_pseudo: bool = False
-) -> Iterator[tuple[Batch, np.ndarray]]:
+) -> Generator[tuple[Batch, np.ndarray], None, None]:
     """Yield batches, made ahead, and the indices of their examples.
 
     Raises:
         InputError: the first of `failures`.
     """
+    with closing(_iterate(examples.batch(batch_size).prefetch(2))) as made:
+        try:
+            for arrays in made:
+                flags: Any = np.full(len(arrays["image"]), is_pseudo)
+                yield Batch(arrays["image"], arrays["targets"], flags), arrays["index"]
+        except tf.errors.OpError:
+            if failures:
+                raise failures[0] from None
+            raise
+
+
+def _iterate(dataset: tf.data.Dataset) -> Generator[Any, None, None]:
+    """Yield what a dataset makes, as numpy; its iterator is gone, and its threads, when this ends."""
+    # TensorFlow has no way to close an iterator but to destroy it: no name and no frame may keep it. One that
+    # lives when the interpreter shuts down hangs there, for its threads wait for Python.
+    iterator = dataset.as_numpy_iterator()
     try:
-        for arrays in examples.batch(batch_size).prefetch(2).as_numpy_iterator():
-            flags: Any = np.full(len(arrays["image"]), is_pseudo)
-            yield Batch(arrays["image"], arrays["targets"], flags), arrays["index"]
-    except tf.errors.OpError:
-        if failures:
-            raise failures[0] from None
+        yield from iterator
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
         raise
+    finally:
+        del iterator
 
 
 def take_steps(batches: Batches, start_step: int, num_steps: int) -> list[tuple[Batch, list[str]]]:
     """Return `num_steps` batches as a list (tests, galleries, benchmarks)."""
-    return list(itertools.islice(batches(start_step), num_steps))
+    with closing(batches(start_step)) as stream:
+        return list(itertools.islice(stream, num_steps))
 
 
 def _positions_from(start_step: int, batch_size: int) -> tf.data.Dataset:

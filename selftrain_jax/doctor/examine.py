@@ -7,7 +7,6 @@ unlabelled and evaluation images would make any gain of section 4 worthless.
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from selftrain_jax.doctor.duplicates import UNLABELLED, Duplicates, ImageScan, p
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.html.galleries import spread
+from selftrain_jax.threads import thread_pool
 
 
 class SplitScan(NamedTuple):
@@ -76,7 +76,7 @@ def scan_splits(
 def scan_split(source: Source, max_images: int | None = None) -> SplitScan:
     """Read, decode and hash images on all cores; images that do not decode are listed, not raised."""
     indices = spread(len(source), len(source) if max_images is None else max_images)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with thread_pool(os.cpu_count() or 1) as pool:
         results = list(pool.map(lambda index: _scan_image(source, index), indices))
     return SplitScan(
         source=source,

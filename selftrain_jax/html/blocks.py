@@ -25,12 +25,13 @@ class Cell(NamedTuple):
     share: float | None = None  # 0 to 1: a bar of this length lies behind the text
     is_empty: bool = False  # nothing is there, and that is worth a look
     color: str = ""  # a CSS colour beside the text
+    wraps: bool = False  # words among numbers: at the left, on several lines where they are long
 
 
 class Table(NamedTuple):
     """A table whose first column names the row."""
 
-    header: Sequence[str]
+    header: Sequence[str | Cell]
     rows: Sequence[Sequence[str | Cell]]
     strong_rows: Sequence[int] = ()
     style: Literal["numbers", "words"] = "numbers"  # at the right of their column; words at the left

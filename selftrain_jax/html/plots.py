@@ -26,6 +26,12 @@ ROLE_COLORS = {  # Okabe and Ito's palette, safe for the colour-blind; every val
     "student": "#009e73",
     "human": "#0072b3",
     "pseudo": "#d55e00",
+    "series1": "#0072b1",
+    "series2": "#d55e01",
+    "series3": "#8250c4",
+    "series4": "#a87800",
+    "series5": "#c2407f",
+    "series6": "#4f7f8f",
 }
 DARK_COLORS = {
     "ink": "#e6eaee",
@@ -36,7 +42,14 @@ DARK_COLORS = {
     "student": "#35c99d",
     "human": "#56b4e9",
     "pseudo": "#ff8c52",
+    "series1": "#56b4ea",
+    "series2": "#ff8c53",
+    "series3": "#b79af5",
+    "series4": "#e0b94a",
+    "series5": "#f08ab5",
+    "series6": "#8fc1d1",
 }
+NUM_SERIES = 6  # colours of what has no role
 LINE_STYLES = {
     "teacher": "-",
     "control": (0, (4, 1.5)),

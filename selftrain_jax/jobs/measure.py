@@ -5,9 +5,9 @@ Call `measure_run` on all hosts. Weights are random: they decide no speed.
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -44,7 +44,7 @@ def measure_run(run: Run) -> Measured:
     """
     state = shard_state(run.experiment.mesh, run.experiment.new_state())
     labelling = None if run.sources.unlabeled is None else _time_labels(run, state, run.sources.unlabeled)
-    with contextlib.closing(cast(Generator[tuple[Batch, list[str]]], _batches(run)(0))) as stream:
+    with contextlib.closing(_batches(run)(0)) as stream:
         return _time_steps(run, state, stream, labelling)
 
 

@@ -24,13 +24,11 @@ from selftrain_jax.run_files.summary import (
     VariantSummary,
 )
 from selftrain_jax.run_files.threshold import summarize_labels
-from selftrain_jax.run_files.variants import differing_values, pick_number, variant_folders
+from selftrain_jax.run_files.variants import CONFIG_FILE, differing_values, pick_number, variant_folders
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.stages.versions import device_name, versions
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.spec import TaskSpec
-
-CONFIG_FILE = "config.json"
 
 
 def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:

@@ -6,7 +6,7 @@ from selftrain_jax.errors import printable
 from selftrain_jax.run_files.summary import StageSummary, Summary, VariantSummary
 from selftrain_jax.run_files.variants import BASE
 from selftrain_jax.tasks.spec import Metric
-from selftrain_jax.text import format_points
+from selftrain_jax.text import format_points, format_setting
 
 
 def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
@@ -40,11 +40,11 @@ def _format_variants(summary: Summary, metric: Metric) -> list[str]:
     """List the base and its variants: the student, its gains, and what differs."""
     if summary.variants is None:
         return []
-    entries: dict[str, Summary | VariantSummary] = {BASE: summary}
-    entries |= {printable(name): entry for name, entry in summary.variants.items()}
-    width = max(map(len, ("variant", *entries)))
+    entries: list[tuple[str, Summary | VariantSummary]] = [(BASE, summary)]
+    entries += [(printable(name), entry) for name, entry in summary.variants.items()]
+    width = max(len("variant"), *(len(name) for name, _ in entries))
     lines = ["", f"{'variant':{width}} {metric.head:>7} {'over control':>13} {'over teacher':>13}  differs"]
-    for name, entry in entries.items():
+    for name, entry in entries:
         gains = f"{_format_gain(entry.gain_over_control):>13} {_format_gain(entry.gain_over_teacher):>13}"
         student = _format_student(entry.stages, metric)
         lines.append(f"{name:{width}} {student:>7} {gains}  {_format_differs(entry)}".rstrip())
@@ -55,7 +55,7 @@ def _format_differs(entry: Summary | VariantSummary) -> str:
     """Write the keys in which a variant differs from the base, with its own values."""
     if isinstance(entry, Summary):
         return ""
-    return printable(", ".join(f"{key}={own}" for key, (_, own) in entry.differs.items()))
+    return printable(", ".join(f"{key}={format_setting(own)}" for key, (_, own) in entry.differs.items()))
 
 
 def _format_student(stages: Mapping[str, StageSummary], metric: Metric) -> str:

@@ -10,16 +10,18 @@ import jax
 from selftrain_jax import hosts
 from selftrain_jax.build.data import build_batches, stage_settings
 from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule
+from selftrain_jax.build.image_checks import check_images
 from selftrain_jax.build.joint import build_joint_batches
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.evaluation import evaluate_stage, measure_on_val
 from selftrain_jax.jobs.run import Run, load_start, restore_stage
-from selftrain_jax.jobs.stage_state import begin, finish_training, result_of, thresholds_in_use
+from selftrain_jax.jobs.stage_state import begin, finish_training, locate, result_of, thresholds_in_use
 from selftrain_jax.pretrain.init_modes import format_init, init_variables
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
+from selftrain_jax.stages.records import read_record
 from selftrain_jax.tasks.config_values import LabelThresholds
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.optimizer import Schedule
@@ -35,6 +37,8 @@ def train_stage(run: Run, stage: Stage, *, is_measured: bool = True) -> None:
     """
     folder = run.workdir / stage.folder
     begin_inputs(run, stage)
+    if stage == TEACHER and hosts.run_on_host0(lambda: read_record(locate(run, stage)) is None):
+        check_images(run.config, run.sources)  # before hours are spent, and before the folder is claimed
     record = begin_on_host0(run, stage)
     if not record.results:
         _train(run, stage, record)

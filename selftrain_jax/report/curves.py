@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_step_axes, styled, thin
-from selftrain_jax.report.workdir import RunFiles, series
+from selftrain_jax.report.workdir import RunFiles, earlier_steps, series
 from selftrain_jax.text import number
 
 
@@ -17,15 +17,16 @@ from selftrain_jax.text import number
 def learning_curve(run: RunFiles, metric: str, label: str, *, total_steps: bool = True) -> list[Plot]:
     """Plot an evaluation metric, in points of 100 and called `label`, over the steps of every stage.
 
-    With `total_steps` control and student start where the teacher ended; without, every stage starts at 0.
+    With `total_steps` control and student start where the teacher ended, a later round's student where the
+    one before it did; without, every stage starts at 0.
     """
     axes = new_step_axes("steps, the teacher's included" if total_steps else "steps of the stage", label)
-    teacher, ends = run.stages["teacher"].metrics, []
+    ends = []
     for name, stage in run.stages.items():
         steps, values = series(stage, f"eval/{metric}")
         if not len(steps):
             continue
-        steps += teacher[-1]["step"] if total_steps and name != "teacher" and teacher else 0
+        steps += earlier_steps(run, name) if total_steps else 0
         values = 100 * np.where(values < 0, np.nan, values)
         _draw_line(axes, name, name, steps, values, marker="o", markersize=3)
         ends.append(f"{name} ends at {number(float(values[-1]))}")

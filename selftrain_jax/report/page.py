@@ -27,9 +27,13 @@ from selftrain_jax.html.plots import Plot
 from selftrain_jax.html.render import write_page
 from selftrain_jax.report import curves
 from selftrain_jax.report.results import results_table, unequal_steps
+from selftrain_jax.report.rounds import rounds_section
+from selftrain_jax.report.search import search_section
+from selftrain_jax.report.variants import variants_section
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.summary import STAGES
+from selftrain_jax.run_files.variants import pick_number
 from selftrain_jax.text import duration, number
 
 MISSING = "not there yet"
@@ -73,7 +77,8 @@ def headline(run: RunFiles, key: str, label: str) -> str:
             for name in ("control", "teacher")
             if name in reached
         ]
-        return ", ".join([f"Student {number(reached['student'])} {label}", *gains])
+        which = f" in round {run.kept_round}" if len(run.rounds) > 1 else ""
+        return ", ".join([f"Student {number(reached['student'])} {label}{which}", *gains])
     if "teacher" in reached:
         return f"Teacher {number(reached['teacher'])} {label}; the student is not evaluated yet"
     return "No stage is evaluated yet"
@@ -119,6 +124,19 @@ def curves_section(run: RunFiles, metrics: Mapping[str, str]) -> Section:
     drawn = [plot for key, label in metrics.items() for plot in curves.learning_curve(run, key, label)]
     lead = "A student that is still rising at its end would gain from more steps."
     return Section("curves", "Learning curves", lead, plots(drawn, "curve"))
+
+
+def comparison_sections(run: RunFiles, key: str, label: str) -> list[Section]:
+    """Compare rounds, variants and the points of a search, each where the run has them or asks for them.
+
+    They are compared by the metric `key` of an evaluation, called `label`.
+    """
+    wants_rounds = (pick_number(run.config, "selftrain.rounds") or 1) > 1
+    return [
+        *([rounds_section(run, key, label)] if run.rounds or wants_rounds else []),
+        *([variants_section(run, key, label)] if run.variants else []),
+        *([search_section(run.search, label)] if run.search is not None else []),
+    ]
 
 
 def training_section(run: RunFiles, of_task: Sequence[Plot] = ()) -> Section:

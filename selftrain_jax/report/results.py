@@ -10,7 +10,7 @@ import numpy as np
 
 from selftrain_jax.html.blocks import Note, Table
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorten, styled
-from selftrain_jax.report.workdir import RunFiles, evaluations, points
+from selftrain_jax.report.workdir import RunFiles, earlier_steps, evaluations, points
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.fields import Number
 from selftrain_jax.text import duration, number
@@ -50,10 +50,16 @@ def results_table(
 def unequal_steps(run: RunFiles) -> list[Note]:
     """Warn where student and control were not trained alike."""
     steps = {name: evaluation.checkpoint_step for name, evaluation in evaluations(run).items()}
-    if not {"student", "control"} <= set(steps) or steps["student"] == steps["control"]:
+    if not {"student", "control"} <= set(steps):
         return []
-    text = f"The student was trained for {steps['student']:,} steps "
-    text += f"and the control for {steps['control']:,}: part of the gain may come from that."
+    earlier = earlier_steps(run, "student") - earlier_steps(run, "control")
+    if earlier + steps["student"] == steps["control"]:
+        return []
+    students = f"The student was trained for {steps['student']:,} steps "
+    if earlier:
+        students = f"The students of rounds 1 to {run.kept_round} were trained for "
+        students += f"{earlier + steps['student']:,} steps together "
+    text = f"{students}and the control for {steps['control']:,}: part of the gain may come from that."
     return [Note(text, "warning")]
 
 

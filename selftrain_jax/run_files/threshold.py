@@ -65,6 +65,12 @@ def is_as_made(manifest: Manifest[Any], config: JsonObject | None) -> bool:
     return asked is None or (asked == pick_number(made, THRESHOLD) and same_classes)
 
 
+def threshold_in_use(manifest: Manifest[Any], config: JsonObject | None) -> Number:
+    """Return the threshold of a config for all classes, or else that with which the labels were made."""
+    asked = pick_number(config, THRESHOLD)
+    return manifest.threshold if asked is None else asked
+
+
 def moved_threshold(config: JsonObject | None) -> Number | None:
     """Return a config's threshold where it is one for all classes."""
     return None if pick_value(config, BY_CLASS) else pick_number(config, THRESHOLD)

@@ -8,6 +8,7 @@ from typing import Any
 from selftrain_jax.run_files.fields import JsonObject, Number, is_number
 
 VARIANTS_FOLDER = "variants"
+CONFIG_FILE = "config.json"
 BASE = "base"  # what tables call the run that the variants belong to
 
 

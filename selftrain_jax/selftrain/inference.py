@@ -5,7 +5,7 @@ source into batches. What comes out for pseudo labels is an `InferredChunk`, wha
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from selftrain_jax.data.source import Source, decode_image
 from selftrain_jax.errors import InputError
+from selftrain_jax.threads import thread_pool
 from selftrain_jax.types import Example
 
 Chunk = tuple[int, Sequence[int]]
@@ -56,14 +57,14 @@ def run_ahead(
     dispatch: Callable[[Mapping[int, Loaded]], Any],
     batches_ahead: int,
     num_threads: int,
-) -> Iterator[tuple[int, list[Loaded | InputError], Any]]:
+) -> Generator[tuple[int, list[Loaded | InputError], Any], None, None]:
     """Yield each chunk's shard, its images and what `dispatch` returned for it.
 
     `load` turns an image into `Loaded`'s `inputs` and `geometry`, in the threads. `dispatch` starts the
     network on the images that decode, by row of the batch. A chunk is yielded after the next one is
-    dispatched, so that the device computes while the results are read.
+    dispatched, so that the device computes while the results are read. Close it to end the threads early.
     """
-    with ThreadPoolExecutor(num_threads) as pool:
+    with thread_pool(num_threads) as pool:
         dispatched: deque[tuple[int, list[Loaded | InputError], Any]] = deque()
         for shard, futures in _load_ahead(chunks, source, load, pool, batches_ahead):
             images = [future.result() for future in futures]

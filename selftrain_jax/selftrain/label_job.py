@@ -10,7 +10,8 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from selftrain_jax.run_files.fields import JsonObject, to_json
 from selftrain_jax.run_files.manifest import FIRST_KIND, MANIFEST_FILE, LabelTotals, Manifest
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.selftrain.inference import Inferred, InferredChunk
+from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest, summarize_shard
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
@@ -38,7 +39,7 @@ MAX_LISTED_BAD = 20  # of the images in the manifest that do not decode
 class Labeller(NamedTuple):
     """The teacher of one task as it labels one source; shards, resuming and the manifest know no task."""
 
-    infer: Callable[[Iterable[tuple[int, Sequence[int]]]], Iterator[InferredChunk]]  # of (shard, indices)
+    infer: Callable[[Iterable[Chunk]], Generator[InferredChunk, None, None]]
     batch_size: int
     settings: Any  # a dataclass: what makes the labels what they are, beside teacher and source
     totals: type[LabelTotals]
@@ -88,8 +89,9 @@ def write_pseudo_labels(
     paths = shard_paths(directory, len(source), images_per_shard)
     missing = hosts.run_on_host0(lambda: [shard for shard, path in enumerate(paths) if not path.exists()])
     own = [missing[position] for position in hosts.shard_range(len(missing))]
-    labelled = labeller.infer(_plan(own, len(source), images_per_shard, labeller.batch_size))
-    _write_shards(labelled, paths, len(paths) - len(missing), len(own), max_bad_images)
+    plan = _plan(own, len(source), images_per_shard, labeller.batch_size)
+    with closing(labeller.infer(plan)) as labelled:
+        _write_shards(labelled, paths, len(paths) - len(missing), len(own), max_bad_images)
     hosts.wait_for_all()
 
     def finish() -> JsonObject:

@@ -1,11 +1,11 @@
 """The student's batches: half human, half pseudo (Paper: Section 3.1, Appendix H)."""
 
-from collections.abc import Iterator
+from contextlib import closing
 
 import jax
 import numpy as np
 
-from selftrain_jax.types import Batch, Batches
+from selftrain_jax.types import Batches, BatchStream
 
 
 def mix_batches(human: Batches, pseudo: Batches) -> Batches:
@@ -15,12 +15,11 @@ def mix_batches(human: Batches, pseudo: Batches) -> Batches:
     a microbatch) holds as many of the one as of the other.
     """
 
-    def stream(start_step: int) -> Iterator[tuple[Batch, list[str]]]:
-        for (human_batch, human_ids), (pseudo_batch, pseudo_ids) in zip(
-            human(start_step), pseudo(start_step), strict=False
-        ):
-            mixed = jax.tree.map(_alternate, human_batch, pseudo_batch)
-            yield mixed, [image_id for pair in zip(human_ids, pseudo_ids, strict=True) for image_id in pair]
+    def stream(start_step: int) -> BatchStream:
+        with closing(human(start_step)) as first, closing(pseudo(start_step)) as second:
+            for (human_batch, human_ids), (pseudo_batch, pseudo_ids) in zip(first, second, strict=False):
+                mixed = jax.tree.map(_alternate, human_batch, pseudo_batch)
+                yield mixed, [id for pair in zip(human_ids, pseudo_ids, strict=True) for id in pair]
 
     return stream
 

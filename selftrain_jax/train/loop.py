@@ -6,7 +6,8 @@ the metrics of the update before, so that the device never waits for the host.
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from selftrain_jax.train.sharding import shard_batch, shard_shapes, shard_state
 from selftrain_jax.train.state import TrainState, eval_variables
 from selftrain_jax.train.step import TrainStep
 from selftrain_jax.train.stop_signal import IsStopping, deferred_stop
-from selftrain_jax.types import Batch, Batches, Metrics, Variables
+from selftrain_jax.types import Batches, BatchStream, Metrics, Variables
 
 Evaluate = Callable[[Variables], Mapping[str, float]]
 
@@ -134,7 +135,8 @@ def train(
                     speed=Speed(earlier_secs),
                     is_stopping=is_stopping,
                 )
-                return _train_to_end(stage, begin, batches(start_step))
+                with closing(batches(start_step)) as stream:
+                    return _train_to_end(stage, begin, stream)
 
     while True:
         rollbacks = hosts.run_on_host0(lambda: read_rollbacks(directory))
@@ -150,7 +152,7 @@ def train(
             )
 
 
-def _train_to_end(stage: _Stage, state: TrainState, stream: Iterator[tuple[Batch, list[str]]]) -> TrainState:
+def _train_to_end(stage: _Stage, state: TrainState, stream: BatchStream) -> TrainState:
     """Train; an evaluation that is due is made even if the run has to stop: the resumed run would skip it."""
     pending: _PendingMetrics | None = None
     for step in range(stage.start_step, stage.num_steps + 1):

@@ -14,8 +14,16 @@ from selftrain_jax.errors import RunAgainError
 IsStopping = Callable[[int], bool]
 
 
+class StoppedError(RunAgainError, KeyboardInterrupt):
+    """SIGTERM was received.
+
+    A KeyboardInterrupt too, since that is what others let through: asyncio, in which Orbax restores
+    checkpoints in the main thread, logs every other error of a callback and goes on.
+    """
+
+
 def end_on_sigterm() -> None:
-    """Make SIGTERM raise RunAgainError in the main thread from now on."""
+    """Make SIGTERM raise StoppedError in the main thread from now on."""
     signal.signal(signal.SIGTERM, _raise)
 
 
@@ -45,4 +53,4 @@ def deferred_stop() -> Iterator[IsStopping]:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    raise RunAgainError(f"stopped by {signal.Signals(number).name}")
+    raise StoppedError(f"stopped by {signal.Signals(number).name}")

@@ -158,6 +158,22 @@ def test_attached_batches_are_those_of_the_same_step() -> None:
     assert ids[:2] + ids[-1:] == ["human-7-0", "pseudo-7-0", "class-7-5"]
 
 
+def test_both_streams_are_closed_with_the_one_they_are_joined_in() -> None:
+    opened = []
+
+    def keep(batches):
+        def stream(start_step):
+            opened.append(batches(start_step))
+            return opened[-1]
+
+        return stream
+
+    joined = attach(keep(stream_of(detection_batch, "human")), keep(stream_of(class_batch, "class")))(0)
+    next(joined)
+    joined.close()
+    assert [stream.gi_frame for stream in opened] == [None, None]
+
+
 def test_negative_weight_and_other_backbone_are_refused() -> None:
     with pytest.raises(InputError, match="weight is -1"):
         make_joint_task(DETECTION, CLASSIFICATION, weight=-1.0)

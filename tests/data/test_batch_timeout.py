@@ -3,8 +3,10 @@ import time
 
 import pytest
 
+from selftrain_jax import threads
 from selftrain_jax.data.batch_timeout import Reading, with_timeout
 from selftrain_jax.errors import RunAgainError
+from selftrain_jax.threads import hanging_reads
 
 
 def test_items_come_in_order_and_errors_come_through():
@@ -16,10 +18,12 @@ def test_items_come_in_order_and_errors_come_through():
     assert [next(items) for _ in range(50)] == list(range(50))
     with pytest.raises(ValueError, match="bad"):
         next(items)
-    assert list(with_timeout(5.0, iter("abc"), lambda: "")) == ["a", "b", "c"]
+    assert list(with_timeout(5.0, (letter for letter in "abc"), lambda: "")) == ["a", "b", "c"]
+    assert not hanging_reads()
 
 
-def test_a_stream_that_hangs_ends_the_run_and_names_the_image():
+def test_a_stream_that_hangs_ends_the_run_and_names_the_image(monkeypatch):
+    monkeypatch.setattr(threads, "MAX_JOIN_SECS", 0.1)
     reading, release = Reading(), threading.Event()
 
     def stream():
@@ -33,21 +37,35 @@ def test_a_stream_that_hangs_ends_the_run_and_names_the_image():
     with pytest.raises(RunAgainError, match=r"no batch for 0.3 s .*being read: slow.jpg \(for 0 s\)"):
         next(items)
     assert time.monotonic() - began < 5
+    (thread,) = hanging_reads()
     release.set()
+    thread.join(5)
+    assert not hanging_reads()
     assert "the augmentation hangs" in Reading().describe()
 
 
 def test_a_stream_that_is_left_is_not_read_on():
-    seen = []
+    seen, closed_by = [], []
 
     def stream():
-        for number in range(100):
-            seen.append(number)
-            yield number
+        try:
+            for number in range(100):
+                seen.append(number)
+                yield number
+        finally:
+            closed_by.append(threading.current_thread())
 
-    items = with_timeout(5.0, stream(), lambda: "")
-    next(items)
-    items.close()
-    time.sleep(1.2)
-    assert len(seen) <= 4
-    assert not [thread for thread in threading.enumerate() if thread.name.endswith("(pull)")]
+    for num_read in (1, 3):
+        seen.clear()
+        items = with_timeout(5.0, stream(), lambda: "")
+        assert [next(items) for _ in range(num_read)] == list(range(num_read))
+        while len(seen) < num_read + 2:
+            time.sleep(0.01)  # until the thread waits for room in the queue
+        time.sleep(0.05)
+        began = time.monotonic()
+        items.close()
+        assert time.monotonic() - began < 2
+        assert len(seen) <= num_read + 3
+        assert not hanging_reads()
+    assert len(closed_by) == 2
+    assert threading.current_thread() not in closed_by  # but the one that reads, before it ends

@@ -1,15 +1,22 @@
 """Training batches: what is where, what is padded, and what happens to bad images."""
 
+import threading
+import time
+from contextlib import closing, suppress
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from selftrain_jax import threads
 from selftrain_jax.augment.policies import augment_policy
 from selftrain_jax.data.pipeline import Reader, make_batches, take_steps
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import Source
 from selftrain_jax.demo.builtin import read_builtin
-from selftrain_jax.errors import InputError
+from selftrain_jax.errors import InputError, RunAgainError
 from selftrain_jax.tasks.detection.targets import box_targets
+from tests.leftovers import live_iterators, nothing_left
 
 pytestmark = pytest.mark.tf
 
@@ -107,3 +114,62 @@ def test_image_with_more_boxes_than_slots_names_the_key() -> None:
 def test_empty_source_is_an_error() -> None:
     with pytest.raises(InputError, match="has no example"):
         batches_of(source_of(0))
+
+
+def reading_slowly(source: Source, reads: list[int], secs: float = 0.02) -> Source:
+    """Let every read take its time, and note it."""
+
+    def read_image(index: int) -> np.ndarray:
+        reads.append(index)
+        time.sleep(secs)
+        return source.read_image(index)
+
+    return replace(source, read_image=read_image)
+
+
+@pytest.mark.parametrize("num_taken", [0, 1, 3])
+def test_a_stream_that_is_left_reads_no_further_and_leaves_no_iterator(num_taken: int) -> None:
+    reads: list[int] = []
+    with nothing_left():
+        with (
+            suppress(KeyboardInterrupt),
+            closing(batches_of(reading_slowly(source_of(), reads))(0)) as stream,
+        ):
+            for _ in range(num_taken):
+                next(stream)
+            assert num_taken == 0 or live_iterators()
+            raise KeyboardInterrupt
+        num_reads = len(reads)
+    time.sleep(0.3)
+    assert len(reads) == num_reads
+
+
+@pytest.mark.parametrize("fault", [InputError("image 4.jpg is damaged"), RuntimeError("a bug")])
+def test_an_error_of_a_read_leaves_no_iterator_though_the_error_is_kept(fault: Exception) -> None:
+    def read_image(index: int) -> np.ndarray:
+        if index == 4:
+            raise fault
+        return np.zeros((32, 32, 3), np.uint8)
+
+    source = replace(source_of(), read_image=read_image)
+    with nothing_left():
+        with pytest.raises(Exception, match=str(fault)) as raised:
+            take_steps(batches_of(source), 0, 9)
+        assert raised.tb is not None  # its frames live on, as in a process that ends with this error
+
+
+def test_a_disk_that_is_dead_ends_the_stream_and_keeps_only_its_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "MAX_JOIN_SECS", 0.2)
+    release = threading.Event()
+    source = source_of()
+    dead = replace(source, read_image=lambda index: release.wait(30) and source.read_image(index))
+    began = time.monotonic()
+    with nothing_left():
+        with pytest.raises(RunAgainError, match=r"no batch for 4 s .*being read: \d.jpg"):
+            take_steps(batches_of(dead, max_stall_secs=4.0), 0, 1)
+        assert time.monotonic() - began < 20
+        (thread,) = threads.hanging_reads()
+        release.set()
+        thread.join(10)

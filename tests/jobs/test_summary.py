@@ -66,7 +66,7 @@ def test_a_variant_is_compared_with_the_base(workdir: pathlib.Path) -> None:
     assert table.splitlines()[-4:] == [
         "variant       AP  over control  over teacher  differs",
         "base        31.2          +3.1          +4.0",
-        "alpha=2     40.0         +11.9         +12.8  selftrain.alpha=2.0",
+        "alpha=2     40.0         +11.9         +12.8  selftrain.alpha=2",
         "alpha=10       -             -             -",
     ]
 

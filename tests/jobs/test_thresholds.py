@@ -57,7 +57,7 @@ def measure(workdir, teacher, *, val=None, weights=1.0, replace=True, config=Non
         config = common.get_config()
     return calibrate(
         config,
-        workdir,
+        workdir / "teacher",
         val=make_val() if val is None else val,
         self_training=get_self_training("segmentation"),
         predictor=Predictor(unused, unused, None, teacher.labeller, unused),

@@ -1,11 +1,15 @@
 """Reading ahead: what is loaded, dispatched and yielded when."""
 
+import time
+from contextlib import closing, suppress
+
 import numpy as np
 import pytest
 
 from selftrain_jax.data.source import Source, decode_image, encode_png
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.inference import Loaded, chunks_in_order, run_ahead
+from selftrain_jax.threads import hanging_reads
 
 
 def source_of(num_images, bad=()):
@@ -76,3 +80,31 @@ def test_a_chunk_comes_after_the_next_is_dispatched_and_few_are_loaded(batches_a
         assert len(log.loaded) <= 2 * (number + 1 + batches_ahead)
     assert len(list(stream)) == 7
     assert sorted(log.loaded) == list(range(20))
+
+
+def test_whoever_leaves_ends_the_threads_and_what_waits_is_not_loaded():
+    log = Log()
+
+    def load(image):
+        time.sleep(0.05)
+        return Log.load(log, image)
+
+    log.load = load
+    began = time.monotonic()
+    with (
+        suppress(KeyboardInterrupt),
+        closing(log.run(chunks_in_order(400, 2), source_of(400), batches_ahead=100)) as stream,
+    ):
+        next(stream)
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 4  # what is ahead takes 5 s
+    assert len(log.loaded) < 20
+    assert not hanging_reads()
+
+
+def test_an_error_of_the_network_ends_the_threads():
+    log = Log()
+    log.dispatch = lambda rows: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        list(log.run(chunks_in_order(40, 2), source_of(40), batches_ahead=10))
+    assert not hanging_reads()

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.types import Batch, BoxTargets
@@ -32,3 +33,43 @@ def test_every_even_slice_is_half_human() -> None:
     batch, _ = next(mix_batches(stream_of(0, False), stream_of(100, True))(0))
     for start in range(0, 4, 2):
         assert batch.is_pseudo[start : start + 2].sum() == 1
+
+
+@pytest.mark.parametrize("bad_half", [0, 1])
+@pytest.mark.parametrize("num_good", [0, 2])
+def test_both_halves_are_closed_when_one_of_them_fails(bad_half: int, num_good: int) -> None:
+    closed = []
+
+    def half(index: int, batches):
+        def stream(start_step: int):
+            try:
+                yield from itertools.islice(batches(start_step), num_good if index == bad_half else None)
+                raise ValueError("a bad image")
+            finally:
+                closed.append(index)
+
+        return stream
+
+    mixed = mix_batches(half(0, stream_of(0, False)), half(1, stream_of(100, True)))(0)
+    for _ in range(num_good):
+        next(mixed)
+    with pytest.raises(ValueError, match="a bad image") as raised:
+        next(mixed)
+    # A half that was never asked for anything has nothing to close.
+    assert set(closed) == ({0} if (bad_half, num_good) == (0, 0) else {0, 1}), raised
+
+
+def test_both_halves_are_closed_with_the_mixture() -> None:
+    halves = []
+
+    def keep(batches):
+        def stream(start_step: int):
+            halves.append(batches(start_step))
+            return halves[-1]
+
+        return stream
+
+    mixed = mix_batches(keep(stream_of(0, False)), keep(stream_of(100, True)))(0)
+    next(mixed)
+    mixed.close()
+    assert [half.gi_frame for half in halves] == [None, None]

@@ -82,7 +82,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit_and_compiles_once(tmp_path, ca
 
 def test_a_finished_run_returns_its_state_and_reads_no_data(tmp_path):
     first = run(tmp_path)
-    again = run(tmp_path, batches=lambda step: iter(()))
+    again = run(tmp_path, batches=lambda step: (item for item in ()))
     assert_same(first, again)
     with pytest.raises(InputError, match="step 6, past the 4 steps"):
         run(tmp_path, num_steps=4)
@@ -201,6 +201,77 @@ def test_sigterm_in_the_last_evaluation_ends_the_run_with_all_saved(tmp_path):
         run(tmp_path, evaluate=evaluate, evaluate_every=6)
     assert find_step(tmp_path, "last") == 6
     assert int(run(tmp_path).step) == 6
+
+
+class Counted:
+    """Streams that count how many are open, and how many were ever opened."""
+
+    def __init__(self, batches=make_stream):
+        self.batches, self.num_opened, self.num_open = batches, 0, 0
+
+    def __call__(self, start_step):
+        self.num_opened, self.num_open = self.num_opened + 1, self.num_open + 1
+        try:
+            yield from self.batches(start_step)
+        finally:
+            self.num_open -= 1
+
+
+def raise_at(step, error):
+    def batches(start_step):
+        yield from itertools.islice(make_stream(start_step), step - start_step)
+        raise error
+
+    return batches
+
+
+def evaluate_with(error):
+    def evaluate(variables):
+        raise error
+
+    return evaluate
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({}, None),
+        ({"batches": raise_at(3, InputError("a bad image"))}, InputError),
+        ({"batches": raise_at(3, RunAgainError("no batch for 600 s"))}, RunAgainError),
+        ({"evaluate": evaluate_with(KeyboardInterrupt()), "evaluate_every": 2}, KeyboardInterrupt),
+        ({"evaluate": evaluate_with(RuntimeError("a bug")), "evaluate_every": 2}, RuntimeError),
+        ({"evaluate": lambda variables: {}, "evaluate_every": 2}, InputError),
+    ],
+)
+def test_every_way_out_of_the_loop_closes_the_stream(tmp_path, settings, error):
+    counted = Counted(settings.get("batches", make_stream))
+    if error is None:
+        run(tmp_path, batches=counted)
+    else:
+        with pytest.raises(error) as raised:
+            run(tmp_path, **{**settings, "batches": counted})
+        assert raised.tb is not None
+    assert (counted.num_opened, counted.num_open) == (1, 0)
+
+
+def test_sigterm_and_a_rollback_close_the_stream(tmp_path):
+    def ends_itself(start_step):
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from make_stream(start_step)
+
+    stopped = Counted(ends_itself)
+    with pytest.raises(RunAgainError, match="stopped by SIGTERM at step 1 of 6"):
+        run(tmp_path / "stopped", batches=stopped)
+    assert (stopped.num_opened, stopped.num_open) == (1, 0)
+    rolled_back, open_at_begin = Counted(with_nan_until(2)), []
+
+    def batches(start_step):
+        open_at_begin.append(rolled_back.num_open)
+        return rolled_back(start_step)
+
+    run(tmp_path / "rolled_back", batches=batches, max_rollbacks=2)
+    assert open_at_begin == [0, 0, 0]
+    assert (rolled_back.num_opened, rolled_back.num_open) == (3, 0)
 
 
 def with_nan_until(times):

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import closing
 from typing import cast
 
 import numpy as np
@@ -25,15 +26,18 @@ def make_measure(config: ConfigDict, task: Task, mesh: Mesh, source: Source) -> 
 
     def measure(variables: Variables) -> dict[str, float]:
         placed, counts = shard_state(mesh, variables), []
-        for batch in read_in_order(
+        batches = read_in_order(
             source,
             prepare=functools.partial(centre_crop, output_size_px=config.image.size_px),
             batch_size=config.eval.batch_size,
             max_bad_images=config.data.max_bad_images,
-        ):
-            scores = predict(placed, batch.images)
-            targets = cast(ClassTargets, batch.targets)
-            counts.append(count_hits(np.asarray(scores.probabilities), np.asarray(targets.classes)))
+            max_stall_secs=float(config.data.max_stall_secs),
+        )
+        with closing(batches):
+            for batch in batches:
+                scores = predict(placed, batch.images)
+                targets = cast(ClassTargets, batch.targets)
+                counts.append(count_hits(np.asarray(scores.probabilities), np.asarray(targets.classes)))
         return accuracy(counts)
 
     return measure

@@ -3,12 +3,14 @@
 Hand `CLASS_TARGETS` to `make_batches` to train; `read_in_order` goes over a source once to evaluate.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 
 import numpy as np
 import tensorflow as tf
 
-from selftrain_jax.data.pipeline import TargetSpec, iterate_batches, load_examples
+from selftrain_jax.data.batch_timeout import Reading, with_timeout
+from selftrain_jax.data.pipeline import MAX_STALL_SECS, TargetSpec, iterate_batches, load_examples
 from selftrain_jax.data.problems import check_bad_count
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
@@ -23,15 +25,22 @@ CLASS_TARGETS = TargetSpec(
 
 
 def read_in_order(
-    source: Source, *, prepare: Callable[[tf.Tensor], tf.Tensor], batch_size: int, max_bad_images: int = 0
-) -> Iterator[Batch]:
+    source: Source,
+    *,
+    prepare: Callable[[tf.Tensor], tf.Tensor],
+    batch_size: int,
+    max_bad_images: int = 0,
+    max_stall_secs: float = MAX_STALL_SECS,
+) -> Generator[Batch, None, None]:
     """Yield every image once, in batches of one size; class -1 marks padding and images that do not decode.
 
     `prepare` makes the network's input of a uint8 image.
 
     Raises:
         InputError: too many images do not decode.
+        RunAgainError: a batch took longer than `max_stall_secs`.
     """
+    reading = Reading()
     blank: Example = {"image": np.zeros((1, 1, 3), np.uint8), "image_class": NO_CLASS}
     bad: list[InputError] = []
 
@@ -39,7 +48,8 @@ def read_in_order(
         example = blank
         if position < len(source):
             try:
-                example = source.read(position)
+                with reading.note(source.image_ids[position]):
+                    example = source.read(position)
             except InputError as error:
                 bad.append(error)
                 check_bad_count(bad, max_bad_images, f"images of {source.name} do not decode")
@@ -54,5 +64,7 @@ def read_in_order(
         lambda tensors, position: {**tensors, "image": prepare(tensors["image"])},
         failures,
     )
-    for batch, _ in iterate_batches(examples, batch_size, failures):
-        yield batch
+    batches = iterate_batches(examples, batch_size, failures)
+    with closing(with_timeout(max_stall_secs, batches, reading.describe)) as timed:
+        for batch, _ in timed:
+            yield batch

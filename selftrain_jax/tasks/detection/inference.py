@@ -3,7 +3,8 @@
 Each host predicts on its own devices; an evaluation splits the images over the hosts and joins the results.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def bind_variables(detector: Detector, variables: Variables, score_floor: float)
     )
 
 
-def detect(detector: Detector, variables: Variables, source: Source) -> Iterator[Example]:
+def detect(detector: Detector, variables: Variables, source: Source) -> Generator[Example, None, None]:
     """Yield each image's detections in its own pixels, in the source's order.
 
     Raises:
@@ -70,11 +71,12 @@ def detect(detector: Detector, variables: Variables, source: Source) -> Iterator
     """
     network = bind_variables(detector, variables, detector.score_floor)
     chunks = chunks_in_order(len(source), detector.batch_size)
-    for _, images in infer_images(chunks, source=source, network=network):
-        for image in images:
-            if isinstance(image, Exception):
-                raise image
-            yield image.labels
+    with closing(infer_images(chunks, source=source, network=network)) as inferred:
+        for _, images in inferred:
+            for image in images:
+                if isinstance(image, Exception):
+                    raise image
+                yield image.labels
 
 
 def evaluate_source(

@@ -5,7 +5,6 @@ every mask.
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Int
@@ -19,6 +18,7 @@ from selftrain_jax.data.sources.voc_masks import read_voc_masks, refuse_tfds_mas
 from selftrain_jax.demo.builtin import read_builtin_masks
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.config_values import class_names, require_dir
+from selftrain_jax.threads import thread_pool
 from selftrain_jax.types import IGNORED
 
 KINDS = ("builtin", "voc", "folder")
@@ -97,7 +97,7 @@ def count_each(source: Source) -> list[Counts | InputError]:
         except InputError as error:
             return error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with thread_pool(os.cpu_count() or 1) as pool:
         return list(pool.map(count, range(len(source))))
 
 

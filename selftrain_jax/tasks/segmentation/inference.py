@@ -1,6 +1,7 @@
 """A trained segmenter over a source of images, and its mIoU; start at `build_segmenter`."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,15 +92,16 @@ def evaluate_masks(
     confusions = np.zeros((2, num_classes, num_classes), np.int64)  # at the images' own size, and resized
     mious: dict[str, float | None] = {}
     part = subset(source, hosts.shard_range(len(source)), source.name)
-    predictions = predict_masks(source=part, network=network, frame_size_px=segmenter.image_size_px)
-    for index, predicted in enumerate(predictions):
-        truth = part.read_labels(index)["mask"]
-        confusion = confusion_matrix(truth, predicted.original, num_classes)
-        fitted = _fit(truth, predicted.resized.shape)
-        confusions += [confusion, confusion_matrix(fitted, predicted.resized, num_classes)]
-        mious[predicted.image_id] = mean_iou(confusion)
-        if directory is not None:
-            save_mask_png(mask_path(directory / MASKS_FOLDER, predicted.image_id), predicted.original)
+    frame_size_px = segmenter.image_size_px
+    with closing(predict_masks(source=part, network=network, frame_size_px=frame_size_px)) as predictions:
+        for index, predicted in enumerate(predictions):
+            truth = part.read_labels(index)["mask"]
+            confusion = confusion_matrix(truth, predicted.original, num_classes)
+            fitted = _fit(truth, predicted.resized.shape)
+            confusions += [confusion, confusion_matrix(fitted, predicted.resized, num_classes)]
+            mious[predicted.image_id] = mean_iou(confusion)
+            if directory is not None:
+                save_mask_png(mask_path(directory / MASKS_FOLDER, predicted.image_id), predicted.original)
     by_host = hosts.gather([confusions.tolist(), mious])
     original, resized = np.sum([counts for counts, _ in by_host], axis=0)
     return _summarise(source, original, resized) | {

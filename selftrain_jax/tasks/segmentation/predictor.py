@@ -2,7 +2,8 @@
 
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import atomic_write, write_json
 from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.selftrain.inference import Inferred, InferredChunk, chunks_in_order
+from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk, chunks_in_order
 from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, overlay, save_mask_png
@@ -68,7 +69,7 @@ def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
 def _log_shapes(labeller: Labeller, network: MaskNetwork) -> Labeller:
     """Print at the end how many shapes were compiled."""
 
-    def infer(chunks: Iterable[tuple[int, Sequence[int]]]) -> Iterator[InferredChunk]:
+    def infer(chunks: Iterable[Chunk]) -> Generator[InferredChunk, None, None]:
         yield from labeller.infer(chunks)
         hosts.log(f"pseudo labels: compiled for {network.shapes_used}")
 
@@ -101,14 +102,14 @@ def _predict(
     write_json(output / "classes.json", rows)
     chunks = chunks_in_order(len(source), network.batch_size)
     names = {id: name for id, name in categories if name.lower() != "background"}
-    found = (image for _, images in infer_masks(chunks, source=source, network=network) for image in images)
     sure = total = 0
-    for position, image in enumerate(found):
-        if isinstance(image, InputError):
-            raise image
-        kept = mask_low_confidence(image.labels["mask"], image.labels["confidence"], levels)
-        _write(output, source.read_image(position), image, kept, names)
-        sure, total = sure + int((kept != IGNORED).sum()), total + kept.size
+    with closing(infer_masks(chunks, source=source, network=network)) as inferred:
+        for position, image in enumerate(image for _, images in inferred for image in images):
+            if isinstance(image, InputError):
+                raise image
+            kept = mask_low_confidence(image.labels["mask"], image.labels["confidence"], levels)
+            _write(output, source.read_image(position), image, kept, names)
+            sure, total = sure + int((kept != IGNORED).sum()), total + kept.size
     threshold = config.pseudo.threshold
     return f"{len(source)} images, {sure / total:.1%} of their pixels sure to {threshold} or more"
 

@@ -47,7 +47,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> ConfigDict:
     monkeypatch.setattr(spec, "make_retinanet", make_scripted)
     config = tiny.get_config()
     config.postprocess.score_threshold = 0.05
-    config.pseudo.score_floor = 0.05
+    config.pseudo.update(score_floor=0.05, threshold=0.5)
     config.eval.batch_size = NUM_IMAGES
     return config
 

@@ -4,7 +4,8 @@
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,7 +96,7 @@ def sum_box_counts(
 
 def infer_images(
     chunks: Iterable[Chunk], *, source: Source, network: Network, num_threads: int = 4
-) -> Iterator[InferredChunk]:
+) -> Generator[InferredChunk, None, None]:
     """Detect in the images of each chunk.
 
     The network always sees [batch_size, S, S, 3]: rows without an image that decodes are zero.
@@ -110,16 +111,18 @@ def infer_images(
             images[row] = loaded.inputs
         return network.predict_batch(images)
 
-    for shard, images, detections in run_ahead(
+    predictions = run_ahead(
         chunks,
         source=source,
         load=network.load,
         dispatch=dispatch,
         batches_ahead=BATCHES_AHEAD,
         num_threads=num_threads,
-    ):
-        found = Detections(*jax.device_get(tuple(detections)))
-        yield label_chunk(shard, images, functools.partial(_to_labels, found, network.score_floor))
+    )
+    with closing(predictions):
+        for shard, images, detections in predictions:
+            found = Detections(*jax.device_get(tuple(detections)))
+            yield label_chunk(shard, images, functools.partial(_to_labels, found, network.score_floor))
 
 
 def to_original_pixels(

@@ -67,6 +67,7 @@ def report_sections(run: RunFiles, images: BoxImages | None) -> list[Section]:
     return [
         _results_section(run),
         parts.curves_section(run, {"ap": "AP", "ap50": "AP50"}),
+        *parts.comparison_sections(run, "ap", "AP"),
         parts.training_section(run),
         precision_recall_section(run),
         *thresholds_section(run),
@@ -125,7 +126,7 @@ def _labels_section(run: RunFiles, threshold: float | None, labelled: list[Label
     ]
     by_class = label_quality.quality_by_class(run, threshold)
     tables = (
-        label_quality.label_table(run.manifest, run.quality),
+        label_quality.label_table(run.manifest, run.quality, run.config),
         label_quality.label_class_table(run.manifest.labels),
     )
     return label_parts.labels_section(run, lead, tables, drawn, by_class, "boxes")

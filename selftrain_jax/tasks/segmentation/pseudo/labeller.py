@@ -4,7 +4,8 @@
 `sum_mask_counts` are what the manifest says of the masks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
@@ -122,7 +123,7 @@ class Predicted(NamedTuple):
 
 def infer_masks(
     chunks: Iterable[Chunk], *, source: Source, network: MaskNetwork, num_threads: int = 4
-) -> Iterator[InferredChunk]:
+) -> Generator[InferredChunk, None, None]:
     """Label the images of each chunk.
 
     Labels are `image_id`, `mask` (every pixel's best class), `confidence` (types.Example), `is_pseudo`.
@@ -133,12 +134,15 @@ def infer_masks(
 
     Paper: Section 3.1. Differs: no pixel is ignored yet; the threshold acts on the stored confidence.
     """
-    for shard, images, (labels, _) in _run(chunks, source, network, None, num_threads):
-        classes, confidence, is_finite = jax.device_get(labels)
-        yield label_chunk(shard, images, partial(_to_labels, classes, confidence, is_finite, network))
+    with closing(_run(chunks, source, network, None, num_threads)) as results:
+        for shard, images, (labels, _) in results:
+            classes, confidence, is_finite = jax.device_get(labels)
+            yield label_chunk(shard, images, partial(_to_labels, classes, confidence, is_finite, network))
 
 
-def predict_masks(*, source: Source, network: MaskNetwork, frame_size_px: int) -> Iterator[Predicted]:
+def predict_masks(
+    *, source: Source, network: MaskNetwork, frame_size_px: int
+) -> Generator[Predicted, None, None]:
     """Yield every image's class map in the source's order, in two frames from the same logits.
 
     `resized` is the frame of the official evaluation, the image fitted into a square of `frame_size_px`.
@@ -147,19 +151,20 @@ def predict_masks(*, source: Source, network: MaskNetwork, frame_size_px: int) -
         InputError: an image does not decode, or the network's logits are not finite.
     """
     chunks = chunks_in_order(len(source), network.batch_size)
-    for _, images, (labels, framed) in _run(chunks, source, network, frame_size_px, num_threads=4):
-        classes, is_finite, resized = jax.device_get((labels[0], labels[2], framed[0]))
-        for row, image in enumerate(images):
-            if isinstance(image, InputError):
-                raise image
-            _check_finite(is_finite[row], image)
-            original = _to_original(classes[row], image, network)
-            yield Predicted(image.image_id, image.size_px, original, _cut(resized[row], image.geometry))
+    with closing(_run(chunks, source, network, frame_size_px, num_threads=4)) as results:
+        for _, images, (labels, framed) in results:
+            classes, is_finite, resized = jax.device_get((labels[0], labels[2], framed[0]))
+            for row, image in enumerate(images):
+                if isinstance(image, InputError):
+                    raise image
+                _check_finite(is_finite[row], image)
+                original = _to_original(classes[row], image, network)
+                yield Predicted(image.image_id, image.size_px, original, _cut(resized[row], image.geometry))
 
 
 def _run(
     chunks: Iterable[Chunk], source: Source, network: MaskNetwork, frame_size_px: int | None, num_threads: int
-) -> Iterator[tuple[int, list[Loaded | InputError], tuple[_Labels, _Labels]]]:
+) -> Generator[tuple[int, list[Loaded | InputError], tuple[_Labels, _Labels]], None, None]:
     """Yield each chunk's shard, its images, and their labels at the images' own size and in the frame."""
     return run_ahead(
         chunks,

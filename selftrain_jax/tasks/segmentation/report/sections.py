@@ -20,6 +20,7 @@ from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.thresholds import thresholds_section
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation
+from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.config_values import AUTO, class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, read_mask_png
@@ -86,10 +87,11 @@ def _thresholds_in_use(config: ConfigDict, folder: Path, has_labels: bool) -> Ma
 
 
 def read_predicted(workdir: Path) -> Predicted:
-    """Make the look-up of the class maps that evaluation wrote to `<stage>/masks/`."""
+    """Make the look-up of the class maps that evaluation wrote to `<stage>/masks/`, of the kept round."""
+    folders = stage_folders(workdir, read_rounds(workdir))
 
     def predicted(stage: str, image_id: str) -> UInt8[np.ndarray, "H W"] | None:
-        path = mask_path(workdir / stage / "masks", image_id)
+        path = mask_path(folders[stage] / "masks", image_id)
         return read_mask_png(path) if path.exists() else None
 
     return predicted
@@ -103,6 +105,7 @@ def report_sections(run: RunFiles, images: MaskImages | None) -> list[Section]:
     return [
         results_section(run),
         parts.curves_section(run, {"miou": "mIoU", "pixel_accuracy": "Pixel accuracy"}),
+        *parts.comparison_sections(run, "miou", "mIoU"),
         parts.training_section(run, training_plots(run)),
         _confusion_section(run),
         *thresholds_section(run),
@@ -175,7 +178,7 @@ def _labels_section(run: RunFiles, threshold: float | None) -> Section:
     ]
     by_class = label_quality.quality_by_class(run, threshold)
     tables = (
-        label_quality.label_table(run.manifest, run.quality),
+        label_quality.label_table(run.manifest, run.quality, run.config),
         label_quality.label_class_table(run, run.manifest.labels),
     )
     return label_parts.labels_section(run, lead, tables, drawn, by_class, "pixels")
