@@ -145,8 +145,9 @@ def describe_time(run: Run, planned: Sequence[PlannedStage], measured: "Measured
         )
     if not lines:
         return ["time left: none to train or label"]
-    known = f"about {duration(total_secs)}" if total_secs else ""
-    total = known if is_known else ", and what is ".join(filter(None, [known, "unknown"]))
+    if not total_secs:
+        return [f"time left: {UNKNOWN}"]
+    total = f"about {duration(total_secs)}" + ("" if is_known else " and what is unknown")
     return [f"time left: {total}, without compiling, evaluations and checkpoints", *lines]
 
 

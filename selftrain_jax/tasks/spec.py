@@ -59,9 +59,8 @@ class SelfTraining:
     write_truth: Callable[[Source, Path], None]  # the test split's labels, into the run's folder
     label_settings: Callable[[ConfigDict], Mapping[str, Any]]  # what the labels depend on, for the manifest
     target_shapes: Callable[[ConfigDict, int], Any]  # of a training batch of so many images
-    label_bytes: Callable[
-        [ConfigDict, tuple[int, int]], float
-    ]  # in a record, of an image (H, W); an estimate
+    # An estimate: bytes that the labels of an image of (height, width) take in a record.
+    label_bytes: Callable[[ConfigDict, tuple[int, int]], float]
     write_quality: Callable[..., None]  # finished labels compared with the truth; arguments as below
     # How often (truth, found) labels are right from each score on; with the labeller's settings.
     count_right: Callable[[Iterable[tuple[Example, Example]], Sequence[Category], Any], Counted]

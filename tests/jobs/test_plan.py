@@ -143,6 +143,13 @@ SITUATIONS = {
         [SHARED] * 3 + [REFUSED],
         None,
     ),
+    "variant of another teacher beside an unfinished student": Situation(
+        cut("student", "teacher", "pseudo_labels", "control"),
+        {"teacher.steps": 7},
+        Options(variant="a"),
+        [TO_DO] * 4,
+        ("teacher", 0),
+    ),
     "redo": Situation(
         nothing,
         {"selftrain.alpha": 2.0},
