@@ -2,6 +2,7 @@
 
 from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
+from selftrain_jax.io import read_json
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import finish_labels, result_of
 from selftrain_jax.jobs.thresholds import label_thresholds
@@ -10,6 +11,7 @@ from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.selftrain.label_job import recount_labels, write_pseudo_labels
+from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE
 from selftrain_jax.stages.graph import Stage, teacher_of
 from selftrain_jax.tasks.config_values import LabelThresholds
 
@@ -67,5 +69,10 @@ def _provenance(run: Run, stage: Stage, record: StageRecord) -> JsonObject:
 def _measure_labels(run: Run, stage: Stage, thresholds: LabelThresholds) -> None:
     """Compare finished pseudo labels with the truth where it is known, once a threshold."""
     truth, directory = run.sources.unlabeled_truth, run.workdir / stage.folder
-    if truth is not None and not (directory / QUALITY_FILE).exists():
-        run.self_training.write_quality(run.config, directory, truth, thresholds)
+    if truth is None or (directory / QUALITY_FILE).exists():
+        return
+    labelled = read_json(directory / IMAGE_IDS_FILE, "it is written with manifest.json; label again")
+    if more := set(labelled) - set(truth.image_ids):
+        print(f"the labels' quality is not measured: {len(more)} of their images are not this run's")
+        return
+    run.self_training.write_quality(run.config, directory, truth, thresholds)

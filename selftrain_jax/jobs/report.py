@@ -71,6 +71,8 @@ def _truth(sources: Sources) -> Callable[[str], Example] | None:
     indices = {image_id: index for index, image_id in enumerate(truth.image_ids)}
 
     def read(image_id: str) -> Example:
+        if image_id not in indices:  # labels of another run may be of more images than this run's
+            return {"image_id": image_id}
         try:
             return truth.read_labels(indices[image_id])
         except InputError:  # bad labels, which the quality figures skip too and count

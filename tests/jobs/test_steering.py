@@ -78,7 +78,7 @@ def snapshot(folder: pathlib.Path) -> dict[str, int]:
             {"teacher__steps": 9},
             r"(?s)another teacher .*steps: 6 then, 9 now.*stale with it: pseudo_labels, con",
         ),
-        ({"eval__backend": "numpy"}, r"another evaluation .*\n.*eval.backend"),
+        ({"eval__backend": "pycocotools"}, r"another evaluation .*\n.*eval.backend"),
         ({"data__builtin__train": 9}, r"another teacher .*\n  labelled images: '8 images"),
         ({"data__builtin__test": 7}, r"another evaluation .*\n  test images: '6 images"),
     ],
