@@ -111,7 +111,7 @@ def result_of(run: Run, stage: Stage) -> StageResult | None:
     record = read_record(folder)
     if record is None or not record.results:
         return None
-    which = LABELS if stage.kind == "labels" else run.config.eval.checkpoint
+    which = _which(run, stage)
     if which not in record.results:
         raise InputError(
             f"{folder}: config.eval.checkpoint={which}, but no checkpoint of this stage was evaluated on val "
@@ -119,6 +119,10 @@ def result_of(run: Run, stage: Stage) -> StageResult | None:
             "config.eval.every_steps set"
         )
     return record.results[which]
+
+
+def _which(run: Run, stage: Stage) -> str:
+    return LABELS if stage.kind == "labels" else run.config.eval.checkpoint
 
 
 def locate(run: Run, stage: Stage) -> pathlib.Path:
@@ -151,7 +155,7 @@ def disagreements(
     wanted = wanted or wanted_record(run, stage)
     adopted = adoption.read_adopted(workdir or run.workdir)
     if adopted is not None and stage.round == 1 and stage.kind in adopted.digests:
-        return adoption.differences(adopted, stage, found, wanted)
+        return adoption.differences(adopted, stage, found, wanted, _which(run, stage))
     return differences(found, wanted, run.config.eval.checkpoint)
 
 

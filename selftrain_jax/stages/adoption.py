@@ -16,7 +16,7 @@ from selftrain_jax.run_files.fields import Text, open_document, to_json
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.folders import share
 from selftrain_jax.stages.graph import LABELS_FOLDER, Stage
-from selftrain_jax.stages.records import Difference, read_record
+from selftrain_jax.stages.records import ABSENT, Difference, read_record
 from selftrain_jax.stages.records import differences as record_differences
 from selftrain_jax.stages.settings import NETWORK, is_among
 
@@ -39,11 +39,16 @@ def read_adopted(workdir: Path) -> Adopted | None:
     return open_document(read_json(path, REMEDY), path, REMEDY).read(Adopted) if path.exists() else None
 
 
-def differences(adopted: Adopted, stage: Stage, found: StageRecord, wanted: StageRecord) -> list[Difference]:
-    """List how a stage that was taken over does not fit: another digest, or another network."""
-    digests = [result.digest for result in found.results.values()]
+def differences(
+    adopted: Adopted, stage: Stage, found: StageRecord, wanted: StageRecord, which: str
+) -> list[Difference]:
+    """List how a stage that was taken over does not fit: another digest, or another network.
+
+    `which` result counts: of the last or the best checkpoint, or "labels".
+    """
+    now = found.results[which].digest if which in found.results else ABSENT
     taken = adopted.digests[stage.kind]
-    changed = [] if taken in digests else [Difference(f"{stage.kind} taken over", taken, digests)]
+    changed = [] if taken == now else [Difference(f"{stage.kind} taken over", taken, now)]
     settings = [d for d in record_differences(found, wanted) if d.key.startswith("config.")]
     if stage.kind == "teacher":
         settings = [d for d in settings if is_among(d.key.removeprefix("config."), NETWORK)]
