@@ -13,18 +13,13 @@ from ml_collections import ConfigDict
 from selftrain_jax.command_line import flatten
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
+from selftrain_jax.jobs.claims import finish_labels, finish_training
 from selftrain_jax.jobs.run import Run
-from selftrain_jax.jobs.stage_state import (
-    CONFIG_FILE,
-    finish_labels,
-    finish_training,
-    stages_of,
-    wanted_evaluation,
-    wanted_record,
-)
+from selftrain_jax.jobs.stage_state import stages_of, wanted_evaluation, wanted_record
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, STAGE_FILE, StageRecord
+from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.records import OLD_METHODS, write_record
 from selftrain_jax.stages.settings import is_among

@@ -3,8 +3,9 @@
 from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
+from selftrain_jax.jobs.claims import finish_labels
 from selftrain_jax.jobs.run import Run
-from selftrain_jax.jobs.stage_state import finish_labels, result_of
+from selftrain_jax.jobs.stage_state import result_of
 from selftrain_jax.jobs.thresholds import label_thresholds
 from selftrain_jax.jobs.training import begin_inputs, begin_on_host0, restore_teacher
 from selftrain_jax.run_files.fields import JsonObject

@@ -12,10 +12,10 @@ from selftrain_jax.command_line import flatten
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
-from selftrain_jax.jobs.stage_state import CONFIG_FILE
 from selftrain_jax.named_arrays import check_names, shapes_by_name
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.rounds import read_rounds, stage_folders
+from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.records import read_record
 from selftrain_jax.stages.settings import NETWORK, is_among
 from selftrain_jax.tasks.lookup import get_self_training

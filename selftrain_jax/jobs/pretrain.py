@@ -21,9 +21,9 @@ from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
-from selftrain_jax.jobs.stage_state import CONFIG_FILE
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.stage import STAGE_FILE, StageRecord
+from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.inputs import labels_digest
 from selftrain_jax.stages.records import (
     OLD_METHODS,

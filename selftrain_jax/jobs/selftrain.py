@@ -14,10 +14,11 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.labels import label_stage
 from selftrain_jax.jobs.run import Run
-from selftrain_jax.jobs.stage_state import CONFIG_FILE, result_of
+from selftrain_jax.jobs.stage_state import result_of
 from selftrain_jax.jobs.summary import write_summary
 from selftrain_jax.jobs.training import train_stage
 from selftrain_jax.run_files.rounds import ROUNDS_FILE, Rounds, read_rounds
+from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.graph import TEACHER, Stage
 
 

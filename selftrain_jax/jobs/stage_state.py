@@ -1,7 +1,7 @@
 """What each stage of a run would be by its config and inputs, what its folder holds, and whether they agree.
 
-`check_stages` refuses a command that does not fit before anything is computed; `begin` claims a stage's
-folder when it starts, sharing a variant's with the run that has it. All this runs on host 0 and reads files.
+`check_stages` refuses a command that does not fit before anything is computed. All this reads files, on host
+0; `claims.py` writes them.
 """
 
 import json
@@ -10,33 +10,26 @@ from collections.abc import Sequence
 
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import read_json, write_json
+from selftrain_jax.io import read_json
 from selftrain_jax.jobs.run import Run, start_digest
-from selftrain_jax.named_arrays import digest
 from selftrain_jax.run_files.calibration import CALIBRATION_FILE, TeacherCalibration
 from selftrain_jax.run_files.calibration import REMEDY as CALIBRATION_REMEDY
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, StageRecord, StageResult
-from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.stages import adoption
-from selftrain_jax.stages.folders import is_shared, share, variant_folders
+from selftrain_jax.stages.folders import is_shared, variant_folders
 from selftrain_jax.stages.graph import Stage, stages_after, stages_in_order, teacher_of
-from selftrain_jax.stages.inputs import label_set_digest
 from selftrain_jax.stages.records import (
     VAL,
     Difference,
     differences,
-    finish,
     make_record,
     read_record,
     refuse,
-    write_record,
 )
 from selftrain_jax.stages.settings import deciding_settings, has_joint_training
 from selftrain_jax.tasks.config_values import AUTO, LabelThresholds, student_thresholds
-from selftrain_jax.train.checkpoint import find_score, find_step, restore_whole
 
-CONFIG_FILE = "config.json"
 LABELS = "labels"
 
 
@@ -175,7 +168,7 @@ def is_evaluated(run: Run, stage: Stage) -> bool:
     folder = run.workdir / stage.folder
     differing = evaluation_disagreements(run, stage)
     if differing:
-        raise refuse(folder, differing, "evaluation", [], _ways_out(run, "evaluation", folder))
+        raise refuse(folder, differing, "evaluation", [], explain_ways_out(run, "evaluation", folder))
     return differing is not None
 
 
@@ -207,7 +200,7 @@ def check_stages(run: Run, moved: Sequence[Stage] = (), *, has_evaluations: bool
             continue
         if differing := disagreements(run, stage, found):
             after = [later.folder for later in stages_after(stage, stages_of(run)) if _is_there(run, later)]
-            raise refuse(folder, differing, stage.kind, after, _ways_out(run, stage.kind, folder))
+            raise refuse(folder, differing, stage.kind, after, explain_ways_out(run, stage.kind, folder))
         if stage.kind != "labels" and has_evaluations:
             is_evaluated(run, stage)
 
@@ -236,7 +229,8 @@ def _is_there(run: Run, stage: Stage) -> bool:
     return (run.workdir / stage.folder).exists()
 
 
-def _ways_out(run: Run, kind: str, folder: pathlib.Path) -> str:
+def explain_ways_out(run: Run, kind: str, folder: pathlib.Path) -> str:
+    """Say what can be done about a stage, or its evaluation, that is not what the command would make."""
     if run.workdir != run.base and is_shared(folder):
         return "Ways out: another name for --variant, or another --workdir."
     name = "NAME" if run.workdir == run.base else "ANOTHER_NAME"
@@ -245,58 +239,3 @@ def _ways_out(run: Run, kind: str, folder: pathlib.Path) -> str:
         f"Ways out: --variant={name} keeps what is there and makes what differs beside it; --redo={kind} "
         f"moves {moved} aside and makes it again; or another --workdir."
     )
-
-
-def begin(run: Run, stage: Stage) -> StageRecord:
-    """Claim a stage's folder: its record is written now, unless it is there or another run's is shared.
-
-    Raises:
-        InputError: the folder holds another stage.
-    """
-    folder = run.workdir / stage.folder
-    found = read_record(folder)
-    if found is None and (other := locate(run, stage)) != folder:
-        share(other, folder, measured=_is_measured_alike(run, stage, other))
-        found = read_record(folder)
-    if found is not None:
-        if differing := disagreements(run, stage, found):
-            raise refuse(folder, differing, stage.kind, [], _ways_out(run, stage.kind, folder))
-    else:
-        found = wanted_record(run, stage)
-        write_record(folder, found)
-    write_run_files(run)
-    return found
-
-
-def _is_measured_alike(run: Run, stage: Stage, other: pathlib.Path) -> bool:
-    found = read_record(other, EVALUATION_STAGE_FILE)
-    return found is not None and not differences(found, wanted_evaluation(run, stage))
-
-
-def write_run_files(run: Run) -> None:
-    """Write what describes the run as a whole: its config, classes and the test split's truth."""
-    run.workdir.mkdir(parents=True, exist_ok=True)
-    write_json(run.workdir / CONFIG_FILE, run.config.to_dict())
-    categories = [category._asdict() for category in run.sources.human.categories]
-    write_json(run.workdir / "categories.json", categories)
-    run.self_training.write_truth(run.sources.test, run.workdir)
-
-
-def finish_training(run: Run, stage: Stage, record: StageRecord) -> StageRecord:
-    """Add the digests of a trained stage's weights to its record, of the last and of the best checkpoint."""
-    folder = run.workdir / stage.folder
-    results = {}
-    for which in ("last", "best"):
-        score = find_score(folder, which)
-        if which == "last" or score is not None:
-            weights = digest(restore_whole(folder, which))
-            results[which] = StageResult(digest=weights, step=find_step(folder, which), val=score)
-    return finish(folder, record, results)
-
-
-def finish_labels(run: Run, stage: Stage, record: StageRecord) -> StageRecord:
-    """Add the digest of a finished set of pseudo labels to its record."""
-    folder = run.workdir / stage.folder
-    manifest = read_manifest(folder, run.self_training.label_totals)
-    result = StageResult(digest=label_set_digest(manifest.shards, manifest.num_images))
-    return finish(folder, record, {LABELS: result})

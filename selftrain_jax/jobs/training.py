@@ -15,9 +15,10 @@ from selftrain_jax.build.joint import build_joint_batches
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
+from selftrain_jax.jobs.claims import begin, finish_training
 from selftrain_jax.jobs.evaluation import evaluate_stage, measure_on_val
 from selftrain_jax.jobs.run import Run, load_start, restore_stage
-from selftrain_jax.jobs.stage_state import begin, finish_training, locate, result_of, thresholds_in_use
+from selftrain_jax.jobs.stage_state import locate, result_of, thresholds_in_use
 from selftrain_jax.pretrain.init_modes import format_init, init_variables
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
@@ -50,7 +51,7 @@ def train_stage(run: Run, stage: Stage, *, is_measured: bool = True) -> None:
 
 
 def begin_on_host0(run: Run, stage: Stage) -> StageRecord:
-    """Claim a stage's folder on host 0, for all hosts (`stage_state.begin`)."""
+    """Claim a stage's folder on host 0, for all hosts (`claims.begin`)."""
     path = run.workdir / stage.folder
     return StageRecord.from_json(hosts.run_on_host0(lambda: begin(run, stage).to_json()), path)
 
