@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from selftrain_jax.command_line import default_workdir
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -26,7 +28,10 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
         (["--config=configs/coco_retinanet.py:backbon=resnet50", "--workdir=x"], ["backbon", "'backbone'"]),
         (["--config=configs/coco_retinanet.py:alpha=much", "--workdir=x"], ["alpha", "float"]),
         (["--config=configs/quickstart.py", "--workdir=x", "--job=trian"], ["trian", "train"]),
-        (["--config=configs/quickstart.py"], ["--workdir is missing"]),
+        (["--config=configs/quickstart.py", "--seeds=0,one"], ["--seeds=0,one", "whole numbers", "none twice"]),
+        (["--config=configs/quickstart.py", "--seeds=1,1"], ["--seeds=1,1", "none twice"]),
+        (["--config=configs/quickstart.py", "--round=0"], ["--round=0", "counted from 1"]),
+        (["--config=configs/quickstart.py", "--redo=pupil"], ["pupil", "teacher|labels|control|student"]),
         (["--workdir=x"], ["--config is missing"]),
         (["--config=configs/quickstart.py", "--workdir=x", "stray"], ["stray"]),
         (["--konfig=1"], ["konfig", "config"]),
@@ -44,3 +49,21 @@ def test_mistake_gets_one_clear_line_and_exit_status_2(arguments: list[str], wor
 def test_help_names_every_job() -> None:
     result = command("--help")
     assert all(job in result.stdout for job in ("selftrain", "pseudo_label", "doctor", "predict"))
+
+
+@pytest.mark.parametrize(
+    ("config", "folder"),
+    [
+        ("configs/coco_spinenet.py", "runs/coco_spinenet"),
+        ("configs/bccd.py:labels=10,seed=1", "runs/bccd-labels=10,seed=1"),
+        ("/elsewhere/mine.py:init=runs/a b/c", "runs/mine-init=runs_a_b_c"),
+    ],
+)
+def test_a_run_has_a_folder_of_its_own_without_being_asked(config: str, folder: str) -> None:
+    assert default_workdir(config) == folder
+
+
+def test_the_first_line_says_where_a_run_lies() -> None:
+    result = command("--config=configs/bccd.py:seed=1", "--seeds=one")
+    assert result.stdout == "workdir: runs/bccd-seed=1\n"
+    assert not (ROOT / "runs/bccd-seed=1").exists()
