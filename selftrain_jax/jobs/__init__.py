@@ -78,11 +78,15 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
     run = steering.open_prepared(config, workdir, options)
     stage = Stage(options.stage, options.round)
     if job == "train":
+        if stage.kind == "student":  # its labels, counted at the thresholds in use
+            training.require_finished(run, Stage("labels", stage.round))
+            labels.label_stage(run, Stage("labels", stage.round))
         return training.train_stage(run, stage)
     if job == "pseudo_label":
         return labels.label_stage(run, Stage("labels", options.round))
     if job == "evaluate":
         training.require_finished(run, stage)
+        training.begin_on_host0(run, stage)
         return evaluation.evaluate_stage(run, stage, again=True)
     if job == "thresholds":
         from selftrain_jax.jobs.thresholds import run_thresholds

@@ -14,7 +14,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.convert import convert_old_folder
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.run import Run, open_run
-from selftrain_jax.jobs.stage_state import check_stages, stages_of, wanted_record
+from selftrain_jax.jobs.stage_state import check_stages, disagreements, stages_of, wanted_record
+from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.stages import adoption
 from selftrain_jax.stages.folders import (
     VARIANTS_FOLDER,
@@ -91,11 +92,13 @@ def prepare(run: Run, options: Options) -> None:
     if options.redo:
         aside = _move_evaluations(run) if options.redo == "evaluation" else move_aside(run.workdir, moved)
         names = ", ".join(os.path.relpath(path, run.workdir) for path in aside)
-        print(f"redo: moved aside to {names}; to resume this run later, leave --redo out", flush=True)
+        print(f"redo: moved aside to {names}" if aside else "redo: goes on where it was stopped", flush=True)
 
 
 def stages_to_redo(run: Run, options: Options) -> list[Stage]:
     """List the stage and those after it that are there; of the evaluation none: their folders stay.
+
+    None either where the same command was killed before: what it has moved aside need not be moved again.
 
     Raises:
         InputError: there is no such stage, or it is shared.
@@ -107,6 +110,8 @@ def stages_to_redo(run: Run, options: Options) -> list[Stage]:
         listed = ", ".join(other.folder for other in stages)
         raise InputError(f"--redo={options.redo}: this run has no {stage.folder}; its stages are {listed}")
     folder = run.workdir / stage.folder
+    if _is_being_redone(run, [stage, *stages_after(stage, stages)]):
+        return []
     if not folder.exists():
         raise InputError(f"--redo={options.redo}: there is no {folder} yet; leave --redo out")
     if is_shared(folder):
@@ -114,6 +119,22 @@ def stages_to_redo(run: Run, options: Options) -> list[Stage]:
             f"--redo={options.redo}: {folder} is shared with {shared_with(folder)}; redo it there"
         )
     return [stage, *(other for other in stages_after(stage, stages) if (run.workdir / other.folder).exists())]
+
+
+def _is_being_redone(run: Run, stages: list[Stage]) -> bool:
+    """Tell whether the first stage is aside and what replaces it and those after it fits and is not whole."""
+    folders = [run.workdir / stage.folder for stage in stages]
+    if not folders[0].with_name(f"{folders[0].name}.1").exists():
+        return False
+    records = [read_record(folder) for folder in folders]
+    found = [(stage, record) for stage, record in zip(stages, records, strict=True) if record is not None]
+    if any(disagreements(run, stage, record) for stage, record in found):
+        return False
+    is_measured = [
+        stage.kind == "labels" or (folder / EVALUATION_FILE).exists()
+        for stage, folder in zip(stages, folders, strict=True)
+    ]
+    return not all(is_measured) or not all(record and record.results for record in records)
 
 
 def _move_evaluations(run: Run) -> list[pathlib.Path]:

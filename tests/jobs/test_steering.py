@@ -155,6 +155,17 @@ def test_redo_moves_a_stage_aside_and_variants_keep_it(base: pathlib.Path, run: 
         run(options=Options(variant="same", redo="student"))
 
 
+def test_a_redo_that_was_killed_goes_on_by_the_same_command(base: pathlib.Path, run: Run) -> None:
+    whole = run(options=Options(redo="control"), seed=0)
+    assert trained(whole) == {"control"}
+    (base / "control/evaluation.json").unlink()  # as if it had been killed before the last file
+    again = run(options=Options(redo="control"))
+    assert "redo: goes on where it was stopped" in again
+    assert not trained(again)
+    assert not (base / "control.2").exists()
+    assert "redo: moved aside to control.2" in run(options=Options(redo="control"))  # a whole one is redone
+
+
 def test_redo_of_the_evaluation_keeps_the_weights(base: pathlib.Path, run: Run) -> None:
     printed = run(options=Options(redo="evaluation"), data__builtin__test=7)
     assert not trained(printed)
