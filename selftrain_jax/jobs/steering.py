@@ -15,9 +15,9 @@ from selftrain_jax.jobs.convert import convert_old_folder
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.stage_state import check_stages, stages_of, wanted_record
+from selftrain_jax.run_files.variants import VARIANTS_FOLDER
 from selftrain_jax.stages import adoption
 from selftrain_jax.stages.folders import (
-    VARIANTS_FOLDER,
     is_shared,
     move_aside,
     move_measurements_aside,
