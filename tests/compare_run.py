@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from selftrain_jax.stages.folders import share
 from tests.tasks.conftest import write_json, write_labels, write_stage, write_workdir
 
 CONFIG = {
@@ -51,6 +52,29 @@ def write_variant(workdir: Path, name: str, ap: float | None, **changes: object)
         write_stage(folder, "student")
         rescore(folder / "student", ap)
     return folder
+
+
+def recount_labels(folder: Path, threshold: float, num_boxes: int) -> None:
+    """Give a variant the counts and the quality of its shared labels at a threshold of its own."""
+    labels = folder / "pseudo_labels"
+    shared = labels.resolve()
+    labels.unlink()
+    share(shared, labels)
+    at = {"threshold": threshold, "precision": threshold, "recall": 1 - threshold}
+    changes = {
+        "manifest.json": {"threshold": threshold, "num_boxes_at_threshold": num_boxes},
+        "quality.json": {"at_threshold": at},
+    }
+    for name, changed in changes.items():
+        found = json.loads((labels / name).read_text())
+        (labels / name).unlink()
+        write_json(labels / name, {**found, **changed})
+
+
+def write_val(folder: Path, **vals: float | None) -> None:
+    """Say in a finished stage's record what its checkpoints, `last` and `best`, reached on val."""
+    results = {which: {"digest": "d", "step": 30, "val": val} for which, val in vals.items()}
+    write_json(folder / "stage.json", {"stage": folder.name, "settings": {}, "results": results})
 
 
 def write_rounds(workdir: Path, vals: list[float], kept: int, *, stopped_early: bool = False) -> None:

@@ -176,17 +176,19 @@ ROUNDS_SUMMARY = {
         },
         {"round": 2, "val": -1.0, "student": None, "pseudo_labels": {}},
     ],
+    "val": 0.75,
     "variants": {
         "alpha=0.5": {
             "teacher": SUMMARY["teacher"],
             "student": {**SUMMARY["teacher"], "ap": 0.5},
             "pseudo_labels": SUMMARY["pseudo_labels"],
-            **{"gain_over_teacher": 0.25, "gain_over_control": None, "threshold": 0.5, "alpha": 0.5},
+            **{"gain_over_teacher": 0.25, "gain_over_control": None, "val": 0.5},
+            **{"threshold": 0.5, "alpha": 0.5},
             "differs": {"selftrain.alpha": [1.0, 0.5], "teacher.init": [None, "rand"]},
         },
         "begun": {
             **{"pseudo_labels": {}, "gain_over_teacher": None, "gain_over_control": None},
-            **{"threshold": None, "alpha": None, "differs": {}},
+            **{"val": None, "threshold": None, "alpha": None, "differs": {}},
         },
     },
     "config": {"name": "quickstart"},

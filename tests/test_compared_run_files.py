@@ -1,4 +1,4 @@
-"""Rounds, variants and searches: their files, their folders, and labels at a threshold that was moved."""
+"""Rounds, variants and searches: their files and their folders."""
 
 import json
 import pathlib
@@ -6,14 +6,9 @@ import pathlib
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.run_files.manifest import Histogram, Manifest
-from selftrain_jax.run_files.quality import Quality
 from selftrain_jax.run_files.rounds import Round, Rounds, control_folder, round_folder
 from selftrain_jax.run_files.search import Search, SearchPoint
-from selftrain_jax.run_files.threshold import summarize_labels
 from selftrain_jax.run_files.variants import differing_values, variant_folders
-from selftrain_jax.tasks.detection.run_files import BoxTotals
-from selftrain_jax.tasks.segmentation.run_files import MaskTotals
 from tests import run_files as examples
 
 PATH = pathlib.Path("run/rounds.json")
@@ -56,36 +51,6 @@ def test_two_points_of_the_same_values_and_seed_are_refused():
         Search.from_json({**examples.SEARCH, "points": [first, {**first, "variant": "other"}]}, PATH)
 
 
-@pytest.mark.parametrize(
-    ("threshold", "precision", "recall"),
-    [(0.05, 0.5, 0.8), (0.5, 1.0, 0.4), (0.275, 0.75, 0.6), (0.04, None, None), (0.51, None, None)],
-)
-def test_quality_between_two_thresholds_is_in_proportion_and_outside_unknown(threshold, precision, recall):
-    found = Quality.from_json(examples.BOX_QUALITY, PATH).at(threshold)
-    assert found == pytest.approx({"precision": precision, "recall": recall})
-
-
-def test_quality_beside_an_undefined_value_is_known_at_its_own_threshold_alone():
-    curves = {"precision": [0.5, None], "recall": [0.5, 0.25]}
-    quality = Quality.from_json({**examples.BOX_QUALITY, "overall": curves}, PATH)
-    assert quality.at(0.05)["precision"] == 0.5
-    assert quality.at(0.3)["precision"] is None
-    assert Quality.from_json(
-        {
-            **examples.BOX_QUALITY,
-            "thresholds": [],
-            "overall": {"precision": [], "recall": []},
-            "per_class": {},
-        },
-        PATH,
-    ).at(0.5) == {"precision": None, "recall": None}
-
-
-@pytest.mark.parametrize(("edge", "count"), [(0, 12), (0.25, 11), (0.5, 10), (0.9, 2), (1, 0)])
-def test_a_histogram_counts_from_an_edge(edge, count):
-    assert Histogram(edges=(0.0, 0.5, 1.0), counts=(2, 10)).count_from(edge) == count
-
-
 def test_configs_are_compared_by_dotted_key():
     base = {"a": {"b": 1, "c": [1]}, "d": 2}
     assert differing_values(base, base) == {}
@@ -103,32 +68,3 @@ def test_variants_are_ordered_by_the_numbers_in_their_names(tmp_path):
         (tmp_path / "variants" / name).mkdir(parents=True)
     (tmp_path / "variants/note.txt").touch()
     assert variant_folders(tmp_path) == {name: tmp_path / "variants" / name for name in names}
-
-
-MADE = {"config": {"pseudo": {"threshold": 0.5, "per_class_thresholds": "cat=0.4"}}}
-
-
-@pytest.mark.parametrize(
-    ("provenance", "threshold", "by_class", "expected"),
-    [
-        (MADE, 0.5, "cat=0.4", {"boxes": 3, "precision": 1.0, "recall": 0.4}),
-        (MADE, 0.5, "cat=0.6", {"precision": None, "recall": None}),
-        (MADE, 0.05, "", {"boxes": 5, "precision": 0.5, "recall": 0.8}),  # 9 / 10 of the 2 in the first bin
-        ({}, 0.5, "", {"boxes": 3, "precision": 1.0, "recall": 0.4}),
-        ({}, 0.75, "", {"boxes": 2, "precision": None, "recall": None}),
-    ],
-)
-def test_labels_are_counted_at_the_threshold_of_the_config(provenance, threshold, by_class, expected):
-    plain = {key: value for key, value in examples.BOX_MANIFEST.items() if key != "config"}
-    manifest = Manifest.from_json({**plain, **provenance}, PATH, BoxTotals)
-    config = {"pseudo": {"threshold": threshold, "per_class_thresholds": by_class}}
-    found = summarize_labels(manifest, Quality.from_json(examples.BOX_QUALITY, PATH), config).to_json()
-    assert {key: found[key] for key in ("boxes", "precision", "recall") if key in found} == expected
-
-
-def test_coverage_of_masks_follows_the_threshold():
-    manifest = Manifest.from_json(examples.MASK_MANIFEST, PATH, MaskTotals)
-    found = summarize_labels(manifest, None, {"pseudo": {"threshold": 0.75}}).to_json()
-    assert (found["pixels"], found["coverage"], found["miou"]) == (6, 0.25, None)
-    found = summarize_labels(manifest, None, {"pseudo": {"threshold": 0.5}}).to_json()
-    assert (found["pixels"], found["coverage"]) == (12, 0.5)

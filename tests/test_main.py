@@ -28,7 +28,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
         (["--config=configs/coco_retinanet.py:backbon=resnet50", "--workdir=x"], ["backbon", "'backbone'"]),
         (["--config=configs/coco_retinanet.py:alpha=much", "--workdir=x"], ["alpha", "float"]),
         (["--config=configs/quickstart.py", "--workdir=x", "--job=trian"], ["trian", "train"]),
-        (["--config=configs/quickstart.py", "--seeds=0,one"], ["--seeds=0,one", "whole numbers", "none twice"]),
+        (["--config=configs/quickstart.py", "--seeds=0,one"], ["--seeds=0,one", "whole numbers"]),
         (["--config=configs/quickstart.py", "--seeds=1,1"], ["--seeds=1,1", "none twice"]),
         (["--config=configs/quickstart.py", "--round=0"], ["--round=0", "counted from 1"]),
         (["--config=configs/quickstart.py", "--redo=pupil"], ["pupil", "teacher|labels|control|student"]),

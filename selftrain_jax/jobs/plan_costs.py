@@ -19,7 +19,7 @@ from selftrain_jax.plan.disk import (
 )
 from selftrain_jax.plan.memory import Memory, count_parameters, estimate_memory
 from selftrain_jax.plan.speed import Speed, find_speed
-from selftrain_jax.stages.folders import variant_folders
+from selftrain_jax.run_files.variants import variant_folders
 from selftrain_jax.stages.graph import TEACHER, Stage
 from selftrain_jax.stages.settings import has_joint_training
 from selftrain_jax.stages.versions import device_name

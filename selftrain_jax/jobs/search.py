@@ -27,7 +27,7 @@ from selftrain_jax.jobs.training import train_stage
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.run_files.search import SEARCH_FILE, Search, SearchPoint, SearchTest
-from selftrain_jax.stages.folders import VARIANTS_FOLDER
+from selftrain_jax.run_files.variants import VARIANTS_FOLDER
 from selftrain_jax.stages.graph import TEACHER, Stage
 
 

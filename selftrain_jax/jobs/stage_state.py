@@ -16,8 +16,9 @@ from selftrain_jax.run_files.calibration import CALIBRATION_FILE, TeacherCalibra
 from selftrain_jax.run_files.calibration import REMEDY as CALIBRATION_REMEDY
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, StageRecord, StageResult
+from selftrain_jax.run_files.variants import variant_folders
 from selftrain_jax.stages import adoption
-from selftrain_jax.stages.folders import is_shared, variant_folders
+from selftrain_jax.stages.folders import is_shared
 from selftrain_jax.stages.graph import Stage, stages_after, stages_in_order, teacher_of
 from selftrain_jax.stages.records import (
     VAL,

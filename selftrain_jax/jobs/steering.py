@@ -16,9 +16,9 @@ from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.stage_state import check_stages, disagreements, stages_of, wanted_record
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
+from selftrain_jax.run_files.variants import VARIANTS_FOLDER
 from selftrain_jax.stages import adoption
 from selftrain_jax.stages.folders import (
-    VARIANTS_FOLDER,
     is_shared,
     move_aside,
     move_measurements_aside,

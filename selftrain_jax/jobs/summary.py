@@ -12,7 +12,7 @@ from selftrain_jax.io import read_json, show, write_json
 from selftrain_jax.jobs.summary_table import format_summary
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.fields import JsonObject, Number
-from selftrain_jax.run_files.manifest import MANIFEST_FILE
+from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest
 from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
 from selftrain_jax.run_files.rounds import Round, Rounds, read_rounds, round_folder, stage_folders
 from selftrain_jax.run_files.summary import (
@@ -23,12 +23,20 @@ from selftrain_jax.run_files.summary import (
     Summary,
     VariantSummary,
 )
-from selftrain_jax.run_files.threshold import summarize_labels
-from selftrain_jax.run_files.variants import CONFIG_FILE, differing_values, pick_number, variant_folders
+from selftrain_jax.run_files.variants import (
+    CONFIG_FILE,
+    differing_values,
+    pick_number,
+    pick_value,
+    variant_folders,
+)
 from selftrain_jax.selftrain.manifest import read_manifest
+from selftrain_jax.stages.records import read_record
 from selftrain_jax.stages.versions import device_name, versions
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.spec import TaskSpec
+
+LABELS_FOLDER = "pseudo_labels"
 
 
 def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
@@ -40,10 +48,8 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
     task, values = get_task(config.task), json.loads(json.dumps(config.to_dict()))
     headline, rounds = task.metrics[0].key, read_rounds(workdir)
     stages = summarize_stages(workdir, rounds, task)
-    labels = _read_labels(workdir, values, task)
-    by_round = (
-        tuple(_summarize_round(workdir, entry, values, task) for entry in rounds.rounds) if rounds else ()
-    )
+    labels = _summarize_labels(workdir, _read_manifest(workdir, task))
+    by_round = tuple(_summarize_round(workdir, entry, task) for entry in rounds.rounds) if rounds else ()
     variants = {
         name: _summarize_variant(folder, values, task) for name, folder in variant_folders(workdir).items()
     }
@@ -61,6 +67,7 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
         kept_round=rounds.kept if rounds else None,
         stopped_early=rounds.stopped_early if rounds else None,
         rounds=by_round or None,
+        val=_read_val(workdir, rounds, values) if variants else None,
         variants=variants or None,
         config=values,
     )
@@ -110,25 +117,48 @@ def _seconds(
     return sum(part.seconds for part in (*others, *students, *label_sets) if part is not None)
 
 
-def _read_labels(directory: pathlib.Path, config: JsonObject, task: TaskSpec) -> LabelSummary | None:
-    """Count the labels of a run or a round; what `quality.json` would say is None without it."""
-    folder = directory / "pseudo_labels"
+def _read_manifest(directory: pathlib.Path, task: TaskSpec) -> Manifest | None:
+    """Read what the labels of a run or a round are; None while there are none."""
+    folder = directory / LABELS_FOLDER
     if task.self_training is None or not (folder / MANIFEST_FILE).exists():
         return None
-    path = folder / QUALITY_FILE
-    quality = None
+    return read_manifest(folder, task.self_training.label_totals)
+
+
+def _summarize_labels(directory: pathlib.Path, manifest: Manifest | None) -> LabelSummary | None:
+    """Count the labels of a run or a round; what `quality.json` would say is None without it."""
+    if manifest is None:
+        return None
+    quality: dict[str, Number | None] = {"precision": None, "recall": None, **manifest.labels.summary}
+    path = directory / LABELS_FOLDER / QUALITY_FILE
     if path.exists():
-        quality = Quality.from_json(read_json(path, "delete it and run --job=pseudo_label again"), path)
-    return summarize_labels(read_manifest(folder, task.self_training.label_totals), quality, config)
+        value = read_json(path, "delete it and run --job=pseudo_label again")
+        measured = Quality.from_json(value, path).at_threshold
+        quality |= {name: measured[name] for name in quality if name in measured}
+    return LabelSummary(
+        images=manifest.num_images,
+        counts={manifest.labels.unit: manifest.labels.num_kept},
+        per_class=manifest.labels.kept_per_class,
+        seconds=manifest.seconds,
+        quality=quality,
+    )
 
 
-def _summarize_round(workdir: pathlib.Path, entry: Round, config: JsonObject, task: TaskSpec) -> RoundSummary:
+def _read_val(workdir: pathlib.Path, rounds: Rounds | None, config: JsonObject) -> Number | None:
+    """Return what the kept student's checkpoint in use reached on val; None where that is not known."""
+    record = read_record(stage_folders(workdir, rounds)["student"])
+    which = pick_value(config, "eval.checkpoint")
+    result = record.results.get(which if isinstance(which, str) else "last") if record else None
+    return None if result is None else result.val
+
+
+def _summarize_round(workdir: pathlib.Path, entry: Round, task: TaskSpec) -> RoundSummary:
     folder = round_folder(workdir, entry.round)
     return RoundSummary(
         round=entry.round,
         val=entry.val,
         student=_summarize_stage(folder / "student", workdir, task),
-        pseudo_labels=_read_labels(folder, config, task),
+        pseudo_labels=_summarize_labels(folder, _read_manifest(folder, task)),
     )
 
 
@@ -137,13 +167,16 @@ def _summarize_variant(folder: pathlib.Path, base: JsonObject, task: TaskSpec) -
     config = read_json(path, "run the variant's command again, which writes it") if path.exists() else None
     if config is not None and not isinstance(config, dict):
         raise InputError(f"{path} holds {show(config)}; expected an object. Move {folder} away.")
-    stages = summarize_stages(folder, read_rounds(folder), task)
+    rounds, manifest = read_rounds(folder), _read_manifest(folder, task)
+    stages = summarize_stages(folder, rounds, task)
+    asked = pick_number(config, "pseudo.threshold")
     return VariantSummary(
         stages=stages,
-        pseudo_labels=_read_labels(folder, config or base, task),
+        pseudo_labels=_summarize_labels(folder, manifest),
         gain_over_teacher=_gain(stages, "teacher", headline),
         gain_over_control=_gain(stages, "control", headline),
-        threshold=pick_number(config, "pseudo.threshold"),
+        val=_read_val(folder, rounds, config or base),
+        threshold=asked if manifest is None else manifest.threshold,
         alpha=pick_number(config, "selftrain.alpha"),
         differs=differing_values(base, config) if config else {},
     )

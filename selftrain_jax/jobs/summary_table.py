@@ -37,17 +37,23 @@ def _format_rounds(summary: Summary, metric: Metric) -> list[str]:
 
 
 def _format_variants(summary: Summary, metric: Metric) -> list[str]:
-    """List the base and its variants: the student, its gains, and what differs."""
+    """List the base and its variants: the student on val, where any is known, and on test; what differs."""
     if summary.variants is None:
         return []
     entries: list[tuple[str, Summary | VariantSummary]] = [(BASE, summary)]
     entries += [(printable(name), entry) for name, entry in summary.variants.items()]
     width = max(len("variant"), *(len(name) for name, _ in entries))
-    lines = ["", f"{'variant':{width}} {metric.head:>7} {'over control':>13} {'over teacher':>13}  differs"]
+    has_val = any(entry.val is not None for _, entry in entries)
+    val = f" {'val ' + metric.head:>9}" if has_val else ""
+    lines = [""]
+    lines.append(
+        f"{'variant':{width}}{val} {metric.head:>7} {'over control':>13} {'over teacher':>13}  differs"
+    )
     for name, entry in entries:
         gains = f"{_format_gain(entry.gain_over_control):>13} {_format_gain(entry.gain_over_teacher):>13}"
         student = _format_student(entry.stages, metric)
-        lines.append(f"{name:{width}} {student:>7} {gains}  {_format_differs(entry)}".rstrip())
+        val = f" {_format_val(entry.val):>9}" if has_val else ""
+        lines.append(f"{name:{width}}{val} {student:>7} {gains}  {_format_differs(entry)}".rstrip())
     return lines
 
 
@@ -60,6 +66,10 @@ def _format_differs(entry: Summary | VariantSummary) -> str:
 
 def _format_student(stages: Mapping[str, StageSummary], metric: Metric) -> str:
     return format_points(stages["student"].scores[metric.key]) if "student" in stages else "-"
+
+
+def _format_val(val: float | int | None) -> str:
+    return "-" if val is None else format_points(val)
 
 
 def _format_gain(gain: float | int | None) -> str:

@@ -13,7 +13,6 @@ from selftrain_jax.report.page import MAX_SMALL_PLOTS, SMALL_INCHES, small_multi
 from selftrain_jax.report.workdir import RunFiles, as_floats
 from selftrain_jax.run_files.fields import Number
 from selftrain_jax.run_files.quality import Calibration, Curve
-from selftrain_jax.run_files.threshold import is_as_made, threshold_in_use
 from selftrain_jax.text import format_value
 
 QUALITY_LEGEND = Legend(
@@ -35,22 +34,11 @@ def labels_section(
     blocks: list[Block] = [
         numbers,
         *([] if run.quality else [unknown]),
-        *_moved_threshold(run),
         Details("Every class", every_class),
         *plots(drawn, "label"),
         *small_multiples(by_class, "plc", "By class", total, QUALITY_LEGEND, unit),
     ]
     return Section("labels", "Pseudo labels", lead, blocks)
-
-
-def _moved_threshold(run: RunFiles) -> list[Note]:
-    if run.manifest is None or is_as_made(run.manifest, run.config):
-        return []
-    made, used = run.manifest.threshold, threshold_in_use(run.manifest, run.config)
-    text = f"The labels were made with the threshold {made:g} and are used with {used:g}. "
-    if made == used:
-        text = "The thresholds of classes were changed after the labels were made. "
-    return [Note(f"{text}The numbers of each class are those of before.")]
 
 
 def reliability(run: RunFiles, unit: str) -> list[Plot]:

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from selftrain_jax.html.blocks import Note, Section, Table, plots
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, styled
 from selftrain_jax.report.workdir import (
+    LabelFiles,
     RoundFiles,
     RunFiles,
     StageFiles,
@@ -21,8 +22,7 @@ from selftrain_jax.report.workdir import (
     series,
     stage_points,
 )
-from selftrain_jax.run_files.summary import LabelSummary
-from selftrain_jax.run_files.threshold import summarize_labels
+from selftrain_jax.run_files.fields import Number
 from selftrain_jax.text import NO_VALUE, number
 
 
@@ -40,14 +40,13 @@ def rounds_section(run: RunFiles, key: str, label: str) -> Section:
 
 def rounds_table(run: RunFiles, key: str, label: str) -> Table:
     """List what the teacher, every round's student and the control reached, and the labels of each round."""
-    units = [
-        unit for entry in run.rounds if (own := labels_of(run, entry)) is not None for unit in own.counts
-    ]
+    manifests = [entry.labels.manifest for entry in run.rounds]
+    units = [manifest.labels.unit for manifest in manifests if manifest is not None]
     header = ["", f"{label} on val", f"{label} on test", "steps"]
     header += [f"labels ({units[0] if units else 'number'})", "precision", "recall"]
     rows = [["teacher", *_stage_cells(run.stages["teacher"], logged_val(run.stages["teacher"], key), key)]]
     for entry in run.rounds:
-        cells = [*_stage_cells(entry.student, points(entry.val), key), *_label_cells(labels_of(run, entry))]
+        cells = [*_stage_cells(entry.student, points(entry.val), key), *_label_cells(entry.labels)]
         rows.append(
             [f"round {entry.number}, kept" if is_kept(run, entry) else f"round {entry.number}", *cells]
         )
@@ -87,9 +86,8 @@ def score_by_round(run: RunFiles, key: str, label: str) -> list[Plot]:
 @styled()
 def quality_by_round(run: RunFiles) -> list[Plot]:
     """Plot precision and recall of each round's labels; none where the truth is not known."""
-    labels = [labels_of(run, entry) for entry in run.rounds]
     values = {
-        name: as_floats([None if own is None else own.quality.get(name) for own in labels])
+        name: as_floats([quality_of(entry.labels, name) for entry in run.rounds])
         for name in ("precision", "recall")
     }
     if not any(np.isfinite(curve).any() for curve in values.values()):
@@ -110,10 +108,9 @@ def quality_by_round(run: RunFiles) -> list[Plot]:
     return [finish(axes, "Pseudo labels by round", caption, f"Pseudo labels by round: {alt}.")]
 
 
-def labels_of(run: RunFiles, entry: RoundFiles) -> LabelSummary | None:
-    """Count a round's labels at the run's threshold; None while there are none."""
-    manifest, quality = entry.labels
-    return None if manifest is None else summarize_labels(manifest, quality, run.config)
+def quality_of(labels: LabelFiles, name: str) -> Number | None:
+    """Give what was measured of labels at their threshold; None where that is not known."""
+    return None if labels.quality is None else labels.quality.at_threshold.get(name)
 
 
 def is_kept(run: RunFiles, entry: RoundFiles) -> bool:
@@ -144,11 +141,9 @@ def _stage_cells(stage: StageFiles, val: float, key: str) -> list[str]:
     return [number(val), number(stage_points(stage, key)), steps]
 
 
-def _label_cells(labels: LabelSummary | None) -> list[str]:
-    if labels is None:
-        return [NO_VALUE] * 3
-    count = next(iter(labels.counts.values()), None)
-    return [number(count, 0), *(number(labels.quality.get(name), 3) for name in ("precision", "recall"))]
+def _label_cells(labels: LabelFiles) -> list[str]:
+    kept = None if labels.manifest is None else labels.manifest.labels.num_kept
+    return [number(kept, 0), *(number(quality_of(labels, name), 3) for name in ("precision", "recall"))]
 
 
 def _round_axes(y_label: str, numbers: Sequence[int]) -> Axes:

@@ -20,8 +20,15 @@ from selftrain_jax.html.plots import (
     styled,
     thin,
 )
-from selftrain_jax.report.workdir import RunFiles, as_floats, series, stage_points, trained_steps
-from selftrain_jax.run_files.threshold import quality_in_use
+from selftrain_jax.report.workdir import (
+    RunFiles,
+    as_floats,
+    series,
+    stage_points,
+    threshold_used,
+    trained_steps,
+)
+from selftrain_jax.run_files.fields import Number
 from selftrain_jax.run_files.variants import BASE, differing_values, pick_number
 from selftrain_jax.text import NO_VALUE, format_setting, number, shorten_list
 
@@ -111,13 +118,12 @@ def student_curves(compared: Sequence[Compared], key: str, label: str) -> list[P
 
 @styled()
 def label_quality(compared: Sequence[Compared]) -> list[Plot]:
-    """Plot precision over recall: a line for each folder of labels, a point at each run's threshold."""
+    """Plot precision over recall: a line for each set of labels, a point at each run's threshold."""
     axes = new_axes("recall of the pseudo labels", "precision of the pseudo labels")
-    folders = {entry.run.labels_folder: entry.run.quality for entry in compared}
-    for quality in folders.values():
-        if quality is not None:
-            curve = [as_floats(quality.overall[name]) for name in ("recall", "precision")]
-            axes.plot(*curve, color=ROLE_COLORS["muted"], linewidth=0.9, linestyle=":")
+    qualities = [entry.run.quality for entry in compared if entry.run.quality is not None]
+    curves = {tuple(own.overall[name] for name in ("recall", "precision")): None for own in qualities}
+    for curve in curves:
+        axes.plot(*map(as_floats, curve), color=ROLE_COLORS["muted"], linewidth=0.9, linestyle=":")
     places = [(entry, *label_point(entry.run)) for entry in compared]
     known = [place for place in places if np.isfinite(place[1:]).all()]
     if not known:
@@ -141,11 +147,15 @@ def label_quality(compared: Sequence[Compared]) -> list[Plot]:
 
 def label_point(run: RunFiles) -> tuple[float, float]:
     """Give recall and precision of a run's pseudo labels at its own threshold; NaN where unknown."""
-    if run.manifest is None:
-        return np.nan, np.nan
-    found = quality_in_use(run.manifest, run.quality, run.config)
+    found = {} if run.quality is None else run.quality.at_threshold
     recall, precision = as_floats([found.get(name) for name in ("recall", "precision")])
     return float(recall), float(precision)
+
+
+def shown_threshold(run: RunFiles) -> Number | None:
+    """Give the threshold of a run's pseudo labels; while there are none, the one that its config asks for."""
+    used = threshold_used(run)
+    return pick_number(run.config, "pseudo.threshold") if used is None else used
 
 
 def describe_differences(base: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> str:
@@ -163,7 +173,7 @@ def _row(name: str, own: RunFiles, base: RunFiles, key: str) -> list[str | Cell]
         number(reached - stage_points(own.stages[other], key), signed=True)
         for other in ("control", "teacher")
     ]
-    settings = [pick_number(own.config, setting) for setting in SHOWN]
+    settings = [shown_threshold(own), pick_number(own.config, "selftrain.alpha")]
     recall, precision = label_point(own)
     return [
         shorten(name, 40),
@@ -188,7 +198,7 @@ def _legend_entry(entry: Compared) -> LegendEntry:
 
 def _name_thresholds(axes: Any, known: Sequence[tuple[Compared, float, float]]) -> None:
     """Write the threshold beside each place, once."""
-    thresholds = {place[1:]: pick_number(place[0].run.config, "pseudo.threshold") for place in known}
+    thresholds = {place[1:]: shown_threshold(place[0].run) for place in known}
     for (recall, precision), threshold in thresholds.items():
         if threshold is not None:
             offset = {"xytext": (7, 5), "textcoords": "offset points", "fontsize": 8}

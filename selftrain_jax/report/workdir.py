@@ -22,9 +22,7 @@ from selftrain_jax.run_files.metrics import Row, merge_steps, read_metrics
 from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
 from selftrain_jax.run_files.rounds import Round, read_rounds, round_folder, stage_folders
 from selftrain_jax.run_files.search import SEARCH_FILE, Search
-from selftrain_jax.run_files.stage import STAGE_FILE
 from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, Summary
-from selftrain_jax.run_files.threshold import threshold_in_use
 from selftrain_jax.run_files.variants import CONFIG_FILE, variant_folders
 from selftrain_jax.types import Category
 
@@ -69,7 +67,6 @@ class RunFiles(NamedTuple):
     summary: Summary | None
     config: JsonObject | None
     categories: tuple[Category, ...]  # the classes that the run was trained on
-    labels_folder: Path  # where the pseudo labels really are: variants share folders by links
     kept_round: int
     stopped_early: bool
     rounds: tuple[RoundFiles, ...]  # none where the run has no rounds.json
@@ -114,7 +111,6 @@ def _read_training(workdir: Path, details: type[EvaluationDetails], totals: type
         summary=None,
         config=read_config(workdir),
         categories=_categories(read_known(workdir / "categories.json") or []),
-        labels_folder=(workdir / LABELS_FOLDER / STAGE_FILE).resolve().parent,
         kept_round=1 if rounds is None else rounds.kept,
         stopped_early=rounds is not None and rounds.stopped_early,
         rounds=tuple(_read_round(workdir, entry, details, totals) for entry in rounds.rounds)
@@ -186,7 +182,7 @@ def stage_points(stage: StageFiles, key: str) -> float:
 
 def threshold_used(run: RunFiles) -> float | None:
     """Give the score from which the teacher's predictions became labels, once there are any."""
-    return None if run.manifest is None else float(threshold_in_use(run.manifest, run.config))
+    return None if run.manifest is None else float(run.manifest.threshold)
 
 
 def class_names(run: RunFiles, *sources: Source | None) -> dict[int, str]:

@@ -48,7 +48,6 @@ class LabelTotals:
 
     kind: ClassVar[str]
     unit: ClassVar[str]
-    histogram_key: ClassVar[str]  # the field that counts them by score
     settings: Any  # how they were made: a dataclass, whose fields are keys of the manifest too
     per_class: Mapping[str, Any]
 
@@ -68,12 +67,8 @@ class LabelTotals:
         return {name: getattr(own, f"{self.unit}_at_threshold") for name, own in self.per_class.items()}
 
     @property
-    def histogram(self) -> "Histogram":
-        """How many of all have which score."""
-        return getattr(self, self.histogram_key)
-
-    def summary_of(self, num_kept: int) -> dict[str, Number | None]:
-        """Say for summary.json what only this kind has, beside precision and recall, if so many are kept."""
+    def summary(self) -> dict[str, Number | None]:
+        """What summary.json says of this kind alone, beside precision and recall."""
         return {}
 
 
@@ -107,14 +102,6 @@ class Histogram:
     def __post_init__(self) -> None:
         if len(self.edges) != len(self.counts) + 1:
             raise ValueError(f"{len(self.edges)} edges, expected one more than the {len(self.counts)} counts")
-
-    def count_from(self, edge: Number) -> int:
-        """Count what is at or above an edge; of a bin that it cuts, in proportion."""
-        bins = zip(self.edges[:-1], self.edges[1:], self.counts, strict=True)
-        shares = (
-            (count, (high - edge) / (high - low) if high > low else low >= edge) for low, high, count in bins
-        )
-        return round(sum(count * min(max(share, 0.0), 1.0) for count, share in shares))
 
 
 FractionHistogram = Annotated[Histogram, Expected("edges of 0 to 1 and the counts between them")]

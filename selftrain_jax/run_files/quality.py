@@ -1,19 +1,15 @@
 """quality.json: how good pseudo labels are where the truth is known after all."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from selftrain_jax.run_files.fields import (
     Count,
     FiniteNumber,
     Fraction,
     JsonObject,
-    Number,
     Text,
     open_document,
     to_json,
@@ -60,19 +56,6 @@ class Quality:
             if any(len(curve) != len(quality.thresholds) for curve in curves.values()):
                 raise document.error("thresholds and the curves in overall and per_class differ in length")
         return quality
-
-    def at(self, threshold: Number) -> dict[str, float | None]:
-        """Read `overall` at another threshold: between two of `thresholds` in proportion, None outside."""
-        curves = {
-            name: [math.nan if own is None else own for own in curve] for name, curve in self.overall.items()
-        }
-        if not self.thresholds:
-            return dict.fromkeys(curves)
-        values = {
-            name: float(np.interp(threshold, self.thresholds, curve, math.nan, math.nan))
-            for name, curve in curves.items()
-        }
-        return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
     def to_json(self) -> JsonObject:
         """Return the object for the file, keys in the order of the file."""

@@ -88,6 +88,7 @@ class VariantSummary:
     pseudo_labels: LabelSummary | None
     gain_over_teacher: Annotated[FiniteNumber | None, Field(default=None)]
     gain_over_control: Annotated[FiniteNumber | None, Field(default=None)]
+    val: Annotated[FiniteNumber | None, Field(default=None)]  # the student's headline metric on val
     threshold: Annotated[FiniteNumber | None, Field(default=None)]
     alpha: Annotated[FiniteNumber | None, Field(default=None)]
     differs: Annotated[
@@ -116,6 +117,7 @@ class Summary:
     kept_round: Count | None = None
     stopped_early: Flag | None = None  # the rounds
     rounds: tuple[RoundSummary, ...] | None = None
+    val: FiniteNumber | None = None  # beside variants, the student's headline metric on val
     variants: Mapping[Text, VariantSummary] | None = None
     config: Object
 

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 from selftrain_jax.run_files.stage import STAGE_FILE
+from selftrain_jax.run_files.variants import variant_folders
 from selftrain_jax.stages.graph import Stage
 
-VARIANTS_FOLDER = "variants"
 MEASURED = ("evaluation", "detections")  # how files begin that a stage's evaluation writes
 
 
@@ -58,13 +58,6 @@ def move_measurements_aside(folder: Path) -> list[Path]:
     """Rename what a stage's evaluation wrote; return the new names."""
     found = [entry for entry in sorted(folder.glob("*")) if entry.name.startswith(MEASURED)]
     return [_rename(entry) for entry in found if not entry.suffix.lstrip(".").isdigit()]
-
-
-def variant_folders(workdir: Path) -> dict[str, Path]:
-    """Return the folders of a run's variants by name."""
-    folder = workdir / VARIANTS_FOLDER
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {entry.name: entry for entry in found if entry.is_dir()}
 
 
 def _rename(path: Path) -> Path:

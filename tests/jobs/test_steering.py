@@ -126,7 +126,12 @@ def test_a_variant_of_the_threshold_trains_its_student_alone(base: pathlib.Path,
     assert read(variant / "pseudo_labels/manifest.json")["threshold"] == 0.002
     assert read(base / "pseudo_labels/manifest.json")["threshold"] == 0.001
     assert read(variant / "summary.json")["teacher"] == read(base / "summary.json")["teacher"]
-    assert read(base / "summary.json")["variants"]["strict"]["differs"]["pseudo.threshold"] == [0.001, 0.002]
+    own = read(base / "summary.json")["variants"]["strict"]
+    assert own["differs"]["pseudo.threshold"] == [0.001, 0.002]
+    counted = read(variant / "pseudo_labels/manifest.json")["num_boxes_at_threshold"]
+    measured = read(variant / "pseudo_labels/quality.json")["at_threshold"]
+    assert (own["threshold"], own["pseudo_labels"]["boxes"]) == (0.002, counted)
+    assert (measured["threshold"], measured["recall"]) == (0.002, own["pseudo_labels"]["recall"])
     assert not trained(run(options=Options(variant="strict"), pseudo__threshold=0.002))  # it is finished
     with pytest.raises(InputError, match=r"(?s)another student .*0.002 then, 0.003 now.*--variant=ANOTHER"):
         run(options=Options(variant="strict"), pseudo__threshold=0.003)
@@ -292,6 +297,10 @@ def test_search_chooses_on_val_and_tests_once(base: pathlib.Path, run: Run) -> N
     best = max(point["val"] for point in search["points"])
     chosen = next(point for point in search["points"] if point["val"] == best)
     assert search["chosen"] == chosen["values"]
+    summary = read(base / "summary.json")
+    vals = {name: own["val"] for name, own in summary["variants"].items()}
+    assert vals == {point["variant"]: point["val"] for point in search["points"]}
+    assert summary["val"] == vals["alpha=1.0,threshold=0.001"]  # the base's own settings
     measured = {path.parts[-3] for path in base.glob("variants/*/student/evaluation.json")}
     assert measured == {chosen["variant"], "alpha=1.0,threshold=0.001"}  # the base's own was measured before
     assert not trained(run("search", grid))  # the same command skips what is finished

@@ -10,7 +10,7 @@ from configs import quickstart
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.summary import write_summary
 from selftrain_jax.run_files.summary import Summary
-from tests.compare_run import rescore, write_base, write_rounds, write_variant
+from tests.compare_run import recount_labels, rescore, write_base, write_rounds, write_val, write_variant
 from tests.tasks.conftest import write_json
 
 
@@ -62,7 +62,8 @@ def test_a_variant_is_compared_with_the_base(workdir: pathlib.Path) -> None:
     assert found["pseudo_labels"] == summary["pseudo_labels"]
     begun = summary["variants"]["alpha=10"]
     assert "student" not in begun
-    assert begun["gain_over_control"] is begun["threshold"] is None
+    assert begun["gain_over_control"] is begun["alpha"] is None
+    assert begun["threshold"] == 0.5  # of its labels
     assert table.splitlines()[-4:] == [
         "variant       AP  over control  over teacher  differs",
         "base        31.2          +3.1          +4.0",
@@ -72,21 +73,53 @@ def test_a_variant_is_compared_with_the_base(workdir: pathlib.Path) -> None:
 
 
 def test_labels_of_a_variant_are_those_at_its_own_threshold(workdir: pathlib.Path) -> None:
-    """The folder is shared, and made with 0.5. Its histogram has 20 bins with 0 to 19 boxes."""
-    variant = write_variant(workdir, "threshold=0.7", 0.4)
-    base = quickstart.get_config().to_dict()
-    write_json(variant / "config.json", {**base, "pseudo": {**base["pseudo"], "threshold": 0.7}})
+    """Whatever the config asks for: with thresholds=auto it does not know them."""
+    variant = write_variant(workdir, "strict", 0.4)
+    recount_labels(variant, 0.75, 40)
     summary, _ = sum_up(workdir)
-    labels = summary["variants"]["threshold=0.7"]["pseudo_labels"]
-    assert labels["boxes"] == sum(range(14, 20))
-    assert labels["precision"] == pytest.approx(0.7)
-    assert labels["recall"] == pytest.approx(0.3)
-    assert labels["per_class"] == {}
+    found = summary["variants"]["strict"]
+    assert found["threshold"] == 0.75
+    expected = {"boxes": 40, "precision": 0.75, "recall": 0.25}
+    assert found["pseudo_labels"] == {**summary["pseudo_labels"], **expected}
+    assert (summary["pseudo_labels"]["boxes"], summary["pseudo_labels"]["precision"]) == (60, 0.5)
 
 
-def test_labels_at_thresholds_of_each_class_that_were_moved_are_not_guessed(workdir: pathlib.Path) -> None:
-    labels = sum_up(workdir, **{"pseudo.per_class_thresholds": "cat=0.9"})[0]["pseudo_labels"]
-    assert labels == {"images": 2, "per_class": {}, "precision": None, "recall": None, "seconds": 3.0}
+def test_a_variant_without_labels_has_the_threshold_that_it_asks_for(workdir: pathlib.Path) -> None:
+    (write_variant(workdir, "begun", None, pseudo__threshold=0.7) / "pseudo_labels").unlink()
+    found = sum_up(workdir)[0]["variants"]["begun"]
+    assert (found["threshold"], found["pseudo_labels"]) == (0.7, {})
+
+
+def test_variants_that_were_measured_on_val_alone_show_that(workdir: pathlib.Path) -> None:
+    """As those of a search: none but the chosen one is measured on the test split."""
+    for name, vals in {"alpha=0.5": {"last": 0.25, "best": 0.5}, "alpha=2": {"last": None}}.items():
+        folder = write_variant(workdir, name, 0.4)
+        (folder / "student/evaluation.json").unlink()
+        write_val(folder / "student", **vals)
+    write_variant(workdir, "alpha=10", None)
+    write_val(workdir / "student", last=0.3125)
+    summary, table = sum_up(workdir)
+    assert summary["val"] == 0.3125
+    assert [own["val"] for own in summary["variants"].values()] == [0.25, None, None]
+    assert [line.split()[:4] for line in table.splitlines()[-4:]] == [
+        ["base", "31.2", "31.2", "+3.1"],
+        ["alpha=0.5", "25.0", "-", "-"],
+        ["alpha=2", "-", "-", "-"],
+        ["alpha=10", "-", "-", "-"],
+    ]
+    assert table.splitlines()[-5].startswith("variant      val AP      AP  over control")
+
+
+def test_val_is_that_of_the_checkpoint_in_use_and_of_the_kept_round(workdir: pathlib.Path) -> None:
+    folder = write_variant(workdir, "a", 0.4)
+    write_rounds(folder, [0.25, 0.35], kept=2)
+    write_val(folder / "student", last=0.125, best=0.125)
+    write_val(folder / "round_2/student", last=0.25, best=0.5)
+    config = quickstart.get_config()
+    for which, val in (("last", 0.25), ("best", 0.5)):
+        config.eval.checkpoint = which
+        write_json(folder / "config.json", config.to_dict())
+        assert sum_up(workdir)[0]["variants"]["a"]["val"] == val
 
 
 def test_rounds_give_the_student_that_is_kept_and_one_control(workdir: pathlib.Path) -> None:
@@ -134,6 +167,7 @@ def test_a_gain_over_an_undefined_score_is_none(workdir: pathlib.Path) -> None:
         ("variants/a/config.json", "[]", r"variants/a/config\.json holds \[\]; expected an object"),
         ("variants/a/config.json", "{", r"variants/a/config\.json:1:2: not JSON"),
         ("variants/a/student/evaluation.json", "{}", r"variants/a/student/evaluation\.json: .*is missing"),
+        ("variants/a/student/stage.json", "{}", r"variants/a/student/stage\.json: .*is missing"),
         ("rounds.json", "{}", r"rounds\.json: rounds is missing; expected a list"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A stage that an older version began goes on in its way: the order of examples and the average of weights."""
+"""A stage that an older version began goes on in its way: order of examples, average of weights."""
 
 import types
 

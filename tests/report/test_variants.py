@@ -11,7 +11,7 @@ from selftrain_jax.html.plots import ROLE_COLORS
 from selftrain_jax.jobs.report import write_report
 from selftrain_jax.report import variants
 from selftrain_jax.report.page import comparison_sections
-from tests.compare_run import write_base, write_variant
+from tests.compare_run import recount_labels, write_base, write_variant
 from tests.html.html_page import Page
 from tests.tasks.conftest import read_box_run, write_json
 
@@ -39,7 +39,8 @@ def test_a_run_alone_has_none_of_the_sections_that_compare(workdir: Path) -> Non
 def test_the_table_has_gains_settings_and_labels_at_each_threshold(workdir: Path) -> None:
     """The control reached 28.1, the teacher 27.2; precision at a threshold t is t, recall 1 - t."""
     write_variant(workdir, "alpha=2", 0.4, selftrain__alpha=2.0)
-    write_variant(workdir, "threshold=0.7", 0.25, pseudo__threshold=0.7, student__steps=60)
+    variant = write_variant(workdir, "threshold=0.7", 0.25, pseudo__threshold=0.7, student__steps=60)
+    recount_labels(variant, 0.7, 99)
     section = section_of(workdir)
     assert rows_of(section) == [
         ["", "AP", "over control", "over teacher", "threshold", "alpha", "precision", "recall", "differs"],
@@ -91,7 +92,8 @@ def test_of_many_variants_the_best_are_drawn_and_all_are_listed(workdir: Path) -
 
 
 def test_labels_are_points_at_each_threshold_on_one_line_where_they_are_shared(workdir: Path) -> None:
-    write_variant(workdir, "threshold=0.7", 0.4, pseudo__threshold=0.7)
+    """The thresholds are those of the labels: with thresholds=auto the config does not know them."""
+    recount_labels(write_variant(workdir, "threshold=0.7", 0.4), 0.7, 99)
     write_variant(workdir, "alpha=2", 0.4, selftrain__alpha=2.0)
     (plot,) = variants.label_quality(variants.drawn_variants(read_box_run(workdir), "ap"))
     (axes,) = plot.figure.axes
@@ -101,6 +103,34 @@ def test_labels_are_points_at_each_threshold_on_one_line_where_they_are_shared(w
     assert [text.get_text() for text in axes.texts] == ["0.5", "0.7"]
     first, second, _ = (points.get_sizes()[0] for points in axes.collections)
     assert first > second  # rings around one another, not one over the other
+
+
+def test_other_labels_have_a_line_of_their_own(workdir: Path) -> None:
+    folder = write_variant(workdir, "another teacher", 0.4)
+    recount_labels(folder, 0.7, 99)
+    path = folder / "pseudo_labels/quality.json"
+    quality = json.loads(path.read_text())
+    recall = [value / 2 for value in quality["overall"]["recall"]]
+    write_json(path, {**quality, "overall": {**quality["overall"], "recall": recall}})
+    (plot,) = variants.label_quality(variants.drawn_variants(read_box_run(workdir), "ap"))
+    first, second = plot.figure.axes[0].lines
+    assert list(second.get_xdata()) == pytest.approx([value / 2 for value in first.get_xdata()])
+
+
+def test_labels_that_are_counted_again_and_not_measured_yet_have_no_point(workdir: Path) -> None:
+    folder = write_variant(workdir, "threshold=0.7", 0.4)
+    recount_labels(folder, 0.7, 99)
+    (folder / "pseudo_labels/quality.json").unlink()
+    rows = {row[0]: row for row in rows_of(section_of(workdir))}
+    assert rows["threshold=0.7"][4:] == ["0.7", "1", "\u2013", "\u2013"]
+    (plot,) = variants.label_quality(variants.drawn_variants(read_box_run(workdir), "ap"))
+    assert [len(own) for own in (plot.figure.axes[0].lines, plot.figure.axes[0].collections)] == [1, 1]
+
+
+def test_a_variant_without_labels_shows_the_threshold_that_it_asks_for(workdir: Path) -> None:
+    (write_variant(workdir, "begun", None, pseudo__threshold=0.7) / "pseudo_labels").unlink()
+    rows = {row[0]: row for row in rows_of(section_of(workdir))}
+    assert rows["begun"][4] == "0.7"
 
 
 def test_without_the_truth_there_are_no_figures_of_labels(workdir: Path) -> None:

@@ -11,7 +11,6 @@ from selftrain_jax.stages.folders import (
     move_measurements_aside,
     share,
     shared_with,
-    variant_folders,
 )
 from selftrain_jax.stages.graph import TEACHER, Stage
 
@@ -93,10 +92,3 @@ def test_measurements_are_moved_aside_and_weights_stay(run: pathlib.Path) -> Non
     assert (run / "student/checkpoints/6/weights").exists()
     write_json(run / "student/evaluation.json", {})
     assert [path.name for path in move_measurements_aside(run / "student")] == ["evaluation.json.2"]
-
-
-def test_variants_are_listed_by_name(run: pathlib.Path) -> None:
-    assert variant_folders(run) == {}
-    for name in ("b", "a=1,seed=2"):
-        (run / "variants" / name).mkdir(parents=True)
-    assert list(variant_folders(run)) == ["a=1,seed=2", "b"]

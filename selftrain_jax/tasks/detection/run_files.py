@@ -31,7 +31,6 @@ class BoxTotals(LabelTotals):
 
     kind: ClassVar = "boxes"
     unit: ClassVar = "boxes"
-    histogram_key: ClassVar = "score_histogram"
 
     settings: BoxSettings
     num_boxes: Count

@@ -40,7 +40,6 @@ class MaskTotals(LabelTotals):
 
     kind: ClassVar = "masks"
     unit: ClassVar = "pixels"
-    histogram_key: ClassVar = "confidence_histogram"
 
     settings: MaskSettings
     num_pixels: Count
@@ -51,10 +50,10 @@ class MaskTotals(LabelTotals):
     confidence_histogram: FractionHistogram
     coverage_by_threshold: Coverage | None = None
 
-    def summary_of(self, num_kept: int) -> dict[str, Number | None]:
+    @property
+    def summary(self) -> dict[str, Number | None]:
         """The coverage, and room for the mIoU that quality.json may have."""
-        is_all = num_kept == self.num_kept or not self.num_pixels
-        return {"coverage": self.coverage if is_all else num_kept / self.num_pixels, "miou": None}
+        return {"coverage": self.coverage, "miou": None}
 
 
 @dataclass(frozen=True, kw_only=True)

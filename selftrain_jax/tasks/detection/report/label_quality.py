@@ -14,10 +14,8 @@ from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new
 from selftrain_jax.report import labels
 from selftrain_jax.report.labels import mark_threshold, quality_axes
 from selftrain_jax.report.workdir import RunFiles, as_floats
-from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.run_files.quality import Quality
-from selftrain_jax.run_files.threshold import is_as_made, quality_in_use, summarize_labels, threshold_in_use
 from selftrain_jax.tasks.detection.report.galleries import Labelled, boxes_of, is_kept
 from selftrain_jax.tasks.detection.run_files import BoxTotals
 from selftrain_jax.text import format_value, number
@@ -51,28 +49,20 @@ def pseudo_statistics(labelled: list[Labelled], threshold: float | None) -> BoxS
     return BoxStatistics(np.array([len(boxes) for boxes in kept], dtype=np.float64), sizes)
 
 
-def label_table(
-    manifest: Manifest[BoxTotals], quality: Quality | None, config: JsonObject | None = None
-) -> Table:
-    """List the numbers of the pseudo labels at a config's threshold, with their quality where it is known."""
+def label_table(manifest: Manifest[BoxTotals], quality: Quality | None) -> Table:
+    """List the numbers of the pseudo labels, with their quality where it is known."""
     images, boxes = manifest.num_images, manifest.labels
-    kept = summarize_labels(manifest, quality, config).counts.get(boxes.unit)
-    threshold = threshold_in_use(manifest, config)
-    empty = boxes.images_without_boxes_at_threshold if is_as_made(manifest, config) else None
     rows = [
         ["images labelled", number(images, 0)],
         ["images that could not be read", number(manifest.num_bad_images, 0)],
         [f"boxes from the floor {boxes.settings.score_floor:g} on", number(boxes.num_boxes, 0)],
-        [f"boxes from the threshold {threshold:g} on", number(kept, 0)],
-        ["of them in an image, on average", number(None if kept is None else kept / max(images, 1), 2)],
-        ["images without any such box", number(empty, 0)],
+        [f"boxes from the threshold {manifest.threshold:g} on", number(boxes.num_kept, 0)],
+        ["of them in an image, on average", number(boxes.num_kept / max(images, 1), 2)],
+        ["images without any such box", number(boxes.images_without_boxes_at_threshold, 0)],
     ]
-    at = quality_in_use(manifest, quality, config)
     if quality is not None:
-        iou = f"IoU {quality.iou:g}"
-        rows += [
-            [f"{name} at the threshold, {iou}", number(at.get(name), 3)] for name in ("precision", "recall")
-        ]
+        at, iou = quality.at_threshold, f"IoU {quality.iou:g}"
+        rows += [[f"{name} at the threshold, {iou}", number(at[name], 3)] for name in ("precision", "recall")]
     return Table(["", ""], rows)
 
 

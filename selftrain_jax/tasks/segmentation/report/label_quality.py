@@ -12,10 +12,8 @@ from selftrain_jax.report import labels
 from selftrain_jax.report.labels import mark_threshold, quality_axes
 from selftrain_jax.report.results import MAX_BARS, classes_by_size
 from selftrain_jax.report.workdir import RunFiles, as_floats, evaluations
-from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.run_files.quality import Quality
-from selftrain_jax.run_files.threshold import is_as_made, quality_in_use, summarize_labels, threshold_in_use
 from selftrain_jax.tasks.segmentation.run_files import MaskTotals
 from selftrain_jax.text import format_value, number, percent
 
@@ -149,22 +147,18 @@ def pseudo_shares(run: RunFiles) -> dict[str, float]:
     return {name: count / max(sum(counts.values()), 1) for name, count in counts.items()}
 
 
-def label_table(
-    manifest: Manifest[MaskTotals], quality: Quality | None, config: JsonObject | None = None
-) -> Table:
-    """List the numbers of the pseudo masks at a config's threshold, with their quality where it is known."""
-    pixels, used = manifest.labels, summarize_labels(manifest, quality, config)
-    threshold = threshold_in_use(manifest, config)
-    empty = pixels.images_without_pixels_at_threshold if is_as_made(manifest, config) else None
+def label_table(manifest: Manifest[MaskTotals], quality: Quality | None) -> Table:
+    """List the numbers of the pseudo masks, with their quality where it is known."""
+    pixels = manifest.labels
     rows = [
         ["images labelled", number(manifest.num_images, 0)],
         ["images that could not be read", number(manifest.num_bad_images, 0)],
         ["pixels", number(pixels.num_pixels, 0)],
-        [f"pixels from the threshold {threshold:g} on", number(used.counts.get(pixels.unit), 0)],
-        ["coverage, the share of pixels kept", percent(used.quality["coverage"], 1)],
-        ["images without any pixel kept", number(empty, 0)],
+        [f"pixels from the threshold {manifest.threshold:g} on", number(pixels.num_kept, 0)],
+        ["coverage, the share of pixels kept", percent(pixels.coverage, 1)],
+        ["images without any pixel kept", number(pixels.images_without_pixels_at_threshold, 0)],
     ]
-    at = quality_in_use(manifest, quality, config)
+    at = {} if quality is None else quality.at_threshold
     rows += [[text, percent(at[key], 1)] for key, text in QUALITY_WORDS.items() if key in at]
     return Table(["", ""], rows)
 

@@ -178,7 +178,7 @@ def _labels_section(run: RunFiles, threshold: float | None) -> Section:
     ]
     by_class = label_quality.quality_by_class(run, threshold)
     tables = (
-        label_quality.label_table(run.manifest, run.quality, run.config),
+        label_quality.label_table(run.manifest, run.quality),
         label_quality.label_class_table(run, run.manifest.labels),
     )
     return label_parts.labels_section(run, lead, tables, drawn, by_class, "pixels")
