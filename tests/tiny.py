@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
     config.postprocess.score_threshold = 0.0001
     config.pseudo.update(score_floor=0.001, threshold=0.001, images_per_shard=4, max_empty_frac=1.0)
     config.pseudo.min_boxes_per_image = 0.0
+    config.pseudo.max_class_frac = 1.0  # it may find one class alone
     config.eval.update(batch_size=4, every_steps=3)
     config.log.update(every_steps=1, tensorboard=False)
     config.checkpoint.every_steps = 2

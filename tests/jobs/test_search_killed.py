@@ -15,7 +15,6 @@ SEARCH = (
     "--seeds=0,1",
     "--config.selftrain.rounds=2",
     "--config.selftrain.stop_when_worse=False",
-    "--config.pseudo.max_class_frac=1.0",
 )
 FIRST, LAST = "variants/alpha=0.5,seed=0", "variants/alpha=2.0,seed=1"
 

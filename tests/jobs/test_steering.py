@@ -21,7 +21,6 @@ Run = Callable[..., str]
 
 def config_with(**changes: object) -> ConfigDict:
     config = tiny.get_config()
-    config.pseudo.max_class_frac = 1.0  # an untrained network may find one class alone
     config.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
     return config
 
