@@ -64,6 +64,7 @@ def test_points_are_named_by_what_they_are() -> None:
 
 def test_the_paper_names_its_grid() -> None:
     config = paper.get_config("table=9,row=1")
-    assert parse_grid((config.paper.grid,), config, ()) == {"selftrain.alpha": (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)}
+    alphas = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
+    assert parse_grid((config.paper.grid,), config, ()) == {"selftrain.alpha": alphas}
     supervised = paper.get_config("table=3,row=1")
     assert supervised.paper.grid == "" or supervised.unlabeled.kind != "none"
