@@ -17,7 +17,7 @@ from selftrain_jax.detection.task import to_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.cost import count_multiply_adds
 from selftrain_jax.models.input_padding import padded_size
-from selftrain_jax.tasks.detection.spec import build_postprocess
+from selftrain_jax.tasks.detection.spec import build_postprocess, nms_score_threshold
 from selftrain_jax.train.sharding import batch_sharding, make_mesh, shard_shapes, with_mesh
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
 
@@ -75,7 +75,10 @@ def selection_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Abstrac
     shape = (batch_size, len(anchors))
     outputs = [jax.ShapeDtypeStruct((*shape, size), jnp.float32) for size in (num_classes, 4)]
     select = functools.partial(
-        to_detections, anchors, image_size_px=size_px, postprocess=build_postprocess(config.postprocess)
+        to_detections,
+        anchors,
+        image_size_px=size_px,
+        postprocess=build_postprocess(config.postprocess, nms_score_threshold(config)),
     )
     return AbstractStep(jax.jit(select), tuple(_shard_batch(mesh, outputs)), 0, batch_size, mesh)
 

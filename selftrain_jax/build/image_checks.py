@@ -1,13 +1,14 @@
 """A run's look at its image files before the teacher is trained; call `check_images`."""
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.build.data import Sources
+from selftrain_jax.data.batch_timeout import Reading, with_timeout
 from selftrain_jax.data.source import Source
 from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED
 from selftrain_jax.doctor.verdicts import judge_unreadable, refuse
@@ -15,8 +16,10 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.html.galleries import spread
 from selftrain_jax.text import shorten_list
+from selftrain_jax.threads import thread_pool
 
 LISTED = 5  # messages about images
+PART = 64  # images that a thread looks at before it tells what it found
 MAX_DECODED = 500  # images of a split, spread evenly; the doctor decodes all
 
 
@@ -30,6 +33,7 @@ def check_images(config: ConfigDict, sources: Sources) -> None:
     Raises:
         InputError: more images of train, or unlabelled ones, than config.data.max_bad_images cannot be read,
             or any of val and test.
+        RunAgainError: reading took longer than config.data.max_stall_secs.
     """
     splits = {config.data.val: sources.val, config.data.test: sources.test, TRAIN: sources.human}
     if sources.unlabeled is not None:
@@ -37,23 +41,28 @@ def check_images(config: ConfigDict, sources: Sources) -> None:
 
     def judge_all() -> None:
         files = {name: source for name, source in splits.items() if source.check_file is not None}
-        limit = config.data.max_bad_images
-        refuse([_judge(name, source, limit) for name, source in files.items()])
+        limits = config.data.max_bad_images, float(config.data.max_stall_secs)
+        refuse([_judge(name, source, *limits) for name, source in files.items()])
 
     hosts.run_on_host0(judge_all)
 
 
-def find_unreadable(source: Source, decoded: Sequence[int]) -> dict[int, str]:
-    """Return why images cannot be read, by index: as far as their files show, and of `decoded` for sure."""
+def find_unreadable(source: Source, decoded: Sequence[int], max_stall_secs: float = 600.0) -> dict[int, str]:
+    """Return why images cannot be read, by index: as far as their files show, and of `decoded` for sure.
+
+    Raises:
+        RunAgainError: reading some images took longer than `max_stall_secs`.
+    """
     assert source.check_file is not None, f"{source.name} has no files"
-    bad = _collect_errors(source.check_file, range(len(source)))
-    return bad | _collect_errors(source.read, [index for index in decoded if index not in bad])
+    bad = _collect_errors(source.check_file, source, range(len(source)), max_stall_secs)
+    left = [index for index in decoded if index not in bad]
+    return bad | _collect_errors(source.read, source, left, max_stall_secs)
 
 
-def _judge(split: str, source: Source, max_bad_images: int) -> Finding:
+def _judge(split: str, source: Source, max_bad_images: int, max_stall_secs: float) -> Finding:
     """Say what could not be read of a split, and log what was looked at where that is not all."""
     decoded = spread(len(source), MAX_DECODED)
-    bad = find_unreadable(source, decoded)
+    bad = find_unreadable(source, decoded, max_stall_secs)
     if len(decoded) < len(source):
         hosts.log(
             f"{split}: looked at the files of {len(source):,} images and decoded {len(decoded):,}; the "
@@ -68,19 +77,24 @@ def _judge(split: str, source: Source, max_bad_images: int) -> Finding:
     return finding._replace(remedy=f"{finding.remedy} The first:{first}")
 
 
-def _collect_errors(read: Callable[[int], object], indices: Sequence[int]) -> dict[int, str]:
-    """Call `read` on all cores; return what it raised, by index."""
+def _collect_errors(
+    read: Callable[[int], object], source: Source, indices: Sequence[int], max_stall_secs: float
+) -> dict[int, str]:
+    """Call `read` on all cores; return what it raised, by index. Ends if that takes too long."""
+    reading = Reading()
 
     def collect(part: Sequence[int]) -> dict[int, str]:
         errors = {}
         for index in part:
             try:
-                read(index)
+                with reading.note(source.image_ids[index]):
+                    read(index)
             except InputError as error:
                 errors[index] = str(error)
         return errors
 
-    num_threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(num_threads) as pool:
-        parts = pool.map(collect, [indices[first::num_threads] for first in range(num_threads)])
-    return {index: error for part in parts for index, error in sorted(part.items())}
+    parts = [indices[first : first + PART] for first in range(0, len(indices), PART)]
+    with thread_pool(os.cpu_count() or 1) as pool:
+        found = (errors for errors in pool.map(collect, parts))
+        with contextlib.closing(with_timeout(max_stall_secs, found, reading.describe)) as stream:
+            return {index: error for errors in stream for index, error in errors.items()}

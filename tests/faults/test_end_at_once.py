@@ -24,6 +24,7 @@ pytestmark = pytest.mark.compiles
 NUM_RUNS = int(os.environ.get("NUM_RUNS", "20"))
 LIMIT_SECS = 240.0  # 8 on an idle machine; this is for a busy one
 HANGING = "hangs"
+UNCHECKED = "tests.faults.unchecked"  # the command without its look at image files
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,13 @@ def run_for(
 def test_a_training_image_that_is_cut_off_ends_the_run_with_2(
     data: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    code, output = run_for(LIMIT_SECS, tmp_path / "run", cut_off(data, tmp_path / "data"))
+    """Found by the look at image files, and, without it, by the input pipeline of the teacher."""
+    options = cut_off(data, tmp_path / "data")
+    code, output = run_for(LIMIT_SECS, tmp_path / "run", options)
+    assert code == USER_MISTAKE, output
+    assert "1 of 4 images do not decode" in output
+    assert not (tmp_path / "run/teacher").exists()
+    code, output = run_for(LIMIT_SECS, tmp_path / "blind", options, UNCHECKED)
     assert code == USER_MISTAKE, output
     assert "1 images of coco:train" in output
 
@@ -86,7 +93,8 @@ def test_a_training_image_that_is_cut_off_ends_the_run_with_2(
 @pytest.mark.slow
 def test_no_run_of_many_is_left_hanging(data: pathlib.Path, tmp_path: pathlib.Path) -> None:
     options = cut_off(data, tmp_path / "data")
-    codes = [run_for(LIMIT_SECS, tmp_path / f"run{number}", options)[0] for number in range(NUM_RUNS)]
+    folders = [tmp_path / f"run{number}" for number in range(NUM_RUNS)]
+    codes = [run_for(LIMIT_SECS, folder, options, UNCHECKED)[0] for folder in folders]
     print(f"{NUM_RUNS} runs, left hanging: {codes.count(HANGING)}")
     assert codes == [USER_MISTAKE] * NUM_RUNS
 

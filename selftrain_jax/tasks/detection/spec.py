@@ -77,7 +77,7 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
         model=model,
         image_size_px=config.image.size_px,
         anchor_size=anchor_size,
-        postprocess=build_postprocess(config.postprocess, _nms_score_threshold(config)),
+        postprocess=build_postprocess(config.postprocess, nms_score_threshold(config)),
         **config.loss.to_dict(),
     )
 
@@ -95,7 +95,7 @@ def build_postprocess(settings: ConfigDict, score_threshold: float) -> Postproce
     )
 
 
-def _nms_score_threshold(config: ConfigDict) -> float:
+def nms_score_threshold(config: ConfigDict) -> float:
     """Return the score from which NMS keeps boxes: for pseudo labels as well as for evaluation.
 
     A box is lowered or dropped by boxes of higher scores only, and the best are kept first, so that what an
@@ -106,7 +106,7 @@ def _nms_score_threshold(config: ConfigDict) -> float:
 
 def _label_settings(config: ConfigDict) -> dict[str, Any]:
     """Return what pseudo boxes depend on beside the teacher: NMS as it was run."""
-    return {"nms": {**config.postprocess.to_dict(), "score_threshold": _nms_score_threshold(config)}}
+    return {"nms": {**config.postprocess.to_dict(), "score_threshold": nms_score_threshold(config)}}
 
 
 def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
