@@ -29,6 +29,9 @@ from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.run_files.search import SEARCH_FILE, Search, SearchPoint, SearchTest
 from selftrain_jax.run_files.variants import VARIANTS_FOLDER
 from selftrain_jax.stages.graph import TEACHER, Stage
+from selftrain_jax.tasks.lookup import get_task
+
+MAX_NAME = 200  # letters; file systems take 255
 
 
 def run_search(config: ConfigDict, workdir: pathlib.Path, options: Options) -> None:
@@ -42,9 +45,11 @@ def run_search(config: ConfigDict, workdir: pathlib.Path, options: Options) -> N
     if config.unlabeled.kind == "none":
         raise InputError("--job=search compares students, but config.unlabeled.kind=none has none")
     seeds = options.seeds or (config.seed,)
-    base = open_prepared(config, workdir, options)
-    grid = parse_grid(options.grid or _paper_grid(config), config, base.task.idle_keys, seeds=options.seeds)
-    search = Search.start(base.task.metrics[0].key, grid, options.seeds)
+    task = get_task(config.task)
+    grid = parse_grid(options.grid or _paper_grid(config), config, task.idle_keys, seeds=options.seeds)
+    search = Search.start(task.metrics[0].key, grid, options.seeds)
+    check_point_names(search.combinations())
+    base = open_prepared(config, workdir, options)  # from here on folders may change
     if config.seed in seeds:  # the base's teacher and labels serve the points that share them
         train_stage(base, TEACHER, is_measured=False)
         label_stage(base, Stage("labels"))
@@ -123,6 +128,22 @@ def _test_scores(run: Run, metric: str) -> dict[str, float | None]:
 
 def _write(workdir: pathlib.Path, search: Search) -> None:
     hosts.run_on_host0(lambda: write_json(workdir / SEARCH_FILE, search.to_json()))
+
+
+def check_point_names(points: list[dict[str, Any]]) -> None:
+    """See that every point can have a folder of its own.
+
+    Raises:
+        InputError: a name is too long for one, or two points would have the same.
+    """
+    names = [point_name(values, None) for values in points]
+    for name in names:
+        if len(name) > MAX_NAME or names.count(name) > 1:
+            raise InputError(
+                f"--grid: a point would be called {name[:MAX_NAME]}, which is "
+                f"{'too long for a folder' if len(name) > MAX_NAME else 'what another one is called too'} "
+                "(what no file name can hold becomes _); use shorter values that differ in letters or digits"
+            )
 
 
 def point_name(values: Mapping[str, Any], seed: int | None) -> str:

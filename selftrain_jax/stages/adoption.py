@@ -49,10 +49,9 @@ def differences(
     now = found.results[which].digest if which in found.results else ABSENT
     taken = adopted.digests[stage.kind]
     changed = [] if taken == now else [Difference(f"{stage.kind} taken over", taken, now)]
-    settings = [d for d in record_differences(found, wanted) if d.key.startswith("config.")]
     if stage.kind == "teacher":
-        settings = [d for d in settings if is_among(d.key.removeprefix("config."), NETWORK)]
-    return [*changed, *settings]
+        return [*changed, *_network_differences(found, wanted)]
+    return [*changed, *_setting_differences(found, wanted)]
 
 
 def check_teacher(source: Path, wanted: StageRecord, categories: list[Any], which: str) -> str:
@@ -85,11 +84,12 @@ def check_teacher(source: Path, wanted: StageRecord, categories: list[Any], whic
 
 
 def _network_differences(found: StageRecord, wanted: StageRecord) -> list[Difference]:
-    return [
-        d
-        for d in record_differences(found, wanted)
-        if d.key.startswith("config.") and is_among(d.key.removeprefix("config."), NETWORK)
-    ]
+    settings = _setting_differences(found, wanted)
+    return [d for d in settings if is_among(d.key.removeprefix("config."), NETWORK)]
+
+
+def _setting_differences(found: StageRecord, wanted: StageRecord) -> list[Difference]:
+    return [d for d in record_differences(found, wanted) if d.key.startswith("config.")]
 
 
 def find_labels(
@@ -104,7 +104,7 @@ def find_labels(
         return "", "they are not finished"
     if found.inputs.get("teacher") != teacher:
         return "", "they are of another teacher or checkpoint"
-    others = [d for d in record_differences(found, wanted) if d.key.startswith("config.")]
+    others = _setting_differences(found, wanted)
     if others:
         return "", ", ".join(f"{d.key} is {d.then!r} there and {d.now!r} here" for d in others)
     theirs = read_json(source / LABELS_FOLDER / "image_ids.json", "the labels' image ids are missing")

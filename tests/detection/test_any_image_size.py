@@ -11,23 +11,12 @@ from selftrain_jax.detection.nms import HardNMS
 from selftrain_jax.detection.postprocess import Postprocess, select_detections
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.types import Batch, BoxTargets
+from tests.detection.tiny_model import ANCHORS, MODEL
 
 pytestmark = pytest.mark.compiles
 
 SIZE_PX, PADDED_PX = 40, 48  # the coarsest stride is 16
-MODEL = make_retinanet(
-    backbone="resnet18",
-    num_classes=4,
-    width_factor=0.125,
-    fpn_channels=8,
-    head_channels=8,
-    head_convs=1,
-    max_level=4,
-    num_anchors=2,
-)
-ANCHORS = {"num_scales": 1, "aspect_ratios": (1.0, 2.0)}
 SELECT = Postprocess(score_threshold=0.0, max_detections=12)
 IMAGES = jax.random.normal(jax.random.key(1), (4, SIZE_PX, SIZE_PX, 3))
 BY_HAND = np.zeros((4, PADDED_PX, PADDED_PX, 3), np.float32)

@@ -8,23 +8,12 @@ import pytest
 from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.types import Batch, BoxTargets
+from tests.detection.tiny_model import ANCHORS, MODEL
 
 pytestmark = pytest.mark.compiles
 
 SIZE_PX = 32
-MODEL = make_retinanet(
-    backbone="resnet18",
-    num_classes=4,
-    width_factor=0.125,
-    fpn_channels=8,
-    head_channels=8,
-    head_convs=1,
-    max_level=4,
-    num_anchors=2,
-)
-ANCHORS = {"num_scales": 1, "aspect_ratios": (1.0, 2.0)}
 TASK = make_detection_task(
     model=MODEL, image_size_px=SIZE_PX, postprocess=Postprocess(max_detections=5), **ANCHORS
 )

@@ -5,7 +5,7 @@ import pytest
 from configs import paper, quickstart
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.grid import parse_grid
-from selftrain_jax.jobs.search import point_name
+from selftrain_jax.jobs.search import check_point_names, point_name
 
 
 def test_values_have_the_types_of_the_configs_own() -> None:
@@ -60,6 +60,15 @@ def test_points_are_named_by_what_they_are() -> None:
     steps = {"teacher.steps": 5, "student.steps": 6}
     assert point_name(steps, None) == "teacher.steps=5,student.steps=6"
     assert point_name({"student.init": "runs/a b"}, None) == "init=runs_a_b"
+
+
+@pytest.mark.parametrize(
+    ("inits", "words"), [(("a/b", "a b"), "what another one is called too"), (("x" * 300,), "too long")]
+)
+def test_points_that_cannot_have_folders_of_their_own_are_refused(inits: tuple[str, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        check_point_names([{"student.init": init} for init in inits])
+    check_point_names([{"student.init": "a"}, {"student.init": "b"}])
 
 
 def test_the_paper_names_its_grid() -> None:
