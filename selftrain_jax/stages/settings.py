@@ -67,6 +67,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         *TRAINING,
         *JOINT,
         *STUDENT,
+        "student.pseudo_policy",
         "selftrain.alpha",
         "selftrain.loss_norm",
         "selftrain.decay",
@@ -77,6 +78,12 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     # Of a model's weights and the test split: how they are measured.
     "evaluation": (*NETWORK, "postprocess", "eval.backend"),
     "pretrain": (*TRAINING, "pretrain"),
+}
+
+# What stages did before a key existed: records of that time lack it.
+BEFORE: Mapping[str, Any] = {
+    "augment.box_fit": "corners",
+    "student.pseudo_policy": "",
 }
 
 # When and how a training's checkpoints are measured: it decides which one is the best, not what the last is.
@@ -148,6 +155,8 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     if group is None:
         return values
     values[f"{group}.policy"] = values[f"{group}.policy"] or values["augment.policy"]
+    if values.get("student.pseudo_policy") == values[f"{group}.policy"]:
+        values["student.pseudo_policy"] = ""
     del values["augment.policy"]
     if not has_joint_training(config, stage):
         values = {key: value for key, value in values.items() if not key.startswith("joint.")}

@@ -88,6 +88,14 @@ def test_a_policy_of_its_own_is_the_same_as_one_of_all_stages() -> None:
     assert deciding_settings(common_one, "teacher") != deciding_settings(own, "teacher")
 
 
+def test_a_policy_of_pseudo_labelled_images_counts_where_it_is_another() -> None:
+    own, same = quickstart.get_config(), quickstart.get_config()
+    own.student.pseudo_policy, same.student.pseudo_policy = "s4", same.augment.policy
+    assert deciding_settings(same, "student") == deciding_settings(quickstart.get_config(), "student")
+    assert deciding_settings(own, "student") != deciding_settings(same, "student")
+    assert deciding_settings(own, "control") == deciding_settings(same, "control")
+
+
 def test_joint_training_counts_where_it_takes_place() -> None:
     config = quickstart.get_config()
     config.joint.update(weight=0.5, stage="student")
