@@ -40,7 +40,8 @@ def fuse_boxes(
     """
     boxes, scores = np.asarray(boxes, np.float64), np.asarray(scores, np.float64)
     cluster, num = _assign_clusters(boxes, classes, scores, iou_threshold)
-    weight, count = np.bincount(cluster, scores, num), np.bincount(cluster, minlength=num)
+    weight = np.bincount(cluster, scores, num).astype(np.float64)  # of no box it would be of integers
+    count = np.bincount(cluster, minlength=num)
     fused = _weighted_means(boxes, scores, cluster, weight)
     variance = _weighted_means((boxes - fused[cluster]) ** 2, scores, cluster, weight)
     half_perimeter = (fused[:, 2:] - fused[:, :2]).sum(axis=1)
@@ -82,7 +83,7 @@ def _assign_clusters(
         members = order[classes[order] == class_id]
         found = _cluster_one_class(boxes[members], scores[members], iou_threshold)
         cluster[members] = num + found
-        num += found.max() + 1
+        num += int(found.max()) + 1
     return cluster, num
 
 
