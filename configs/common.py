@@ -186,6 +186,11 @@ def get_config() -> ConfigDict:
                 # detection: the views in which the teacher sees an image, each a scale of image.size_px, with
                 # an f mirrored: 1,1f,0.75,0.75f,1.25,1.25f. Their boxes are merged. Paper: one view.
                 views="1",
+                # detection: what a pseudo box counts in the student's losses.
+                box_weight=1.0,  # of the box loss; 0: pseudo boxes teach classes alone
+                max_place_std=0.0,  # >0: boxes whose place_std over the views is above it have no box loss
+                class_weight="one",  # one | score: of the class loss of the anchors that match a box
+                class_target="one",  # one | score: what the student is to say of these anchors
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
                 flip=False,  # segmentation: average with the mirrored image too
                 min_coverage=0.01,  # segmentation: refuse a smaller share of pixels at the threshold

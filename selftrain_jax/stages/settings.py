@@ -75,6 +75,10 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.threshold",
         "pseudo.per_class_thresholds",
         "pseudo.ignore_below",
+        "pseudo.box_weight",
+        "pseudo.max_place_std",
+        "pseudo.class_weight",
+        "pseudo.class_target",
     ),
     # Of a model's weights and the test split: how they are measured.
     "evaluation": (*NETWORK, "postprocess", "eval.backend"),
@@ -86,6 +90,10 @@ BEFORE: Mapping[str, Any] = {
     "augment.box_fit": "corners",
     "student.pseudo_policy": "",
     "pseudo.views": "1",
+    "pseudo.box_weight": 1.0,
+    "pseudo.max_place_std": 0.0,
+    "pseudo.class_weight": "one",
+    "pseudo.class_target": "one",
 }
 
 # When and how a training's checkpoints are measured: it decides which one is the best, not what the last is.
