@@ -183,6 +183,9 @@ def get_config() -> ConfigDict:
                 precision=0.9,  # wanted of pseudo labels: --job=thresholds, and thresholds=auto
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
+                # detection: the views in which the teacher sees an image, each a scale of image.size_px, with
+                # an f mirrored: 1,1f,0.75,0.75f,1.25,1.25f. Their boxes are merged. Paper: one view.
+                views="1",
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
                 flip=False,  # segmentation: average with the mirrored image too
                 min_coverage=0.01,  # segmentation: refuse a smaller share of pixels at the threshold

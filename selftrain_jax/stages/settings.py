@@ -59,6 +59,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.score_floor",
         "pseudo.scales",
         "pseudo.flip",
+        "pseudo.views",
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
     ),
     # As many steps as the student, on the human labels alone.
@@ -84,6 +85,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 BEFORE: Mapping[str, Any] = {
     "augment.box_fit": "corners",
     "student.pseudo_policy": "",
+    "pseudo.views": "1",
 }
 
 # When and how a training's checkpoints are measured: it decides which one is the best, not what the last is.
