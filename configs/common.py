@@ -124,7 +124,7 @@ def get_config() -> ConfigDict:
                 remat="none",  # none | convolutions: keep their outputs, recompute the rest backwards
                 ema_decay=0.0,  # of the average of weights, at most: it rises from 0.1; 0: none is kept
                 max_rollbacks=0,  # how often to go back, at half the rate, when a loss is not finite
-                schedule="cosine",  # cosine | step, after the warm-up
+                schedule="cosine",  # cosine | step | constant, after the warm-up
                 drop_fracs=(0.94, 0.98),  # step: shares of a stage's steps where the rate falls to a tenth
                 warmup_steps=1000,
                 warmup_start_frac=0.01,  # of the peak learning rate: 0.0032 of 0.32
@@ -141,10 +141,15 @@ def get_config() -> ConfigDict:
             ),
             # init: rand, imagenet, imagenet_pp, simclr, a checkpoint's folder, or teacher (for the student).
             # policy: as augment.policy, for this stage alone; empty: augment.policy.
-            teacher=dict(steps=45_000, batch_size=256, learning_rate=0.32, init="rand", policy=""),
-            # The control has the student's steps, batch, learning rate and policy.
+            # patience: >0: steps is a bound; the stage ends when val's headline metric has not risen for so
+            # many evaluations in a row (eval.every_steps). eval.checkpoint=best then uses the best one.
+            teacher=dict(
+                steps=45_000, patience=0, batch_size=256, learning_rate=0.32, init="rand", policy=""
+            ),
+            # The control has the student's steps, patience, batch, learning rate and policy.
             student=dict(
                 steps=45_000,
+                patience=0,
                 batch_size=512,
                 learning_rate=0.32,
                 init="teacher",

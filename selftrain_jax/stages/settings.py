@@ -40,13 +40,25 @@ JOINT = (
     "joint.augment",
     "joint.min_area_frac",
 )
-STUDENT = ("student.steps", "student.batch_size", "student.learning_rate", "student.policy")
+STUDENT = (
+    "student.steps",
+    "student.patience",
+    "student.batch_size",
+    "student.learning_rate",
+    "student.policy",
+)
+PATIENCE = ("teacher.patience", "student.patience")
+
+# Keys that came later, with the value by which stages were made before: at that value records leave them out,
+# so that a record of an earlier version is still the same.
+LATER: Mapping[str, Any] = dict.fromkeys(PATIENCE, 0)
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "teacher": (
         *TRAINING,
         *JOINT,
         "teacher.steps",
+        "teacher.patience",
         "teacher.batch_size",
         "teacher.learning_rate",
         "teacher.policy",
@@ -96,7 +108,8 @@ BEFORE: Mapping[str, Any] = {
     "pseudo.class_target": "one",
 }
 
-# When and how a training's checkpoints are measured: it decides which one is the best, not what the last is.
+# When and how a training's checkpoints are measured: it decides which one is the best, not what the last is
+# (but for a training that ends by what was measured).
 CANDIDATES = ("eval.every_steps", "postprocess")
 
 # Keys that count by what they name or lead to: data by image ids and annotations, weights by their digest,
@@ -147,7 +160,8 @@ FREE = (
 def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the values of the keys that decide the result of a kind of stage, by dotted key.
 
-    `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
+    `idle` are keys, or groups of them, that the run's task does not read. Keys of `LATER` are left out at
+    the value there. An augmentation policy of the
     stage's own is the same as one of all stages. Joint training's keys count where it takes place.
 
     Raises:
@@ -159,7 +173,7 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     values = {
         key: value
         for key, value in flatten(config.to_dict()).items()
-        if is_among(key, keys) and not is_among(key, idle)
+        if is_among(key, keys) and not is_among(key, idle) and not (key in LATER and value == LATER[key])
     }
     group = {"teacher": "teacher", "control": "student", "student": "student"}.get(stage)
     if group is None:
