@@ -18,10 +18,10 @@ from selftrain_jax.plan.disk import (
     free_bytes,
 )
 from selftrain_jax.plan.memory import Memory, count_parameters, estimate_memory
-from selftrain_jax.plan.speed import Speed, find_speed
+from selftrain_jax.plan.speed import Speed, find_labelling_speed, find_training_speed
 from selftrain_jax.run_files.variants import variant_folders
 from selftrain_jax.stages.graph import TEACHER, Stage
-from selftrain_jax.stages.settings import has_joint_training
+from selftrain_jax.stages.settings import deciding_settings, has_joint_training
 from selftrain_jax.stages.versions import device_name
 from selftrain_jax.text import duration
 from selftrain_jax.train.checkpoint_files import saved_steps
@@ -164,7 +164,10 @@ def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | No
     names = ["pseudo_labels"] if is_labels else dict.fromkeys([stage.kind, "student", "control", "teacher"])
     own = run.workdir / stage.folder
     folders: list[pathlib.Path] = [own, *(workdir / name for workdir in workdirs for name in names)]
-    return find_speed(folders, wanted_record(run, TEACHER).settings, of_labels=is_labels)
+    if is_labels:
+        settings = deciding_settings(run.config, LABELS, run.task.idle_keys)
+        return find_labelling_speed(folders, settings, run.self_training.label_pixels)
+    return find_training_speed(folders, wanted_record(run, TEACHER).settings)
 
 
 def format_bytes(size: int | float) -> str:

@@ -1,5 +1,6 @@
 """Detection as a `TaskSpec`: boxes found by RetinaNet, measured as COCO does."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +31,7 @@ from selftrain_jax.tasks.detection.pseudo.source import (
     check_thresholds,
     read_pseudo_boxes,
 )
-from selftrain_jax.tasks.detection.pseudo.views import read_views
+from selftrain_jax.tasks.detection.pseudo.views import ONE_VIEW, count_pixels, read_views
 from selftrain_jax.tasks.detection.pseudo.weights import check_places, read_weights
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
@@ -140,8 +141,17 @@ def _target_shapes(config: ConfigDict, batch_size: int) -> BoxTargets:
 
 
 def _label_bytes(config: ConfigDict, _: tuple[int, int]) -> float:
-    """Count as many boxes as the teacher may find: seven numbers each, in 26 bytes, and the keys."""
-    return 400.0 + 26.0 * config.postprocess.max_detections
+    """Count as many boxes as the teacher may find: seven numbers each, in 26 bytes, and the keys.
+
+    Over several views `place_std` is one more, of 4 bytes.
+    """
+    views = read_views(config.pseudo.views, config.image.size_px)
+    return 400.0 + (26.0 if len(views) == 1 else 30.0) * config.postprocess.max_detections
+
+
+def _label_pixels(settings: Mapping[str, Any]) -> int:
+    views = read_views(settings.get("pseudo.views", ONE_VIEW), settings["image.size_px"])
+    return count_pixels(views, 2 ** settings["model.max_level"])
 
 
 def _write_quality(
@@ -202,6 +212,7 @@ DETECTION = TaskSpec(
         label_settings=_label_settings,
         target_shapes=_target_shapes,
         label_bytes=_label_bytes,
+        label_pixels=_label_pixels,
         write_quality=_write_quality,
         count_right=count_right_boxes,
         describe_labels=_describe_labels,
