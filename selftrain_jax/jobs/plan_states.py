@@ -20,6 +20,7 @@ from selftrain_jax.jobs.stage_state import (
     stages_of,
 )
 from selftrain_jax.jobs.training import stage_schedule
+from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.stage import StageRecord
@@ -71,8 +72,8 @@ def plan_stages(run: Run, changes: Changes = Changes()) -> list[PlannedStage]:
     old, num_rounds = find_old_stages(run), _num_rounds(run)
     planned: list[PlannedStage] = []
     for asked in stages_of(run):
-        is_last = asked.kind == "control" and num_rounds < asked.round
-        stage = Stage("control", num_rounds) if is_last else asked
+        is_last = asked.kind in COMPARED and num_rounds < asked.round
+        stage = Stage(asked.kind, num_rounds) if is_last else asked
         try:
             found = _plan(run, stage, planned, changes, old)
         except InputError as error:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from selftrain_jax.build.data import stage_settings
+from selftrain_jax.build.data import stage_batch_size
 from selftrain_jax.jobs.plan_states import REFUSED, RESUME, SHARED, STALE, TO_DO, UNMEASURED, PlannedStage
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.training import stage_schedule
@@ -43,7 +43,7 @@ def _cells(run: Run, planned: PlannedStage) -> tuple[str, ...]:
 def _images(run: Run, planned: PlannedStage) -> str:
     """Count the images of all steps, of which each source has a half where there are pseudo labels."""
     stage = planned.stage
-    total = planned.total * stage_settings(run.config, stage.kind).batch_size
+    total = planned.total * stage_batch_size(run.config, stage.kind)
     text = f"{total // 2:,} human + {total // 2:,} pseudo" if stage.kind == "student" else f"{total:,} human"
     if has_joint_training(run.config, stage.kind):
         text += f" + {planned.total * run.config.joint.batch_size:,} classified"

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.command_line import flatten
 from selftrain_jax.errors import InputError
+from selftrain_jax.run_files.arms import COMPARED, CONTROLS, ORACLE
 
 # The network and what it looks at: whatever is computed by it.
 NETWORK = ("task", "image.size_px", "model", "segmentation.max_side_px")
@@ -73,8 +74,8 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.flip",
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
     ),
-    # As many steps as the student, on the human labels alone.
-    "control": (*TRAINING, *JOINT, *STUDENT),
+    # As many steps as the student, on human labels alone.
+    **dict.fromkeys(COMPARED, (*TRAINING, *JOINT, *STUDENT)),
     "student": (
         *TRAINING,
         *JOINT,
@@ -90,6 +91,10 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "evaluation": (*NETWORK, "postprocess", "eval.backend"),
     "pretrain": (*TRAINING, "pretrain"),
 }
+
+# What config.student.control asks for; once it was true or false, which configs and commands may still say.
+CONTROL_CHOICES = {"full": CONTROLS[:1], "half": CONTROLS[1:], "both": CONTROLS, "none": ()}
+OLD_CONTROLS = {"true": "full", "t": "full", "1": "full", "false": "none", "f": "none", "0": "none"}
 
 # When and how a training's checkpoints are measured: it decides which one is the best, not what the last is
 # (but for a training that ends by what was measured).
@@ -125,7 +130,8 @@ FREE = (
     "optimizer.remat",
     "optimizer.max_rollbacks",
     "import_weights",
-    "student.control",  # whether there is a control
+    "student.control",  # which controls there are
+    "student.oracle",  # whether there is one
     "pseudo.min_coverage",  # guards: they refuse or let pass
     "pseudo.max_class_frac",
     "pseudo.min_boxes_per_image",
@@ -158,7 +164,7 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
         for key, value in flatten(config.to_dict()).items()
         if is_among(key, keys) and not is_among(key, idle) and not (key in LATER and value == LATER[key])
     }
-    group = {"teacher": "teacher", "control": "student", "student": "student"}.get(stage)
+    group = {"teacher": "teacher", **dict.fromkeys((*COMPARED, "student"), "student")}.get(stage)
     if group is None:
         return values
     values[f"{group}.policy"] = values[f"{group}.policy"] or values["augment.policy"]
@@ -169,16 +175,29 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
 
 
 def has_joint_training(config: ConfigDict, stage: str) -> bool:
-    """Tell whether a stage also classifies whole images; the control is treated as the student.
+    """Tell whether a stage also classifies whole images; what is compared is treated as the student.
 
     Raises:
         InputError: config.joint.stage is none of teacher, student and both.
     """
-    stages = {"teacher": ("teacher",), "student": ("control", "student")}
+    stages: dict[str, tuple[str, ...]] = {"teacher": ("teacher",), "student": (*COMPARED, "student")}
     stages["both"] = (*stages["teacher"], *stages["student"])
     if config.joint.stage not in stages:
         raise InputError(f"config.joint.stage={config.joint.stage!r} is not one of {', '.join(stages)}")
     return config.joint.weight > 0 and stage in stages[config.joint.stage]
+
+
+def compared_kinds(config: ConfigDict) -> tuple[str, ...]:
+    """Return the stages beside the student that the config asks for: controls, then the oracle.
+
+    Raises:
+        InputError: config.student.control does not exist.
+    """
+    asked = str(config.student.control)
+    asked = OLD_CONTROLS.get(asked.lower(), asked)
+    if asked not in CONTROL_CHOICES:
+        raise InputError(f"config.student.control={asked!r} is not one of {', '.join(CONTROL_CHOICES)}")
+    return (*CONTROL_CHOICES[asked], *([ORACLE] if config.student.oracle else []))
 
 
 def stages_decided_by(key: str, idle: tuple[str, ...] = ()) -> list[str]:
