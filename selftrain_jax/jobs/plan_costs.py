@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from selftrain_jax.build.data import stage_batch_size
-from selftrain_jax.jobs.plan_states import PlannedStage
+from selftrain_jax.jobs.plan_states import PlannedStage, is_bound
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import LABELS, wanted_record
 from selftrain_jax.plan.disk import (
@@ -139,15 +139,17 @@ def describe_time(run: Run, planned: Sequence[PlannedStage], measured: "Measured
             is_known = False
             continue
         total_secs += images / speed.images_per_sec
+        most = "at most " if is_bound(run, stage) else ""
         lines.append(
-            f"  {stage.stage.folder}: {duration(images / speed.images_per_sec)}, {images:,} images at "
+            f"  {stage.stage.folder}: {most}{duration(images / speed.images_per_sec)}, {images:,} images at "
             f"{speed.images_per_sec:,.1f} images/s ({speed.source})"
         )
     if not lines:
         return ["time left: none to train or label"]
     if not total_secs:
         return [f"time left: {UNKNOWN}"]
-    total = f"about {duration(total_secs)}" + ("" if is_known else " and what is unknown")
+    most = "at most " if any(is_bound(run, stage) for stage in planned) else ""
+    total = f"{most}about {duration(total_secs)}" + ("" if is_known else " and what is unknown")
     return [f"time left: {total}, without compiling, evaluations and checkpoints", *lines]
 
 

@@ -4,7 +4,16 @@ import shlex
 from collections.abc import Sequence
 
 from selftrain_jax.build.data import stage_batch_size
-from selftrain_jax.jobs.plan_states import REFUSED, RESUME, SHARED, STALE, TO_DO, UNMEASURED, PlannedStage
+from selftrain_jax.jobs.plan_states import (
+    REFUSED,
+    RESUME,
+    SHARED,
+    STALE,
+    TO_DO,
+    UNMEASURED,
+    PlannedStage,
+    is_bound,
+)
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.training import stage_schedule
 from selftrain_jax.stages.records import format_difference
@@ -37,7 +46,9 @@ def _cells(run: Run, planned: PlannedStage) -> tuple[str, ...]:
     state = separator.join(filter(None, [planned.state, note]))
     if stage.kind == "labels":
         return stage.folder, state, "-", f"{planned.total:,} images", "-"
-    return stage.folder, state, f"{planned.total:,}", _images(run, planned), f"{_peak_rate(run, planned):g}"
+    most = "at most " if is_bound(run, planned) else ""
+    steps, images = f"{most}{planned.total:,}", f"{most}{_images(run, planned)}"
+    return stage.folder, state, steps, images, f"{_peak_rate(run, planned):g}"
 
 
 def _images(run: Run, planned: PlannedStage) -> str:

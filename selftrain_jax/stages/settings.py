@@ -190,14 +190,16 @@ def has_joint_training(config: ConfigDict, stage: str) -> bool:
 def compared_kinds(config: ConfigDict) -> tuple[str, ...]:
     """Return the stages beside the student that the config asks for: controls, then the oracle.
 
+    A config.json of an older version may lack the keys.
+
     Raises:
         InputError: config.student.control does not exist.
     """
-    asked = str(config.student.control)
+    asked = str(config.student.get("control", "full"))
     asked = OLD_CONTROLS.get(asked.lower(), asked)
     if asked not in CONTROL_CHOICES:
         raise InputError(f"config.student.control={asked!r} is not one of {', '.join(CONTROL_CHOICES)}")
-    return (*CONTROL_CHOICES[asked], *([ORACLE] if config.student.oracle else []))
+    return (*CONTROL_CHOICES[asked], *([ORACLE] if config.student.get("oracle", False) else []))
 
 
 def stages_decided_by(key: str, idle: tuple[str, ...] = ()) -> list[str]:

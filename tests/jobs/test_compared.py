@@ -13,6 +13,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.plan import plan_run
+from selftrain_jax.jobs.plan_text import describe_stages
 from selftrain_jax.jobs.run import open_run
 from selftrain_jax.run_files.arms import find_stronger_control
 from selftrain_jax.stages.records import read_record
@@ -38,9 +39,13 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return workdir
 
 
+def summary_of(workdir: pathlib.Path) -> dict:
+    return json.loads((workdir / "summary.json").read_text())
+
+
 @pytest.mark.compiles
 def test_every_arm_is_trained_from_the_teacher_and_summed_up(workdir: pathlib.Path) -> None:
-    summary = json.loads((workdir / "summary.json").read_text())
+    summary = summary_of(workdir)
     assert [name for name in summary if name in STAGES] == list(STAGES)
     teacher = read_record(workdir / "teacher")
     assert teacher is not None
@@ -57,7 +62,7 @@ def test_every_arm_is_trained_from_the_teacher_and_summed_up(workdir: pathlib.Pa
 
 @pytest.mark.compiles
 def test_a_stage_that_ended_early_is_finished_and_every_page_says_where(workdir: pathlib.Path) -> None:
-    summary = json.loads((workdir / "summary.json").read_text())
+    summary = summary_of(workdir)
     output, report = (workdir.parent / "output.txt").read_text(), (workdir / "report.html").read_text()
     for name in STAGES:
         record = read_record(workdir / name)
@@ -88,10 +93,16 @@ def test_the_plan_lists_the_arms_and_a_redone_oracle_leaves_the_others(workdir: 
     planned = {stage.stage.folder: stage for stage in plan_run(run, Options(redo="oracle"))}
     order = ["teacher", "pseudo_labels", "control", "control_half", "oracle", "student"]
     assert list(planned) == order
-    assert {name: stage.state for name, stage in planned.items()} == {
-        **dict.fromkeys(order, "done"),
-        "oracle": "to do",
-    }
+    stopped = summary_of(workdir)["control"]["stopped"]
+    assert planned["control"].note == f"stopped at step {stopped['step']} of at most 6"
+    assert planned["control"].total == stopped["step"]
+    text = {line.split()[0]: line for line in describe_stages(run, list(planned.values()))}
+    assert " at most 6 " in text["oracle"]
+    assert " at most 24 human " in text["oracle"]
+    assert f" {stopped['step'] * 4} human " in text["control"]
+    assert f"{summary_of(workdir)['control_half']['stopped']['step'] * 2} human" in text["control_half"]
+    states = {name: stage.state for name, stage in planned.items()}
+    assert states == {**dict.fromkeys(order, "done"), "oracle": "to do"}
 
 
 @pytest.mark.compiles
