@@ -164,7 +164,8 @@ FREE = (
 def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the values of the keys that decide the result of a kind of stage, by dotted key.
 
-    `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the stage's own is the same as one of all stages. Joint training's keys count where it takes place.
+    `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
+    stage's own is the same as one of all stages. Joint training's keys count where it takes place.
 
     Raises:
         InputError: joint training is for a stage that does not exist.
