@@ -146,7 +146,9 @@ def get_config() -> ConfigDict:
             teacher=dict(
                 steps=45_000, patience=0, batch_size=256, learning_rate=0.32, init="rand", policy=""
             ),
-            # The control has the student's steps, patience, batch, learning rate and policy.
+            # Controls and oracle have the student's steps, patience, batch, learning rate and policy, and no
+            # pseudo label. control: full (as many images a step as the student) | half (as many as the
+            # student's human half) | both | none. oracle: one with human labels on all images.
             student=dict(
                 steps=45_000,
                 patience=0,
@@ -155,12 +157,13 @@ def get_config() -> ConfigDict:
                 init="teacher",
                 policy="",
                 pseudo_policy="",  # of the pseudo-labelled images; empty: as the human-labelled ones
-                control=True,
+                control="full",
+                oracle=False,
             ),
             # Joint training, Paper: Table 7: weight * classification loss by the same backbone.
             joint=dict(
                 weight=0.0,  # 0: off; the paper's 0.5, with self-training 0.2
-                stage="both",  # teacher | student (and the control) | both
+                stage="both",  # teacher | student (and what is compared with it) | both
                 kind="auto",  # folder (DIR/SPLIT/<class>/*.jpg) | tfds | auto: folder where dir is given
                 dir="",
                 tfds="imagenet2012",

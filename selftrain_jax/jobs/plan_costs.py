@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import jax
 import numpy as np
 
-from selftrain_jax.build.data import stage_settings
-from selftrain_jax.jobs.plan_states import PlannedStage
+from selftrain_jax.build.data import stage_batch_size
+from selftrain_jax.jobs.plan_states import PlannedStage, is_bound
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import LABELS, wanted_record
 from selftrain_jax.plan.disk import (
@@ -42,7 +42,7 @@ def state_shapes(run: Run) -> TrainState:
 def batch_shapes(run: Run, stage: Stage) -> Batch:
     """Return the shapes of a stage's batch, of all devices together."""
     config = run.config
-    size = stage_settings(config, stage.kind).batch_size
+    size = stage_batch_size(config, stage.kind)
     batch = _batch(size, config.image.size_px, run.self_training.target_shapes(config, size))
     if not has_joint_training(config, stage.kind):
         return batch
@@ -71,7 +71,7 @@ def memory_of(run: Run, stage: Stage, state: TrainState) -> Memory:
 
 def describe_network(run: Run, state: TrainState, stages: Sequence[Stage]) -> list[str]:
     """Return the lines about parameters and memory, of the stage that needs the most."""
-    by_batch = {stage_settings(run.config, stage.kind).batch_size: stage for stage in stages}
+    by_batch = {stage_batch_size(run.config, stage.kind): stage for stage in stages}
     largest = by_batch[max(by_batch)]
     memory = memory_of(run, largest, state)
     parts = ", ".join(f"{name} {format_bytes(size)}" for name, size in vars(memory).items() if size)
@@ -139,20 +139,22 @@ def describe_time(run: Run, planned: Sequence[PlannedStage], measured: "Measured
             is_known = False
             continue
         total_secs += images / speed.images_per_sec
+        most = "at most " if is_bound(run, stage) else ""
         lines.append(
-            f"  {stage.stage.folder}: {duration(images / speed.images_per_sec)}, {images:,} images at "
+            f"  {stage.stage.folder}: {most}{duration(images / speed.images_per_sec)}, {images:,} images at "
             f"{speed.images_per_sec:,.1f} images/s ({speed.source})"
         )
     if not lines:
         return ["time left: none to train or label"]
     if not total_secs:
         return [f"time left: {UNKNOWN}"]
-    total = f"about {duration(total_secs)}" + ("" if is_known else " and what is unknown")
+    most = "at most " if any(is_bound(run, stage) for stage in planned) else ""
+    total = f"{most}about {duration(total_secs)}" + ("" if is_known else " and what is unknown")
     return [f"time left: {total}, without compiling, evaluations and checkpoints", *lines]
 
 
 def _images_a_step(run: Run, stage: Stage) -> int:
-    return 1 if stage.kind == LABELS else stage_settings(run.config, stage.kind).batch_size
+    return 1 if stage.kind == LABELS else stage_batch_size(run.config, stage.kind)
 
 
 def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | None:

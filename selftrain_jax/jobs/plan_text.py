@@ -5,8 +5,17 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import stage_settings
-from selftrain_jax.jobs.plan_states import REFUSED, RESUME, SHARED, STALE, TO_DO, UNMEASURED, PlannedStage
+from selftrain_jax.build.data import stage_batch_size
+from selftrain_jax.jobs.plan_states import (
+    REFUSED,
+    RESUME,
+    SHARED,
+    STALE,
+    TO_DO,
+    UNMEASURED,
+    PlannedStage,
+    is_bound,
+)
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.training import stage_schedule
 from selftrain_jax.stages.records import format_difference
@@ -40,7 +49,9 @@ def _cells(run: Run, planned: PlannedStage) -> tuple[str, ...]:
     if stage.kind == "labels":
         images = format_images_to_label(run.config, run.task.idle_keys, planned.total)
         return stage.folder, state, "-", images, "-"
-    return stage.folder, state, f"{planned.total:,}", _images(run, planned), f"{_peak_rate(run, planned):g}"
+    most = "at most " if is_bound(run, planned) else ""
+    steps, images = f"{most}{planned.total:,}", f"{most}{_images(run, planned)}"
+    return stage.folder, state, steps, images, f"{_peak_rate(run, planned):g}"
 
 
 def format_images_to_label(config: ConfigDict, idle_keys: tuple[str, ...], num_images: int) -> str:
@@ -53,7 +64,7 @@ def format_images_to_label(config: ConfigDict, idle_keys: tuple[str, ...], num_i
 def _images(run: Run, planned: PlannedStage) -> str:
     """Count the images of all steps, of which each source has a half where there are pseudo labels."""
     stage = planned.stage
-    total = planned.total * stage_settings(run.config, stage.kind).batch_size
+    total = planned.total * stage_batch_size(run.config, stage.kind)
     text = f"{total // 2:,} human + {total // 2:,} pseudo" if stage.kind == "student" else f"{total:,} human"
     if has_joint_training(run.config, stage.kind):
         text += f" + {planned.total * run.config.joint.batch_size:,} classified"
