@@ -157,10 +157,8 @@ def _others_to_json(summary: Summary | VariantSummary) -> JsonObject:
     values = to_json(summary)
     values["pseudo_labels"] = summary.pseudo_labels.to_json() if summary.pseudo_labels else {}
     del values["stages"]
-    if ORACLE in summary.stages:
-        values.setdefault(
-            "oracle_share_percent", None
-        )  # undefined, which is not the same as without an oracle
+    if ORACLE in summary.stages:  # null where it is undefined
+        values["oracle_share_percent"] = values.pop("oracle_share_percent", None)
     return values
 
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import build_batches, build_sources, human_images, stage_batch_size
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs import run_job
+from selftrain_jax.jobs import run_job, selftrain
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.plan import plan_run
 from selftrain_jax.jobs.plan_text import describe_stages
@@ -110,6 +110,23 @@ def test_without_oracle_and_second_control_the_folder_stays_as_it_is(workdir: pa
     run = open_run(make_config(student__control="full", student__oracle=False), workdir, is_plan=True)
     planned = {stage.stage.folder: stage.state for stage in plan_run(run, Options())}
     assert planned == dict.fromkeys(["teacher", "pseudo_labels", "control", "student"], "done")
+
+
+@pytest.mark.parametrize(
+    ("is_measured", "trained"),
+    [
+        (True, ["teacher", "labels", "control", "control_half", "oracle", "student"]),
+        (False, ["teacher", "labels", "student"]),
+    ],
+)
+def test_a_search_leaves_controls_and_oracle_out(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, is_measured: bool, trained: list[str]
+) -> None:
+    begun: list[str] = []
+    for name in ("train_stage", "label_stage"):
+        monkeypatch.setattr(selftrain, name, lambda _, stage, **__: begun.append(stage.kind))
+    selftrain.run_stages(open_run(make_config(), tmp_path, is_plan=True), is_measured=is_measured)
+    assert begun == trained
 
 
 def test_an_oracle_sees_all_images_with_their_human_labels() -> None:

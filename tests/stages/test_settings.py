@@ -144,6 +144,10 @@ def test_controls_and_oracle_are_those_that_were_asked_for(
     assert compared_kinds(config) == kinds
 
 
+def test_a_config_from_before_the_oracle_has_its_control() -> None:
+    assert compared_kinds(ConfigDict({"student": {"steps": 6}})) == ("control",)
+
+
 def test_a_control_that_does_not_exist_is_refused() -> None:
     config = ConfigDict({"student": {"control": "quarter", "oracle": False}})
     with pytest.raises(
