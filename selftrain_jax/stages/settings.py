@@ -138,6 +138,7 @@ BY_CONTENT = (
 # Keys that decide no result: they may change at any time, in the middle of a stage too.
 FREE = (
     "name",
+    "preset",
     "data.cache_mib",
     "data.max_bad_images",
     "data.max_stall_secs",
