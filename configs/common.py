@@ -6,7 +6,7 @@ A config file calls `get_config()` here and changes what it needs; nothing else 
 import difflib
 from collections.abc import Iterable
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 UNLABELED = {"imagenet": "imagenet2012", "openimages": "open_images_v4", "remainder": ""}
 
@@ -153,7 +153,7 @@ def get_config() -> ConfigDict:
                 learning_rate=0.32,
                 init="teacher",
                 policy="",
-                control="full",
+                control=FieldReference("full", field_type=object),  # once a bool, which may still be given
                 oracle=False,
             ),
             # Joint training, Paper: Table 7: weight * classification loss by the same backbone.
