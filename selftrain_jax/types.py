@@ -45,6 +45,8 @@ class Example(TypedDict, total=False):
     boxes: Float[np.ndarray, "N 4"]  # float32, yxyx pixels of this image
     classes: Int[np.ndarray, " N"]  # int32, Category.id
     scores: Float[np.ndarray, " N"]  # float32; pseudo labels only
+    # float32; pseudo labels over several views only: `detection.box_fusion.fuse_boxes`
+    place_std: Float[np.ndarray, " N"]
     is_crowd: Bool[np.ndarray, " N"]
     areas: Float[np.ndarray, " N"]  # float32, px² of the object itself; where unknown, the box counts
     is_ignore: Bool[
@@ -60,13 +62,16 @@ class BoxTargets(NamedTuple):
     """Boxes of a batch, padded to M slots an image.
 
     `valid` marks the slots that hold a box. Where `ignore` is also set the box is a region in
-    which anchors are neither object nor background.
+    which anchors are neither object nor background. Weights that are None are 1 for every box.
     """
 
     boxes: Float[Array, "B M 4"]
     classes: Int[Array, "B M"]
     valid: Bool[Array, "B M"]
     ignore: Bool[Array, "B M"]
+    box_weight: Float[Array, "B M"] | None = None  # of the box loss
+    class_weight: Float[Array, "B M"] | None = None  # of the class loss of the anchors that a box matches
+    class_target: Float[Array, "B M"] | None = None  # the score that these anchors are to give its class
 
 
 class MaskTargets(NamedTuple):

@@ -10,8 +10,10 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
+from selftrain_jax.build.data import check_augment
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
+from selftrain_jax.jobs.convert import complete_config
 from selftrain_jax.jobs.labels import label_stage
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import result_of
@@ -31,7 +33,7 @@ def run_all(run: Run) -> None:
     run_stages(run)
     sum_up(run)
     if run.workdir != run.base:
-        hosts.run_on_host0(lambda: _sum_up_base(run.base))
+        hosts.run_on_host0(lambda: _sum_up_base(run.base, run.config))
 
 
 def sum_up(run: Run) -> None:
@@ -46,11 +48,15 @@ def _write_results(config: ConfigDict, workdir: Path) -> None:
     run_report(config, workdir)
 
 
-def _sum_up_base(base: Path) -> None:
-    """Let the base's summary and report compare a variant that has ended; its data may be gone by now."""
+def _sum_up_base(base: Path, config: ConfigDict) -> None:
+    """Let the base's summary and report compare a variant that has ended; its data may be gone by now.
+
+    Keys that the base is too old to have are completed by those of the variant's `config`.
+    """
     path = base / CONFIG_FILE
     try:
-        _write_results(ConfigDict(read_json(path, "run the base's command again")), base)
+        stored = read_json(path, "run the base's command again")
+        _write_results(complete_config(stored, config), base)
     except InputError as error:
         print(f"{base}: summary and report are as they were ({error}); --job=report writes the report again")
 
@@ -61,6 +67,7 @@ def run_stages(run: Run, *, is_measured: bool = True) -> None:
     With rounds those come last, since a run may stop before the last round.
     """
     config = run.config
+    check_augment(config)
     compared = compared_kinds(config) if is_measured else ()
     train_stage(run, TEACHER, is_measured=is_measured)
     if run.sources.unlabeled is None:

@@ -50,9 +50,6 @@ STUDENT = (
 )
 PATIENCE = ("teacher.patience", "student.patience")
 
-# Keys that came later, with the value by which stages were made before: at that value records leave them out,
-# so that a record of an earlier version is still the same.
-LATER: Mapping[str, Any] = dict.fromkeys(PATIENCE, 0)
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "teacher": (
@@ -72,6 +69,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.score_floor",
         "pseudo.scales",
         "pseudo.flip",
+        "pseudo.views",
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
     ),
     # As many steps as the student, on human labels alone.
@@ -80,16 +78,33 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         *TRAINING,
         *JOINT,
         *STUDENT,
+        "student.pseudo_policy",
         "selftrain.alpha",
         "selftrain.loss_norm",
         "selftrain.decay",
         "pseudo.threshold",
         "pseudo.per_class_thresholds",
         "pseudo.ignore_below",
+        "pseudo.box_weight",
+        "pseudo.max_place_std",
+        "pseudo.class_weight",
+        "pseudo.class_target",
     ),
     # Of a model's weights and the test split: how they are measured.
     "evaluation": (*NETWORK, "postprocess", "eval.backend"),
     "pretrain": (*TRAINING, "pretrain"),
+}
+
+# What stages did before a key existed: records of that time lack it.
+BEFORE: Mapping[str, Any] = {
+    **dict.fromkeys(PATIENCE, 0),
+    "augment.box_fit": "corners",
+    "student.pseudo_policy": "",
+    "pseudo.views": "1",
+    "pseudo.box_weight": 1.0,
+    "pseudo.max_place_std": 0.0,
+    "pseudo.class_weight": "one",
+    "pseudo.class_target": "one",
 }
 
 # What config.student.control asks for; once it was true or false, which configs and commands may still say.
@@ -123,6 +138,7 @@ BY_CONTENT = (
 # Keys that decide no result: they may change at any time, in the middle of a stage too.
 FREE = (
     "name",
+    "preset",
     "data.cache_mib",
     "data.max_bad_images",
     "data.max_stall_secs",
@@ -149,8 +165,7 @@ FREE = (
 def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the values of the keys that decide the result of a kind of stage, by dotted key.
 
-    `idle` are keys, or groups of them, that the run's task does not read. Keys of `LATER` are left out at
-    the value there. An augmentation policy of the
+    `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
     stage's own is the same as one of all stages. Joint training's keys count where it takes place.
 
     Raises:
@@ -162,12 +177,14 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     values = {
         key: value
         for key, value in flatten(config.to_dict()).items()
-        if is_among(key, keys) and not is_among(key, idle) and not (key in LATER and value == LATER[key])
+        if is_among(key, keys) and not is_among(key, idle)
     }
     group = {"teacher": "teacher", **dict.fromkeys((*COMPARED, "student"), "student")}.get(stage)
     if group is None:
         return values
     values[f"{group}.policy"] = values[f"{group}.policy"] or values["augment.policy"]
+    if values.get("student.pseudo_policy") == values[f"{group}.policy"]:
+        values["student.pseudo_policy"] = ""
     del values["augment.policy"]
     if not has_joint_training(config, stage):
         values = {key: value for key, value in values.items() if not key.startswith("joint.")}

@@ -9,7 +9,6 @@ from configs import quickstart
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.stage import STAGE_FILE, StageRecord, StageResult
 from selftrain_jax.stages.records import (
-    ABSENT,
     METHODS,
     Difference,
     differences,
@@ -55,6 +54,15 @@ def test_settings_and_inputs_that_differ_are_named_then_and_now() -> None:
     ]
 
 
+def test_a_record_from_before_an_option_existed_is_the_one_of_its_old_behaviour() -> None:
+    old = record()
+    del old.settings["augment.box_fit"]
+    assert differences(old, record()) == []
+    assert differences(old, record(augment__box_fit="ellipse")) == [
+        Difference("config.augment.box_fit", "corners", "ellipse")
+    ]
+
+
 def test_an_input_that_is_not_there_yet_does_not_count() -> None:
     assert differences(record(), record({"start": ""})) == []
     assert differences(record({"start": ""}), record()) == []
@@ -84,13 +92,6 @@ def test_val_images_count_for_the_best_checkpoint_alone() -> None:
     wanted = record({"val images": "60 images, 0e"})
     assert differences(record(), wanted, "last") == []
     assert [pair.key for pair in differences(record(), wanted, "best")] == ["val images"]
-
-
-def test_a_record_from_before_a_key_was_there_is_the_one_of_its_default(tmp_path: pathlib.Path) -> None:
-    write_record(tmp_path, record(teacher__patience=0))
-    assert "patience" not in (tmp_path / STAGE_FILE).read_text()
-    found = differences(record(), record(teacher__patience=3))
-    assert found == [Difference("config.teacher.patience", ABSENT, 3)]
 
 
 def test_tuples_and_lists_are_the_same(tmp_path: pathlib.Path) -> None:

@@ -10,7 +10,6 @@ from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.stages.settings import (
     BY_CONTENT,
     FREE,
-    LATER,
     STAGES,
     compared_kinds,
     deciding_settings,
@@ -61,6 +60,11 @@ def test_idle_keys_exist(task) -> None:
         ("pseudo.threshold", ["student"]),
         ("pseudo.ignore_below", ["student"]),
         ("pseudo.score_floor", ["labels"]),
+        ("pseudo.views", ["labels"]),
+        ("pseudo.box_weight", ["student"]),
+        ("pseudo.max_place_std", ["student"]),
+        ("pseudo.class_weight", ["student"]),
+        ("pseudo.class_target", ["student"]),
         ("postprocess.iou_threshold", ["labels", "evaluation"]),
         ("eval.backend", ["evaluation"]),
         ("model.backbone", ["teacher", "labels", *COMPARED, "student", "evaluation", "pretrain"]),
@@ -85,17 +89,6 @@ def test_a_key_changes_the_settings_of_the_stages_that_it_decides_and_of_no_othe
         assert is_changed == (stage in stages_decided_by(key))
 
 
-@pytest.mark.parametrize("key", LATER)
-def test_a_key_that_came_later_is_not_in_the_record_at_its_default(key: str) -> None:
-    config = common.get_config()
-    assert flatten(config.to_dict())[key] == LATER[key]
-    for stage in stages_decided_by(key):
-        assert key not in deciding_settings(config, stage)
-        config.update_from_flattened_dict({key: 3})
-        assert deciding_settings(config, stage)[key] == 3
-        config.update_from_flattened_dict({key: LATER[key]})
-
-
 def test_a_policy_of_its_own_is_the_same_as_one_of_all_stages() -> None:
     own, common_one = quickstart.get_config(), quickstart.get_config()
     own.student.policy = "s4"
@@ -103,6 +96,14 @@ def test_a_policy_of_its_own_is_the_same_as_one_of_all_stages() -> None:
     assert deciding_settings(own, "student") == deciding_settings(common_one, "student")
     assert deciding_settings(own, "teacher") == deciding_settings(quickstart.get_config(), "teacher")
     assert deciding_settings(common_one, "teacher") != deciding_settings(own, "teacher")
+
+
+def test_a_policy_of_pseudo_labelled_images_counts_where_it_is_another() -> None:
+    own, same = quickstart.get_config(), quickstart.get_config()
+    own.student.pseudo_policy, same.student.pseudo_policy = "s4", same.augment.policy
+    assert deciding_settings(same, "student") == deciding_settings(quickstart.get_config(), "student")
+    assert deciding_settings(own, "student") != deciding_settings(same, "student")
+    assert deciding_settings(own, "control") == deciding_settings(same, "control")
 
 
 def test_joint_training_counts_where_it_takes_place() -> None:
