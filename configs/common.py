@@ -141,7 +141,13 @@ def get_config() -> ConfigDict:
             teacher=dict(steps=45_000, batch_size=256, learning_rate=0.32, init="rand", policy=""),
             # The control has the student's steps, batch, learning rate and policy.
             student=dict(
-                steps=45_000, batch_size=512, learning_rate=0.32, init="teacher", policy="", control=True
+                steps=45_000,
+                batch_size=512,
+                learning_rate=0.32,
+                rate_factor=0.0,  # >0: the rate is teacher.learning_rate times it, not student.learning_rate
+                init="teacher",
+                policy="",
+                control=True,
             ),
             # Joint training, Paper: Table 7: weight * classification loss by the same backbone.
             joint=dict(

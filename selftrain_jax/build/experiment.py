@@ -12,6 +12,7 @@ from selftrain_jax.build.data import stage_settings
 from selftrain_jax.build.joint import build_joint_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
+from selftrain_jax.stages.settings import peak_rate
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_cosine
 from selftrain_jax.train.sharding import check_batch_size, make_mesh, with_mesh
@@ -109,10 +110,11 @@ def build_schedule(config: ConfigDict, stage: str) -> tuple[Schedule, int]:
     """Return a stage's learning rate by step, and its number of steps; the control has the student's.
 
     Raises:
-        InputError: the schedule does not exist, or warm-up and drops do not fit into the steps.
+        InputError: the schedule does not exist, warm-up and drops do not fit into the steps, or the student's
+            rate is no rate.
     """
     settings, optimizer = stage_settings(config, stage), config.optimizer
-    peak, num_steps = settings.learning_rate, settings.steps
+    peak, num_steps = peak_rate(config, stage), settings.steps
     warmup = (peak, peak * optimizer.warmup_start_frac, optimizer.warmup_steps)
     if optimizer.schedule == "cosine":
         return warmup_cosine(*warmup, num_steps), num_steps
@@ -120,3 +122,16 @@ def build_schedule(config: ConfigDict, stage: str) -> tuple[Schedule, int]:
         drop_steps = [round(frac * num_steps) for frac in optimizer.drop_fracs]
         return step_decay(*warmup, drop_steps), num_steps
     raise InputError(f"config.optimizer.schedule={optimizer.schedule!r} is not one of cosine, step")
+
+
+def describe_rate(config: ConfigDict) -> list[str]:
+    """Say which learning rate student and control have where it follows the teacher's; else nothing."""
+    student = config.student
+    if not student.rate_factor:
+        return []
+    text = (
+        f"peak learning rate {peak_rate(config, 'student'):g}, the teacher's {config.teacher.learning_rate:g} "
+        f"x {student.rate_factor:g} (config.student.rate_factor); "
+        f"config.student.learning_rate={student.learning_rate:g} is not used"
+    )
+    return [text]

@@ -9,7 +9,7 @@ import jax
 
 from selftrain_jax import hosts
 from selftrain_jax.build.data import build_batches, stage_settings
-from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule
+from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule, describe_rate
 from selftrain_jax.build.image_checks import check_images
 from selftrain_jax.build.joint import build_joint_batches
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
@@ -69,6 +69,8 @@ def begin_inputs(run: Run, stage: Stage) -> None:
 def _train(run: Run, stage: Stage, record: StageRecord) -> None:
     config = run.config
     schedule, num_steps = stage_schedule(run, stage)
+    for line in describe_rate(config) if stage != TEACHER else []:
+        hosts.log(f"{stage.folder}: {line}")
     train(
         name=stage.folder,
         train_step=_experiment(run, record).train_step,

@@ -3,6 +3,7 @@
 Every key of `configs/common.py` is in the table of a stage, in `BY_CONTENT` or in `FREE`.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +41,13 @@ JOINT = (
     "joint.augment",
     "joint.min_area_frac",
 )
-STUDENT = ("student.steps", "student.batch_size", "student.learning_rate", "student.policy")
+STUDENT = (
+    "student.steps",
+    "student.batch_size",
+    "student.learning_rate",
+    "student.rate_factor",  # counts by the rate that it makes
+    "student.policy",
+)
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "teacher": (
@@ -131,10 +138,11 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     """Return the values of the keys that decide the result of a kind of stage, by dotted key.
 
     `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
-    stage's own is the same as one of all stages. Joint training's keys count where it takes place.
+    stage's own is the same as one of all stages, and a learning rate by factor the same as by value. Joint
+    training's keys count where it takes place.
 
     Raises:
-        InputError: joint training is for a stage that does not exist.
+        InputError: joint training is for a stage that does not exist, or `peak_rate` refuses.
     """
     keys = STAGES[stage]
     if stage not in ("labels", "evaluation"):
@@ -149,9 +157,30 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
         return values
     values[f"{group}.policy"] = values[f"{group}.policy"] or values["augment.policy"]
     del values["augment.policy"]
+    values[f"{group}.learning_rate"] = peak_rate(config, stage)
+    values.pop("student.rate_factor", None)
     if not has_joint_training(config, stage):
         values = {key: value for key, value in values.items() if not key.startswith("joint.")}
     return values
+
+
+def peak_rate(config: ConfigDict, stage: str) -> float:
+    """Return a training's learning rate after the warm-up; student and control may follow the teacher's.
+
+    With config.student.rate_factor > 0 it is teacher.learning_rate * rate_factor.
+
+    Raises:
+        InputError: the factor is negative or not a number.
+    """
+    factor = config.student.rate_factor
+    if not 0 <= factor < math.inf:
+        raise InputError(
+            f"config.student.rate_factor={factor:g}: expected above 0, the student's learning rate as a "
+            "multiple of the teacher's (0.5: half of it), or 0 for config.student.learning_rate"
+        )
+    if stage == "teacher":
+        return config.teacher.learning_rate
+    return config.teacher.learning_rate * factor if factor else config.student.learning_rate
 
 
 def has_joint_training(config: ConfigDict, stage: str) -> bool:

@@ -5,6 +5,7 @@ import pytest
 from configs import pretrain
 from selftrain_jax.build import experiment
 from selftrain_jax.build.pretraining import build_pretraining
+from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 from tests import tiny_masks
 
@@ -31,3 +32,25 @@ def test_average_of_weights_rises_unless_the_caller_resumes_an_older_stage(optio
     options.clear()
     build_pretraining(pretrain.get_config("network=resnet18,size=32,batch=16,steps=9"), CATEGORIES, **chosen)
     assert options["ema_ramp"] == chosen.get("ema_ramp", True)
+
+
+@pytest.mark.parametrize(("factor", "peak"), [(0.0, 0.02), (0.5, 0.04), (2.0, 0.16)])
+def test_student_and_control_follow_the_teachers_rate_by_a_factor(factor: float, peak: float) -> None:
+    config = tiny_masks.get_config()
+    config.teacher.learning_rate, config.student.learning_rate = 0.08, 0.02
+    config.student.rate_factor = factor
+    for stage, expected in (("teacher", 0.08), ("control", peak), ("student", peak)):
+        schedule, _ = experiment.build_schedule(config, stage)
+        assert schedule(config.optimizer.warmup_steps) == pytest.approx(expected)
+    lines = experiment.describe_rate(config)
+    assert bool(lines) == bool(factor)
+    assert all(f"peak learning rate {peak:g}, the teacher's 0.08 x {factor:g}" in line for line in lines)
+    assert all("config.student.learning_rate=0.02 is not used" in line for line in lines)
+
+
+@pytest.mark.parametrize("factor", [-0.5, float("nan"), float("inf")])
+def test_a_factor_that_makes_no_rate_is_refused(factor: float) -> None:
+    config = tiny_masks.get_config()
+    config.student.rate_factor = factor
+    with pytest.raises(InputError, match=r"config\.student\.rate_factor=.*: expected above 0"):
+        experiment.build_schedule(config, "student")

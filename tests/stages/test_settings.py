@@ -51,6 +51,7 @@ def test_idle_keys_exist(task) -> None:
         ("teacher.steps", ["teacher"]),
         ("teacher.learning_rate", ["teacher"]),
         ("student.steps", ["control", "student"]),
+        ("student.rate_factor", ["control", "student"]),
         ("selftrain.alpha", ["student"]),
         ("pseudo.threshold", ["student"]),
         ("pseudo.ignore_below", ["student"]),
@@ -86,6 +87,22 @@ def test_a_policy_of_its_own_is_the_same_as_one_of_all_stages() -> None:
     assert deciding_settings(own, "student") == deciding_settings(common_one, "student")
     assert deciding_settings(own, "teacher") == deciding_settings(quickstart.get_config(), "teacher")
     assert deciding_settings(common_one, "teacher") != deciding_settings(own, "teacher")
+
+
+def test_a_rate_by_factor_is_the_same_as_one_by_value() -> None:
+    by_factor, by_value = quickstart.get_config(), quickstart.get_config()
+    by_factor.student.rate_factor = 0.5
+    by_value.student.learning_rate = 0.5 * by_value.teacher.learning_rate
+    for stage in ("control", "student"):
+        assert deciding_settings(by_factor, stage) == deciding_settings(by_value, stage)
+        assert deciding_settings(by_factor, stage) != deciding_settings(quickstart.get_config(), stage)
+    assert deciding_settings(by_factor, "teacher") == deciding_settings(quickstart.get_config(), "teacher")
+
+
+@pytest.mark.parametrize("key", ["student.rate_factor"])
+def test_a_record_written_before_an_option_existed_is_that_of_its_default(key: str) -> None:
+    for stage in STAGES:
+        assert key not in deciding_settings(common.get_config(), stage)
 
 
 def test_joint_training_counts_where_it_takes_place() -> None:
