@@ -75,6 +75,9 @@ def get_config() -> ConfigDict:
                 flip_frac=0.5,  # 0 where left and right matter, as for digits
                 jitter_min=0.0,  # 0: the policy's own scale jitter
                 jitter_max=0.0,
+                # Boxes of turned and sheared images: corners, the upright bounds of the box's own corners, as
+                # the official code; ellipse, the bounds of its inscribed ellipse, which do not grow as much.
+                box_fit="corners",
                 reference_size_px=0,  # >0: pixel constants shrink with the image; 0: official constants
             ),
             model=dict(
@@ -147,6 +150,7 @@ def get_config() -> ConfigDict:
                 rate_factor=0.0,  # >0: the rate is teacher.learning_rate times it, not student.learning_rate
                 init="teacher",
                 policy="",
+                pseudo_policy="",  # of the pseudo-labelled images; empty: as the human-labelled ones
                 control=True,
             ),
             # Joint training, Paper: Table 7: weight * classification loss by the same backbone.

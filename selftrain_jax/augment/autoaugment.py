@@ -77,24 +77,37 @@ AUTOAUGMENT: dict[str, tuple[SubPolicy, ...]] = {"v0": _V0, "v1": _V1, "v2": _V2
 
 
 def autoaugment(
-    tensors: Tensors, seed: Seed, *, version: str = "v0", reference_size_px: int | None = None
+    tensors: Tensors,
+    seed: Seed,
+    *,
+    version: str = "v0",
+    box_fit: str = "corners",
+    reference_size_px: int | None = None,
 ) -> Tensors:
     """Apply one sub-policy of `AUTOAUGMENT[version]`, drawn uniformly.
 
     Paper: section 3.1; the sub-policies are those of AutoAugment for detection (arXiv 1906.11172).
     Differs: masks are transformed too; without boxes the operations inside boxes do nothing (2 of 10 in v0);
-    for `reference_size_px` see `operations.pixel_scale`.
+    for `reference_size_px` see `operations.pixel_scale`, for `box_fit` `geometry.fit_ellipse`.
     """
     draw_seed, seed = split_seed(seed, 2)
     scale = pixel_scale(tensors["image"], reference_size_px)
     policies = AUTOAUGMENT[version]
     index = tf.random.stateless_uniform([], draw_seed, 0, len(policies), tf.int32)
-    return tf.switch_case(index, [partial(_apply, policy, tensors, scale, seed) for policy in policies])
+    return tf.switch_case(
+        index, [partial(_apply, policy, tensors, scale, box_fit, seed) for policy in policies]
+    )
 
 
-def _apply(policy: SubPolicy, tensors: Tensors, scale: PixelScale, seed: Seed) -> Tensors:
+def _apply(policy: SubPolicy, tensors: Tensors, scale: PixelScale, box_fit: str, seed: Seed) -> Tensors:
     for (name, probability, level), operation_seed in zip(policy, split_seed(seed, len(policy)), strict=True):
         tensors = apply_operation(
-            tensors, name, level=level, probability=probability, scale=scale, seed=operation_seed
+            tensors,
+            name,
+            level=level,
+            probability=probability,
+            scale=scale,
+            box_fit=box_fit,
+            seed=operation_seed,
         )
     return tensors

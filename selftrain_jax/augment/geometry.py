@@ -23,6 +23,8 @@ Boxes = Float32[tf.Tensor, "_N 4"]
 Amount: TypeAlias = tf.Tensor | Number
 CornerMap = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
+BOX_FITS = ("corners", "ellipse")
+
 # An RGB pixel and its mask value are warped as one 32-bit number; this one (exact in float32) is the fill.
 _PACKED_FILL = float(np.array([IMAGE_FILL] * 3 + [MASK_FILL], np.uint8).view(np.int32)[0])
 
@@ -49,26 +51,35 @@ def translate_y(tensors: Tensors, shift_px: Amount) -> Tensors:
     return _with_boxes(image, lambda boxes: _translate_boxes(boxes, [shift_px, 0.0], tensors["image"]))
 
 
-def shear_x(tensors: Tensors, slope: Amount) -> Tensors:
+def shear_x(tensors: Tensors, slope: Amount, *, box_fit: str = "corners") -> Tensors:
     """Slant sideways: output (x, y) shows input (x + slope y, y)."""
     moved = _warp(tensors, [1.0, slope, 0.0, 0.0, 1.0, 0.0])
+    if box_fit == "ellipse":
+        return _with_boxes(
+            moved, lambda boxes: fit_ellipse(boxes, ((1.0, 0.0), (-slope, 1.0)), moved["image"])
+        )
     return _with_boxes(
         moved, lambda boxes: _map_corners(boxes, lambda y, x: (y, x - slope * y), moved["image"])
     )
 
 
-def shear_y(tensors: Tensors, slope: Amount) -> Tensors:
+def shear_y(tensors: Tensors, slope: Amount, *, box_fit: str = "corners") -> Tensors:
     """Slant up and down: output (x, y) shows input (x, slope x + y)."""
     moved = _warp(tensors, [1.0, 0.0, 0.0, slope, 1.0, 0.0])
+    if box_fit == "ellipse":
+        return _with_boxes(
+            moved, lambda boxes: fit_ellipse(boxes, ((1.0, -slope), (0.0, 1.0)), moved["image"])
+        )
     return _with_boxes(
         moved, lambda boxes: _map_corners(boxes, lambda y, x: (y - slope * x, x), moved["image"])
     )
 
 
-def rotate(tensors: Tensors, degrees: Amount) -> Tensors:
+def rotate(tensors: Tensors, degrees: Amount, *, box_fit: str = "corners") -> Tensors:
     """Rotate around the centre ((W - 1)/2, (H - 1)/2): output offset (x, y) shows input R(degrees) (x, y).
 
-    As in the released code, boxes rotate around (W/2, H/2), up to half a pixel away from the content.
+    As in the released code, corners of boxes rotate around (W/2, H/2): as positions between pixels, counted
+    from the edge of the image, that is the same point, but truncation moves them by up to a pixel.
     """
     radians = tf.cast(degrees, tf.float32) * (math.pi / 180.0)
     cos, sin = tf.cos(radians), tf.sin(radians)
@@ -77,7 +88,35 @@ def rotate(tensors: Tensors, degrees: Amount) -> Tensors:
     x0 = (right - (cos * right - sin * bottom)) / 2.0
     y0 = (bottom - (sin * right + cos * bottom)) / 2.0
     moved = _warp(tensors, [cos, -sin, x0, sin, cos, y0])
+    if box_fit == "ellipse":
+        center_yx = _size_px(moved["image"]) / 2.0
+        turn = ((cos, -sin), (sin, cos))
+        return _with_boxes(moved, lambda boxes: fit_ellipse(boxes, turn, moved["image"], center_yx))
     return _with_boxes(moved, lambda boxes: _rotate_boxes(boxes, cos, sin, moved["image"]))
+
+
+def fit_ellipse(
+    boxes: Boxes,
+    yx_map: tuple[tuple[Amount, Amount], tuple[Amount, Amount]],
+    image: tf.Tensor,
+    center_yx: tf.Tensor | float = 0.0,
+) -> Boxes:
+    """Return the bounds of each box's inscribed ellipse under the linear map y' = a y + b x, x' = c y + d x.
+
+    `yx_map` is ((a, b), (c, d)), around `center_yx`. An ellipse with the half axes (h, w) gets the half
+    height sqrt((a h)^2 + (b w)^2) and the half width sqrt((c h)^2 + (d w)^2). That is exact where the object
+    is an ellipse; the bounds of the turned corners are up to sqrt(2) larger each way, and so teach boxes
+    that are larger than their objects. Nothing is truncated; boxes are clipped as all others here.
+
+    Not in the paper.
+    Reference: Kalra, Stoppi, Brown, Agarwal, Kadambi: Towards Rotation Invariance in Object Detection, ICCV
+    2021 ("oval" labels).
+    """
+    linear = tf.stack([tf.stack([tf.cast(value, tf.float32) for value in row]) for row in yx_map])
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2.0
+    middle = tf.linalg.matvec(linear, (boxes[:, :2] + boxes[:, 2:]) / 2.0 - center_yx) + center_yx
+    new_half = tf.sqrt(tf.linalg.matvec(linear**2, half**2))
+    return _clip_boxes(tf.concat([middle - new_half, middle + new_half], axis=1), image)
 
 
 def _warp(tensors: Tensors, xy_map: list[Amount]) -> Tensors:

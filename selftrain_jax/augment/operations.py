@@ -15,6 +15,7 @@ Cutout would teach nothing.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import tensorflow as tf
@@ -46,6 +47,7 @@ def apply_operation(
     level: Number,
     probability: Number = 1.0,
     scale: PixelScale = 1.0,
+    box_fit: str = "corners",
     seed: Seed,
 ) -> Tensors:
     """Apply one operation of `OPERATIONS` or `BOX_ONLY_OPERATIONS` with a probability.
@@ -56,7 +58,7 @@ def apply_operation(
     if name in BOX_ONLY_OPERATIONS:
         inside = BOX_ONLY_OPERATIONS[name]
         return within_boxes(tensors, probability / 3, lambda crop, key: inside(crop, level, scale, key), seed)
-    operation = OPERATIONS[name]
+    operation = ELLIPSE_OPERATIONS.get(name, OPERATIONS[name]) if box_fit == "ellipse" else OPERATIONS[name]
     if probability in (0.0, 1.0):
         return operation(tensors, level, scale, seed) if probability else tensors
     is_drawn = tf.random.stateless_uniform([], draw_seed) < probability
@@ -117,6 +119,13 @@ OPERATIONS: dict[str, Operation] = {
     "TranslateY_BBox": _moves(geometry.translate_y, 250, in_px=True),
 }
 """For the whole image."""
+
+ELLIPSE_OPERATIONS: dict[str, Operation] = {
+    "Rotate_BBox": _moves(partial(geometry.rotate, box_fit="ellipse"), 30),
+    "ShearX_BBox": _moves(partial(geometry.shear_x, box_fit="ellipse"), 0.3),
+    "ShearY_BBox": _moves(partial(geometry.shear_y, box_fit="ellipse"), 0.3),
+}
+"""In place of those above where boxes are fitted by `geometry.fit_ellipse`."""
 
 BOX_ONLY_OPERATIONS: dict[str, Operation] = {
     "TranslateX_Only_BBoxes": _moves(geometry.translate_x, 120, in_px=True),

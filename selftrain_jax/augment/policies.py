@@ -13,7 +13,7 @@ import tensorflow as tf
 from jaxtyping import Float, UInt8
 
 from selftrain_jax.augment.autoaugment import AUTOAUGMENT, autoaugment
-from selftrain_jax.augment.geometry import flip_horizontal
+from selftrain_jax.augment.geometry import BOX_FITS, flip_horizontal
 from selftrain_jax.augment.randaugment import randaugment
 from selftrain_jax.augment.resize import resize_and_crop
 from selftrain_jax.augment.tensors import Number, Seed, Tensors, split_seed
@@ -45,6 +45,7 @@ def augment_policy(
     num_layers: int = 1,
     jitter: tuple[Number, Number] | None = None,
     autoaugment_version: str = "v0",
+    box_fit: str = "corners",
     reference_size_px: int | None = None,
     flip_frac: float = 0.5,
 ) -> Augment:
@@ -52,7 +53,8 @@ def augment_policy(
 
     The steps are AutoAugment or RandAugment on the uint8 image at its own resolution, a flip for `flip_frac`
     of the images, scale jitter and crop, normalisation, padding. `magnitude` and `num_layers` are for
-    RandAugment; `jitter` replaces that of the policy.
+    RandAugment; `jitter` replaces that of the policy. `box_fit` is for boxes of turned and sheared images,
+    see `geometry.fit_ellipse`.
 
     Returns:
         A function whose `image` is float32 [S, S, 3], `boxes` are in network px, clipped to [0, S - 1] and
@@ -60,8 +62,8 @@ def augment_policy(
         `resize.resize_and_crop`.
 
     Raises:
-        InputError: the policy or version is unknown, or a size, jitter, magnitude or number of layers is out
-            of range.
+        InputError: the policy, version or box fit is unknown, or a size, jitter, magnitude or number of
+            layers is out of range.
 
     Paper: section 3.1, Table 1. S2 has the jitter of S1 (the text enlarges it for S3 and S4 only). It does
     not say what happens to masks: here they move with the image, and colours and Cutout do not change them.
@@ -79,6 +81,7 @@ def augment_policy(
         magnitude,
         num_layers,
         autoaugment_version=autoaugment_version,
+        box_fit=box_fit,
         reference_size_px=reference_size_px,
     )
 
@@ -101,28 +104,33 @@ def augment_uint8(
     num_layers: int = 1,
     *,
     autoaugment_version: str = "v0",
+    box_fit: str = "corners",
     reference_size_px: int | None = None,
 ) -> Augment:
     """Make only the AutoAugment or RandAugment part of a policy, from uint8 to uint8; S1 has none.
 
     Raises:
-        InputError: the policy or version is unknown, or a magnitude or number of layers is out of range.
+        InputError: the policy, version or box fit is unknown, or a magnitude or number of layers is out of
+            range.
     """
     operations = _find_policy(name).operations
     _check_operations(magnitude, num_layers, autoaugment_version, reference_size_px)
+    if box_fit not in BOX_FITS:
+        raise InputError(
+            f"unknown box fit {box_fit!r} (config.augment.box_fit); expected one of {', '.join(BOX_FITS)}"
+        )
+    apply_operations = {
+        "none": None,
+        "autoaugment": functools.partial(autoaugment, version=autoaugment_version),
+        "randaugment": functools.partial(randaugment, num_layers=num_layers, magnitude=magnitude),
+    }[operations]
 
     @tf.autograph.experimental.do_not_convert
     def apply(tensors: Tensors, seed: Seed) -> Tensors:
         image = tf.ensure_shape(tensors["image"], [None, None, 3])
         moving = {key: tensors[key] for key in ("boxes", "mask") if key in tensors} | {"image": image}
-        if operations == "autoaugment":
-            moving = autoaugment(
-                moving, seed, version=autoaugment_version, reference_size_px=reference_size_px
-            )
-        if operations == "randaugment":
-            moving = randaugment(
-                moving, seed, num_layers=num_layers, magnitude=magnitude, reference_size_px=reference_size_px
-            )
+        if apply_operations is not None:
+            moving = apply_operations(moving, seed, box_fit=box_fit, reference_size_px=reference_size_px)
         return {**tensors, **moving}
 
     return apply

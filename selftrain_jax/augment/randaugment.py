@@ -19,6 +19,7 @@ def randaugment(
     *,
     num_layers: int = 1,
     magnitude: Number = 10,
+    box_fit: str = "corners",
     reference_size_px: int | None = None,
 ) -> Tensors:
     """Apply `num_layers` operations in turn, each drawn uniformly from `RANDAUGMENT`, at level `magnitude`.
@@ -28,13 +29,16 @@ def randaugment(
 
     Paper: section 3.1 gives magnitude 10 (15 for ResNet-101, Table 12), but neither operations nor layers.
     The ten operations and the one layer are EfficientDet's (same lab, month and library).
-    Differs: masks are transformed too; for `reference_size_px` see `operations.pixel_scale`.
+    Differs: masks are transformed too; for `reference_size_px` see `operations.pixel_scale`, for
+    `box_fit` `geometry.fit_ellipse`.
     """
     scale = pixel_scale(tensors["image"], reference_size_px)
     for layer in range(num_layers):
         layer_seed = tf.random.experimental.stateless_fold_in(seed, layer)
         draw_seed, operation_seed = split_seed(layer_seed, 2)
         index = tf.random.stateless_uniform([], draw_seed, 0, len(RANDAUGMENT), tf.int32)
-        run = partial(apply_operation, tensors, level=magnitude, scale=scale, seed=operation_seed)
+        run = partial(
+            apply_operation, tensors, level=magnitude, scale=scale, box_fit=box_fit, seed=operation_seed
+        )
         tensors = tf.switch_case(index, [partial(run, name) for name in RANDAUGMENT])
     return tensors

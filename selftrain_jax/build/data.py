@@ -174,9 +174,20 @@ def build_augment(config: ConfigDict, policy: str = "") -> Callable[..., Any]:
         magnitude=augment.magnitude,
         num_layers=augment.num_layers,
         jitter=(augment.jitter_min, augment.jitter_max) if augment.jitter_max else None,
+        box_fit=augment.box_fit,
         reference_size_px=augment.reference_size_px or None,
         flip_frac=augment.flip_frac,
     )
+
+
+def check_augment(config: ConfigDict) -> None:
+    """Refuse a policy of any stage that does not exist. Raises: InputError, with the key."""
+    keys = ("augment.policy", "teacher.policy", "student.policy", "student.pseudo_policy")
+    for group, key in (key.split(".") for key in keys):
+        try:
+            build_augment(config, config[group][key])
+        except InputError as error:
+            raise InputError(f"config.{group}.{key}={config[group][key]!r}: {error}") from None
 
 
 def build_batches(
@@ -203,10 +214,11 @@ def build_batches(
         raise InputError(
             f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
         )
+    policy = stage_settings(config, stage).policy
     make = functools.partial(
         make_batches,
         target_spec=get_task(config.task).targets(config),
-        augment=build_augment(config, stage_settings(config, stage).policy),
+        augment=build_augment(config, policy),
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
         permutation=permutation,
@@ -217,5 +229,11 @@ def build_batches(
         return make(human, batch_size=batch_size, seed=seed)
     human_half = make(human, batch_size=batch_size // 2, seed=seed)
     pseudo = cached(pseudo, float(config.data.cache_mib))
-    pseudo_half = make(pseudo, batch_size=batch_size // 2, seed=seed + 500, is_pseudo=True)
+    pseudo_half = make(
+        pseudo,
+        augment=build_augment(config, config.student.pseudo_policy or policy),
+        batch_size=batch_size // 2,
+        seed=seed + 500,
+        is_pseudo=True,
+    )
     return mix_batches(human_half, pseudo_half)

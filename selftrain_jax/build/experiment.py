@@ -129,9 +129,10 @@ def describe_rate(config: ConfigDict) -> list[str]:
     student = config.student
     if not student.rate_factor:
         return []
+    peak, teachers = peak_rate(config, "student"), peak_rate(config, "teacher")
     text = (
-        f"peak learning rate {peak_rate(config, 'student'):g}, the teacher's {config.teacher.learning_rate:g} "
-        f"x {student.rate_factor:g} (config.student.rate_factor); "
+        f"peak learning rate {peak:g}, the teacher's {teachers:g} x {student.rate_factor:g} "
+        f"(config.student.rate_factor); "
         f"config.student.learning_rate={student.learning_rate:g} is not used"
     )
     return [text]

@@ -6,7 +6,7 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import judge_classes, labelled_part, open_unlabeled
+from selftrain_jax.build.data import check_augment, judge_classes, labelled_part, open_unlabeled
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.doctor.duplicates import TRAIN
 from selftrain_jax.errors import InputError
@@ -46,6 +46,7 @@ def _judge_config(config: ConfigDict, labelled: dict[str, Source | None]) -> lis
     errors = []
     try:
         get_task(config.task).check_config(config)
+        check_augment(config)
     except InputError as error:
         errors.append(Finding("error", str(error), ""))
     train = labelled[config.data.train]

@@ -10,6 +10,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
+from selftrain_jax.build.data import check_augment
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
 from selftrain_jax.jobs.labels import label_stage
@@ -60,6 +61,7 @@ def run_stages(run: Run, *, is_measured: bool = True) -> None:
     With rounds the control comes last, since a run may stop before the last round.
     """
     config = run.config
+    check_augment(config)
     has_control = config.student.control and is_measured
     train_stage(run, TEACHER, is_measured=is_measured)
     if run.sources.unlabeled is None:

@@ -74,6 +74,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         *TRAINING,
         *JOINT,
         *STUDENT,
+        "student.pseudo_policy",
         "selftrain.alpha",
         "selftrain.loss_norm",
         "selftrain.decay",
@@ -84,6 +85,12 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     # Of a model's weights and the test split: how they are measured.
     "evaluation": (*NETWORK, "postprocess", "eval.backend"),
     "pretrain": (*TRAINING, "pretrain"),
+}
+
+# What stages did before a key existed: records of that time lack it.
+BEFORE: Mapping[str, Any] = {
+    "augment.box_fit": "corners",
+    "student.pseudo_policy": "",
 }
 
 # When and how a training's checkpoints are measured: it decides which one is the best, not what the last is.
@@ -156,6 +163,8 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     if group is None:
         return values
     values[f"{group}.policy"] = values[f"{group}.policy"] or values["augment.policy"]
+    if values.get("student.pseudo_policy") == values[f"{group}.policy"]:
+        values["student.pseudo_policy"] = ""
     del values["augment.policy"]
     values[f"{group}.learning_rate"] = peak_rate(config, stage)
     values.pop("student.rate_factor", None)

@@ -123,3 +123,43 @@ def test_flip_mirrors_image_mask_and_boxes(paint, measure):
 def test_no_boxes_stay_no_boxes(name, golden_tensors):
     tensors = golden_tensors | {"boxes": tf.zeros([0, 4])}
     assert MOVES[name](tensors, 3.0)["boxes"].shape == (0, 4)
+
+
+def paint_ellipse(height, width, box):
+    """An ellipse that fills a box, white on black."""
+    ymin, xmin, ymax, xmax = box
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside = ((2 * y - ymin - ymax) / (ymax - ymin)) ** 2 + ((2 * x - xmin - xmax) / (xmax - xmin)) ** 2 <= 1
+    image = np.repeat(np.where(inside, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+    return {"image": tf.constant(image), "boxes": tf.constant([box], tf.float32)}
+
+
+@pytest.mark.parametrize(
+    ("name", "amount"),
+    [("rotate", 30.0), ("rotate", -75.0), ("rotate", 45.0), ("rotate", 90.0)]
+    + [(name, slope) for name in ("shear_x", "shear_y") for slope in (0.3, -0.25)],
+)
+@pytest.mark.parametrize("box", [(210, 250, 330, 290), (150, 260, 190, 420)])
+def test_ellipse_fit_bounds_a_painted_ellipse(name, amount, box, measure):
+    moved = MOVES[name](paint_ellipse(500, 560, box), amount, box_fit="ellipse")
+    is_white = (moved["image"][..., 0] == 255).numpy()
+    np.testing.assert_allclose(moved["boxes"][0], measure(is_white), atol=2.0)
+    around_corners = MOVES[name](paint_ellipse(500, 560, box), amount)["boxes"][0].numpy()
+    if amount != 90.0:
+        assert np.prod(around_corners[2:] - around_corners[:2]) > 1.03 * np.prod(
+            moved["boxes"][0, 2:] - moved["boxes"][0, :2]
+        )
+
+
+def test_ellipse_fit_by_hand():
+    boxes = tf.constant([[40.0, 40.0, 60.0, 100.0]])  # centre (50, 70), half axes 10 and 30
+    image = tf.zeros([100, 200, 3], tf.uint8)
+    cos, sin = 0.8, 0.6
+    # Around (50, 100): the centre's offset (0, -30) goes to (18, -24); the halves are sqrt(64 + 324) and
+    # sqrt(36 + 576).
+    turned = geometry.fit_ellipse(boxes, ((cos, -sin), (sin, cos)), image, tf.constant([50.0, 100.0]))
+    np.testing.assert_allclose(
+        turned, [[68 - 388**0.5, 76 - 612**0.5, 68 + 388**0.5, 76 + 612**0.5]], atol=1e-4
+    )
+    same = geometry.fit_ellipse(boxes, ((1.0, 0.0), (0.0, 1.0)), image)
+    np.testing.assert_allclose(same, boxes, atol=1e-5)

@@ -172,6 +172,23 @@ def test_both_halves_of_a_batch_follow_the_order_that_the_stage_asks_for(permuta
     assert ids[1::2] == [train.image_ids[4 + index] for index in order(6, 502, 0)[:2]]
 
 
+@pytest.mark.tf
+def test_pseudo_labelled_images_have_a_policy_of_their_own() -> None:
+    config = tiny_masks.get_config()
+    config.augment.policy, config.student.batch_size, config.data.builtin.train = "s1", 8, 8
+    train = open_train(config)
+
+    def first_images(policy: str) -> np.ndarray:
+        config.student.pseudo_policy = policy
+        (batch, _), *_ = take_steps(build_batches(config, "student", train, train), 0, 1)
+        return np.asarray(batch.images)
+
+    same, strong = first_images(""), first_images("s4")
+    assert np.array_equal(same[0::2], strong[0::2])  # the human-labelled ones
+    assert not np.array_equal(same[1::2], strong[1::2])
+    assert np.array_equal(first_images(config.augment.policy), same)
+
+
 def test_unknown_mask_value_is_told_and_ignored_or_mapped_as_the_message_says(tmp_path: pathlib.Path) -> None:
     config = write_masks(tmp_path)
     _save(tmp_path / "val" / "masks" / "b.png", np.resize(np.array([0, 1, 7], np.uint8), (4, 6)))

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from selftrain_jax.build.data import build_augment, build_sources
+from selftrain_jax.build.data import build_augment, build_sources, check_augment
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
@@ -90,6 +90,9 @@ def _build_two_classes(config) -> None:
         ("selftrain.loss_norm", "mean", _build_two_classes, "ema, plain"),
         ("data.kind", "yolo", build_sources, "coco"),
         ("augment.policy", "s5", build_augment, "s1"),
+        ("augment.box_fit", "oval", build_augment, "corners, ellipse"),
+        ("student.pseudo_policy", "s5", check_augment, "config.student.pseudo_policy='s5'.*s1"),
+        ("teacher.policy", "strong", check_augment, "config.teacher.policy='strong'.*s1"),
     ],
 )
 def test_value_that_does_not_exist_lists_those_that_do(

@@ -54,6 +54,15 @@ def test_settings_and_inputs_that_differ_are_named_then_and_now() -> None:
     ]
 
 
+def test_a_record_from_before_an_option_existed_is_the_one_of_its_old_behaviour() -> None:
+    old = record()
+    del old.settings["augment.box_fit"]
+    assert differences(old, record()) == []
+    assert differences(old, record(augment__box_fit="ellipse")) == [
+        Difference("config.augment.box_fit", "corners", "ellipse")
+    ]
+
+
 def test_an_input_that_is_not_there_yet_does_not_count() -> None:
     assert differences(record(), record({"start": ""})) == []
     assert differences(record({"start": ""}), record()) == []

@@ -97,12 +97,15 @@ def test_a_rate_by_factor_is_the_same_as_one_by_value() -> None:
         assert deciding_settings(by_factor, stage) == deciding_settings(by_value, stage)
         assert deciding_settings(by_factor, stage) != deciding_settings(quickstart.get_config(), stage)
     assert deciding_settings(by_factor, "teacher") == deciding_settings(quickstart.get_config(), "teacher")
+    assert "student.rate_factor" not in deciding_settings(by_factor, "student")
 
 
-@pytest.mark.parametrize("key", ["student.rate_factor"])
-def test_a_record_written_before_an_option_existed_is_that_of_its_default(key: str) -> None:
-    for stage in STAGES:
-        assert key not in deciding_settings(common.get_config(), stage)
+def test_a_policy_of_pseudo_labelled_images_counts_where_it_is_another() -> None:
+    own, same = quickstart.get_config(), quickstart.get_config()
+    own.student.pseudo_policy, same.student.pseudo_policy = "s4", same.augment.policy
+    assert deciding_settings(same, "student") == deciding_settings(quickstart.get_config(), "student")
+    assert deciding_settings(own, "student") != deciding_settings(same, "student")
+    assert deciding_settings(own, "control") == deciding_settings(same, "control")
 
 
 def test_joint_training_counts_where_it_takes_place() -> None:

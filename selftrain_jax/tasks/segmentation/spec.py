@@ -127,7 +127,14 @@ SEGMENTATION = TaskSpec(
     check_sources=check_sources,
     build_task=build_task,
     targets=_targets,
-    idle_keys=("loss", "postprocess", "pseudo.score_floor", "pseudo.ignore_below", "model.anchor_size"),
+    idle_keys=(
+        "loss",
+        "postprocess",
+        "pseudo.score_floor",
+        "pseudo.ignore_below",
+        "model.anchor_size",
+        "augment.box_fit",
+    ),
     self_training=SelfTraining(
         label_totals=MaskTotals,
         open_predictor=_open_predictor,
