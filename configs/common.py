@@ -150,6 +150,9 @@ def get_config() -> ConfigDict:
                 rate_factor=0.0,  # >0: the rate is teacher.learning_rate times it, not student.learning_rate
                 init="teacher",
                 policy="",
+                # BatchNorm's statistics: batch | human (of the batch's human-labelled images alone) | frozen
+                # (of the start, not updated; the control's too).
+                batch_norm="batch",
                 pseudo_policy="",  # of the pseudo-labelled images; empty: as the human-labelled ones
                 control=True,
             ),

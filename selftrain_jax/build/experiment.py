@@ -8,11 +8,12 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from selftrain_jax.build.batch_norm import check_batch_norm, with_statistics
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.build.joint import build_joint_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
-from selftrain_jax.stages.settings import peak_rate
+from selftrain_jax.stages.settings import batch_norm_of, peak_rate
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_cosine
 from selftrain_jax.train.sharding import check_batch_size, make_mesh, with_mesh
@@ -38,18 +39,22 @@ def build_experiment(
     devices: Sequence[jax.Device] | None = None,
     *,
     ema_ramp: bool = True,
+    stage: str = "teacher",
 ) -> Experiment:
-    """Compose network, losses, optimizer and devices; nothing is computed yet.
+    """Compose network, losses, optimizer and devices of a stage; nothing is computed yet.
 
     With joint training (`num_joint_classes`) the backbone also classifies whole images. `devices` are
     all of JAX's unless given. `ema_ramp=False` averages weights as older runs did (`make_train_step`).
+    Stages differ in their loss alone (`batch_norm_of`); states fit all of them.
 
     Raises:
         InputError: a value that does not exist or does not fit.
     """
-    task = get_task(config.task).build_task(config, categories)
+    check_batch_norm(config)
+    statistics = batch_norm_of(config, stage)
+    task = with_statistics(get_task(config.task).build_task(config, categories), statistics)
     if num_joint_classes:
-        task = build_joint_task(config, task, num_joint_classes)
+        task = build_joint_task(config, task, num_joint_classes, statistics)
     groups = ["teacher", "student", "eval", *(["joint"] if config.joint.weight else [])]
     return compose(config, task, build_normalizer(config), groups, devices, ema_ramp=ema_ramp)
 

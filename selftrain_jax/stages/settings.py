@@ -47,6 +47,7 @@ STUDENT = (
     "student.learning_rate",
     "student.rate_factor",  # counts by the rate that it makes
     "student.policy",
+    "student.batch_norm",
 )
 
 STAGES: Mapping[str, tuple[str, ...]] = {
@@ -91,7 +92,10 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 BEFORE: Mapping[str, Any] = {
     "augment.box_fit": "corners",
     "student.pseudo_policy": "",
+    "student.batch_norm": "batch",
 }
+
+BATCH_NORMS = ("batch", "human", "frozen")
 
 # When and how a training's checkpoints are measured: it decides which one is the best, not what the last is.
 CANDIDATES = ("eval.every_steps", "postprocess")
@@ -168,6 +172,8 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     del values["augment.policy"]
     values[f"{group}.learning_rate"] = peak_rate(config, stage)
     values.pop("student.rate_factor", None)
+    if "student.batch_norm" in values:
+        values["student.batch_norm"] = batch_norm_of(config, stage)
     if not has_joint_training(config, stage):
         values = {key: value for key, value in values.items() if not key.startswith("joint.")}
     return values
@@ -190,6 +196,22 @@ def peak_rate(config: ConfigDict, stage: str) -> float:
     if stage == "teacher":
         return config.teacher.learning_rate
     return config.teacher.learning_rate * factor if factor else config.student.learning_rate
+
+
+def batch_norm_of(config: ConfigDict, stage: str) -> str:
+    """Return where BatchNorm's statistics come from in a training: batch, human or frozen.
+
+    Without pseudo-labelled images, in teacher and control, "human" is the same as "batch".
+
+    Raises:
+        InputError: config.student.batch_norm is none of them.
+    """
+    source = config.student.batch_norm
+    if source not in BATCH_NORMS:
+        raise InputError(f"config.student.batch_norm={source!r} is not one of {', '.join(BATCH_NORMS)}")
+    if stage == "student" or (stage == "control" and source == "frozen"):
+        return source
+    return "batch"
 
 
 def has_joint_training(config: ConfigDict, stage: str) -> bool:

@@ -52,6 +52,7 @@ def test_idle_keys_exist(task) -> None:
         ("teacher.learning_rate", ["teacher"]),
         ("student.steps", ["control", "student"]),
         ("student.rate_factor", ["control", "student"]),
+        ("student.batch_norm", ["control", "student"]),
         ("selftrain.alpha", ["student"]),
         ("pseudo.threshold", ["student"]),
         ("pseudo.ignore_below", ["student"]),
