@@ -153,6 +153,7 @@ def get_config() -> ConfigDict:
                 # BatchNorm's statistics: batch | human (of the batch's human-labelled images alone) | frozen
                 # (of the start, not updated; the control's too).
                 batch_norm="batch",
+                pseudo_frac=0.5,  # share of the batch that is pseudo-labelled
                 pseudo_policy="",  # of the pseudo-labelled images; empty: as the human-labelled ones
                 control=True,
             ),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source, cached, label_fraction, subset, without_labels
 from selftrain_jax.data.sources.image_folder import read_image_folder
@@ -199,21 +200,16 @@ def build_batches(
     round: int = 1,
     permutation: Permutation = raw_permutation,
 ) -> Batches:
-    """Return the stage's stream of batches: all human, or half human and half pseudo.
+    """Return the stage's stream of batches: all human, or mixed as `split_batch` says.
 
     Every `round` of students draws and augments its own examples.
     `permutation` is the order of an epoch: `generator_permutation` for a stage that began with it.
 
     Raises:
-        InputError: the student's batch size is odd.
+        InputError: the student's batch cannot be split.
     """
     from selftrain_jax.data.pipeline import make_batches
 
-    batch_size = stage_settings(config, stage).batch_size
-    if pseudo is not None and batch_size % 2:
-        raise InputError(
-            f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
-        )
     policy = stage_settings(config, stage).policy
     make = functools.partial(
         make_batches,
@@ -226,14 +222,15 @@ def build_batches(
     human = cached(human, float(config.data.cache_mib))
     seed = stage_seed(config, stage, round)
     if pseudo is None:
-        return make(human, batch_size=batch_size, seed=seed)
-    human_half = make(human, batch_size=batch_size // 2, seed=seed)
+        return make(human, batch_size=stage_settings(config, stage).batch_size, seed=seed)
+    split = split_batch(config)
+    human_part = make(human, batch_size=split.num_human, seed=seed)
     pseudo = cached(pseudo, float(config.data.cache_mib))
-    pseudo_half = make(
+    pseudo_part = make(
         pseudo,
         augment=build_augment(config, config.student.pseudo_policy or policy),
-        batch_size=batch_size // 2,
+        batch_size=split.num_pseudo,
         seed=seed + 500,
         is_pseudo=True,
     )
-    return mix_batches(human_half, pseudo_half)
+    return mix_batches(human_part, pseudo_part)

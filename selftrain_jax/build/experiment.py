@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -11,7 +12,9 @@ from ml_collections import ConfigDict
 from selftrain_jax.build.batch_norm import check_batch_norm, with_statistics
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.build.joint import build_joint_task
+from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain import mixing
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
 from selftrain_jax.stages.settings import batch_norm_of, peak_rate
 from selftrain_jax.tasks.lookup import get_task
@@ -20,6 +23,15 @@ from selftrain_jax.train.sharding import check_batch_size, make_mesh, with_mesh
 from selftrain_jax.train.state import TrainState, create_state
 from selftrain_jax.train.step import TrainStep, jit_train_step, make_train_step
 from selftrain_jax.types import Category, Task
+
+HALF_AND_HALF = 2
+
+
+class StepKind(NamedTuple):
+    """What sets a stage's training step apart from another stage's."""
+
+    statistics: str  # of BatchNorm, as in `with_statistics`
+    period: int  # after so many images the pattern of human and pseudo labels repeats
 
 
 @dataclass(frozen=True)
@@ -45,18 +57,32 @@ def build_experiment(
 
     With joint training (`num_joint_classes`) the backbone also classifies whole images. `devices` are
     all of JAX's unless given. `ema_ramp=False` averages weights as older runs did (`make_train_step`).
-    Stages differ in their loss alone (`batch_norm_of`); states fit all of them.
+    Stages differ by `step_kind`; their states are alike.
 
     Raises:
         InputError: a value that does not exist or does not fit.
     """
     check_batch_norm(config)
-    statistics = batch_norm_of(config, stage)
+    statistics, period = step_kind(config, stage)
     task = with_statistics(get_task(config.task).build_task(config, categories), statistics)
     if num_joint_classes:
         task = build_joint_task(config, task, num_joint_classes, statistics)
     groups = ["teacher", "student", "eval", *(["joint"] if config.joint.weight else [])]
-    return compose(config, task, build_normalizer(config), groups, devices, ema_ramp=ema_ramp)
+    normalizer = build_normalizer(config)
+    return compose(config, task, normalizer, groups, devices, ema_ramp=ema_ramp, period=period)
+
+
+def step_kind(config: ConfigDict, stage: str) -> StepKind:
+    """Return what sets a stage's step apart; stages of one kind share what is compiled.
+
+    Raises:
+        InputError: the student's batch cannot be split, or as `batch_norm_of`.
+    """
+    statistics = batch_norm_of(config, stage)
+    if config.unlabeled.kind == "none":
+        return StepKind(statistics, HALF_AND_HALF)
+    split = split_batch(config)  # of all stages: now, not after the teacher has been trained
+    return StepKind(statistics, mixing.period(*split) if stage == "student" else HALF_AND_HALF)
 
 
 def compose(
@@ -67,10 +93,11 @@ def compose(
     devices: Sequence[jax.Device] | None = None,
     *,
     ema_ramp: bool = True,
+    period: int = HALF_AND_HALF,
 ) -> Experiment:
     """Give a task the optimizer and all devices; `groups` of the config have a batch size to check.
 
-    `ema_ramp` is as in `build_experiment`.
+    `ema_ramp` is as in `build_experiment`, `period` as in `make_train_step`.
 
     Raises:
         InputError: the devices do not divide a batch, or an optimizer setting does not fit.
@@ -95,6 +122,7 @@ def compose(
         ema_decay=optimizer.ema_decay,
         ema_ramp=ema_ramp,
         remat=optimizer.remat,
+        period=period,
     )
     rng = jax.random.key(config.seed)
     new_state = functools.partial(create_state, task, tx, normalizer, rng, optimizer.ema_decay > 0)

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from selftrain_jax.build.data import stage_settings
+from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.jobs.plan_states import REFUSED, RESUME, SHARED, STALE, TO_DO, UNMEASURED, PlannedStage
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.training import stage_schedule
@@ -41,10 +42,14 @@ def _cells(run: Run, planned: PlannedStage) -> tuple[str, ...]:
 
 
 def _images(run: Run, planned: PlannedStage) -> str:
-    """Count the images of all steps, of which each source has a half where there are pseudo labels."""
+    """Count the images of all steps, by source where there are pseudo labels."""
     stage = planned.stage
     total = planned.total * stage_settings(run.config, stage.kind).batch_size
-    text = f"{total // 2:,} human + {total // 2:,} pseudo" if stage.kind == "student" else f"{total:,} human"
+    text = f"{total:,} human"
+    if stage.kind == "student":
+        split = split_batch(run.config)
+        human, pseudo = (planned.total * number for number in split)
+        text = f"{human:,} human + {pseudo:,} pseudo"
     if has_joint_training(run.config, stage.kind):
         text += f" + {planned.total * run.config.joint.batch_size:,} classified"
     return text

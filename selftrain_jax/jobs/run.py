@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.build.data import Sources, build_sources, stage_settings
-from selftrain_jax.build.experiment import Experiment, build_experiment
+from selftrain_jax.build.experiment import Experiment, StepKind, build_experiment, step_kind
 from selftrain_jax.build.joint import open_joint_source
 from selftrain_jax.data.source import Source
 from selftrain_jax.jobs.calibration import check_val
@@ -22,7 +22,6 @@ from selftrain_jax.pretrain.init_modes import load_mode
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.inputs import images_digest, labels_digest
-from selftrain_jax.stages.settings import batch_norm_of
 from selftrain_jax.stages.versions import code_revision, versions
 from selftrain_jax.tasks.config_values import AUTO, class_thresholds_by_name
 from selftrain_jax.tasks.lookup import get_self_training, get_task
@@ -50,18 +49,18 @@ class Run:
     code: str
 
     @functools.cached_property
-    def _experiments(self) -> dict[str, Experiment]:
-        return {batch_norm_of(self.config, "teacher"): self.experiment}
+    def _experiments(self) -> dict[StepKind, Experiment]:
+        return {step_kind(self.config, "teacher"): self.experiment}
 
     def experiment_of(self, stage_kind: str) -> Experiment:
         """Return what a kind of stage computes; stages that compute the same share what is compiled."""
-        source = batch_norm_of(self.config, stage_kind)
-        if source not in self._experiments:
+        kind = step_kind(self.config, stage_kind)
+        if kind not in self._experiments:
             num_joint_classes = len(self.joint.categories) if self.joint else 0
             categories = self.sources.human.categories
             made = build_experiment(self.config, categories, num_joint_classes, stage=stage_kind)
-            self._experiments[source] = made
-        return self._experiments[source]
+            self._experiments[kind] = made
+        return self._experiments[kind]
 
     @functools.cached_property
     def predictor(self) -> Predictor:

@@ -76,6 +76,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         *JOINT,
         *STUDENT,
         "student.pseudo_policy",
+        "student.pseudo_frac",
         "selftrain.alpha",
         "selftrain.loss_norm",
         "selftrain.decay",
@@ -93,6 +94,7 @@ BEFORE: Mapping[str, Any] = {
     "augment.box_fit": "corners",
     "student.pseudo_policy": "",
     "student.batch_norm": "batch",
+    "student.pseudo_frac": 0.5,
 }
 
 BATCH_NORMS = ("batch", "human", "frozen")

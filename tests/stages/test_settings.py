@@ -53,6 +53,7 @@ def test_idle_keys_exist(task) -> None:
         ("student.steps", ["control", "student"]),
         ("student.rate_factor", ["control", "student"]),
         ("student.batch_norm", ["control", "student"]),
+        ("student.pseudo_frac", ["student"]),
         ("selftrain.alpha", ["student"]),
         ("pseudo.threshold", ["student"]),
         ("pseudo.ignore_below", ["student"]),
