@@ -40,6 +40,10 @@ def get_config() -> ConfigDict:
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
+                # uniform | class: of images with a rare class more, sqrt(repeat_threshold / f) times an epoch if
+                # that is above 1, where f is the share of images that have the class.
+                sampling="uniform",
+                repeat_threshold=0.1,  # LVIS, with its 1,203 classes, has 0.001
                 cache_mib=512,  # decoded images and labels in memory, of human and of pseudo labels each
                 max_stall_secs=600.0,  # a batch that takes longer ends the run: a dead disk, above all
                 # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
@@ -186,6 +190,7 @@ def get_config() -> ConfigDict:
                 # `precision`; the threshold above stays for classes with too few labels in data.val.
                 thresholds="",  # empty | auto
                 precision=0.9,  # wanted of pseudo labels: --job=thresholds, and thresholds=auto
+                sampling="uniform",  # of the pseudo-labelled images, as data.sampling
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from selftrain_jax.build.sampling import check_sampling, epoch_of
 from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source, cached, label_fraction, subset, without_labels
@@ -98,6 +99,7 @@ def check_data_sets(config: ConfigDict) -> None:
             included, are missing: with their sizes and the commands that prepare them.
     """
     get_task(config.task).check_config(config)
+    check_sampling(config)
     wanted: dict[tuple[str, str], str] = {}
     for group in ("data", "unlabeled", *(["joint"] if config.joint.weight else [])):
         where = config[group]
@@ -217,20 +219,23 @@ def build_batches(
         augment=build_augment(config, policy),
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
-        permutation=permutation,
     )
     human = cached(human, float(config.data.cache_mib))
     seed = stage_seed(config, stage, round)
+    length, order = epoch_of(config, "data", human, permutation)
+    make_human = functools.partial(make, human, seed=seed, permutation=order, epoch_length=length)
     if pseudo is None:
-        return make(human, batch_size=stage_settings(config, stage).batch_size, seed=seed)
+        return make_human(batch_size=stage_settings(config, stage).batch_size)
     split = split_batch(config)
-    human_part = make(human, batch_size=split.num_human, seed=seed)
     pseudo = cached(pseudo, float(config.data.cache_mib))
+    length, order = epoch_of(config, "pseudo", pseudo, permutation)
     pseudo_part = make(
         pseudo,
         augment=build_augment(config, config.student.pseudo_policy or policy),
         batch_size=split.num_pseudo,
         seed=seed + 500,
         is_pseudo=True,
+        permutation=order,
+        epoch_length=length,
     )
-    return mix_batches(human_part, pseudo_part)
+    return mix_batches(make_human(batch_size=split.num_human), pseudo_part)

@@ -22,7 +22,7 @@ from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, STAGE_FILE, Sta
 from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.records import OLD_METHODS, write_record
-from selftrain_jax.stages.settings import is_among
+from selftrain_jax.stages.settings import BEFORE, is_among
 
 DATA_KEYS = ("data", "unlabeled", "joint")
 FREE_DATA_KEYS = ("data.cache_mib", "data.max_bad_images", "data.max_stall_secs")
@@ -73,7 +73,7 @@ def _is_old(folder: pathlib.Path) -> bool:
 
 
 def _read_old_config(run: Run, stage: Stage) -> ConfigDict:
-    """Return the folder's config, completed by keys that the old version did not have."""
+    """Return the folder's config, completed by keys that the old version did not have, with what it did."""
     path = run.workdir / CONFIG_FILE
     where = f"{run.workdir / stage.folder} has no {STAGE_FILE}"
     found = read_json(path, f"{where} and nothing else says what made it; choose another --workdir")
@@ -92,7 +92,9 @@ def _read_old_config(run: Run, stage: Stage) -> ConfigDict:
             + "\n".join(differing)
             + "\nRun the command once with the keys as they were, then they may change."
         )
-    return ConfigDict(_merge(run.config.to_dict(), found))
+    completed = run.config.copy_and_resolve_references()
+    completed.update_from_flattened_dict(dict(BEFORE))
+    return ConfigDict(_merge(completed.to_dict(), found))
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,9 @@ TRAINING = (
     "optimizer.warmup_steps",
     "optimizer.warmup_start_frac",
 )
+# The order of the human-labelled images.
+SAMPLING = ("data.sampling", "data.repeat_threshold")
+BY_CLASS = "class"
 JOINT = (
     "joint.weight",
     "joint.size_px",
@@ -53,6 +56,7 @@ STUDENT = (
 STAGES: Mapping[str, tuple[str, ...]] = {
     "teacher": (
         *TRAINING,
+        *SAMPLING,
         *JOINT,
         "teacher.steps",
         "teacher.batch_size",
@@ -70,9 +74,10 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
     ),
     # As many steps as the student, on the human labels alone.
-    "control": (*TRAINING, *JOINT, *STUDENT),
+    "control": (*TRAINING, *SAMPLING, *JOINT, *STUDENT),
     "student": (
         *TRAINING,
+        *SAMPLING,
         *JOINT,
         *STUDENT,
         "student.pseudo_policy",
@@ -83,6 +88,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.threshold",
         "pseudo.per_class_thresholds",
         "pseudo.ignore_below",
+        "pseudo.sampling",
     ),
     # Of a model's weights and the test split: how they are measured.
     "evaluation": (*NETWORK, "postprocess", "eval.backend"),
@@ -93,8 +99,11 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 BEFORE: Mapping[str, Any] = {
     "augment.box_fit": "corners",
     "student.pseudo_policy": "",
+    "student.rate_factor": 0.0,
     "student.batch_norm": "batch",
     "student.pseudo_frac": 0.5,
+    "data.sampling": "uniform",
+    "pseudo.sampling": "uniform",
 }
 
 BATCH_NORMS = ("batch", "human", "frozen")
@@ -151,8 +160,8 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     """Return the values of the keys that decide the result of a kind of stage, by dotted key.
 
     `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
-    stage's own is the same as one of all stages, and a learning rate by factor the same as by value. Joint
-    training's keys count where it takes place.
+    stage's own is the same as one of all stages, and a learning rate by factor the same as by value. The
+    threshold of sampling by class and joint training's keys count where they take place.
 
     Raises:
         InputError: joint training is for a stage that does not exist, or `peak_rate` refuses.
@@ -176,6 +185,8 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     values.pop("student.rate_factor", None)
     if "student.batch_norm" in values:
         values["student.batch_norm"] = batch_norm_of(config, stage)
+    if BY_CLASS not in (values["data.sampling"], values.get("pseudo.sampling")):
+        del values["data.repeat_threshold"]
     if not has_joint_training(config, stage):
         values = {key: value for key, value in values.items() if not key.startswith("joint.")}
     return values
