@@ -40,7 +40,7 @@ def get_config() -> ConfigDict:
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
-                # uniform | class: of images with a rare class more, sqrt(repeat_threshold / f) times an epoch if
+                # uniform | class: an image with a rare class comes sqrt(repeat_threshold / f) times an epoch if
                 # that is above 1, where f is the share of images that have the class.
                 sampling="uniform",
                 repeat_threshold=0.1,  # LVIS, with its 1,203 classes, has 0.001
