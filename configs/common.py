@@ -40,8 +40,8 @@ def get_config() -> ConfigDict:
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
-                # uniform | class: an image with a rare class comes sqrt(repeat_threshold / f) times an epoch if
-                # that is above 1, where f is the share of images that have the class.
+                # uniform | class: an image with a rare class comes sqrt(repeat_threshold / f) times an epoch
+                # if that is above 1, where f is the share of images that have the class.
                 sampling="uniform",
                 repeat_threshold=0.1,  # LVIS, with its 1,203 classes, has 0.001
                 cache_mib=512,  # decoded images and labels in memory, of human and of pseudo labels each
@@ -128,7 +128,7 @@ def get_config() -> ConfigDict:
                 remat="none",  # none | convolutions: keep their outputs, recompute the rest backwards
                 ema_decay=0.0,  # of the average of weights, at most: it rises from 0.1; 0: none is kept
                 max_rollbacks=0,  # how often to go back, at half the rate, when a loss is not finite
-                schedule="cosine",  # cosine | step, after the warm-up
+                schedule="cosine",  # cosine | step | constant, after the warm-up
                 drop_fracs=(0.94, 0.98),  # step: shares of a stage's steps where the rate falls to a tenth
                 warmup_steps=1000,
                 warmup_start_frac=0.01,  # of the peak learning rate: 0.0032 of 0.32
@@ -145,10 +145,15 @@ def get_config() -> ConfigDict:
             ),
             # init: rand, imagenet, imagenet_pp, simclr, a checkpoint's folder, or teacher (for the student).
             # policy: as augment.policy, for this stage alone; empty: augment.policy.
-            teacher=dict(steps=45_000, batch_size=256, learning_rate=0.32, init="rand", policy=""),
-            # The control has the student's steps, batch, learning rate and policy.
+            # patience: >0: steps is a bound; the stage ends when val's headline metric has not risen for so
+            # many evaluations in a row (eval.every_steps). eval.checkpoint=best then uses the best one.
+            teacher=dict(
+                steps=45_000, patience=0, batch_size=256, learning_rate=0.32, init="rand", policy=""
+            ),
+            # The control has the student's steps, patience, batch, learning rate and policy.
             student=dict(
                 steps=45_000,
+                patience=0,
                 batch_size=512,
                 learning_rate=0.32,
                 rate_factor=0.0,  # >0: the rate is teacher.learning_rate times it, not student.learning_rate
@@ -193,6 +198,9 @@ def get_config() -> ConfigDict:
                 sampling="uniform",  # of the pseudo-labelled images, as data.sampling
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
+                # detection: the views in which the teacher sees an image, each a scale of image.size_px, with
+                # an f mirrored: 1,1f,0.75,0.75f,1.25,1.25f. Their boxes are merged. Paper: one view.
+                views="1",
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
                 flip=False,  # segmentation: average with the mirrored image too
                 min_coverage=0.01,  # segmentation: refuse a smaller share of pixels at the threshold

@@ -45,6 +45,8 @@ class Example(TypedDict, total=False):
     boxes: Float[np.ndarray, "N 4"]  # float32, yxyx pixels of this image
     classes: Int[np.ndarray, " N"]  # int32, Category.id
     scores: Float[np.ndarray, " N"]  # float32; pseudo labels only
+    # float32; pseudo labels over several views only: `detection.box_fusion.fuse_boxes`
+    place_std: Float[np.ndarray, " N"]
     is_crowd: Bool[np.ndarray, " N"]
     areas: Float[np.ndarray, " N"]  # float32, px² of the object itself; where unknown, the box counts
     is_ignore: Bool[

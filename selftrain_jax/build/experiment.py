@@ -18,7 +18,7 @@ from selftrain_jax.selftrain import mixing
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
 from selftrain_jax.stages.settings import batch_norm_of, peak_rate
 from selftrain_jax.tasks.lookup import get_task
-from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_cosine
+from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_constant, warmup_cosine
 from selftrain_jax.train.sharding import check_batch_size, make_mesh, with_mesh
 from selftrain_jax.train.state import TrainState, create_state
 from selftrain_jax.train.step import TrainStep, jit_train_step, make_train_step
@@ -140,7 +140,9 @@ def build_normalizer(config: ConfigDict) -> LossNormalizer:
 
 
 def build_schedule(config: ConfigDict, stage: str) -> tuple[Schedule, int]:
-    """Return a stage's learning rate by step, and its number of steps; the control has the student's.
+    """Return a stage's learning rate by step, and its number of steps, with a patience at most so many.
+
+    The control has the student's.
 
     Raises:
         InputError: the schedule does not exist, warm-up and drops do not fit into the steps, or the student's
@@ -154,7 +156,29 @@ def build_schedule(config: ConfigDict, stage: str) -> tuple[Schedule, int]:
     if optimizer.schedule == "step":
         drop_steps = [round(frac * num_steps) for frac in optimizer.drop_fracs]
         return step_decay(*warmup, drop_steps), num_steps
-    raise InputError(f"config.optimizer.schedule={optimizer.schedule!r} is not one of cosine, step")
+    if optimizer.schedule == "constant":
+        return warmup_constant(*warmup, num_steps), num_steps
+    raise InputError(f"config.optimizer.schedule={optimizer.schedule!r} is not one of cosine, step, constant")
+
+
+def check_patience(config: ConfigDict) -> None:
+    """Refuse a patience that no stage can have.
+
+    Raises:
+        InputError: it is no whole number from 0, or val is not measured while a stage trains.
+    """
+    for group in ("teacher", "student"):
+        patience = config[group].patience
+        if patience < 0:
+            raise InputError(
+                f"config.{group}.patience={patience}; expected a number of evaluations, or 0: all steps"
+            )
+        if patience and config.eval.every_steps < 1:
+            raise InputError(
+                f"config.{group}.patience={patience}, but config.eval.every_steps={config.eval.every_steps}: "
+                "val is measured only after the last step, so nothing can end earlier; set "
+                f"config.eval.every_steps to the steps between two evaluations, or config.{group}.patience=0"
+            )
 
 
 def describe_rate(config: ConfigDict) -> list[str]:

@@ -20,12 +20,14 @@ _IMAGE_KEYS = ("image/encoded", "image/source_id", "image/height", "image/width"
 _SIDE_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 _BOX_KEYS = ("image/object/class/label", *_SIDE_KEYS)
 _SCORE_KEY = "image/object/score"
+_PLACE_KEY = "image/object/place_std"
 _COLUMN_KINDS = {
     _BOX_KEYS[0]: "int64_list",
     **dict.fromkeys(_SIDE_KEYS, "float_list"),
     "image/object/is_crowd": "int64_list",
     "image/object/area": "float_list",
     _SCORE_KEY: "float_list",
+    _PLACE_KEY: "float_list",
 }
 _MASK_KEY = "image/segmentation/class/encoded"
 _CONFIDENCE_KEY = "image/segmentation/confidence/encoded"
@@ -44,8 +46,8 @@ def encode_record(labels: Example, encoded_image: bytes, height: int, width: int
     Raises:
         InputError: the mask or its confidence is not of the image's size.
 
-    Differs: the scores of boxes, the confidence of masks and `image/is_pseudo` are new; the release
-    has no pseudo labels.
+    Differs: the scores and `place_std` of boxes, the confidence of masks and `image/is_pseudo` are new; the
+    release has no pseudo labels.
     """
     import tensorflow as tf  # here, so that reading a manifest needs no TensorFlow
 
@@ -102,6 +104,8 @@ def _box_values(labels: Example, height: int, width: int) -> _Values:
     values |= zip(_SIDE_KEYS, (boxes / (height, width, height, width)).T, strict=True)
     if "scores" in labels:
         values[_SCORE_KEY] = labels["scores"]
+    if "place_std" in labels:
+        values[_PLACE_KEY] = labels["place_std"]
     return values
 
 
@@ -141,12 +145,12 @@ def _read_boxes(feature: _Features, size_px: tuple[int, int], where: str) -> Exa
     columns = _read_columns(feature, where)
     sides = np.array([columns[key] for key in _SIDE_KEYS], np.float64)
     classes = np.array(columns[_BOX_KEYS[0]], np.int64)
-    scores = np.array(columns.get(_SCORE_KEY, []), np.float32)
+    scores, place_std = (np.array(columns.get(key, []), np.float32) for key in (_SCORE_KEY, _PLACE_KEY))
     is_class = (classes >= 0) & (classes <= MAX_CLASS_ID)
-    if not (is_class.all() and np.isfinite(sides).all() and np.isfinite(scores).all()):
+    if not (is_class.all() and all(np.isfinite(x).all() for x in (sides, scores, place_std))):
         raise InputError(
-            f"{where}: a box without finite sides or score, or a label outside 0 to {MAX_CLASS_ID}; the "
-            "record is damaged or not one of ours"
+            f"{where}: a box without finite sides, score or place_std, or a label outside 0 to "
+            f"{MAX_CLASS_ID}; the record is damaged or not one of ours"
         )
     with np.errstate(over="ignore"):
         boxes = (sides.T * (*size_px, *size_px)).astype(np.float32)
@@ -157,7 +161,11 @@ def _read_boxes(feature: _Features, size_px: tuple[int, int], where: str) -> Exa
     }
     if "image/object/area" in columns:
         labels["areas"] = np.array(columns["image/object/area"], np.float32)
-    return labels | ({"scores": scores} if _SCORE_KEY in columns else {})
+    if _SCORE_KEY in columns:
+        labels["scores"] = scores
+    if _PLACE_KEY in columns:
+        labels["place_std"] = place_std
+    return labels
 
 
 def _read_columns(feature: _Features, where: str) -> dict[str, list[Any]]:

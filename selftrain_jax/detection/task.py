@@ -1,6 +1,7 @@
 """RetinaNet as the three pure functions of a `Task`; call `make_detection_task`."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ def make_detection_task(
 
     The loss of a source is class loss + box_weight · box loss, without weight decay. Its `rng` is used for
     drop-connect only. The network sees images padded to a multiple of its coarsest stride, 2^max_level, and
-    has anchors there too; boxes are clipped to `image_size_px`.
+    has anchors there too. `predict` takes square images of any size and clips boxes to it.
 
     Raises:
         InputError: the image size is below 1, or the model has another number of anchors.
@@ -42,14 +43,15 @@ def make_detection_task(
     _check_num_anchors(model.num_anchors, num_scales, aspect_ratios)
     stride_px = 2**model.max_level
     input_px = padded_size(image_size_px, stride_px)
-    anchors = make_anchors(
-        image_size_px=input_px,
+    anchors_of = partial(
+        make_anchors,
         min_level=model.min_level,
         max_level=model.max_level,
         num_scales=num_scales,
         aspect_ratios=aspect_ratios,
         anchor_size=anchor_size,
     )
+    anchors = anchors_of(image_size_px=input_px)
 
     def init(rng: PRNGKeyArray) -> Variables:
         return dict(model.init(rng, jnp.zeros((1, input_px, input_px, 3)), train=False))
@@ -73,11 +75,10 @@ def make_detection_task(
         return loss_terms(human, pseudo, box_weight), dict(updates)
 
     def predict(variables: Variables, images: Float[Array, "B H W 3"]) -> Detections:
-        padded = pad_images(images, stride_px)
+        padded, size_px = pad_images(images, stride_px), images.shape[1]
         logits, outputs = cast(tuple[Array, Array], model.apply(variables, padded, train=False))
-        return to_detections(
-            jnp.asarray(anchors), logits, outputs, image_size_px=image_size_px, postprocess=postprocess
-        )
+        anchors = jnp.asarray(anchors_of(image_size_px=padded.shape[1]))
+        return to_detections(anchors, logits, outputs, image_size_px=size_px, postprocess=postprocess)
 
     return Task(init=init, loss=loss, predict=predict)
 

@@ -22,7 +22,7 @@ from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, STAGE_FILE, Sta
 from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.records import OLD_METHODS, write_record
-from selftrain_jax.stages.settings import BEFORE, is_among
+from selftrain_jax.stages.settings import BEFORE, LATER, is_among
 
 DATA_KEYS = ("data", "unlabeled", "joint")
 FREE_DATA_KEYS = ("data.cache_mib", "data.max_bad_images", "data.max_stall_secs")
@@ -93,7 +93,7 @@ def _read_old_config(run: Run, stage: Stage) -> ConfigDict:
             + "\nRun the command once with the keys as they were, then they may change."
         )
     completed = run.config.copy_and_resolve_references()
-    completed.update_from_flattened_dict(dict(BEFORE))
+    completed.update_from_flattened_dict({**BEFORE, **LATER})
     return ConfigDict(_merge(completed.to_dict(), found))
 
 

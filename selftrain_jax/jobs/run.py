@@ -13,7 +13,13 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.build.data import Sources, build_sources, stage_settings
-from selftrain_jax.build.experiment import Experiment, StepKind, build_experiment, step_kind
+from selftrain_jax.build.experiment import (
+    Experiment,
+    StepKind,
+    build_experiment,
+    check_patience,
+    step_kind,
+)
 from selftrain_jax.build.joint import open_joint_source
 from selftrain_jax.data.source import Source
 from selftrain_jax.jobs.calibration import check_val
@@ -104,6 +110,7 @@ def make_run(
     class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
     if config.pseudo.thresholds == AUTO:
         check_val(config, sources.val)
+    check_patience(config)
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
     return Run(
         config=config,

@@ -72,6 +72,9 @@ def _train(run: Run, stage: Stage, record: StageRecord) -> None:
     schedule, num_steps = stage_schedule(run, stage)
     for line in describe_rate(config) if stage != TEACHER else []:
         hosts.log(f"{stage.folder}: {line}")
+    patience = stage_settings(config, stage.kind).patience
+    if patience:
+        hosts.log(_explain_patience(run, stage, num_steps, patience))
     train(
         name=stage.folder,
         train_step=_experiment(run, stage, record).train_step,
@@ -85,11 +88,21 @@ def _train(run: Run, stage: Stage, record: StageRecord) -> None:
         evaluate=functools.partial(measure_on_val, run),
         best_metric=f"eval/{run.task.metrics[0].key}",
         evaluate_every=config.eval.every_steps,
+        patience=patience,
         checkpoint_every=config.checkpoint.every_steps,
         log_every=config.log.every_steps,
         keep=config.checkpoint.keep,
         max_rollbacks=config.optimizer.max_rollbacks,
         tensorboard=config.log.tensorboard,
+    )
+
+
+def _explain_patience(run: Run, stage: Stage, num_steps: int, patience: int) -> str:
+    group = "teacher" if stage == TEACHER else "student"
+    return (
+        f"{stage.folder}: at most {num_steps:,} steps; ends when {run.task.metrics[0].head} on val has not "
+        f"risen for {patience} evaluations in a row (config.{group}.patience), one every "
+        f"{run.config.eval.every_steps:,} steps"
     )
 
 

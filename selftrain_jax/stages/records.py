@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
 from selftrain_jax.run_files.stage import REMEDY, STAGE_FILE, StageRecord, StageResult
-from selftrain_jax.stages.settings import BEFORE, CANDIDATES, is_among
+from selftrain_jax.stages.settings import BEFORE, CANDIDATES, PATIENCE, is_among
 
 ABSENT = "(absent)"
 MAX_SHOWN = 9
@@ -72,11 +72,13 @@ def differences(found: StageRecord, wanted: StageRecord, which: str = "last") ->
     """List settings and inputs that differ, by key; an input that is not known yet, "", differs from none.
 
     A setting that did not exist when `found` was written had the value that `settings.BEFORE` gives it.
-    `which` checkpoint is taken: how others were measured decides nothing if it is the last.
+    `which` checkpoint is taken: how others were measured decides nothing if it is the last, unless the
+    training ends by what was measured.
     """
     unknown = {name for record in (found, wanted) for name, digest in record.inputs.items() if not digest}
     is_training = "eval.every_steps" in wanted.settings
-    idle = CANDIDATES if is_training and which == "last" else ()
+    ends_by_val = any(key in record.settings for record in (found, wanted) for key in PATIENCE)
+    idle = CANDIDATES if is_training and which == "last" and not ends_by_val else ()
     then = {**{key: BEFORE[key] for key in BEFORE if key in wanted.settings}, **found.settings}
     settings = [pair for pair in _pairs(then, wanted.settings) if not is_among(pair.key, idle)]
     inputs = [pair for pair in _pairs(found.inputs, wanted.inputs) if pair.key not in unknown]

@@ -46,12 +46,18 @@ JOINT = (
 )
 STUDENT = (
     "student.steps",
+    "student.patience",
     "student.batch_size",
     "student.learning_rate",
     "student.rate_factor",  # counts by the rate that it makes
     "student.policy",
     "student.batch_norm",
 )
+PATIENCE = ("teacher.patience", "student.patience")
+
+# Keys that came later, with the value by which stages were made before: at that value records leave them out,
+# so that a record of an earlier version is still the same.
+LATER: Mapping[str, Any] = dict.fromkeys(PATIENCE, 0)
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "teacher": (
@@ -59,6 +65,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         *SAMPLING,
         *JOINT,
         "teacher.steps",
+        "teacher.patience",
         "teacher.batch_size",
         "teacher.learning_rate",
         "teacher.policy",
@@ -71,6 +78,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.score_floor",
         "pseudo.scales",
         "pseudo.flip",
+        "pseudo.views",
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
     ),
     # As many steps as the student, on the human labels alone.
@@ -99,6 +107,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 BEFORE: Mapping[str, Any] = {
     "augment.box_fit": "corners",
     "student.pseudo_policy": "",
+    "pseudo.views": "1",
     "student.rate_factor": 0.0,
     "student.batch_norm": "batch",
     "student.pseudo_frac": 0.5,
@@ -108,7 +117,8 @@ BEFORE: Mapping[str, Any] = {
 
 BATCH_NORMS = ("batch", "human", "frozen")
 
-# When and how a training's checkpoints are measured: it decides which one is the best, not what the last is.
+# When and how a training's checkpoints are measured: it decides which one is the best, not what the last is
+# (but for a training that ends by what was measured).
 CANDIDATES = ("eval.every_steps", "postprocess")
 
 # Keys that count by what they name or lead to: data by image ids and annotations, weights by their digest,
@@ -159,9 +169,10 @@ FREE = (
 def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the values of the keys that decide the result of a kind of stage, by dotted key.
 
-    `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
-    stage's own is the same as one of all stages, and a learning rate by factor the same as by value. The
-    threshold of sampling by class and joint training's keys count where they take place.
+    `idle` are keys, or groups of them, that the run's task does not read. Keys of `LATER` are left out at
+    the value there. An augmentation policy of the stage's own is the same as one of all stages, and a
+    learning rate by factor the same as by value. The threshold of sampling by class and joint training's keys
+    count where they take place.
 
     Raises:
         InputError: joint training is for a stage that does not exist, or `peak_rate` refuses.
@@ -172,7 +183,7 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     values = {
         key: value
         for key, value in flatten(config.to_dict()).items()
-        if is_among(key, keys) and not is_among(key, idle)
+        if is_among(key, keys) and not is_among(key, idle) and not (key in LATER and value == LATER[key])
     }
     group = {"teacher": "teacher", "control": "student", "student": "student"}.get(stage)
     if group is None:

@@ -29,6 +29,7 @@ from selftrain_jax.train.checkpoint_files import (
     remove_unfinished,
     write_checksums,
 )
+from selftrain_jax.train.patience import Measured
 from selftrain_jax.train.state import TrainState, from_items, to_items
 from selftrain_jax.types import Variables
 
@@ -45,6 +46,7 @@ class Checkpoints:
         self.directory = Path(directory).absolute() / FOLDER_NAME
         self._keep = keep
         self._size_mib = 0.0
+        self._evaluations: tuple[Measured, ...] = ()
         remove_unfinished(self.directory)
         self._manager = _open(self.directory, for_writing=True)
 
@@ -52,14 +54,26 @@ class Checkpoints:
         """Return the step of the newest checkpoint, finished or being saved."""
         return self._manager.latest_step()
 
+    @property
+    def evaluations(self) -> tuple[Measured, ...]:
+        """Return the scores up to the checkpoint saved or restored last, those of removed ones included."""
+        return self._evaluations
+
     def save(self, state: TrainState, *, score: float | None, training_secs: float) -> None:
         """Wait for the previous save, remove old checkpoints, and save in the background.
 
         Raises:
             InputError: the disk is full; nothing half-written is left.
         """
-        items = to_items(state)
-        about = {"score": score, "training_secs": training_secs, "shapes": shapes_by_name(items)}
+        items, step = to_items(state), int(state.step)
+        if score is not None:
+            self._evaluations = (*self._evaluations, Measured(step, score))
+        about = {
+            "score": score,
+            "evaluations": [list(found) for found in self._evaluations],
+            "training_secs": training_secs,
+            "shapes": shapes_by_name(items),
+        }
         arguments = {name: ocp.args.StandardSave(item) for name, item in items.items()}
         self._size_mib = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(items)) / 2**20
         with explain_full_disk(self.directory, self._size_mib):
@@ -67,9 +81,7 @@ class Checkpoints:
             self._write_checksums()
             self._remove_old()
             check_disk_space(self.directory, self._size_mib)
-            self._manager.save(
-                int(state.step), args=ocp.args.Composite(about=ocp.args.JsonSave(about), **arguments)
-            )
+            self._manager.save(step, args=ocp.args.Composite(about=ocp.args.JsonSave(about), **arguments))
 
     def restore_latest(self, template: TrainState) -> tuple[TrainState, float] | None:
         """Return the newest intact state, sharded like the template, and its training seconds.
@@ -111,6 +123,7 @@ class Checkpoints:
     def _restore(self, step: int, template: TrainState) -> tuple[TrainState, float]:
         items, about = to_items(template), _read_about(self._manager, step)
         check_names(about["shapes"], shapes_by_name(items), self.directory / str(step))
+        self._evaluations = tuple(Measured(*found) for found in about.get("evaluations", ()))
         return from_items(_restore_items(self._manager, step, items), template), about["training_secs"]
 
     def _set_aside(self, step: int, damage: str) -> None:

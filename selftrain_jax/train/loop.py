@@ -22,6 +22,7 @@ from selftrain_jax.text import shorten_list
 from selftrain_jax.train.checkpoint import Checkpoints
 from selftrain_jax.train.metric_log import MetricLog, Speed, progress_line
 from selftrain_jax.train.optimizer import Schedule
+from selftrain_jax.train.patience import find_first_best, has_stopped_rising
 from selftrain_jax.train.rollback import Rollback, add_rollback, read_rollbacks, scale_schedule
 from selftrain_jax.train.sharding import shard_batch, shard_shapes, shard_state
 from selftrain_jax.train.state import TrainState, eval_variables
@@ -52,6 +53,7 @@ class _Stage:
     mesh: Mesh
     evaluate: Evaluate | None
     evaluate_every: int
+    patience: int
     checkpoint_every: int
     log_every: int
     best_metric: str
@@ -82,6 +84,7 @@ def train(
     mesh: Mesh,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 0,
+    patience: int = 0,
     checkpoint_every: int = 0,
     log_every: int = 100,
     best_metric: str = "eval/ap",
@@ -98,6 +101,8 @@ def train(
     intervals; an interval of 0 means only then. A checkpoint follows every evaluation. The log has a line
     every `log_every` updates and one for the last update. When a loss is not finite, training returns to the
     newest checkpoint with half the learning rate, up to `max_rollbacks` times.
+
+    With a `patience` the run also ends where `best_metric` has not risen for so many evaluations in a row.
 
     A resumed run has the state, the batches and the random numbers of one that was not interrupted. On CPU,
     with as many devices and the same versions, it has the same weights, bit for bit. On GPU they are the same
@@ -127,6 +132,7 @@ def train(
                     mesh=mesh,
                     evaluate=evaluate,
                     evaluate_every=evaluate_every,
+                    patience=patience,
                     checkpoint_every=checkpoint_every,
                     log_every=log_every,
                     best_metric=best_metric,
@@ -167,7 +173,7 @@ def _train_to_end(stage: _Stage, state: TrainState, stream: BatchStream) -> Trai
             raise RunAgainError(
                 f"{stage.name}: stopped by SIGTERM at step {step} of {stage.num_steps}, saved"
             )
-        if step == stage.num_steps:
+        if step == stage.num_steps or _is_over(stage, step, is_evaluation):
             break
         batch, image_ids = stage.speed.fetch(stream, functools.partial(_is_done, pending))
         learning_rate = np.float32(stage.schedule(step))
@@ -175,6 +181,22 @@ def _train_to_end(stage: _Stage, state: TrainState, stream: BatchStream) -> Trai
         _read(stage, pending)
         pending = _PendingMetrics(step + 1, metrics, image_ids)
     return state
+
+
+def _is_over(stage: _Stage, step: int, is_evaluation: bool) -> bool:
+    """Tell whether val has stopped rising, by the scores that the checkpoints keep; all hosts alike."""
+    evaluations, patience = stage.checkpoints.evaluations, stage.patience
+    if not patience or not (is_evaluation or step == stage.start_step):
+        return False
+    is_over = hosts.run_on_host0(lambda: has_stopped_rising(evaluations, patience))
+    if is_over:
+        best = find_first_best(evaluations)
+        hosts.log(
+            f"{stage.name}: stopped at step {step:,} of at most {stage.num_steps:,}: {stage.best_metric} has "
+            f"not risen for {patience} evaluations in a row; the best is {best.score:.4g}, at step "
+            f"{best.step:,}"
+        )
+    return is_over
 
 
 def _is_done(pending: _PendingMetrics | None) -> bool:

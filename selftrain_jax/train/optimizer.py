@@ -27,11 +27,7 @@ def warmup_cosine(peak: float, warmup_start: float, warmup_steps: int, total_ste
 
     Paper: section 3.2, peak 0.32 from 0.0032 over 1000 steps at batch 256.
     """
-    if not 0 <= warmup_steps < total_steps:
-        raise InputError(
-            f"learning rate: {warmup_steps} warm-up steps in a run of {total_steps} steps; "
-            "expected fewer warm-up steps than steps"
-        )
+    _check_warmup(warmup_steps, total_steps)
 
     def learning_rate(step: int) -> float:
         if step < warmup_steps:
@@ -65,6 +61,26 @@ def step_decay(
         return peak * factor ** sum(step >= drop for drop in drop_steps)
 
     return learning_rate
+
+
+def warmup_constant(peak: float, warmup_start: float, warmup_steps: int, total_steps: int) -> Schedule:
+    """Rise linearly to `peak` over `warmup_steps`, then stay there: for a run whose end is not known before.
+
+    Raises:
+        InputError: the warm-up is not shorter than the run.
+
+    Not in the paper.
+    """
+    _check_warmup(warmup_steps, total_steps)
+    return step_decay(peak, warmup_start, warmup_steps, ())
+
+
+def _check_warmup(warmup_steps: int, total_steps: int) -> None:
+    if not 0 <= warmup_steps < total_steps:
+        raise InputError(
+            f"learning rate: {warmup_steps} warm-up steps in a run of {total_steps} steps; "
+            "expected fewer warm-up steps than steps"
+        )
 
 
 def momentum_sgd(

@@ -54,3 +54,40 @@ def test_a_factor_that_makes_no_rate_is_refused(factor: float) -> None:
     config.student.rate_factor = factor
     with pytest.raises(InputError, match=r"config\.student\.rate_factor=.*: expected above 0"):
         experiment.build_schedule(config, "student")
+
+
+def test_the_rate_stays_at_its_peak_with_the_constant_schedule() -> None:
+    config = tiny_masks.get_config()
+    config.optimizer.update(schedule="constant", warmup_steps=2, warmup_start_frac=0.5)
+    config.student.update(steps=6, learning_rate=0.2)
+    schedule, num_steps = experiment.build_schedule(config, "control")
+    assert ([schedule(step) for step in range(num_steps)], num_steps) == (
+        pytest.approx([0.1, 0.15, 0.2, 0.2, 0.2, 0.2]),
+        6,
+    )
+    config.optimizer.schedule = "linear"
+    with pytest.raises(InputError, match="'linear' is not one of cosine, step, constant"):
+        experiment.build_schedule(config, "control")
+
+
+@pytest.mark.parametrize(
+    ("group", "patience", "every", "words"),
+    [
+        (
+            "teacher",
+            3,
+            0,
+            "config.teacher.patience=3, but config.eval.every_steps=0: val is measured only after",
+        ),
+        ("student", 1, 0, "set config.eval.every_steps .*, or config.student.patience=0"),
+        ("student", -1, 5, "config.student.patience=-1; expected a number of evaluations, or 0: all steps"),
+    ],
+)
+def test_a_patience_that_cannot_be_is_refused(group: str, patience: int, every: int, words: str) -> None:
+    config = tiny_masks.get_config()
+    config.eval.every_steps = every
+    config[group].patience = patience
+    with pytest.raises(InputError, match=words):
+        experiment.check_patience(config)
+    config[group].patience = 0
+    experiment.check_patience(config)

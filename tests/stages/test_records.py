@@ -9,6 +9,7 @@ from configs import quickstart
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.stage import STAGE_FILE, StageRecord, StageResult
 from selftrain_jax.stages.records import (
+    ABSENT,
     METHODS,
     Difference,
     differences,
@@ -74,10 +75,31 @@ def test_how_candidates_were_measured_counts_for_the_best_checkpoint_alone(chang
     assert len(differences(record(), record(**changes), "best")) == 1
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eval__every_steps": 50},
+        {"postprocess__iou_threshold": 0.6},
+        {"inputs": {"val images": "60 images, 0e"}},
+    ],
+)
+def test_what_val_said_counts_for_the_last_checkpoint_of_a_stage_with_patience(changes: dict) -> None:
+    patient = {"teacher__patience": 3}
+    assert len(differences(record(**patient), record(**patient, **changes), "last")) == 1
+    assert differences(record(**patient), record(**patient), "last") == []
+
+
 def test_val_images_count_for_the_best_checkpoint_alone() -> None:
     wanted = record({"val images": "60 images, 0e"})
     assert differences(record(), wanted, "last") == []
     assert [pair.key for pair in differences(record(), wanted, "best")] == ["val images"]
+
+
+def test_a_record_from_before_a_key_was_there_is_the_one_of_its_default(tmp_path: pathlib.Path) -> None:
+    write_record(tmp_path, record(teacher__patience=0))
+    assert "patience" not in (tmp_path / STAGE_FILE).read_text()
+    found = differences(record(), record(teacher__patience=3))
+    assert found == [Difference("config.teacher.patience", ABSENT, 3)]
 
 
 def test_tuples_and_lists_are_the_same(tmp_path: pathlib.Path) -> None:

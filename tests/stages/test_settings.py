@@ -8,6 +8,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.stages.settings import (
     BY_CONTENT,
     FREE,
+    LATER,
     STAGES,
     deciding_settings,
     is_among,
@@ -51,6 +52,8 @@ def test_idle_keys_exist(task) -> None:
         ("teacher.steps", ["teacher"]),
         ("teacher.learning_rate", ["teacher"]),
         ("student.steps", ["control", "student"]),
+        ("teacher.patience", ["teacher"]),
+        ("student.patience", ["control", "student"]),
         ("student.rate_factor", ["control", "student"]),
         ("student.batch_norm", ["control", "student"]),
         ("student.pseudo_frac", ["student"]),
@@ -83,6 +86,17 @@ def test_a_key_changes_the_settings_of_the_stages_that_it_decides_and_of_no_othe
         config.update_from_flattened_dict({key: value})
         is_changed = deciding_settings(config, stage) != before
         assert is_changed == (stage in stages_decided_by(key))
+
+
+@pytest.mark.parametrize("key", LATER)
+def test_a_key_that_came_later_is_not_in_the_record_at_its_default(key: str) -> None:
+    config = common.get_config()
+    assert flatten(config.to_dict())[key] == LATER[key]
+    for stage in stages_decided_by(key):
+        assert key not in deciding_settings(config, stage)
+        config.update_from_flattened_dict({key: 3})
+        assert deciding_settings(config, stage)[key] == 3
+        config.update_from_flattened_dict({key: LATER[key]})
 
 
 def test_a_policy_of_its_own_is_the_same_as_one_of_all_stages() -> None:

@@ -28,7 +28,14 @@ def test_cosine_ends_at_zero_and_stays_there():
     assert schedule(10) == schedule(11) == 0.0
 
 
+def test_constant_rises_to_its_peak_and_stays_there():
+    schedule = optimizer.warmup_constant(0.1, 0.02, 4, 10)
+    assert [schedule(step) for step in (0, 2, 4, 9, 10)] == pytest.approx([0.02, 0.06, 0.1, 0.1, 0.1])
+
+
 def test_impossible_schedules_are_refused():
+    with pytest.raises(InputError, match="10 warm-up steps in a run of 10"):
+        optimizer.warmup_constant(0.1, 0.0, 10, 10)
     with pytest.raises(InputError, match="1000 warm-up steps in a run of 500"):
         optimizer.warmup_cosine(0.1, 0.0, 1000, 500)
     with pytest.raises(InputError, match="rising"):

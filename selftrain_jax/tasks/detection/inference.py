@@ -20,17 +20,17 @@ from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate
 from selftrain_jax.selftrain.inference import chunks_in_order
 from selftrain_jax.tasks.detection.coco_export import export_image_ids, to_coco_results
 from selftrain_jax.tasks.detection.pseudo.labeller import Load, Network, infer_images
+from selftrain_jax.tasks.detection.pseudo.views import View
 from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
 from selftrain_jax.types import Detections, Example, Task, Variables
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A detector without its weights; `predict` is compiled once."""
+    """A detector without its weights; `predict` is compiled once for each size of images."""
 
     place: Callable[[Variables], Variables]
     predict: Callable[[Variables, Float[np.ndarray, "B S S 3"]], Detections]
-    load: Load
     batch_size: int
     image_size_px: int
     score_floor: float
@@ -43,7 +43,6 @@ def build_detector(config: ConfigDict, task: Task, mesh: Mesh) -> Detector:
     return Detector(
         place=lambda variables: shard_state(mesh, variables),
         predict=jit_predict(mesh, task.predict),
-        load=make_inference_resize(config.image.size_px),
         batch_size=config.eval.batch_size // hosts.count(),
         image_size_px=config.image.size_px,
         score_floor=config.postprocess.score_threshold,
@@ -51,16 +50,28 @@ def build_detector(config: ConfigDict, task: Task, mesh: Mesh) -> Detector:
     )
 
 
-def bind_variables(detector: Detector, variables: Variables, score_floor: float) -> Network:
-    """Put the weights on the devices; detections below `score_floor` will be dropped."""
+def bind_variables(
+    detector: Detector, variables: Variables, score_floor: float, views: tuple[View, ...] = ()
+) -> Network:
+    """Put the weights on the devices; detections below `score_floor` will be dropped.
+
+    `views` are those of each image; none stands for the image as it is.
+    """
     placed = detector.place(variables)
+    sizes_px = {view.size_px for view in views} or {detector.image_size_px}
     return Network(
-        load=detector.load,
+        load=_bind_load(sizes_px),
         predict_batch=lambda images: detector.predict(placed, images),
         batch_size=detector.batch_size,
         image_size_px=detector.image_size_px,
         score_floor=score_floor,
+        views=views,
     )
+
+
+def _bind_load(sizes_px: set[int]) -> Load:
+    resize = {size_px: make_inference_resize(size_px) for size_px in sizes_px}
+    return lambda image, size_px: resize[size_px](image)
 
 
 def detect(detector: Detector, variables: Variables, source: Source) -> Generator[Example, None, None]:

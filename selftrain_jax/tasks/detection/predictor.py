@@ -23,6 +23,7 @@ from selftrain_jax.tasks.detection.inference import (
     evaluate_source,
 )
 from selftrain_jax.tasks.detection.pseudo.labeller import box_labeller
+from selftrain_jax.tasks.detection.pseudo.views import read_views
 from selftrain_jax.tasks.detection.server_results import KEY, CocoIds, annotated_ids, server_results, stem_ids
 from selftrain_jax.tasks.spec import Predictor
 from selftrain_jax.types import Category, Example, Task, Variables
@@ -31,11 +32,16 @@ RESULTS_FILE = "results.json"
 
 
 def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
-    """Close detection's inference over a run's network and config."""
+    """Close detection's inference over a run's network and config.
+
+    Raises:
+        InputError: config.pseudo.views does not fit; before anything is trained.
+    """
     detector = build_detector(config, task, mesh)
+    views = read_views(config.pseudo.views, config.image.size_px)
 
     def labeller(variables: Variables, source: Source) -> Labeller:
-        return box_labeller(source, bind_variables(detector, variables, config.pseudo.score_floor))
+        return box_labeller(source, bind_variables(detector, variables, config.pseudo.score_floor, views))
 
     return Predictor(
         measure=lambda variables, source: evaluate_source(detector, variables, source)[0],

@@ -15,6 +15,7 @@ class BoxSettings:
 
     score_floor: Fraction  # boxes of lower scores are not in the shards
     image_size_px: Count | None = None
+    views: Text = "1"  # as config.pseudo.views; with two or more, records have `place_std`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from selftrain_jax.tasks.detection.pseudo.source import (
     check_thresholds,
     read_pseudo_boxes,
 )
+from selftrain_jax.tasks.detection.pseudo.views import read_views
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
@@ -43,8 +44,10 @@ def check_config(config: ConfigDict) -> None:
     """Refuse more detections than a pseudo-labelled image has slots, and scores that no record will have.
 
     Raises:
-        InputError: there may be more, or a threshold of config.pseudo is below its score_floor.
+        InputError: there may be more, a threshold of config.pseudo is below its score_floor, or
+            config.pseudo.views does not fit.
     """
+    read_views(config.pseudo.views, config.image.size_px)
     if config.unlabeled.kind != "none":
         pseudo = config.pseudo
         thresholds = np.array([pseudo.threshold, *class_thresholds_by_name(config).values()], np.float32)

@@ -132,6 +132,7 @@ SEGMENTATION = TaskSpec(
         "postprocess",
         "pseudo.score_floor",
         "pseudo.ignore_below",
+        "pseudo.views",
         "model.anchor_size",
         "augment.box_fit",
     ),

@@ -1,6 +1,7 @@
 """The teacher as it labels with boxes, in the pixels of the original image; call `box_labeller`.
 
-`infer_images` runs the network, `count_boxes` and `sum_box_counts` are what the manifest says of the boxes.
+The boxes of several views of an image (`views.py`) are merged. `infer_images` runs the network, `count_boxes`
+and `sum_box_counts` are what the manifest says of the boxes.
 """
 
 import functools
@@ -14,17 +15,20 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from selftrain_jax.data.source import Source
+from selftrain_jax.detection.box_fusion import fuse_boxes
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Histogram
 from selftrain_jax.selftrain.inference import Chunk, InferredChunk, Loaded, label_chunk, run_ahead
 from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
+from selftrain_jax.tasks.detection.pseudo.views import View, format_views
 from selftrain_jax.tasks.detection.run_files import BoxSettings, BoxTotals, ClassBoxes
 from selftrain_jax.types import Category, Detections, Example
 
-BATCHES_AHEAD = 2
-Load = Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]]
-"""From an image to the network's input and its scale: network px = original px * scale."""
+BATCHES_AHEAD = 2  # of one view; of several one batch, which is an input of each
+Load = Callable[[UInt8[np.ndarray, "H W 3"], int], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]]
+"""From an image and the side of the network's input to that input and its scale:
+network px = original px * scale."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,16 @@ class Network:
     """A trained network with its weights, as inference over images uses it."""
 
     load: Load
-    predict_batch: Callable[[Float[np.ndarray, "B S S 3"]], Detections]
+    predict_batch: Callable[[Float[np.ndarray, "B S S 3"]], Detections]  # compiled once for each S
     batch_size: int
     image_size_px: int
-    score_floor: float  # detections below it are dropped
+    score_floor: float  # detections below it are dropped, after the views were merged too
+    views: tuple[View, ...] = ()  # none stands for the image as it is, at `image_size_px`
+
+    @property
+    def inputs(self) -> tuple[View, ...]:
+        """How the network looks at an image, once or more."""
+        return self.views or (View(1.0, False, self.image_size_px),)
 
 
 class BoxCounts(NamedTuple):
@@ -52,7 +62,11 @@ def box_labeller(source: Source, network: Network, *, num_threads: int = 8) -> L
     return Labeller(
         infer=functools.partial(infer_images, source=source, network=network, num_threads=num_threads),
         batch_size=network.batch_size,
-        settings=BoxSettings(score_floor=network.score_floor, image_size_px=network.image_size_px),
+        settings=BoxSettings(
+            score_floor=network.score_floor,
+            image_size_px=network.image_size_px,
+            views=format_views(network.inputs),
+        ),
         totals=BoxTotals,
         count_shard=count_boxes,
         sum_counts=sum_box_counts,
@@ -99,30 +113,44 @@ def infer_images(
 ) -> Generator[InferredChunk, None, None]:
     """Detect in the images of each chunk.
 
-    The network always sees [batch_size, S, S, 3]: rows without an image that decodes are zero.
+    The network always sees [batch_size, S, S, 3]: rows without an image that decodes are zero. Boxes of
+    several views are merged, and the best kept, as many as of one view, with their `place_std`.
 
     Raises:
         InputError: the network's scores or boxes are not finite.
     """
-
-    def dispatch(rows: Mapping[int, Loaded]) -> Detections:
-        images = np.zeros((network.batch_size, *2 * (network.image_size_px,), 3), np.float32)
-        for row, loaded in rows.items():
-            images[row] = loaded.inputs
-        return network.predict_batch(images)
-
     predictions = run_ahead(
         chunks,
         source=source,
-        load=network.load,
-        dispatch=dispatch,
-        batches_ahead=BATCHES_AHEAD,
+        load=lambda image: _load(image, network),
+        dispatch=lambda rows: [_start_view(rows, index, network) for index in range(len(network.inputs))],
+        batches_ahead=BATCHES_AHEAD if len(network.inputs) == 1 else 1,
         num_threads=num_threads,
     )
     with closing(predictions):
-        for shard, images, detections in predictions:
-            found = Detections(*jax.device_get(tuple(detections)))
-            yield label_chunk(shard, images, functools.partial(_to_labels, found, network.score_floor))
+        for shard, images, by_view in predictions:
+            found = [Detections(*jax.device_get(tuple(detections))) for detections in by_view]
+            yield label_chunk(shard, images, functools.partial(_to_labels, found, network))
+
+
+def _load(
+    image: UInt8[np.ndarray, "H W 3"], network: Network
+) -> tuple[list[Float[np.ndarray, "S S 3"]], list[Float[np.ndarray, " 2"]]]:
+    """Return the network's input and its scale for each view."""
+    loaded = [
+        network.load(image[:, ::-1] if view.is_mirrored else image, view.size_px) for view in network.inputs
+    ]
+    inputs, scales = zip(*loaded, strict=True)
+    return list(inputs), list(scales)
+
+
+def _start_view(rows: Mapping[int, Loaded], index: int, network: Network) -> Detections:
+    """Start the network on one view of a batch."""
+    size_px = network.inputs[index].size_px
+    images = np.zeros((network.batch_size, size_px, size_px, 3), np.float32)
+    for row, loaded in rows.items():
+        images[row] = loaded.inputs[index]
+    return network.predict_batch(images)
 
 
 def to_original_pixels(
@@ -133,8 +161,39 @@ def to_original_pixels(
     return np.clip(original, 0, np.tile(np.asarray(size_px, np.float32), 2))
 
 
-def _to_labels(found: Detections, score_floor: float, row: int, loaded: Loaded) -> Example:
-    """Keep an image's detections of at least the floor whose part inside the image is not empty."""
+def _to_labels(found: Sequence[Detections], network: Network, row: int, loaded: Loaded) -> Example:
+    """Return an image's boxes of at least the floor: those of its one view, or all views' merged."""
+    by_view = [
+        _labels_of_view(detections, view, scale, network.score_floor, row, loaded)
+        for detections, view, scale in zip(found, network.inputs, loaded.geometry, strict=True)
+    ]
+    if len(by_view) == 1:
+        return by_view[0]
+    boxes, classes, scores = (
+        np.concatenate([labels[key] for labels in by_view]) for key in ("boxes", "classes", "scores")
+    )
+    views = np.repeat(np.arange(len(by_view)), [len(labels["boxes"]) for labels in by_view])
+    fused = fuse_boxes(boxes, classes, scores, views, num_views=len(by_view))
+    kept = np.flatnonzero(fused.scores >= network.score_floor)[: found[0].scores.shape[1]]
+    return {
+        "image_id": loaded.image_id,
+        "boxes": fused.boxes[kept],
+        "classes": fused.classes[kept],
+        "scores": fused.scores[kept],
+        "place_std": fused.place_std[kept],
+        "is_pseudo": True,
+    }
+
+
+def _labels_of_view(
+    found: Detections,
+    view: View,
+    scale: Float[np.ndarray, " 2"],
+    score_floor: float,
+    row: int,
+    loaded: Loaded,
+) -> Example:
+    """Keep a view's detections of at least the floor whose part inside the image is not empty."""
     valid = np.asarray(found.valid[row])
     boxes, scores = (np.asarray(values[row], np.float32)[valid] for values in (found.boxes, found.scores))
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
@@ -142,7 +201,9 @@ def _to_labels(found: Detections, score_floor: float, row: int, loaded: Loaded) 
             f"image {loaded.image_id}: the teacher's boxes or scores are not finite. Its checkpoint or its "
             "number type is broken; evaluate the teacher, and try config.model.dtype=float32."
         )
-    boxes = to_original_pixels(boxes, loaded.geometry, loaded.size_px)
+    boxes = to_original_pixels(boxes, scale, loaded.size_px)
+    if view.is_mirrored:
+        boxes = _mirror(boxes, loaded.size_px[1])
     kept = (scores >= score_floor) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return {
         "image_id": loaded.image_id,
@@ -151,3 +212,9 @@ def _to_labels(found: Detections, score_floor: float, row: int, loaded: Loaded) 
         "scores": scores[kept],
         "is_pseudo": True,
     }
+
+
+def _mirror(boxes: Float[np.ndarray, "N 4"], width_px: int) -> Float[np.ndarray, "N 4"]:
+    """Mirror left and right, as the augmentation does: x' = W - x."""
+    ymin, xmin, ymax, xmax = boxes.T
+    return np.stack([ymin, width_px - xmax, ymax, width_px - xmin], axis=1).astype(np.float32)

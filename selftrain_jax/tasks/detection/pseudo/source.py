@@ -68,7 +68,9 @@ def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray) -> Exam
     """Keep boxes from `lowest` on, and mark those below the threshold of their class."""
     scores, classes = labels["scores"], labels["classes"]
     kept = scores >= lowest[classes]
+    place: Example = {"place_std": labels["place_std"][kept]} if "place_std" in labels else {}
     return {
+        **place,
         "image_id": labels["image_id"],
         "boxes": labels["boxes"][kept],
         "classes": classes[kept],

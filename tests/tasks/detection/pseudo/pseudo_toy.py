@@ -32,7 +32,7 @@ def make_source(num_images, bad=(), name="toy"):
     )
 
 
-def load(image):
+def load(image, size_px=SIZE_PX):
     """Halve the height and take a quarter of the width."""
     network = np.zeros((SIZE_PX, SIZE_PX, 3), np.float32)
     small = image[::2, ::4] / 255
