@@ -196,6 +196,9 @@ def get_config() -> ConfigDict:
                 thresholds="",  # empty | auto
                 precision=0.9,  # wanted of pseudo labels: --job=thresholds, and thresholds=auto
                 sampling="uniform",  # of the pseudo-labelled images, as data.sampling
+                # Classes of a smaller recall in data.val, at their thresholds, are ignored in pseudo labels,
+                # not taught as background: boxes from score_floor on, pixels labelled so. 0: none.
+                min_class_recall=0.0,
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
                 # detection: the views in which the teacher sees an image, each a scale of image.size_px, with

@@ -29,7 +29,7 @@ from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.inputs import images_digest, labels_digest
 from selftrain_jax.stages.versions import code_revision, versions
-from selftrain_jax.tasks.config_values import AUTO, class_thresholds_by_name
+from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.tasks.spec import Predictor, SelfTraining, TaskSpec
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
@@ -108,7 +108,7 @@ def make_run(
     self_training, categories = get_self_training(config.task), sources.human.categories
     # Wrong thresholds are refused now, not after the teacher has been trained.
     class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
-    if config.pseudo.thresholds == AUTO:
+    if reads_calibration(config):
         check_val(config, sources.val)
     check_patience(config)
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)

@@ -138,6 +138,7 @@ BY_CONTENT = (
     "selftrain.stop_when_worse",
     "pseudo.thresholds",
     "pseudo.precision",
+    "pseudo.min_class_recall",  # by the classes that are ignored
     "eval.checkpoint",  # which weights the next stage takes
 )
 

@@ -65,8 +65,8 @@ class SelfTraining:
     # How often (truth, found) labels are right from each score on; with the labeller's settings.
     count_right: Callable[[Iterable[tuple[Example, Example]], Sequence[Category], Any], Counted]
     describe_labels: Callable[[ConfigDict, Manifest], str]
-    # For the student, checked against human labels: from config, folder, human labels and, with
-    # config.pseudo.thresholds=auto, the thresholds of `config_values.student_thresholds`.
+    # For the student, checked against human labels: from config, folder, human labels and, where the
+    # teacher's calibration decides, the thresholds of `config_values.student_thresholds`.
     open_labels: Callable[..., Source]
     # The pictures of report.html, from config, workdir, test split, truth by image id and augmented examples.
     gather_images: Callable[..., Any]

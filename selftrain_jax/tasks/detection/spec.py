@@ -174,6 +174,7 @@ def _open_labels(
         threshold=settings.threshold,
         per_class_thresholds=thresholds.per_class,
         ignore_below=thresholds.ignore_below or None,
+        ignored_classes=thresholds.ignored,
         max_damaged=config.data.max_bad_images,
     )
     check_slots(source, manifest, config.image.max_boxes)
