@@ -206,6 +206,9 @@ def get_config() -> ConfigDict:
                 views="1",
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
                 flip=False,  # segmentation: average with the mirrored image too
+                mask_top_k=1,  # segmentation: classes of a pixel that are kept, with probabilities: 1 to 3
+                # segmentation: hard | soft: cross entropy against the kept classes' probabilities.
+                mask_target="hard",
                 min_coverage=0.01,  # segmentation: refuse a smaller share of pixels at the threshold
                 # Refuse if one class holds a larger share of the pseudo labels, does not in the human labels,
                 # and outnumbers the others over 3 times as much as there. 0: boxes 0.95, masks 0.99.

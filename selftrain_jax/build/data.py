@@ -215,7 +215,7 @@ def build_batches(
     policy = stage_settings(config, stage).policy
     make = functools.partial(
         make_batches,
-        target_spec=get_task(config.task).targets(config),
+        target_spec=get_task(config.task).targets(config, pseudo is not None),
         augment=build_augment(config, policy),
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),

@@ -79,6 +79,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.scales",
         "pseudo.flip",
         "pseudo.views",
+        "pseudo.mask_top_k",
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
     ),
     # As many steps as the student, on the human labels alone.
@@ -97,6 +98,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.per_class_thresholds",
         "pseudo.ignore_below",
         "pseudo.sampling",
+        "pseudo.mask_target",
     ),
     # Of a model's weights and the test split: how they are measured.
     "evaluation": (*NETWORK, "postprocess", "eval.backend"),
@@ -113,6 +115,8 @@ BEFORE: Mapping[str, Any] = {
     "student.pseudo_frac": 0.5,
     "data.sampling": "uniform",
     "pseudo.sampling": "uniform",
+    "pseudo.mask_top_k": 1,
+    "pseudo.mask_target": "hard",
 }
 
 BATCH_NORMS = ("batch", "human", "frozen")

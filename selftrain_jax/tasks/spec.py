@@ -87,7 +87,8 @@ class TaskSpec:
     open_split: Callable[[ConfigDict, str, str], Source]  # (config, its group: data or unlabeled, split)
     check_sources: Callable[[ConfigDict, Source, list[Source]], None]  # labelled part of train, [val, test]
     build_task: Callable[[ConfigDict, tuple[Category, ...]], Task]
-    targets: Callable[[ConfigDict], "TargetSpec"]  # what a training batch has beside its images
+    # What a training batch has beside its images, and whether some of it may be pseudo labels.
+    targets: Callable[[ConfigDict, bool], "TargetSpec"]
     # Config keys, or groups of them, that this task does not read: they decide nothing of its runs.
     idle_keys: tuple[str, ...]
     self_training: SelfTraining | None  # None: the task can be trained, but has no pseudo labels

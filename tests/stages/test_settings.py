@@ -60,6 +60,8 @@ def test_idle_keys_exist(task) -> None:
         ("data.sampling", ["teacher", "control", "student"]),
         ("data.repeat_threshold", ["teacher", "control", "student"]),
         ("pseudo.sampling", ["student"]),
+        ("pseudo.mask_top_k", ["labels"]),
+        ("pseudo.mask_target", ["student"]),
         ("selftrain.alpha", ["student"]),
         ("pseudo.threshold", ["student"]),
         ("pseudo.ignore_below", ["student"]),

@@ -118,7 +118,7 @@ def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
     return open_predictor(config, task, mesh)
 
 
-def _targets(config: ConfigDict) -> "TargetSpec":
+def _targets(config: ConfigDict, has_pseudo: bool) -> "TargetSpec":
     from selftrain_jax.tasks.detection.targets import box_targets
 
     return box_targets(config.image.max_boxes)
@@ -191,7 +191,13 @@ DETECTION = TaskSpec(
     check_sources=check_sources,
     build_task=build_task,
     targets=_targets,
-    idle_keys=("segmentation", "pseudo.scales", "pseudo.flip"),
+    idle_keys=(
+        "segmentation",
+        "pseudo.scales",
+        "pseudo.flip",
+        "pseudo.mask_top_k",
+        "pseudo.mask_target",
+    ),
     self_training=SelfTraining(
         label_totals=BoxTotals,
         open_predictor=_open_predictor,
