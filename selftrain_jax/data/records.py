@@ -141,10 +141,9 @@ def _parse(record: bytes, where: str) -> _Features:
         needed += _BOX_KEYS
     if _CONFIDENCE_KEY in feature:
         needed.append(_MASK_KEY)
-    for rank in (2, 0):  # the keys of a rank go together, and not without those before
-        if any(key in feature for key in _RUNNER_UP_KEYS[rank:]):
-            needed += [_MASK_KEY, _CONFIDENCE_KEY, *_RUNNER_UP_KEYS[: rank + 2]]
-    missing = [key for key in needed if key not in feature]
+    if last := max((index + 1 for index, key in enumerate(_RUNNER_UP_KEYS) if key in feature), default=0):
+        needed += [_MASK_KEY, _CONFIDENCE_KEY, *_RUNNER_UP_KEYS[: last + last % 2]]  # in pairs
+    missing = [key for key in dict.fromkeys(needed) if key not in feature]
     if missing:
         raise InputError(
             f"{where}: no {', '.join(missing)} among the record's keys {sorted(feature)}; expected a record "
