@@ -23,8 +23,8 @@ class PixelLabels(NamedTuple):
     classes: UInt8[Array, "B C C"]
     confidence: UInt8[Array, "B C C"]  # min(floor(256 * probability), 255)
     is_finite: Bool[Array, " B"]  # whether all logits of the image are finite
-    # The next best classes, each with its probability as `confidence`; none for the best class alone.
-    runners_up: UInt8[Array, "B C C _R"]
+    # The next best classes, each with its probability as `confidence`; None for the best class alone.
+    runners_up: UInt8[Array, "B C C _R"] | None = None
 
 
 def label_pixels(
@@ -71,10 +71,13 @@ def label_pixels(
     blocks = jax.lax.map(label_rows, jnp.arange(0, canvas_px, rows_per_block))
     classes, confidence = (_join_blocks(block)[:, :canvas_px] for block in blocks)
     finite = [jnp.isfinite(view).all(axis=(1, 2, 3)) for view in logits]
-    rest = jnp.stack([classes[..., 1:], confidence[..., 1:]], axis=-1)
-    runners_up = rest.reshape(*rest.shape[:3], 2 * (top_k - 1))
-    is_finite = jnp.stack(finite).all(axis=0)
-    return PixelLabels(classes[..., 0], confidence[..., 0], is_finite, runners_up)
+    pairs = [part[..., rank] for rank in range(1, top_k) for part in (classes, confidence)]
+    return PixelLabels(
+        classes=classes[..., 0],
+        confidence=confidence[..., 0],
+        is_finite=jnp.stack(finite).all(axis=0),
+        runners_up=jnp.stack(pairs, axis=-1) if pairs else None,
+    )
 
 
 def _best(

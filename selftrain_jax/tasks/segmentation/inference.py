@@ -180,7 +180,7 @@ def _jit_label(mesh: Mesh) -> Label:
         top_k: int,
     ) -> tuple[Array, ...]:
         labels = label_pixels(logits, scaled_px, target_px, canvas_px, is_mirrored, top_k)
-        return tuple(labels) if top_k > 1 else tuple(labels)[:3]
+        return tuple(part for part in labels if part is not None)
 
     return lambda logits, scaled_px, target_px, canvas_px, is_mirrored, top_k=1: label(
         logits, *shard_batch(mesh, (scaled_px, target_px)), canvas_px, is_mirrored, top_k
