@@ -4,7 +4,10 @@ A config file calls `get_config()` here and changes what it needs; nothing else 
 """
 
 import difflib
-from collections.abc import Iterable
+import importlib.util
+import os
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
 
 from ml_collections import ConfigDict
 
@@ -18,6 +21,9 @@ def get_config() -> ConfigDict:
             name="",
             task="detection",  # detection | segmentation
             seed=0,
+            # Speeds by which the time is estimated before a run has any of its own; 0: unknown. A config that
+            # chooses values by the device says so in `name`, and the run prints what it chose.
+            preset=dict(name="", train_images_per_second=0.0, label_images_per_second=0.0),
             # Where images and human labels come from.
             data=dict(
                 # builtin | coco | voc | tfds | auto: voc where dir is given, else tfds
@@ -150,7 +156,9 @@ def get_config() -> ConfigDict:
             teacher=dict(
                 steps=45_000, patience=0, batch_size=256, learning_rate=0.32, init="rand", policy=""
             ),
-            # The control has the student's steps, patience, batch, learning rate and policy.
+            # Controls and oracle have the student's steps, patience, batch, learning rate and policy, and no
+            # pseudo label. control: full (as many images a step as the student) | half (as many as the
+            # student's human half) | both | none. oracle: one with human labels on all images.
             student=dict(
                 steps=45_000,
                 patience=0,
@@ -164,12 +172,13 @@ def get_config() -> ConfigDict:
                 batch_norm="batch",
                 pseudo_frac=0.5,  # share of the batch that is pseudo-labelled
                 pseudo_policy="",  # of the pseudo-labelled images; empty: as the human-labelled ones
-                control=True,
+                control="full",
+                oracle=False,
             ),
             # Joint training, Paper: Table 7: weight * classification loss by the same backbone.
             joint=dict(
                 weight=0.0,  # 0: off; the paper's 0.5, with self-training 0.2
-                stage="both",  # teacher | student (and the control) | both
+                stage="both",  # teacher | student (and what is compared with it) | both
                 kind="auto",  # folder (DIR/SPLIT/<class>/*.jpg) | tfds | auto: folder where dir is given
                 dir="",
                 tfds="imagenet2012",
@@ -204,6 +213,11 @@ def get_config() -> ConfigDict:
                 # detection: the views in which the teacher sees an image, each a scale of image.size_px, with
                 # an f mirrored: 1,1f,0.75,0.75f,1.25,1.25f. Their boxes are merged. Paper: one view.
                 views="1",
+                # detection: what a pseudo box counts in the student's losses.
+                box_weight=1.0,  # of the box loss; 0: pseudo boxes teach classes alone
+                max_place_std=0.0,  # >0: boxes whose place_std over the views is above it have no box loss
+                class_weight="one",  # one | score: of the class loss of the anchors that match a box
+                class_target="one",  # one | score: what the student is to say of these anchors
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
                 flip=False,  # segmentation: average with the mirrored image too
                 mask_top_k=1,  # segmentation: classes of a pixel that are kept, with probabilities: 1 to 3
@@ -254,6 +268,47 @@ def set_coco(config: ConfigDict, chosen: dict) -> None:
 def set_init(config: ConfigDict, chosen: dict) -> None:
     """Start the teacher and the student from what the arguments init and student_init name."""
     config.teacher.init, config.student.init = chosen["init"], chosen["student_init"]
+
+
+def find_device() -> str:
+    """Return what JAX will compute on, cpu, gpu or tpu, without starting it.
+
+    JAX_PLATFORMS decides where it is set; else an installed plugin for GPUs beside a GPU's device file, or
+    libtpu beside a TPU's.
+    """
+    asked = os.environ.get("JAX_PLATFORMS", "").split(",")[0]
+    if asked:
+        return {"cuda": "gpu", "rocm": "gpu"}.get(asked, asked)
+    has_plugin = any(
+        "cuda" in plugin.name or "rocm" in plugin.name for plugin in entry_points(group="jax_plugins")
+    )
+    if has_plugin and any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/kfd")):
+        return "gpu"
+    has_libtpu = importlib.util.find_spec("libtpu") is not None
+    return "tpu" if has_libtpu and any(map(os.path.exists, ("/dev/accel0", "/dev/vfio/0"))) else "cpu"
+
+
+def choose_preset(presets: Mapping[str, Mapping[str, object]], chosen: dict) -> dict:
+    """Return `chosen` with the values of the device's preset where the arguments leave them open ("" or 0).
+
+    `device` is auto or a key of `presets`; a TPU has that of a GPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    check_choice("device", chosen["device"], ["auto", *presets])
+    device = find_device() if chosen["device"] == "auto" else chosen["device"]
+    preset = presets["cpu" if device == "cpu" else "gpu"]
+    given = {axis: value for axis, value in chosen.items() if value not in ("", 0) or axis not in preset}
+    return {**preset, **given, "device": device}
+
+
+def name_preset(config: ConfigDict, presets: Mapping[str, Mapping[str, object]], chosen: dict) -> None:
+    """Note the preset in the config, with its speeds where nothing that changes them was given by hand."""
+    config.preset.name = "cpu" if chosen["device"] == "cpu" else "gpu"
+    preset = presets[config.preset.name]
+    if all(chosen[axis] == preset[axis] for axis in ("backbone", "size", "channels", "head_convs")):
+        config.preset.update(train_images_per_second=preset["train"], label_images_per_second=preset["label"])
 
 
 def check_choice(axis: str, value: str, known: Iterable[str]) -> None:

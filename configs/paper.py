@@ -5,7 +5,7 @@ python -m selftrain_jax.main --config=configs/paper.py:table=3,row=5
 `python -m selftrain_jax.paper` prints the tables with their rows, counted from 1; figures are
 table=figure1, figure2, figure3. A supervised row trains the teacher alone (unlabeled.kind is none); a
 self-training row trains its teacher, which the supervised row beside it describes, then labels, then the
-student. The paper has no control of equal steps: --config.student.control=True adds one.
+student. The paper has no control of equal steps: --config.student.control=full adds one.
 
 What a run is comes from coco_retinanet.py, coco_spinenet.py and voc_nasfpn.py (settings=paper);
 `config.paper` has the published value and what had to be assumed. COCO's test-dev and VOC's test are measured
@@ -50,7 +50,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config = _segmenter(row, chosen) if row.task == "segmentation" else _detector(row, chosen)
     config.name = f"paper_{row.table}_{row.row}"
     config.teacher.update(steps=recipe.teacher_steps, init=row.init)
-    config.student.control = False
+    config.student.control = "none"
     if row.unlabeled:
         _set_student(config, row, recipe)
     else:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 JOBS = {
     "selftrain": "teacher, pseudo labels, control, student, evaluation, report (the default)",
-    "train": "one stage's training, --stage=teacher|control|student",
+    "train": "one stage's training, --stage=teacher|control|control_half|oracle|student",
     "pseudo_label": "the teacher's labels for the unlabelled images",
     "thresholds": "score thresholds by class for --config.pseudo.precision, from the labels of data.val",
     "evaluate": "one stage on the test split, --stage=...",
@@ -36,8 +36,8 @@ JOBS = {
     "report": "report.html from what is in the work folder",
     "doctor": "check the data set before training",
 }
-STAGES = ("teacher", "control", "student")
-REDO = ("teacher", "labels", "control", "student", "evaluation")
+STAGES = ("teacher", "control", "control_half", "oracle", "student")
+REDO = ("teacher", "labels", "control", "control_half", "oracle", "student", "evaluation")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/quickstart.py.")
 _WORKDIR = flags.DEFINE_string(

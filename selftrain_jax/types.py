@@ -67,13 +67,16 @@ class BoxTargets(NamedTuple):
     """Boxes of a batch, padded to M slots an image.
 
     `valid` marks the slots that hold a box. Where `ignore` is also set the box is a region in
-    which anchors are neither object nor background.
+    which anchors are neither object nor background. Weights that are None are 1 for every box.
     """
 
     boxes: Float[Array, "B M 4"]
     classes: Int[Array, "B M"]
     valid: Bool[Array, "B M"]
     ignore: Bool[Array, "B M"]
+    box_weight: Float[Array, "B M"] | None = None  # of the box loss
+    class_weight: Float[Array, "B M"] | None = None  # of the class loss of the anchors that a box matches
+    class_target: Float[Array, "B M"] | None = None  # the score that these anchors are to give its class
 
 
 class MaskTargets(NamedTuple):

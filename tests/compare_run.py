@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 from selftrain_jax.stages.folders import share
@@ -39,6 +40,20 @@ def rescore(folder: Path, ap: float, steps: int = 30) -> None:
     path = folder / "evaluation.json"
     evaluation = json.loads(path.read_text())
     write_json(path, {**evaluation, "ap": ap, "checkpoint_step": steps})
+
+
+def write_compared(workdir: Path, **aps: float) -> None:
+    """Add stages beside the control, as `control_half` and `oracle`, by their AP."""
+    for name, ap in aps.items():
+        shutil.copytree(workdir / "control", workdir / name)
+        rescore(workdir / name, ap)
+
+
+def write_stop(folder: Path, step: int, at_most: int, group: str = "student", **settings: int) -> None:
+    """Say in a finished stage's record that it had patience and where it ended."""
+    settings = {f"{group}.steps": at_most, f"{group}.patience": 3, **settings}
+    results = {"last": {"digest": "d", "step": step, "val": 0.25}}
+    write_json(folder / "stage.json", {"stage": folder.name, "settings": settings, "results": results})
 
 
 def write_variant(workdir: Path, name: str, ap: float | None, **changes: object) -> Path:

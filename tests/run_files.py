@@ -180,11 +180,13 @@ ROUNDS_SUMMARY = {
     "variants": {
         "alpha=0.5": {
             "teacher": SUMMARY["teacher"],
-            "student": {**SUMMARY["teacher"], "ap": 0.5},
+            **dict.fromkeys(("control", "control_half", "oracle"), SUMMARY["teacher"]),
+            "student": {**SUMMARY["teacher"], "ap": 0.5, "stopped": {"step": 12, "at_most": 90}},
             "pseudo_labels": SUMMARY["pseudo_labels"],
-            **{"gain_over_teacher": 0.25, "gain_over_control": None, "val": 0.5},
-            **{"threshold": 0.5, "alpha": 0.5},
+            **{"gain_over_teacher": 0.25, "gain_over_control": 0.25, "val": 0.5},
+            **{"stronger_control": "control", "threshold": 0.5, "alpha": 0.5},
             "differs": {"selftrain.alpha": [1.0, 0.5], "teacher.init": [None, "rand"]},
+            "oracle_share_percent": None,
         },
         "begun": {
             **{"pseudo_labels": {}, "gain_over_teacher": None, "gain_over_control": None},

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.run_files.rounds import Round, Rounds, control_folder, round_folder
+from selftrain_jax.run_files.rounds import Round, Rounds, compared_folder, round_folder
 from selftrain_jax.run_files.search import Search, SearchPoint
 from selftrain_jax.run_files.variants import differing_values, variant_folders
 from tests import run_files as examples
@@ -25,8 +25,10 @@ def test_rounds_from_scores_keep_the_first_of_the_best():
 def test_folders_of_rounds():
     run, rounds = pathlib.Path("run"), Rounds.from_vals([0.5, 0.25, 0.125])
     assert [round_folder(run, number) for number in (1, 2)] == [run, run / "round_2"]
-    assert control_folder(run, None) == control_folder(run, Rounds.from_vals([0.5])) == run / "control"
-    assert control_folder(run, rounds) == run / "round_3" / "control"
+    for kind in ("control", "control_half", "oracle"):
+        assert compared_folder(run, None, kind) == run / kind
+        assert compared_folder(run, Rounds.from_vals([0.5]), kind) == run / kind
+        assert compared_folder(run, rounds, kind) == run / "round_3" / kind
 
 
 def test_a_search_grows_point_by_point_and_its_best_is_the_mean_over_seeds():

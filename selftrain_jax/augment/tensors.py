@@ -21,7 +21,10 @@ Seed: TypeAlias = tf.Tensor
 Number: TypeAlias = float | int
 """A static number; for the tests' type checker an int is not a float."""
 
-BOX_VECTORS = ("classes", "scores", "is_crowd", "is_ignore")
+BOX_VECTORS = (
+    *("classes", "scores", "is_crowd", "is_ignore"),
+    *("box_weight", "class_weight", "class_target"),  # as in `types.BoxTargets`
+)
 """Keys with one value for each box, dropped with it."""
 
 IMAGE_FILL = 128

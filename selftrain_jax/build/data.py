@@ -12,19 +12,22 @@ from ml_collections import ConfigDict
 from selftrain_jax.build.sampling import check_sampling, epoch_of
 from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.data.sampling import Permutation, raw_permutation
-from selftrain_jax.data.source import Source, cached, label_fraction, subset, without_labels
+from selftrain_jax.data.source import Source, cached, concatenated, label_fraction, subset, without_labels
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
+from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.mixing import mix_batches
+from selftrain_jax.stages.settings import compared_kinds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, require_dir
 from selftrain_jax.tasks.lookup import TASKS, get_task
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Batches
 
-STAGE_SEEDS = {"teacher": 0, "control": 1, "student": 2}
+# The half control sees the human images that the student of one round sees, in the same order.
+STAGE_SEEDS = {"teacher": 0, "control": 1, "control_half": 2, "oracle": 3, "student": 2}
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,26 @@ def build_sources(config: ConfigDict) -> Sources:
     measured = {split: task.open_split(config, "data", split) for split in (data.val, data.test)}
     refuse(judge_classes(config, train, list(measured.values())))
     task.check_sources(config, human, list(measured.values()))
+    if ORACLE in compared_kinds(config):
+        task.check_sources(config, _require_truth(config, truth), [])
     return Sources(human, unlabeled, truth, measured[data.val], measured[data.test])
+
+
+def _require_truth(config: ConfigDict, truth: Source | None) -> Source:
+    """Return the human labels of the unlabelled images. Raises: InputError where there are none."""
+    if truth is not None:
+        return truth
+    where = config.unlabeled.kind
+    found = "there are no unlabelled images"
+    if where != "none":
+        found = (
+            f"the unlabelled images (config.unlabeled.kind={where}) have no labels of the classes of train"
+        )
+    raise InputError(
+        f"config.student.oracle=True trains on the human labels of the unlabelled images, but {found}; take "
+        "them from a labelled data set, as config.unlabeled.kind=remainder with config.data.label_percent "
+        "below 100 does, or set config.student.oracle=False"
+    )
 
 
 def judge_classes(config: ConfigDict, train: Source, measured: Sequence[Source]) -> Iterator[Finding]:
@@ -157,8 +179,34 @@ def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.n
 
 
 def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:
-    """Return `config.teacher` or, for student and control, `config.student`."""
+    """Return `config.teacher` or, for the student and what is compared with it, `config.student`."""
     return config.teacher if stage == "teacher" else config.student
+
+
+def stage_batch_size(config: ConfigDict, stage: str) -> int:
+    """Return the images a step of a stage: of the half control as many as the student has of humans.
+
+    Raises:
+        InputError: the student's batch cannot be split, and the stage asks for a part of it.
+    """
+    batch_size = stage_settings(config, stage).batch_size
+    if stage != "control_half":
+        return batch_size
+    if batch_size % 2 and config.student.pseudo_frac == 0.5:
+        raise InputError(
+            f"config.student.batch_size={batch_size} has no half for config.student.control="
+            f"{config.student.control}; use an even number"
+        )
+    return split_batch(config).num_human
+
+
+def human_images(sources: Sources, stage: str) -> Source:
+    """Return what a stage has human labels of: of an oracle all images of the run."""
+    if stage != ORACLE:
+        return sources.human
+    assert sources.unlabeled_truth is not None  # `build_sources` has seen to it
+    name = f"{sources.human.name} and {sources.unlabeled_truth.name}"
+    return concatenated(sources.human, sources.unlabeled_truth, name)
 
 
 def stage_seed(config: ConfigDict, stage: str, round: int = 1) -> int:
@@ -225,7 +273,7 @@ def build_batches(
     length, order = epoch_of(config, "data", human, permutation)
     make_human = functools.partial(make, human, seed=seed, permutation=order, epoch_length=length)
     if pseudo is None:
-        return make_human(batch_size=stage_settings(config, stage).batch_size)
+        return make_human(batch_size=stage_batch_size(config, stage))
     split = split_batch(config)
     pseudo = cached(pseudo, float(config.data.cache_mib))
     length, order = epoch_of(config, "pseudo", pseudo, permutation)

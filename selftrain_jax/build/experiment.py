@@ -10,13 +10,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.batch_norm import check_batch_norm, with_statistics
-from selftrain_jax.build.data import stage_settings
+from selftrain_jax.build.data import stage_batch_size, stage_settings
 from selftrain_jax.build.joint import build_joint_task
 from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain import mixing
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
-from selftrain_jax.stages.settings import batch_norm_of, peak_rate
+from selftrain_jax.stages.settings import batch_norm_of, compared_kinds, peak_rate
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_constant, warmup_cosine
 from selftrain_jax.train.sharding import check_batch_size, make_mesh, with_mesh
@@ -69,7 +69,14 @@ def build_experiment(
         task = build_joint_task(config, task, num_joint_classes, statistics)
     groups = ["teacher", "student", "eval", *(["joint"] if config.joint.weight else [])]
     normalizer = build_normalizer(config)
-    return compose(config, task, normalizer, groups, devices, ema_ramp=ema_ramp, period=period)
+    experiment = compose(config, task, normalizer, groups, devices, ema_ramp=ema_ramp, period=period)
+    if "control_half" in compared_kinds(config):
+        batch_size = config.student.batch_size
+        name = (
+            f"config.student.batch_size={batch_size}, config.student.control={config.student.control}: half"
+        )
+        check_batch(stage_batch_size(config, "control_half"), name, experiment.mesh)
+    return experiment
 
 
 def step_kind(config: ConfigDict, stage: str) -> StepKind:
@@ -104,10 +111,7 @@ def compose(
     """
     optimizer, mesh = config.optimizer, make_mesh(devices=devices, **config.mesh.to_dict())
     for group in groups:
-        try:
-            check_batch_size(config[group].batch_size, mesh)
-        except InputError as error:
-            raise InputError(f"config.{group}.batch_size={config[group].batch_size}: {error}") from None
+        check_batch(config[group].batch_size, f"config.{group}.batch_size", mesh)
     tx = momentum_sgd(
         momentum=optimizer.momentum,
         weight_decay=optimizer.weight_decay,
@@ -129,6 +133,14 @@ def compose(
     return Experiment(task, mesh, jit_train_step(step, mesh), new_state)
 
 
+def check_batch(batch_size: int, name: str, mesh: Mesh) -> None:
+    """See that the devices divide a batch. Raises: InputError, which calls it `name`."""
+    try:
+        check_batch_size(batch_size, mesh)
+    except InputError as error:
+        raise InputError(f"{name}={batch_size}: {error}") from None
+
+
 def build_normalizer(config: ConfigDict) -> LossNormalizer:
     """Return the loss normalisation; its decay is an optimizer step's whatever the accumulation."""
     settings = config.selftrain
@@ -142,7 +154,7 @@ def build_normalizer(config: ConfigDict) -> LossNormalizer:
 def build_schedule(config: ConfigDict, stage: str) -> tuple[Schedule, int]:
     """Return a stage's learning rate by step, and its number of steps, with a patience at most so many.
 
-    The control has the student's.
+    What is compared with the student has the student's.
 
     Raises:
         InputError: the schedule does not exist, warm-up and drops do not fit into the steps, or the student's

@@ -98,6 +98,29 @@ def without_labels(source: Source) -> Source:
     )
 
 
+def concatenated(first: Source, second: Source, name: str) -> Source:
+    """Put the images of two labelled sources of the same classes behind one another.
+
+    An id that both have gets the second source's name before it there.
+    """
+    assert first.categories == second.categories, f"{first.name} and {second.name} have other classes"
+    taken = set(first.image_ids)
+    others = [f"{second.name}/{id}" if id in taken else id for id in second.image_ids]
+
+    def choose(attribute: str) -> Callable[[int], Any]:
+        of_first, of_second = getattr(first, attribute), getattr(second, attribute)
+        return lambda index: of_first(index) if index < len(first) else of_second(index - len(first))
+
+    return Source(
+        name=name,
+        categories=first.categories,
+        image_ids=(*first.image_ids, *others),
+        read_labels=choose("read_labels"),
+        read_encoded=choose("read_encoded"),
+        read_image=choose("read_image"),
+    )
+
+
 def label_fraction(
     num_examples: int, percent: int | float, *, seed: int, fold: int
 ) -> tuple[Int[np.ndarray, " labelled"], Int[np.ndarray, " remainder"]]:

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from selftrain_jax.detection.matching import IGNORED_ANCHOR, AnchorTargets
+
+MIN_DISTANCE = 1e-6  # of a soft target, so that the gradient is finite there for any γ
 
 
 class ImageLosses(NamedTuple):
@@ -28,7 +30,13 @@ class SourceLoss(NamedTuple):
 
 
 def focal_loss(
-    logits: Float[Array, "*n AK"], classes: Int[Array, "*n A"], *, alpha: float = 0.25, gamma: float = 1.5
+    logits: Float[Array, "*n AK"],
+    classes: Int[Array, "*n A"],
+    weights: Float[Array, "*n A"] | None = None,
+    class_targets: Float[Array, "*n A"] | None = None,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 1.5,
 ) -> Float[Array, "*n"]:
     """Sum α_t (1 - p_t)^γ cross-entropy over the K sigmoids of each of a location's A anchors.
 
@@ -36,31 +44,57 @@ def focal_loss(
     (1 - p_t)^γ is computed by logarithms, since p_t reaches 1 in float32. The channels (K for each anchor in
     turn) are not reshaped to [.., A, K], which a TPU would copy and pad.
 
+    `weights` multiply all K terms of an anchor. Where an anchor's `class_targets` y is below 1, the term of
+    its class is α |y - p|^γ cross-entropy(p, y), least at p = y; at y = 1 that is the usual term.
+
     Paper: detection follows RetinaNet; γ = 1.5 is from the authors' configuration.
+    Differs: weights and soft targets are ours, for pseudo boxes.
+    Reference: the soft term is that of Li et al., "Generalized focal loss", 2020, with α.
     """
     num_anchors = classes.shape[-1]
     anchor, class_ = np.divmod(np.arange(logits.shape[-1]), logits.shape[-1] // num_anchors)
-    channel_class = jnp.select(
-        [anchor == index for index in range(num_anchors)], jnp.split(classes, num_anchors, axis=-1)
-    )
+
+    def to_channels(values: Shaped[Array, "*n A"]) -> Shaped[Array, "*n AK"]:
+        of_anchor = [anchor == index for index in range(num_anchors)]
+        return jnp.select(of_anchor, jnp.split(values, num_anchors, axis=-1))
+
+    channel_class = to_channels(classes)
     is_target = channel_class == class_
     margin = jnp.where(is_target, logits, -logits)  # p_t = sigmoid(margin)
     cross_entropy = jax.nn.softplus(-margin)
     modulator = jnp.exp(-gamma * jax.nn.softplus(margin))
     weighted = jnp.where(is_target, alpha, 1 - alpha) * modulator * cross_entropy
+    if class_targets is not None:
+        target = to_channels(class_targets)
+        weighted = jnp.where(is_target & (target < 1), alpha * _soft_term(logits, target, gamma), weighted)
+    if weights is not None:
+        weighted *= to_channels(weights)
     return jnp.where(channel_class == IGNORED_ANCHOR, 0, weighted).sum(axis=-1)
 
 
+def _soft_term(logits: Float[Array, "*n"], target: Float[Array, "*n"], gamma: float) -> Float[Array, "*n"]:
+    """Return |y - p|^γ cross-entropy(p, y)."""
+    distance = jnp.maximum(jnp.abs(target - jax.nn.sigmoid(logits)), MIN_DISTANCE)
+    return distance**gamma * (jax.nn.softplus(logits) - target * logits)
+
+
 def box_loss(
-    outputs: Float[Array, "*n C"], targets: Float[Array, "*n C"], *, delta: float = 0.1
+    outputs: Float[Array, "*n C"],
+    targets: Float[Array, "*n C"],
+    weights: Float[Array, "*n A"] | None = None,
+    *,
+    delta: float = 0.1,
 ) -> Float[Array, "*n"]:
     """Sum Huber(output - target) over a location's coordinates whose target is not exactly 0.
 
     Huber(e) = e²/2 up to |e| = delta, then delta·|e| - delta²/2. The targets of anchors that are not positive
     are 0. A coordinate of a positive anchor that is exactly 0 is left out too, as in the authors' code.
+    `weights` multiply the C / A coordinates of each of a location's A anchors.
     """
     error = jnp.abs(outputs - targets)
     huber = jnp.where(error <= delta, 0.5 * error**2, delta * error - 0.5 * delta**2)
+    if weights is not None:
+        huber *= jnp.repeat(weights, targets.shape[-1] // weights.shape[-1], axis=-1)
     return jnp.where(targets != 0, huber, 0).sum(axis=-1)
 
 
@@ -83,18 +117,23 @@ def image_losses(
     def level_losses(
         logits: Float[Array, "B h w AK"],
         outputs: Float[Array, "B h w A4"],
-        classes: Int[Array, "B n"],
-        boxes: Float[Array, "B n 4"],
+        *targets: Array | None,
     ) -> ImageLosses:
         cells = logits.shape[:3]
-        class_losses = focal_loss(
-            logits.astype(jnp.float32), classes.reshape(*cells, -1), alpha=alpha, gamma=gamma
+        classes, boxes, box_weight, class_weight, class_target = jax.tree.map(
+            lambda x: x.reshape(*cells, -1), targets
         )
-        box_losses = box_loss(outputs.astype(jnp.float32), boxes.reshape(*cells, -1), delta=delta)
+        logits, outputs = logits.astype(jnp.float32), outputs.astype(jnp.float32)
+        class_losses = focal_loss(logits, classes, class_weight, class_target, alpha=alpha, gamma=gamma)
+        box_losses = box_loss(outputs, boxes, box_weight, delta=delta)
         return ImageLosses(class_losses.sum(axis=(1, 2)), box_losses.sum(axis=(1, 2)))
 
     ends = np.cumsum([x[0].size // 4 for x in outputs.values()])
-    level_targets = (jnp.split(array, ends[:-1], axis=1) for array in (targets.classes, targets.boxes))
+    weights = (targets.box_weight, targets.class_weight, targets.class_target)
+    level_targets = (
+        [None] * len(ends) if array is None else jnp.split(array, ends[:-1], axis=1)
+        for array in (targets.classes, targets.boxes, *weights)
+    )
     levels = zip(logits.values(), outputs.values(), *level_targets, strict=True)
     classes, boxes = zip(*(level_losses(*level) for level in levels), strict=True)
     return ImageLosses(sum(classes), sum(boxes))
@@ -104,6 +143,8 @@ def source_losses(
     losses: ImageLosses, num_positives: Float[Array, " B"], in_source: Bool[Array, " B"]
 ) -> SourceLoss:
     """Divide the sums over one source's images by N = the source's positive anchors + 1 (boxes: 4·N).
+
+    A box whose weight is below 1 counts in N as others do, so that it changes nothing for them.
 
     Paper: appendix B needs separate losses; that each is over its own images is our reading.
     Differs: N is that of the whole batch; the authors' TPU code had one for each core's part.

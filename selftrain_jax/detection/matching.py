@@ -21,6 +21,10 @@ class AnchorTargets(NamedTuple):
     classes: Int[Array, "B A"]  # class of a positive anchor, NEGATIVE_ANCHOR or IGNORED_ANCHOR
     boxes: Float[Array, "B A 4"]  # encoded; 0 if not positive
     num_positives: Float[Array, " B"]
+    # As in `BoxTargets`, of the box that an anchor matches; 1 if not positive. None is 1 everywhere.
+    box_weight: Float[Array, "B A"] | None = None
+    class_weight: Float[Array, "B A"] | None = None
+    class_target: Float[Array, "B A"] | None = None
 
 
 class _Best(NamedTuple):
@@ -46,10 +50,19 @@ def match_anchors(anchors: Float[Array, "A 4"], targets: BoxTargets) -> AnchorTa
     matched = jnp.take_along_axis(targets.boxes, jnp.maximum(slot, 0)[..., None], axis=1)  # [B, A, 4]
     classes = jnp.take_along_axis(targets.classes, jnp.maximum(slot, 0), axis=1)
     unmatched = jnp.where(best.ignore_iou >= MATCH_IOU, IGNORED_ANCHOR, NEGATIVE_ANCHOR)
+
+    def of_matched_box(values: Float[Array, "B M"] | None) -> Float[Array, "B A"] | None:
+        if values is None:
+            return None
+        return jnp.where(positive, jnp.take_along_axis(values, jnp.maximum(slot, 0), axis=1), 1)
+
     return AnchorTargets(
         classes=jnp.where(positive, classes, unmatched),
         boxes=jnp.where(positive[..., None], box_ops.encode(matched, anchors), 0),
         num_positives=positive.sum(axis=1).astype(jnp.float32),
+        box_weight=of_matched_box(targets.box_weight),
+        class_weight=of_matched_box(targets.class_weight),
+        class_target=of_matched_box(targets.class_target),
     )
 
 

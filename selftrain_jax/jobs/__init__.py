@@ -68,7 +68,7 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.pretrain import run_pretrain
 
         return run_pretrain(config, workdir)
-    from selftrain_jax.jobs import evaluation, labels, selftrain, steering, training
+    from selftrain_jax.jobs import evaluation, labels, preset, selftrain, steering, training
     from selftrain_jax.stages.graph import Stage
 
     if job == "search":
@@ -92,4 +92,5 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.thresholds import run_thresholds
 
         return run_thresholds(run, Stage("labels", options.round))
+    preset.announce_preset(run)
     return selftrain.run_all(run)

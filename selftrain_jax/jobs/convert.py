@@ -17,12 +17,13 @@ from selftrain_jax.jobs.claims import finish_labels, finish_training
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import stages_of, wanted_evaluation, wanted_record
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
+from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, STAGE_FILE, StageRecord
 from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.records import OLD_METHODS, write_record
-from selftrain_jax.stages.settings import BEFORE, LATER, is_among
+from selftrain_jax.stages.settings import BEFORE, is_among
 
 DATA_KEYS = ("data", "unlabeled", "joint")
 FREE_DATA_KEYS = ("data.cache_mib", "data.max_bad_images", "data.max_stall_secs")
@@ -92,9 +93,15 @@ def _read_old_config(run: Run, stage: Stage) -> ConfigDict:
             + "\n".join(differing)
             + "\nRun the command once with the keys as they were, then they may change."
         )
-    completed = run.config.copy_and_resolve_references()
-    completed.update_from_flattened_dict({**BEFORE, **LATER})
-    return ConfigDict(_merge(completed.to_dict(), found))
+    return complete_config(found, run.config)
+
+
+def complete_config(stored: JsonObject, now: ConfigDict) -> ConfigDict:
+    """Add the keys that a stored config is too old to have: as things were then, else as they are now."""
+    completed = ConfigDict(_merge(now.to_dict(), stored))
+    known = flatten(stored)
+    completed.update_from_flattened_dict({key: then for key, then in BEFORE.items() if key not in known})
+    return completed
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 import jax
 import numpy as np
 
-from selftrain_jax.build.data import stage_settings
-from selftrain_jax.jobs.plan_states import PlannedStage
+from selftrain_jax.build.data import stage_batch_size
+from selftrain_jax.jobs.plan_states import PlannedStage, is_bound
 from selftrain_jax.jobs.run import Run
-from selftrain_jax.jobs.stage_state import LABELS, wanted_record
+from selftrain_jax.jobs.stage_state import LABELS
 from selftrain_jax.plan.disk import (
     count_checkpoint_bytes,
     count_checkpoints,
@@ -18,10 +18,10 @@ from selftrain_jax.plan.disk import (
     free_bytes,
 )
 from selftrain_jax.plan.memory import Memory, count_parameters, estimate_memory
-from selftrain_jax.plan.speed import Speed, find_speed
+from selftrain_jax.plan.speed import Speed, find_labelling_speed, find_training_speed
 from selftrain_jax.run_files.variants import variant_folders
-from selftrain_jax.stages.graph import TEACHER, Stage
-from selftrain_jax.stages.settings import has_joint_training
+from selftrain_jax.stages.graph import Stage
+from selftrain_jax.stages.settings import deciding_settings, has_joint_training
 from selftrain_jax.stages.versions import device_name
 from selftrain_jax.text import duration
 from selftrain_jax.train.checkpoint_files import saved_steps
@@ -42,7 +42,7 @@ def state_shapes(run: Run) -> TrainState:
 def batch_shapes(run: Run, stage: Stage) -> Batch:
     """Return the shapes of a stage's batch, of all devices together."""
     config = run.config
-    size = stage_settings(config, stage.kind).batch_size
+    size = stage_batch_size(config, stage.kind)
     batch = _batch(size, config.image.size_px, run.self_training.target_shapes(config, size))
     if not has_joint_training(config, stage.kind):
         return batch
@@ -69,11 +69,16 @@ def memory_of(run: Run, stage: Stage, state: TrainState) -> Memory:
     )
 
 
+def largest_memory(run: Run, state: TrainState, stages: Sequence[Stage]) -> tuple[Stage, Memory]:
+    """Return the stage that needs the most memory, and how much."""
+    by_batch = {stage_batch_size(run.config, stage.kind): stage for stage in stages}
+    largest = by_batch[max(by_batch)]
+    return largest, memory_of(run, largest, state)
+
+
 def describe_network(run: Run, state: TrainState, stages: Sequence[Stage]) -> list[str]:
     """Return the lines about parameters and memory, of the stage that needs the most."""
-    by_batch = {stage_settings(run.config, stage.kind).batch_size: stage for stage in stages}
-    largest = by_batch[max(by_batch)]
-    memory = memory_of(run, largest, state)
+    largest, memory = largest_memory(run, state, stages)
     parts = ", ".join(f"{name} {format_bytes(size)}" for name, size in vars(memory).items() if size)
     return [
         f"network: {count_parameters(state):,} parameters",
@@ -139,20 +144,22 @@ def describe_time(run: Run, planned: Sequence[PlannedStage], measured: "Measured
             is_known = False
             continue
         total_secs += images / speed.images_per_sec
+        most = "at most " if is_bound(run, stage) else ""
         lines.append(
-            f"  {stage.stage.folder}: {duration(images / speed.images_per_sec)}, {images:,} images at "
+            f"  {stage.stage.folder}: {most}{duration(images / speed.images_per_sec)}, {images:,} images at "
             f"{speed.images_per_sec:,.1f} images/s ({speed.source})"
         )
     if not lines:
         return ["time left: none to train or label"]
     if not total_secs:
         return [f"time left: {UNKNOWN}"]
-    total = f"about {duration(total_secs)}" + ("" if is_known else " and what is unknown")
+    most = "at most " if any(is_bound(run, stage) for stage in planned) else ""
+    total = f"{most}about {duration(total_secs)}" + ("" if is_known else " and what is unknown")
     return [f"time left: {total}, without compiling, evaluations and checkpoints", *lines]
 
 
 def _images_a_step(run: Run, stage: Stage) -> int:
-    return 1 if stage.kind == LABELS else stage_settings(run.config, stage.kind).batch_size
+    return 1 if stage.kind == LABELS else stage_batch_size(run.config, stage.kind)
 
 
 def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | None:
@@ -164,7 +171,19 @@ def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | No
     names = ["pseudo_labels"] if is_labels else dict.fromkeys([stage.kind, "student", "control", "teacher"])
     own = run.workdir / stage.folder
     folders: list[pathlib.Path] = [own, *(workdir / name for workdir in workdirs for name in names)]
-    return find_speed(folders, wanted_record(run, TEACHER).settings, of_labels=is_labels)
+    if is_labels:
+        settings = deciding_settings(run.config, LABELS, run.task.idle_keys)
+        found = find_labelling_speed(folders, settings, run.self_training.label_pixels)
+    else:
+        found = find_training_speed(folders, deciding_settings(run.config, "teacher", run.task.idle_keys))
+    return found or _preset_speed(run, is_labels)
+
+
+def _preset_speed(run: Run, is_labels: bool) -> Speed | None:
+    """Return the speed that the config's preset was measured with, None where it has none."""
+    preset = run.config.preset
+    speed = preset.label_images_per_second if is_labels else preset.train_images_per_second
+    return Speed(speed, f"as measured for the preset {preset.name}") if speed else None
 
 
 def format_bytes(size: int | float) -> str:

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from selftrain_jax.build.data import stage_settings
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.convert import find_old_stages, old_record, with_old_config
 from selftrain_jax.jobs.run import Run
@@ -20,9 +21,10 @@ from selftrain_jax.jobs.stage_state import (
     stages_of,
 )
 from selftrain_jax.jobs.training import stage_schedule
+from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.manifest import MANIFEST_FILE
-from selftrain_jax.run_files.stage import StageRecord
+from selftrain_jax.run_files.stage import StageRecord, find_stop
 from selftrain_jax.selftrain.label_job import shard_paths
 from selftrain_jax.stages.adoption import read_adopted
 from selftrain_jax.stages.folders import is_shared, shared_with
@@ -71,8 +73,8 @@ def plan_stages(run: Run, changes: Changes = Changes()) -> list[PlannedStage]:
     old, num_rounds = find_old_stages(run), _num_rounds(run)
     planned: list[PlannedStage] = []
     for asked in stages_of(run):
-        is_last = asked.kind == "control" and num_rounds < asked.round
-        stage = Stage("control", num_rounds) if is_last else asked
+        is_last = asked.kind in COMPARED and num_rounds < asked.round
+        stage = Stage(asked.kind, num_rounds) if is_last else asked
         try:
             found = _plan(run, stage, planned, changes, old)
         except InputError as error:
@@ -129,7 +131,10 @@ def _plan_new(run: Run, stage: Stage, total: int) -> PlannedStage:
     """Plan a stage that has no record of its own: another's is shared if it is the same."""
     other = locate(run, stage)
     if other != run.workdir / stage.folder:
-        return PlannedStage(stage, SHARED, f"with {_name(run, other)}", total, total, other)
+        total, *stop = _where_it_stopped(other, total)
+        return PlannedStage(
+            stage, SHARED, ", ".join([f"with {_name(run, other)}", *stop]), total, total, other
+        )
     if is_unfinished_in_base(run, stage):
         why = f"shared with {run.base / stage.folder}, which is not finished: finish the base first"
         return PlannedStage(stage, REFUSED, why, total=total)
@@ -160,7 +165,21 @@ def _plan_finished(run: Run, stage: Stage, total: int, is_old: bool, changes: Ch
         why = "its evaluation was made otherwise: --redo=evaluation"
         return PlannedStage(stage, REFUSED, why, total, total, folder, differing)
     unmeasured = UNMEASURED if differing is None else ""
-    return PlannedStage(stage, state, ", ".join(filter(None, [note, unmeasured])), total, total, folder)
+    total, *stop = _where_it_stopped(folder, total)
+    notes = ", ".join(filter(None, [note, *stop, unmeasured]))
+    return PlannedStage(stage, state, notes, total, total, folder)
+
+
+def _where_it_stopped(folder: pathlib.Path, total: int) -> tuple[int, *tuple[str, ...]]:
+    """Return the steps of a finished training, and where it had patience the words that say so."""
+    stop = find_stop(read_record(folder))
+    return (total,) if stop is None else (stop.step, str(stop))
+
+
+def is_bound(run: Run, planned: PlannedStage) -> bool:
+    """Tell whether a training's steps are a bound: with patience it may end earlier."""
+    stage = planned.stage
+    return stage.kind != LABELS and planned.left > 0 and stage_settings(run.config, stage.kind).patience > 0
 
 
 def total_of(run: Run, stage: Stage) -> int:

@@ -3,13 +3,24 @@
 import shlex
 from collections.abc import Sequence
 
-from selftrain_jax.build.data import stage_settings
+from ml_collections import ConfigDict
+
+from selftrain_jax.build.data import stage_batch_size
 from selftrain_jax.build.student_batch import split_batch
-from selftrain_jax.jobs.plan_states import REFUSED, RESUME, SHARED, STALE, TO_DO, UNMEASURED, PlannedStage
+from selftrain_jax.jobs.plan_states import (
+    REFUSED,
+    RESUME,
+    SHARED,
+    STALE,
+    TO_DO,
+    UNMEASURED,
+    PlannedStage,
+    is_bound,
+)
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.training import stage_schedule
 from selftrain_jax.stages.records import format_difference
-from selftrain_jax.stages.settings import has_joint_training
+from selftrain_jax.stages.settings import BEFORE, has_joint_training, is_among
 from selftrain_jax.train.rollback import read_rollbacks, scale_schedule
 
 HEAD = ("stage", "state", "steps", "images seen", "peak rate")
@@ -37,14 +48,24 @@ def _cells(run: Run, planned: PlannedStage) -> tuple[str, ...]:
     separator = " " if planned.state in (RESUME, SHARED) else ", "
     state = separator.join(filter(None, [planned.state, note]))
     if stage.kind == "labels":
-        return stage.folder, state, "-", f"{planned.total:,} images", "-"
-    return stage.folder, state, f"{planned.total:,}", _images(run, planned), f"{_peak_rate(run, planned):g}"
+        images = format_images_to_label(run.config, run.task.idle_keys, planned.total)
+        return stage.folder, state, "-", images, "-"
+    most = "at most " if is_bound(run, planned) else ""
+    steps, images = f"{most}{planned.total:,}", f"{most}{_images(run, planned)}"
+    return stage.folder, state, steps, images, f"{_peak_rate(run, planned):g}"
+
+
+def format_images_to_label(config: ConfigDict, idle_keys: tuple[str, ...], num_images: int) -> str:
+    """Count the images, and name the views of each where they are not the usual one."""
+    views = config.pseudo.views
+    is_usual = views == BEFORE["pseudo.views"] or is_among("pseudo.views", idle_keys)
+    return f"{num_images:,} images" + ("" if is_usual else f" in views {views}")
 
 
 def _images(run: Run, planned: PlannedStage) -> str:
     """Count the images of all steps, by source where there are pseudo labels."""
     stage = planned.stage
-    total = planned.total * stage_settings(run.config, stage.kind).batch_size
+    total = planned.total * stage_batch_size(run.config, stage.kind)
     text = f"{total:,} human"
     if stage.kind == "student":
         split = split_batch(run.config)

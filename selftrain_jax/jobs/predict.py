@@ -13,6 +13,7 @@ from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
 from selftrain_jax.named_arrays import check_names, shapes_by_name
+from selftrain_jax.run_files.arms import CONTROLS
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.run_files.variants import CONFIG_FILE
@@ -87,7 +88,7 @@ def newest_stage(workdir: pathlib.Path) -> pathlib.Path:
         InputError: no stage is finished.
     """
     folders = stage_folders(workdir, read_rounds(workdir))
-    for stage in ("student", "control", "teacher"):
+    for stage in ("student", *CONTROLS, "teacher"):
         if (folders[stage] / EVALUATION_FILE).exists():
             return folders[stage]
     raise InputError(

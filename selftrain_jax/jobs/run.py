@@ -25,9 +25,11 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.jobs.calibration import check_val
 from selftrain_jax.named_arrays import digest
 from selftrain_jax.pretrain.init_modes import load_mode
+from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.inputs import images_digest, labels_digest
+from selftrain_jax.stages.settings import compared_kinds
 from selftrain_jax.stages.versions import code_revision, versions
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
 from selftrain_jax.tasks.lookup import get_self_training, get_task
@@ -121,14 +123,17 @@ def make_run(
         experiment=experiment,
         task=get_task(config.task),
         self_training=self_training,
-        data_digests=hosts.run_on_host0(lambda: digest_data(sources, joint)),
+        data_digests=hosts.run_on_host0(lambda: digest_data(sources, joint, compared_kinds(config))),
         versions=versions(),
         code=code_revision(),
     )
 
 
-def digest_data(sources: Sources, joint: Source | None) -> dict[str, str]:
-    """Identify the data of a run by what they hold: image ids and labels, those that are used."""
+def digest_data(sources: Sources, joint: Source | None, compared: tuple[str, ...] = ()) -> dict[str, str]:
+    """Identify the data of a run by what they hold: image ids and labels, those that are used.
+
+    `compared` are the stages beside the student: an oracle uses the labels of unlabelled images.
+    """
     digests = {
         "human": labels_digest(sources.human),
         "val": labels_digest(sources.val),
@@ -136,6 +141,8 @@ def digest_data(sources: Sources, joint: Source | None) -> dict[str, str]:
     }
     if sources.unlabeled is not None:
         digests["unlabeled"] = images_digest(sources.unlabeled)
+    if ORACLE in compared and sources.unlabeled_truth is not None:
+        digests["truth"] = labels_digest(sources.unlabeled_truth)
     return digests | ({} if joint is None else {"joint": labels_digest(joint)})
 
 

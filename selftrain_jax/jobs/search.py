@@ -24,6 +24,7 @@ from selftrain_jax.jobs.selftrain import kept_student, run_stages, sum_up, val_s
 from selftrain_jax.jobs.stage_state import check_stages
 from selftrain_jax.jobs.steering import open_prepared
 from selftrain_jax.jobs.training import train_stage
+from selftrain_jax.run_files.arms import find_stronger_control
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.run_files.search import SEARCH_FILE, Search, SearchPoint, SearchTest
@@ -71,7 +72,7 @@ def _paper_grid(config: ConfigDict) -> tuple[str, ...]:
 def _train_point(
     config: ConfigDict, workdir: pathlib.Path, options: Options, values: Mapping[str, Any], seed: int
 ) -> SearchPoint:
-    """Train a point's student and measure it on val, without a control and without the test split."""
+    """Train a point's student and measure it on val, without what is compared and without the test split."""
     name = point_name(values, seed if options.seeds else None)
     run = _open_point(config, workdir, name, values, seed)
     hosts.log(f"search: {name}")
@@ -113,7 +114,7 @@ def _test_chosen(
 
 
 def _test_scores(run: Run, metric: str) -> dict[str, float | None]:
-    """Return what teacher, control and student reached on the test split; None: not trained."""
+    """Return what teacher, the stronger control and student reached on the test split; None: not trained."""
 
     def read(folder: pathlib.Path) -> float | None:
         path = folder / EVALUATION_FILE
@@ -122,8 +123,13 @@ def _test_scores(run: Run, metric: str) -> dict[str, float | None]:
         value = read_json(path, "delete it and run the same command again")
         return float(Evaluation.from_json(value, path, run.task.evaluation_details).scores[metric])
 
-    folders = stage_folders(run.workdir, read_rounds(run.workdir))
-    return hosts.run_on_host0(lambda: {stage: read(folder) for stage, folder in folders.items()})
+    def read_all() -> dict[str, float | None]:
+        folders = stage_folders(run.workdir, read_rounds(run.workdir))
+        scores = {stage: read(folder) for stage, folder in folders.items()}
+        control = scores[find_stronger_control(scores) or "control"]
+        return {"teacher": scores["teacher"], "control": control, "student": scores["student"]}
+
+    return hosts.run_on_host0(read_all)
 
 
 def _write(workdir: pathlib.Path, search: Search) -> None:

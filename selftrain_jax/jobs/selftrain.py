@@ -1,4 +1,4 @@
-"""Teacher, pseudo labels, control, student (Paper: Section 3.1), in one round or more; start at `run_all`.
+"""Teacher, labels, controls, student (Paper: Section 3.1), in one round or more; start at `run_all`.
 
 Every stage has a folder with a record of what decided it, and skips what is finished in it: a killed run
 continues by the same command.
@@ -13,6 +13,7 @@ from selftrain_jax import hosts
 from selftrain_jax.build.data import check_augment
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
+from selftrain_jax.jobs.convert import complete_config
 from selftrain_jax.jobs.labels import label_stage
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import result_of
@@ -21,17 +22,18 @@ from selftrain_jax.jobs.training import train_stage
 from selftrain_jax.run_files.rounds import ROUNDS_FILE, Rounds, read_rounds
 from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.graph import TEACHER, Stage
+from selftrain_jax.stages.settings import compared_kinds
 
 
 def run_all(run: Run) -> None:
-    """Train the teacher, label, train control and student, sum up, write the report.
+    """Train the teacher, label, train controls, oracle and student, sum up, write the report.
 
     A supervised run (config.unlabeled.kind=none) has no labels and no student.
     """
     run_stages(run)
     sum_up(run)
     if run.workdir != run.base:
-        hosts.run_on_host0(lambda: _sum_up_base(run.base))
+        hosts.run_on_host0(lambda: _sum_up_base(run.base, run.config))
 
 
 def sum_up(run: Run) -> None:
@@ -46,23 +48,27 @@ def _write_results(config: ConfigDict, workdir: Path) -> None:
     run_report(config, workdir)
 
 
-def _sum_up_base(base: Path) -> None:
-    """Let the base's summary and report compare a variant that has ended; its data may be gone by now."""
+def _sum_up_base(base: Path, config: ConfigDict) -> None:
+    """Let the base's summary and report compare a variant that has ended; its data may be gone by now.
+
+    Keys that the base is too old to have are completed by those of the variant's `config`.
+    """
     path = base / CONFIG_FILE
     try:
-        _write_results(ConfigDict(read_json(path, "run the base's command again")), base)
+        stored = read_json(path, "run the base's command again")
+        _write_results(complete_config(stored, config), base)
     except InputError as error:
         print(f"{base}: summary and report are as they were ({error}); --job=report writes the report again")
 
 
 def run_stages(run: Run, *, is_measured: bool = True) -> None:
-    """Bring all stages to their end; unless `is_measured` without the test split and without a control.
+    """Bring all stages to their end; unless `is_measured` without the test split, controls and oracle.
 
-    With rounds the control comes last, since a run may stop before the last round.
+    With rounds those come last, since a run may stop before the last round.
     """
     config = run.config
     check_augment(config)
-    has_control = config.student.control and is_measured
+    compared = compared_kinds(config) if is_measured else ()
     train_stage(run, TEACHER, is_measured=is_measured)
     if run.sources.unlabeled is None:
         num_rounds = 1
@@ -73,8 +79,8 @@ def run_stages(run: Run, *, is_measured: bool = True) -> None:
         hosts.run_on_host0(lambda: (run.workdir / ROUNDS_FILE).unlink(missing_ok=True))
         label_stage(run, Stage("labels"))
         num_rounds = 1
-    if has_control:
-        train_stage(run, Stage("control", num_rounds))
+    for kind in compared:
+        train_stage(run, Stage(kind, num_rounds))
     if run.sources.unlabeled is not None and num_rounds == 1:
         train_stage(run, Stage("student"), is_measured=is_measured)
 

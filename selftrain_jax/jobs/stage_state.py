@@ -14,6 +14,7 @@ from selftrain_jax.build.data import stage_settings
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
 from selftrain_jax.jobs.run import Run, start_digest
+from selftrain_jax.run_files.arms import COMPARED, ORACLE
 from selftrain_jax.run_files.calibration import CALIBRATION_FILE, TeacherCalibration
 from selftrain_jax.run_files.calibration import REMEDY as CALIBRATION_REMEDY
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
@@ -30,7 +31,7 @@ from selftrain_jax.stages.records import (
     read_record,
     refuse,
 )
-from selftrain_jax.stages.settings import deciding_settings, has_joint_training
+from selftrain_jax.stages.settings import compared_kinds, deciding_settings, has_joint_training
 from selftrain_jax.tasks.config_values import AUTO, LabelThresholds, reads_calibration, student_thresholds
 
 LABELS = "labels"
@@ -40,7 +41,7 @@ def stages_of(run: Run) -> list[Stage]:
     """List the stages that the config asks for."""
     return stages_in_order(
         run.config.selftrain.rounds,
-        has_control=run.config.student.control,
+        compared=compared_kinds(run.config),
         has_students=run.sources.unlabeled is not None,
     )
 
@@ -48,7 +49,7 @@ def stages_of(run: Run) -> list[Stage]:
 def wanted_record(run: Run, stage: Stage) -> StageRecord:
     """Return the record that a stage would get now; an input that is not there yet is ""."""
     settings = deciding_settings(run.config, stage.kind, run.task.idle_keys)
-    if stage.kind == "control" and stage.round > 1:
+    if stage.kind in COMPARED and stage.round > 1:
         settings["selftrain.rounds"] = stage.round
     inputs = _inputs(run, stage)
     if stage.kind == "student" and run.config.pseudo.thresholds == AUTO:
@@ -87,6 +88,8 @@ def _inputs(run: Run, stage: Stage) -> dict[str, str]:
     inputs = {"labelled images": data["human"], VAL: data["val"], "start": _start(run, stage)}
     if has_joint_training(run.config, stage.kind):
         inputs["images of joint training"] = data["joint"]
+    if stage.kind == ORACLE:
+        inputs["labels of unlabelled images"] = data["truth"]
     if stage.kind == "student":
         inputs["pseudo labels"] = _digest_of(run, Stage("labels", stage.round))
         inputs["pseudo-labelled images"] = data["unlabeled"]
@@ -95,7 +98,7 @@ def _inputs(run: Run, stage: Stage) -> dict[str, str]:
 
 def _start(run: Run, stage: Stage) -> str:
     """Identify what a training starts from; "" where that is not there, or not any more but was used."""
-    if stage.kind == "control" or stage_settings(run.config, stage.kind).init == "teacher":
+    if stage.kind in COMPARED or stage_settings(run.config, stage.kind).init == "teacher":
         return "" if stage.kind == "teacher" else _digest_of(run, teacher_of(stage))
     found = read_record(run.workdir / stage.folder)
     try:

@@ -27,7 +27,6 @@ from selftrain_jax.stages.folders import (
 from selftrain_jax.stages.graph import TEACHER, Stage, stages_after
 from selftrain_jax.stages.records import read_record
 
-REDO = ("teacher", "labels", "control", "student", "evaluation")
 VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
 
 

@@ -4,17 +4,26 @@ import json
 import pathlib
 import shlex
 import sys
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, show, write_json
 from selftrain_jax.jobs.summary_table import format_summary
+from selftrain_jax.run_files.arms import (
+    COMPARED,
+    CONTROLS,
+    ORACLE,
+    find_stronger_control,
+    share_of_oracle,
+)
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.fields import JsonObject, Number
 from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest
 from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
 from selftrain_jax.run_files.rounds import Round, Rounds, read_rounds, round_folder, stage_folders
+from selftrain_jax.run_files.stage import find_stop
 from selftrain_jax.run_files.summary import (
     SUMMARY_FILE,
     LabelSummary,
@@ -56,8 +65,7 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
     summary = Summary(
         stages=stages,
         pseudo_labels=labels,
-        gain_over_teacher=_gain(stages, "teacher", headline),
-        gain_over_control=_gain(stages, "control", headline),
+        **_compare(stages, headline),
         metric=headline,
         device=device_name(),
         versions=versions(),
@@ -76,7 +84,7 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
 
 
 def summarize_stages(workdir: pathlib.Path, rounds: Rounds | None, task: TaskSpec) -> dict[str, StageSummary]:
-    """Sum up the stages that are finished; of a run in rounds the kept round's student and their control."""
+    """Sum up the stages that are finished; of a run in rounds the kept round's student and its controls."""
     summaries = {
         name: _summarize_stage(folder, workdir, task)
         for name, folder in stage_folders(workdir, rounds).items()
@@ -98,7 +106,21 @@ def _summarize_stage(directory: pathlib.Path, workdir: pathlib.Path, task: TaskS
         split=evaluation.split,
         steps=evaluation.checkpoint_step,
         seconds=evaluation.training_secs,
+        stopped=find_stop(read_record(directory)),
     )
+
+
+def _compare(stages: dict[str, StageSummary], score: str) -> dict[str, Any]:
+    """Return the student's gains, over which control, and its share of what an oracle gains."""
+    scores = {name: stage.scores[score] for name, stage in stages.items()}
+    control = find_stronger_control(scores)
+    share = share_of_oracle(scores.get("student"), scores.get(control or ""), scores.get(ORACLE))
+    return {
+        "gain_over_teacher": _gain(stages, "teacher", score),
+        "gain_over_control": _gain(stages, control, score) if control else None,
+        "stronger_control": control if set(CONTROLS) <= set(stages) else None,
+        "oracle_share_percent": None if share is None else 100 * share,
+    }
 
 
 def _gain(stages: dict[str, StageSummary], other: str, score: str) -> Number | None:
@@ -113,7 +135,7 @@ def _seconds(
     """Add up the training and labelling of a run; with rounds, of every round."""
     students = [entry.student for entry in rounds] or [stages.get("student")]
     label_sets = [entry.pseudo_labels for entry in rounds] or [labels]
-    others = [stages.get(name) for name in ("teacher", "control")]
+    others = [stages.get(name) for name in ("teacher", *COMPARED)]
     return sum(part.seconds for part in (*others, *students, *label_sets) if part is not None)
 
 
@@ -173,8 +195,7 @@ def _summarize_variant(folder: pathlib.Path, base: JsonObject, task: TaskSpec) -
     return VariantSummary(
         stages=stages,
         pseudo_labels=_summarize_labels(folder, manifest),
-        gain_over_teacher=_gain(stages, "teacher", headline),
-        gain_over_control=_gain(stages, "control", headline),
+        **_compare(stages, headline),
         val=_read_val(folder, rounds, config or base),
         threshold=asked if manifest is None else manifest.threshold,
         alpha=pick_number(config, "selftrain.alpha"),

@@ -1,8 +1,9 @@
 """A run's summary as a table for the terminal; `format_summary`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from selftrain_jax.errors import printable
+from selftrain_jax.run_files.arms import CONTROLS, ORACLE
 from selftrain_jax.run_files.summary import StageSummary, Summary, VariantSummary
 from selftrain_jax.run_files.variants import BASE
 from selftrain_jax.tasks.spec import Metric
@@ -12,15 +13,36 @@ from selftrain_jax.text import format_points, format_setting
 def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
     """Return the headline numbers as a small table, in percent; rounds and variants have one each below."""
     heads = " ".join(f"{metric.head:>7}" for metric in metrics)
-    lines = [f"{'':10}{heads} {'steps':>7} {'seconds':>8}"]
+    width = max(10, *(len(name) + 1 for name in summary.stages)) if summary.stages else 10
+    lines = [f"{'':{width}}{heads} {'steps':>7} {'seconds':>8}"]
     for name, stage in summary.stages.items():
         values = " ".join(f"{format_points(stage.scores[metric.key]):>7}" for metric in metrics)
-        lines.append(f"{name:10}{values} {stage.steps:7d} {stage.seconds:8.0f}")
-    gains = {"teacher": summary.gain_over_teacher, "control": summary.gain_over_control}
-    for other, gain in gains.items():
-        if gain is not None:
-            lines.append(f"student over {other}: {100 * gain:+.1f} {metrics[0].head}")
+        stop = f"  {stage.stopped}" if stage.stopped else ""
+        lines.append(f"{name:{width}}{values} {stage.steps:7d} {stage.seconds:8.0f}{stop}")
+    lines += [*_format_gains(summary, metrics[0]), *_format_share(summary, metrics[0])]
     return "\n".join([*lines, *_format_rounds(summary, metrics[0]), *_format_variants(summary, metrics[0])])
+
+
+def _format_gains(summary: Summary, metric: Metric) -> Iterator[str]:
+    """Write what the student gained over the teacher and each control; of two the stronger is named."""
+    scores = {name: stage.scores[metric.key] for name, stage in summary.stages.items()}
+    for other in ("teacher", *CONTROLS):
+        if min(scores.get("student", -1), scores.get(other, -1)) >= 0:
+            gain = f"{100 * (scores['student'] - scores[other]):+.1f} {metric.head}"
+            which = " (the stronger control)" if other == summary.stronger_control else ""
+            yield f"student over {other}: {gain}{which}"
+
+
+def _format_share(summary: Summary, metric: Metric) -> list[str]:
+    """Write the student's share of what the oracle gains over the control that counts."""
+    if not {"student", ORACLE} <= set(summary.stages):
+        return []
+    if summary.oracle_share_percent is not None:
+        return [f"share of what the oracle gains: {summary.oracle_share_percent:.0f} %"]
+    why = "there is no control"
+    if set(CONTROLS) & set(summary.stages):
+        why = f"the oracle does not beat the control in {metric.head}"
+    return [f"share of what the oracle gains: undefined, {why}"]
 
 
 def _format_rounds(summary: Summary, metric: Metric) -> list[str]:

@@ -1,4 +1,4 @@
-"""Training one stage, teacher, control or student, and its evaluation; call `train_stage`.
+"""Training one stage, teacher, student or what is compared with it, and its evaluation; call `train_stage`.
 
 A finished stage is skipped, an unfinished one resumed.
 """
@@ -9,7 +9,7 @@ import jax
 
 from selftrain_jax import hosts
 from selftrain_jax.build.batch_norm import check_start
-from selftrain_jax.build.data import build_batches, stage_settings
+from selftrain_jax.build.data import build_batches, human_images, stage_settings
 from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule, describe_rate
 from selftrain_jax.build.image_checks import check_images
 from selftrain_jax.build.joint import build_joint_batches
@@ -21,6 +21,7 @@ from selftrain_jax.jobs.evaluation import evaluate_stage, measure_on_val
 from selftrain_jax.jobs.run import Run, load_start, restore_stage
 from selftrain_jax.jobs.stage_state import locate, result_of, thresholds_in_use
 from selftrain_jax.pretrain.init_modes import format_init, init_variables
+from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
 from selftrain_jax.stages.records import read_record
@@ -107,9 +108,9 @@ def _explain_patience(run: Run, stage: Stage, num_steps: int, patience: int) -> 
 
 
 def stage_schedule(run: Run, stage: Stage) -> tuple[Schedule, int]:
-    """Return a stage's learning rate by step and its steps; a control has those of all its rounds."""
+    """Return a stage's learning rate by step and its steps; controls and oracle have those of all rounds."""
     config = run.config
-    if stage.kind == "control" and stage.round > 1:
+    if stage.kind in COMPARED and stage.round > 1:
         config = config.copy_and_resolve_references()
         config.student.steps *= stage.round
     return build_schedule(config, stage.kind)
@@ -129,7 +130,12 @@ def _batches(run: Run, stage: Stage, record: StageRecord) -> Batches:
     permutation = generator_permutation if is_old else raw_permutation
     pseudo = _open_labels(run, stage) if stage.kind == "student" else None
     batches = build_batches(
-        run.config, stage.kind, run.sources.human, pseudo, round=stage.round, permutation=permutation
+        run.config,
+        stage.kind,
+        human_images(run.sources, stage.kind),
+        pseudo,
+        round=stage.round,
+        permutation=permutation,
     )
     if run.joint is None:
         return batches
@@ -153,14 +159,14 @@ def _open_labels(run: Run, stage: Stage) -> Source:
 def initial_state(run: Run, stage: Stage) -> TrainState:
     """Return what a stage starts from: config.*.init is rand, teacher, a mode of `init_modes` or a folder.
 
-    The control continues from the teacher whatever the student starts from. Logs what stays random.
+    Controls and oracle continue from the teacher whatever the student starts from. Logs what stays random.
 
     Raises:
         InputError: there are no such weights, they are of another network, or they leave statistics random
             that would be frozen.
     """
     state = run.experiment.new_state()
-    init = "teacher" if stage.kind == "control" else stage_settings(run.config, stage.kind).init
+    init = "teacher" if stage.kind in COMPARED else stage_settings(run.config, stage.kind).init
     if init == "teacher":
         return with_variables(state, restore_teacher(run, stage))
     load = functools.partial(load_start, run.config)

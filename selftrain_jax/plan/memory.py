@@ -8,6 +8,7 @@ results in between are not, for they are computed where they are used.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ PRODUCTS = ("conv_general_dilated", "dot_general")
 REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_window_max", "sort", "gather", "scatter")
 # XLA lays out 0.9 to 1.9 times the count below for the paper's detectors (launch/compile_for_tpu/README.md).
 COMPILED = 1.25
+ESTIMATE_FACTOR = 2.0  # so much more or less it may be
 LOOPS = ("scan", "while")  # their body's results are not theirs: they are carried or stacked
 
 
@@ -154,3 +156,21 @@ def _sizes(variables: Sequence[Any], known: Mapping[Any, Any]) -> Values:
     return {
         key: math.prod(aval.shape) * aval.dtype.itemsize for key, aval in found.items() if key is not None
     }
+
+
+def free_memory(device: jax.Device) -> int | None:
+    """Return the bytes that a program could still take on a device, None where that is not known."""
+    if device.platform != "cpu":
+        return memory_left(device.memory_stats() or {})
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    kib = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return kib[0] * 1024 if kib else None
+
+
+def memory_left(stats: Mapping[str, int]) -> int | None:
+    """Return what `jax.Device.memory_stats` leaves free, None where it does not say."""
+    known = "bytes_limit" in stats and "bytes_in_use" in stats
+    return stats["bytes_limit"] - stats["bytes_in_use"] if known else None

@@ -1,7 +1,10 @@
-"""Speeds that earlier stages of a run measured, by their logs and manifests; call `find_speed`."""
+"""Speeds that earlier stages of a run measured, by their logs and manifests.
+
+Call `find_training_speed` or `find_labelling_speed`.
+"""
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +28,31 @@ class Speed:
     source: str
 
 
-def find_speed(folders: Iterable[Path], settings: Mapping[str, Any], *, of_labels: bool) -> Speed | None:
+def find_training_speed(folders: Iterable[Path], settings: Mapping[str, Any]) -> Speed | None:
     """Return the speed of the first stage's folder that has one and is of the network in `settings`."""
     for folder in folders:
-        if not _is_same_network(folder, settings):
-            continue
-        found = _labelling_speed(folder) if of_labels else _training_speed(folder)
-        if found:
+        if _is_same_network(folder, settings) and (found := _training_speed(folder)):
             return Speed(found, str(folder))
+    return None
+
+
+def find_labelling_speed(
+    folders: Iterable[Path], settings: Mapping[str, Any], count_pixels: Callable[[Mapping[str, Any]], int]
+) -> Speed | None:
+    """Return the speed of the first finished labels of the network in `settings`.
+
+    `count_pixels` says of settings how many pixels the network sees of an image. Where labels were made over
+    other views or scales, their time is taken to be in proportion.
+    """
+    for folder in folders:
+        if not (_is_same_network(folder, settings) and (found := _labelling_speed(folder))):
+            continue
+        try:
+            then = count_pixels(_read(folder / STAGE_FILE)["settings"])
+        except (InputError, KeyError, TypeError):  # of another version, or damaged
+            continue
+        ratio = then / count_pixels(settings)
+        return Speed(found * ratio, str(folder) if ratio == 1 else f"{folder}, by the pixels of its views")
     return None
 
 

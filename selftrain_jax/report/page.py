@@ -26,11 +26,11 @@ from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.html.plots import Plot
 from selftrain_jax.html.render import write_page
 from selftrain_jax.report import curves
-from selftrain_jax.report.results import results_table, unequal_steps
+from selftrain_jax.report.results import early_stops, oracle_share, results_table, unequal_steps
 from selftrain_jax.report.rounds import rounds_section
 from selftrain_jax.report.search import search_section
 from selftrain_jax.report.variants import variants_section
-from selftrain_jax.report.workdir import RunFiles, evaluations, points
+from selftrain_jax.report.workdir import RunFiles, counted_control, evaluations, points
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.summary import STAGES
 from selftrain_jax.run_files.variants import pick_number
@@ -74,9 +74,11 @@ def headline(run: RunFiles, key: str, label: str) -> str:
     if "student" in reached:
         gains = [
             f"{number(reached['student'] - reached[name], signed=True)} over {name}"
-            for name in ("control", "teacher")
+            for name in (counted_control(run, key), "teacher")
             if name in reached
         ]
+        if (share := oracle_share(run, key)) is not None:
+            gains.append(f"{100 * share:.0f} % of what the oracle gains")
         which = f" in round {run.kept_round}" if len(run.rounds) > 1 else ""
         return ", ".join([f"Student {number(reached['student'])} {label}{which}", *gains])
     if "teacher" in reached:
@@ -85,10 +87,13 @@ def headline(run: RunFiles, key: str, label: str) -> str:
 
 
 def progress(run: RunFiles, key: str, label: str) -> list[Badge]:
-    """Say of teacher, pseudo labels, control and student how far they are."""
+    """Say of teacher, pseudo labels, control and student how far they are; of others once they begin."""
     states = {name: _stage_state(run, name, key, label) for name in STAGES}
     states["pseudo"] = MISSING if run.manifest is None else f"{run.manifest.num_images:,} images"
-    roles = {"Teacher": "teacher", "Pseudo labels": "pseudo", "Control": "control", "Student": "student"}
+    more = {"Half control": "control_half", "Oracle": "oracle"}
+    begun = {name: role for name, role in more.items() if states[role] != MISSING}
+    roles = {"Teacher": "teacher", "Pseudo labels": "pseudo", "Control": "control", **begun}
+    roles["Student"] = "student"
     return [Badge(name, states[role], role, states[role] == MISSING) for name, role in roles.items()]
 
 
@@ -116,7 +121,12 @@ def results_section(
     note = f"{how_measured(next(iter(stages.values())))} One run with one seed: "
     note += "run more seeds before you trust a small difference."
     table = results_table(run, columns, more_rows)
-    return Section("results", "Results", RESULTS_LEAD, [table, Note(note), *unequal_steps(run), *blocks])
+    return Section(
+        "results",
+        "Results",
+        RESULTS_LEAD,
+        [table, Note(note), *early_stops(run), *unequal_steps(run), *blocks],
+    )
 
 
 def curves_section(run: RunFiles, metrics: Mapping[str, str]) -> Section:

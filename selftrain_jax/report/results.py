@@ -10,7 +10,8 @@ import numpy as np
 
 from selftrain_jax.html.blocks import Note, Table
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, shorten, styled
-from selftrain_jax.report.workdir import RunFiles, earlier_steps, evaluations, points
+from selftrain_jax.report.workdir import RunFiles, counted_control, earlier_steps, evaluations, points
+from selftrain_jax.run_files.arms import CONTROLS, ORACLE, share_of_oracle
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.fields import Number
 from selftrain_jax.text import duration, number
@@ -39,27 +40,47 @@ def results_table(
         for name, evaluation in stages.items()
     ]
     gains = [
-        [f"student over {other}", *(_gain(stages, other, key) for key in columns.values()), "", ""]
-        for other in ("control", "teacher")
+        [f"student over {other}{mark}", *(_gain(stages, other, key) for key in columns.values()), "", ""]
+        for other, mark in _marked_others(run, next(iter(columns.values())))
         if {"student", other} <= set(stages)
     ]
+    if {"student", ORACLE} <= set(stages):
+        shares = [_share(oracle_share(run, key)) for key in columns.values()]
+        gains.append(["student's share of what the oracle gains", *shares, "", ""])
     strong_rows = range(len(rows), len(rows) + len(gains))
     return Table(["", *columns, "steps", "time"], [*rows, *gains, *more_rows], strong_rows)
 
 
+def oracle_share(run: RunFiles, key: str) -> float | None:
+    """Give `share_of_oracle` by the metric `key`, over the control that counts by it."""
+    scores = {name: evaluation.scores[key] for name, evaluation in evaluations(run).items()}
+    return share_of_oracle(scores.get("student"), scores.get(counted_control(run, key)), scores.get(ORACLE))
+
+
+def early_stops(run: RunFiles) -> list[Note]:
+    """Say where the stages with patience ended."""
+    stops = [f"{name} {stage.stop}" for name, stage in run.stages.items() if stage.stop is not None]
+    text = f"Training ends where val has stopped rising: {', '.join(stops)}."
+    return [Note(text)] if stops else []
+
+
 def unequal_steps(run: RunFiles) -> list[Note]:
-    """Warn where student and control were not trained alike."""
+    """Warn where student and control were not trained alike; with patience each has its own end."""
+    return [note for control in CONTROLS for note in _unequal_steps(run, control)]
+
+
+def _unequal_steps(run: RunFiles, control: str) -> list[Note]:
     steps = {name: evaluation.checkpoint_step for name, evaluation in evaluations(run).items()}
-    if not {"student", "control"} <= set(steps):
+    if not {"student", control} <= set(steps) or run.stages["student"].stop is not None:
         return []
-    earlier = earlier_steps(run, "student") - earlier_steps(run, "control")
-    if earlier + steps["student"] == steps["control"]:
+    earlier = earlier_steps(run, "student") - earlier_steps(run, control)
+    if earlier + steps["student"] == steps[control]:
         return []
     students = f"The student was trained for {steps['student']:,} steps "
     if earlier:
         students = f"The students of rounds 1 to {run.kept_round} were trained for "
         students += f"{earlier + steps['student']:,} steps together "
-    text = f"{students}and the control for {steps['control']:,}: part of the gain may come from that."
+    text = f"{students}and the {control} for {steps[control]:,}: part of the gain may come from that."
     return [Note(text, "warning")]
 
 
@@ -89,14 +110,14 @@ def class_gains(run: RunFiles, over: str, key: str) -> dict[str, float]:
 
 
 def known_gains(run: RunFiles, key: str) -> dict[str, dict[str, float]]:
-    """Give `class_gains` over control and over teacher, less those without any."""
-    gains = {over: class_gains(run, over, key) for over in ("control", "teacher")}
+    """Give `class_gains` over controls and over teacher, less those without any."""
+    gains = {over: class_gains(run, over, key) for over in (*CONTROLS, "teacher")}
     return {over: values for over, values in gains.items() if values}
 
 
 @styled()
 def class_gain_bars(run: RunFiles, score: ClassScore) -> list[Plot]:
-    """Draw the student's gain over control and teacher for each class, largest first.
+    """Draw the student's gain over controls and teacher for each class, largest first.
 
     Of more than MAX_BARS classes the best and the worst halves of that many are drawn.
     """
@@ -115,6 +136,17 @@ def class_gain_bars(run: RunFiles, score: ClassScore) -> list[Plot]:
     values = ", ".join(f"{name} {first[name]:+.1f}" for name in names)
     alt = f"Gain in {score.label} by class over {over}: {values}."
     return [finish(axes, "Gain by class", caption, alt)]
+
+
+def _marked_others(run: RunFiles, key: str) -> list[tuple[str, str]]:
+    """List what the student is held against; of two controls the stronger one by `key` is marked."""
+    has_both = set(CONTROLS) <= set(evaluations(run))
+    counted = counted_control(run, key) if has_both else ""
+    return [(name, ", the stronger control" if name == counted else "") for name in (*CONTROLS, "teacher")]
+
+
+def _share(share: float | None) -> str:
+    return "undefined" if share is None else f"{100 * share:.0f} %"
 
 
 def _draw_bars(axes: Any, gains: dict[str, dict[str, float]], names: list[str]) -> None:

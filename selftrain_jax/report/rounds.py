@@ -18,10 +18,12 @@ from selftrain_jax.report.workdir import (
     RunFiles,
     StageFiles,
     as_floats,
+    counted_control,
     points,
     series,
     stage_points,
 )
+from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.run_files.fields import Number
 from selftrain_jax.text import NO_VALUE, number
 
@@ -39,7 +41,7 @@ def rounds_section(run: RunFiles, key: str, label: str) -> Section:
 
 
 def rounds_table(run: RunFiles, key: str, label: str) -> Table:
-    """List what the teacher, every round's student and the control reached, and the labels of each round."""
+    """List what the teacher, every round's student and its controls reached, and the labels of each round."""
     manifests = [entry.labels.manifest for entry in run.rounds]
     units = [manifest.labels.unit for manifest in manifests if manifest is not None]
     header = ["", f"{label} on val", f"{label} on test", "steps"]
@@ -50,16 +52,15 @@ def rounds_table(run: RunFiles, key: str, label: str) -> Table:
         rows.append(
             [f"round {entry.number}, kept" if is_kept(run, entry) else f"round {entry.number}", *cells]
         )
-    rows.append(
-        ["control", *_stage_cells(run.stages["control"], logged_val(run.stages["control"], key), key)]
-    )
+    for name in ("control", *(other for other in COMPARED[1:] if run.stages[other].metrics)):
+        rows.append([name, *_stage_cells(run.stages[name], logged_val(run.stages[name], key), key)])
     rows = [[*row, *[""] * (len(header) - len(row))] for row in rows]
     return Table(header, rows, [place for place, entry in enumerate(run.rounds, 1) if is_kept(run, entry)])
 
 
 @styled()
 def score_by_round(run: RunFiles, key: str, label: str) -> list[Plot]:
-    """Plot the students' score on val and test over the rounds; the control's on test is a line."""
+    """Plot the students' score on val and test over the rounds; the controls' on test are lines."""
     teacher = run.stages["teacher"]
     numbers = [0, *(entry.number for entry in run.rounds)]
     test = as_floats(
@@ -70,10 +71,11 @@ def score_by_round(run: RunFiles, key: str, label: str) -> list[Plot]:
     color, muted = ROLE_COLORS["student"], ROLE_COLORS["muted"]
     axes.plot(numbers, val, color=muted, linestyle="--", marker="o", markersize=4, label="student on val")
     axes.plot(numbers, test, color=color, marker="o", markersize=5, label="student on test")
-    control = stage_points(run.stages["control"], key)
-    if np.isfinite(control):
-        dashes: Any = LINE_STYLES["control"]
-        axes.axhline(control, color=ROLE_COLORS["control"], linestyle=dashes, label="control on test")
+    for name in COMPARED:
+        if np.isfinite(score := stage_points(run.stages[name], key)):
+            dashes: Any = LINE_STYLES[name]
+            axes.axhline(score, color=ROLE_COLORS[name], linestyle=dashes, label=f"{name} on test")
+    control = stage_points(run.stages[counted_control(run, key)], key)
     axes.plot([run.kept_round], [test[run.kept_round]], "o", markersize=12, color=color, fillstyle="none")
     caption = "Round 0 is the teacher; the ring is the round that is kept. Rounds help as long as val rises, "
     caption += "and only as far as the students stay above the control."

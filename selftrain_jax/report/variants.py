@@ -23,6 +23,7 @@ from selftrain_jax.html.plots import (
 from selftrain_jax.report.workdir import (
     RunFiles,
     as_floats,
+    counted_control,
     series,
     stage_points,
     threshold_used,
@@ -171,7 +172,7 @@ def _row(name: str, own: RunFiles, base: RunFiles, key: str) -> list[str | Cell]
     begun = f"at step {trained_steps(student):,}" if student.metrics else "not there yet"
     gains = [
         number(reached - stage_points(own.stages[other], key), signed=True)
-        for other in ("control", "teacher")
+        for other in (counted_control(own, key), "teacher")
     ]
     settings = [shown_threshold(own), pick_number(own.config, "selftrain.alpha")]
     recall, precision = label_point(own)

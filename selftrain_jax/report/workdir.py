@@ -14,6 +14,7 @@ from jaxtyping import Float
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, show
+from selftrain_jax.run_files.arms import CONTROLS, find_stronger_control
 from selftrain_jax.run_files.calibration import CALIBRATION_FILE, TeacherCalibration
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, SCALES_FILE, Evaluation, EvaluationDetails
 from selftrain_jax.run_files.fields import JsonObject, Number
@@ -22,6 +23,7 @@ from selftrain_jax.run_files.metrics import Row, merge_steps, read_metrics
 from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
 from selftrain_jax.run_files.rounds import Round, read_rounds, round_folder, stage_folders
 from selftrain_jax.run_files.search import SEARCH_FILE, Search
+from selftrain_jax.run_files.stage import STAGE_FILE, StageRecord, Stop, find_stop
 from selftrain_jax.run_files.summary import STAGES, SUMMARY_FILE, Summary
 from selftrain_jax.run_files.variants import CONFIG_FILE, variant_folders
 from selftrain_jax.types import Category
@@ -37,6 +39,7 @@ class StageFiles(NamedTuple):
     evaluation: Evaluation[Any] | None
     evaluation_scales: Evaluation[Any] | None  # averaged over config.evaluate's scales
     detections: list[JsonObject] | None  # COCO's results, of the run itself
+    stop: Stop | None = None  # of a training with patience
 
 
 class LabelFiles(NamedTuple):
@@ -156,6 +159,12 @@ def evaluations(run: RunFiles) -> dict[str, Evaluation[Any]]:
     return {name: stage.evaluation for name, stage in run.stages.items() if stage.evaluation is not None}
 
 
+def counted_control(run: RunFiles, key: str) -> str:
+    """Name the control that counts: the stronger one by the metric `key` on the test split."""
+    scores = {name: evaluation.scores[key] for name, evaluation in evaluations(run).items()}
+    return find_stronger_control(scores) or CONTROLS[0]
+
+
 def trained_steps(stage: StageFiles) -> int:
     """Give the steps that a stage has been trained for, as far as is written down."""
     return stage.metrics[-1]["step"] if stage.metrics else 0
@@ -226,4 +235,5 @@ def _read_stage(folder: Path, details: type[EvaluationDetails]) -> StageFiles:
         evaluation=_read_as(folder / EVALUATION_FILE, from_json),
         evaluation_scales=_read_as(folder / SCALES_FILE, from_json),
         detections=None,
+        stop=find_stop(_read_as(folder / STAGE_FILE, StageRecord.from_json)),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selftrain_jax.io import read_json
+from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.run_files.fields import (
     Count,
     FiniteNumber,
@@ -78,12 +79,12 @@ def stage_folders(workdir: Path, rounds: Rounds | None) -> dict[str, Path]:
     kept = 1 if rounds is None else rounds.kept
     return {
         "teacher": workdir / "teacher",
-        "control": control_folder(workdir, rounds),
+        **{kind: compared_folder(workdir, rounds, kind) for kind in COMPARED},
         "student": round_folder(workdir, kept) / "student",
     }
 
 
-def control_folder(workdir: Path, rounds: Rounds | None) -> Path:
-    """Return the folder of the control that was trained for as many steps as all students together."""
+def compared_folder(workdir: Path, rounds: Rounds | None, kind: str) -> Path:
+    """Return the folder of the control or oracle that was trained for the steps of all students together."""
     last = 1 if rounds is None else len(rounds.rounds)
-    return round_folder(workdir, last) / "control"
+    return round_folder(workdir, last) / kind

@@ -59,3 +59,26 @@ class StageRecord:
     def to_json(self) -> JsonObject:
         """Return the object for the file."""
         return to_json(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Where a training with patience ended: at `step` of at most `at_most`."""
+
+    step: Count
+    at_most: Count
+
+    def __str__(self) -> str:
+        return f"stopped at step {self.step:,} of at most {self.at_most:,}"
+
+
+def find_stop(record: StageRecord | None) -> Stop | None:
+    """Return where a finished training with patience ended; None for any other stage."""
+    if record is None or "last" not in record.results:
+        return None
+    for group in ("teacher", "student"):
+        steps = record.settings.get(f"{group}.steps")
+        if record.settings.get(f"{group}.patience") and isinstance(steps, int):
+            rounds = record.settings.get("selftrain.rounds", 1)  # a control has the steps of all rounds
+            return Stop(step=record.results["last"].step, at_most=steps * rounds)
+    return None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from selftrain_jax.run_files.arms import COMPARED, ORACLE
 from selftrain_jax.run_files.fields import (
     Count,
     Duration,
@@ -21,9 +22,10 @@ from selftrain_jax.run_files.fields import (
     open_document,
     to_json,
 )
+from selftrain_jax.run_files.stage import Stop
 
 SUMMARY_FILE = "summary.json"
-STAGES = ("teacher", "control", "student")
+STAGES = ("teacher", *COMPARED, "student")
 REMEDY = "Delete it and run the same command again; it writes the file from what the stages measured."
 
 Pair = Annotated[
@@ -40,6 +42,7 @@ class StageSummary:
     split: Text
     steps: Count
     seconds: Duration
+    stopped: Stop | None = None  # with patience: where training ended, which may be after the checkpoint
 
     def to_json(self) -> JsonObject:
         """Return the object for the file, keys in the order of the file."""
@@ -89,6 +92,8 @@ class VariantSummary:
     gain_over_teacher: Annotated[FiniteNumber | None, Field(default=None)]
     gain_over_control: Annotated[FiniteNumber | None, Field(default=None)]
     val: Annotated[FiniteNumber | None, Field(default=None)]  # the student's headline metric on val
+    stronger_control: Text | None = None
+    oracle_share_percent: FiniteNumber | None = None
     threshold: Annotated[FiniteNumber | None, Field(default=None)]
     alpha: Annotated[FiniteNumber | None, Field(default=None)]
     differs: Annotated[
@@ -108,6 +113,8 @@ class Summary:
     pseudo_labels: LabelSummary | None  # of the first round
     gain_over_teacher: Annotated[FiniteNumber | None, Field(default=None)]
     gain_over_control: Annotated[FiniteNumber | None, Field(default=None)]
+    stronger_control: Text | None = None  # the one that the gain is over, where there are two
+    oracle_share_percent: FiniteNumber | None = None  # `share_of_oracle`, with an oracle
     metric: Text | None = None  # the score that the gains are of
     device: Text
     versions: Mapping[Text, Text]
@@ -150,6 +157,8 @@ def _others_to_json(summary: Summary | VariantSummary) -> JsonObject:
     values = to_json(summary)
     values["pseudo_labels"] = summary.pseudo_labels.to_json() if summary.pseudo_labels else {}
     del values["stages"]
+    if ORACLE in summary.stages:  # null where it is undefined
+        values["oracle_share_percent"] = values.pop("oracle_share_percent", None)
     return values
 
 
@@ -180,7 +189,7 @@ def _gather_scores(value: Any) -> Any:
     """Put the scores among a stage's keys under a key of their own."""
     if not isinstance(value, dict):
         return value
-    names = value.keys() - {"checkpoint", "split", "steps", "seconds"}
+    names = value.keys() - {"checkpoint", "split", "steps", "seconds", "stopped"}
     return {**value, "scores": {name: own for name, own in value.items() if name in names and is_number(own)}}
 
 

@@ -1,18 +1,21 @@
 """The stages of a run and what each takes from the others (Paper: Section 3.1; rounds: Section 2).
 
-teacher -> labels -> student; with rounds the student is the next round's teacher. The control continues from
-the teacher without labels, for as many steps as all students together.
+teacher -> labels -> student; with rounds the student is the next round's teacher. Controls and oracle
+continue from the teacher without pseudo labels, for as many steps as all students together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from selftrain_jax.run_files.arms import COMPARED
+
 LABELS_FOLDER = "pseudo_labels"
-KINDS = ("teacher", "labels", "control", "student")
+KINDS = ("teacher", "labels", *COMPARED, "student")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage. A control's `round` is the number of rounds that it is compared with."""
+    """One stage. Of a control or an oracle `round` is the number of rounds that it is compared with."""
 
     kind: str  # one of KINDS
     round: int = 1
@@ -29,29 +32,29 @@ TEACHER = Stage("teacher")
 
 def teacher_of(stage: Stage) -> Stage:
     """Return whose weights a stage labels with or continues from."""
-    if stage.kind == "control" or stage.round == 1:
+    if stage.kind in COMPARED or stage.round == 1:
         return TEACHER
     return Stage("student", stage.round - 1)
 
 
-def stages_in_order(rounds: int, *, has_control: bool, has_students: bool) -> list[Stage]:
-    """List a run's stages as they are run, if no round is left out.
+def stages_in_order(rounds: int, *, compared: Sequence[str], has_students: bool) -> list[Stage]:
+    """List a run's stages as they are run, if no round is left out; `compared` are kinds of `COMPARED`.
 
-    With one round the control comes before the student; with more, how many rounds there are is known only
-    after the last one, and so are the control's steps.
+    With one round those come before the student; with more, how many rounds there are is known only after the
+    last one, and so are the steps of what is compared.
     """
-    control = [Stage("control", rounds)] if has_control else []
+    others = [Stage(kind, rounds) for kind in compared]
     students = [Stage(kind, round) for round in range(1, rounds + 1) for kind in ("labels", "student")]
     if not has_students:
-        return [TEACHER, *control]
+        return [TEACHER, *others]
     if rounds == 1:
-        return [TEACHER, students[0], *control, students[1]]
-    return [TEACHER, *students, *control]
+        return [TEACHER, students[0], *others, students[1]]
+    return [TEACHER, *students, *others]
 
 
 def stages_after(stage: Stage, stages: list[Stage]) -> list[Stage]:
     """Return those of `stages` whose inputs come from a stage, at first or second hand."""
-    if stage.kind == "control":
+    if stage.kind in COMPARED:
         return []
     later = [other for other in stages if other.kind in ("labels", "student")]
     if stage.kind == "teacher":

@@ -77,7 +77,7 @@ def differences(found: StageRecord, wanted: StageRecord, which: str = "last") ->
     """
     unknown = {name for record in (found, wanted) for name, digest in record.inputs.items() if not digest}
     is_training = "eval.every_steps" in wanted.settings
-    ends_by_val = any(key in record.settings for record in (found, wanted) for key in PATIENCE)
+    ends_by_val = any(record.settings.get(key) for record in (found, wanted) for key in PATIENCE)
     idle = CANDIDATES if is_training and which == "last" and not ends_by_val else ()
     then = {**{key: BEFORE[key] for key in BEFORE if key in wanted.settings}, **found.settings}
     settings = [pair for pair in _pairs(then, wanted.settings) if not is_among(pair.key, idle)]

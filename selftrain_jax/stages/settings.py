@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.command_line import flatten
 from selftrain_jax.errors import InputError
+from selftrain_jax.run_files.arms import COMPARED, CONTROLS, ORACLE
 
 # The network and what it looks at: whatever is computed by it.
 NETWORK = ("task", "image.size_px", "model", "segmentation.max_side_px")
@@ -55,9 +56,6 @@ STUDENT = (
 )
 PATIENCE = ("teacher.patience", "student.patience")
 
-# Keys that came later, with the value by which stages were made before: at that value records leave them out,
-# so that a record of an earlier version is still the same.
-LATER: Mapping[str, Any] = dict.fromkeys(PATIENCE, 0)
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "teacher": (
@@ -82,8 +80,9 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.mask_top_k",
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
     ),
-    # As many steps as the student, on the human labels alone.
-    "control": (*TRAINING, *SAMPLING, *JOINT, *STUDENT),
+    # As many steps as the student, on human labels alone.
+    **dict.fromkeys(COMPARED, (*TRAINING, *SAMPLING, *JOINT, *STUDENT)),
+    "control_half": (*TRAINING, *SAMPLING, *JOINT, *STUDENT, "student.pseudo_frac"),
     "student": (
         *TRAINING,
         *SAMPLING,
@@ -99,6 +98,10 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.ignore_below",
         "pseudo.sampling",
         "pseudo.mask_target",
+        "pseudo.box_weight",
+        "pseudo.max_place_std",
+        "pseudo.class_weight",
+        "pseudo.class_target",
     ),
     # Of a model's weights and the test split: how they are measured.
     "evaluation": (*NETWORK, "postprocess", "eval.backend"),
@@ -107,6 +110,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 
 # What stages did before a key existed: records of that time lack it.
 BEFORE: Mapping[str, Any] = {
+    **dict.fromkeys(PATIENCE, 0),
     "augment.box_fit": "corners",
     "student.pseudo_policy": "",
     "pseudo.views": "1",
@@ -117,9 +121,17 @@ BEFORE: Mapping[str, Any] = {
     "pseudo.sampling": "uniform",
     "pseudo.mask_top_k": 1,
     "pseudo.mask_target": "hard",
+    "pseudo.box_weight": 1.0,
+    "pseudo.max_place_std": 0.0,
+    "pseudo.class_weight": "one",
+    "pseudo.class_target": "one",
 }
 
 BATCH_NORMS = ("batch", "human", "frozen")
+
+# What config.student.control asks for; once it was true or false, which configs and commands may still say.
+CONTROL_CHOICES = {"full": CONTROLS[:1], "half": CONTROLS[1:], "both": CONTROLS, "none": ()}
+OLD_CONTROLS = {"true": "full", "t": "full", "1": "full", "false": "none", "f": "none", "0": "none"}
 
 # When and how a training's checkpoints are measured: it decides which one is the best, not what the last is
 # (but for a training that ends by what was measured).
@@ -149,6 +161,7 @@ BY_CONTENT = (
 # Keys that decide no result: they may change at any time, in the middle of a stage too.
 FREE = (
     "name",
+    "preset",
     "data.cache_mib",
     "data.max_bad_images",
     "data.max_stall_secs",
@@ -156,7 +169,8 @@ FREE = (
     "optimizer.remat",
     "optimizer.max_rollbacks",
     "import_weights",
-    "student.control",  # whether there is a control
+    "student.control",  # which controls there are
+    "student.oracle",  # whether there is one
     "pseudo.min_coverage",  # guards: they refuse or let pass
     "pseudo.max_class_frac",
     "pseudo.min_boxes_per_image",
@@ -174,10 +188,9 @@ FREE = (
 def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the values of the keys that decide the result of a kind of stage, by dotted key.
 
-    `idle` are keys, or groups of them, that the run's task does not read. Keys of `LATER` are left out at
-    the value there. An augmentation policy of the stage's own is the same as one of all stages, and a
-    learning rate by factor the same as by value. The threshold of sampling by class and joint training's keys
-    count where they take place.
+    `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
+    stage's own is the same as one of all stages, and a learning rate by factor the same as by value. The
+    threshold of sampling by class and joint training's keys count where they take place.
 
     Raises:
         InputError: joint training is for a stage that does not exist, or `peak_rate` refuses.
@@ -188,9 +201,9 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     values = {
         key: value
         for key, value in flatten(config.to_dict()).items()
-        if is_among(key, keys) and not is_among(key, idle) and not (key in LATER and value == LATER[key])
+        if is_among(key, keys) and not is_among(key, idle)
     }
-    group = {"teacher": "teacher", "control": "student", "student": "student"}.get(stage)
+    group = {"teacher": "teacher", **dict.fromkeys((*COMPARED, "student"), "student")}.get(stage)
     if group is None:
         return values
     values[f"{group}.policy"] = values[f"{group}.policy"] or values["augment.policy"]
@@ -230,7 +243,7 @@ def peak_rate(config: ConfigDict, stage: str) -> float:
 def batch_norm_of(config: ConfigDict, stage: str) -> str:
     """Return where BatchNorm's statistics come from in a training: batch, human or frozen.
 
-    Without pseudo-labelled images, in teacher and control, "human" is the same as "batch".
+    Without pseudo-labelled images, in all stages but the student, "human" is the same as "batch".
 
     Raises:
         InputError: config.student.batch_norm is none of them.
@@ -238,22 +251,37 @@ def batch_norm_of(config: ConfigDict, stage: str) -> str:
     source = config.student.batch_norm
     if source not in BATCH_NORMS:
         raise InputError(f"config.student.batch_norm={source!r} is not one of {', '.join(BATCH_NORMS)}")
-    if stage == "student" or (stage == "control" and source == "frozen"):
+    if stage == "student" or (stage in COMPARED and source == "frozen"):
         return source
     return "batch"
 
 
 def has_joint_training(config: ConfigDict, stage: str) -> bool:
-    """Tell whether a stage also classifies whole images; the control is treated as the student.
+    """Tell whether a stage also classifies whole images; what is compared is treated as the student.
 
     Raises:
         InputError: config.joint.stage is none of teacher, student and both.
     """
-    stages = {"teacher": ("teacher",), "student": ("control", "student")}
+    stages: dict[str, tuple[str, ...]] = {"teacher": ("teacher",), "student": (*COMPARED, "student")}
     stages["both"] = (*stages["teacher"], *stages["student"])
     if config.joint.stage not in stages:
         raise InputError(f"config.joint.stage={config.joint.stage!r} is not one of {', '.join(stages)}")
     return config.joint.weight > 0 and stage in stages[config.joint.stage]
+
+
+def compared_kinds(config: ConfigDict) -> tuple[str, ...]:
+    """Return the stages beside the student that the config asks for: controls, then the oracle.
+
+    A config.json of an older version may lack the keys.
+
+    Raises:
+        InputError: config.student.control does not exist.
+    """
+    asked = str(config.student.get("control", "full"))
+    asked = OLD_CONTROLS.get(asked.lower(), asked)
+    if asked not in CONTROL_CHOICES:
+        raise InputError(f"config.student.control={asked!r} is not one of {', '.join(CONTROL_CHOICES)}")
+    return (*CONTROL_CHOICES[asked], *([ORACLE] if config.student.get("oracle", False) else []))
 
 
 def stages_decided_by(key: str, idle: tuple[str, ...] = ()) -> list[str]:

@@ -61,6 +61,8 @@ class SelfTraining:
     target_shapes: Callable[[ConfigDict, int], Any]  # of a training batch of so many images
     # An estimate: bytes that the labels of an image of (height, width) take in a record.
     label_bytes: Callable[[ConfigDict, tuple[int, int]], float]
+    # How many pixels the network sees of an image to label, from the settings of a record of labels.
+    label_pixels: Callable[[Mapping[str, Any]], int]
     write_quality: Callable[..., None]  # finished labels compared with the truth; arguments as below
     # How often (truth, found) labels are right from each score on; with the labeller's settings.
     count_right: Callable[[Iterable[tuple[Example, Example]], Sequence[Category], Any], Counted]

@@ -85,7 +85,7 @@ def test_the_config_is_the_published_run(entry: dict) -> None:
     assert entry["steps"] in (None, last.steps)
     assert (config.paper.metric, config.paper.value) == (entry["metric"], entry["value"])
     assert config.joint.weight == 0
-    assert not config.student.control
+    assert config.student.control == "none"
 
 
 @pytest.mark.parametrize("entry", STUDENTS, ids=name_of)

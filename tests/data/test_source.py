@@ -12,6 +12,7 @@ from PIL import Image
 from selftrain_jax.data.source import (
     Source,
     cached,
+    concatenated,
     decode_image,
     encode_png,
     encoded_suffix,
@@ -65,6 +66,18 @@ def test_subset_keeps_labels_bytes_and_pixels_of_the_same_image_together() -> No
 def test_subset_refuses_indices_out_of_range() -> None:
     with pytest.raises(InputError, match=r"numbers has 4 images.*2 indices.*range: 4, -1"):
         subset(number_source(), [0, 4, -1])
+
+
+def test_concatenated_sources_keep_labels_bytes_and_pixels_and_ids_stay_unique() -> None:
+    numbers = number_source()
+    first, second = subset(numbers, [1, 0], "first"), subset(numbers, [3, 1], "second")
+    both = concatenated(first, second, "both")
+    assert (both.name, both.categories) == ("both", numbers.categories)
+    assert both.image_ids == ("id1", "id0", "id3", "second/id1")
+    for index, number in enumerate((1, 0, 3, 1)):
+        assert both.read(index)["classes"].tolist() == [number + 1]
+        assert (both.read_image(index) == number).all()
+        assert (decode_image(both.read_encoded(index), "test") == number).all()
 
 
 def test_without_labels_leaves_only_the_image_and_its_id() -> None:

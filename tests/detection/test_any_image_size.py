@@ -64,6 +64,14 @@ def test_without_suppression_they_are_exactly_those_of_the_task_of_the_padded_si
     jax.tree.map(np.testing.assert_array_equal, found, clipped)
 
 
+def test_a_task_of_one_size_finds_in_images_of_another_what_a_task_of_that_size_does(variables):
+    found = jax.jit(make_task(SIZE_PX).predict)(variables, BY_HAND)
+    jax.tree.map(
+        np.testing.assert_array_equal, found, jax.jit(make_task(PADDED_PX).predict)(variables, BY_HAND)
+    )
+    assert found.boxes.max() == PADDED_PX - 1
+
+
 def test_loss_gradient_and_statistics_are_those_of_the_image_padded_by_hand(variables):
     boxes = jnp.tile(jnp.array([[2.0, 2, 20, 24], [5, 5, 39, 39], [0, 0, 32, 32]]), (4, 1, 1))
     classes = jnp.tile(jnp.array([1, 3, 2], jnp.int32), (4, 1))

@@ -77,6 +77,72 @@ def test_ignored_anchor_has_no_loss_and_no_gradient():
     np.testing.assert_allclose(loss, focal_loss(LOGITS[1], classes[1]))
 
 
+TARGETS = jnp.array([[0.7], [1.0], [0.2]])  # of the anchors of CLASSES; the second has no class
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.5, 2.0])
+def test_soft_target_is_its_formula_in_float64(gamma):
+    logits = np.float64(LOGITS.at[2].set(jnp.array([2.0, -3.0, 1.0])))
+    expected = np.zeros(3)
+    for anchor in range(3):
+        for channel in range(3):
+            p = 1 / (1 + np.exp(-logits[anchor, channel]))
+            is_class = channel == int(CLASSES[anchor, 0])
+            y = float(TARGETS[anchor, 0]) if is_class else 0.0
+            entropy = -y * np.log(p) - (1 - y) * np.log(1 - p)
+            expected[anchor] += (0.25 if is_class else 0.75) * abs(y - p) ** gamma * entropy
+    found = focal_loss(jnp.float32(logits), CLASSES, None, TARGETS, gamma=gamma)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_weights_and_targets_of_1_change_no_bit():
+    ones = jnp.ones(CLASSES.shape)
+    usual = jax.jit(jax.value_and_grad(lambda x: focal_loss(x, CLASSES).sum()))(LOGITS)
+    weighted = jax.jit(jax.value_and_grad(lambda x: focal_loss(x, CLASSES, ones, ones).sum()))(LOGITS)
+    jax.tree.map(np.testing.assert_array_equal, weighted, usual)
+    boxes = jnp.array([[0.0, 0.2, -0.1, 3.0]])
+    usual = jax.value_and_grad(lambda x: box_loss(x, boxes).sum())(boxes + 0.03)
+    weighted = jax.value_and_grad(lambda x: box_loss(x, boxes, ones[:1]).sum())(boxes + 0.03)
+    jax.tree.map(np.testing.assert_array_equal, weighted, usual)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.5])
+def test_soft_target_has_no_gradient_where_the_score_is_the_target(gamma):
+    logit = jnp.log(0.7 / 0.3)  # of the score 0.7
+
+    @jax.jit
+    @jax.grad
+    def slope(x):
+        logits = jnp.stack([x, jnp.float32(-20.0)])[None]
+        return focal_loss(logits, jnp.array([[0]]), None, jnp.array([[0.7]]), gamma=gamma)[0]
+
+    assert abs(slope(logit)) < 1e-3
+    assert slope(logit - 1) < -1e-2
+    assert slope(logit + 1) > 1e-2
+    assert np.isfinite(slope(jnp.float32(1e4)))
+
+
+def test_weight_multiplies_an_anchors_class_and_box_loss_of_several_at_a_location():
+    logits, classes = LOGITS[:2].reshape(1, 6), CLASSES[:2].reshape(1, 2)
+    one_by_one = focal_loss(LOGITS[:2], CLASSES[:2])
+    found = focal_loss(logits, classes, jnp.array([[0.5, 3.0]]))
+    np.testing.assert_allclose(found, [0.5 * one_by_one[0] + 3 * one_by_one[1]], rtol=1e-6)
+    outputs = jnp.arange(1.0, 9.0)[None]
+    targets = jnp.full((1, 8), 0.5)
+    first, second = (box_loss(outputs[:, half], targets[:, half]) for half in (slice(4), slice(4, 8)))
+    found = box_loss(outputs, targets, jnp.array([[0.5, 3.0]]))
+    np.testing.assert_allclose(found, 0.5 * first + 3 * second, rtol=1e-6)
+
+
+def test_anchor_of_weight_0_has_no_gradient():
+    weights = jnp.array([[0.0], [1.0], [0.0]])
+    gradient = jax.jit(jax.grad(lambda x: focal_loss(x, CLASSES, weights, TARGETS).sum()))(LOGITS)
+    np.testing.assert_array_equal(np.asarray(gradient)[[0, 2]], 0)
+    assert np.asarray(gradient)[1].all()
+    gradient = jax.grad(lambda x: box_loss(x, jnp.ones((1, 4)), jnp.zeros((1, 1))).sum())(jnp.zeros((1, 4)))
+    np.testing.assert_array_equal(gradient, 0)
+
+
 def test_huber_is_quadratic_then_linear_and_smooth_between():
     target = jnp.full((1, 4), 1.0)
 
@@ -116,16 +182,24 @@ def maps_of_two(x):
     return {3: x[:, :12].reshape(2, 2, 2, -1), 4: x[:, 12:].reshape(2, 1, 1, -1)}
 
 
-def test_losses_of_maps_are_those_of_all_anchors_one_by_one_with_their_gradients():
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_losses_of_maps_are_those_of_all_anchors_one_by_one_with_their_gradients(is_weighted):
     whole, targets = pyramid_of_two()
+    if is_weighted:
+        draws = jax.random.uniform(jax.random.key(1), (3, 2, 15))
+        targets = targets._replace(box_weight=draws[0], class_weight=draws[1], class_target=draws[2])
     weights = ImageLosses(jnp.array([1.0, -2.0]), jnp.array([3.0, 0.5]))  # tells images and losses apart
 
     def weigh(losses):
         return (weights.classes * losses.classes + weights.boxes * losses.boxes).sum()
 
     def one_by_one(logits, outputs):
-        classes = focal_loss(logits, targets.classes[..., None], alpha=0.3, gamma=2.0).sum(axis=1)
-        return weigh(ImageLosses(classes, box_loss(outputs, targets.boxes, delta=0.2).sum(axis=1)))
+        box_weight, *of_classes = jax.tree.map(
+            lambda x: x[..., None], (targets.box_weight, targets.class_weight, targets.class_target)
+        )
+        classes = focal_loss(logits, targets.classes[..., None], *of_classes, alpha=0.3, gamma=2.0)
+        boxes = box_loss(outputs, targets.boxes, box_weight, delta=0.2)
+        return weigh(ImageLosses(classes.sum(axis=1), boxes.sum(axis=1)))
 
     def of_maps(logits, outputs):
         maps = maps_of_two(logits), maps_of_two(outputs)
@@ -133,7 +207,7 @@ def test_losses_of_maps_are_those_of_all_anchors_one_by_one_with_their_gradients
 
     expected, gradients = jax.jit(jax.value_and_grad(one_by_one, argnums=(0, 1)))(*whole)
     found, found_gradients = jax.jit(jax.value_and_grad(of_maps, argnums=(0, 1)))(*whole)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-5 if is_weighted else 1e-6)
     for gradient, found_gradient in zip(gradients, found_gradients, strict=True):
         np.testing.assert_allclose(found_gradient, gradient, rtol=1e-5, atol=1e-7)
 

@@ -122,3 +122,23 @@ def test_match_keeps_no_anchors_by_boxes_matrix():
     )
     compiled = match.lower(jax.ShapeDtypeStruct((num_anchors, 4), jnp.float32), shapes).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < num_anchors * num_slots * 4 / 4
+
+
+def test_weights_are_those_of_the_matched_box_and_1_elsewhere():
+    image = [([10, 10, 40, 40], 3, False), ([60, 60, 120, 120], 5, False), ([0, 90, 30, 120], 2, True)]
+    targets = targets_of(image, image[1:2])
+    weights = jnp.arange(1, 2 * SLOTS + 1, dtype=jnp.float32).reshape(2, SLOTS) / 100
+    found = match(
+        ANCHORS, targets._replace(box_weight=weights, class_weight=10 * weights, class_target=weights**2)
+    )
+    for row, by_class in enumerate([{3: 0.01, 5: 0.02}, {5: 0.07}]):
+        classes = np.asarray(found.classes[row])
+        expected = np.select([classes == id for id in by_class], list(by_class.values()), 1.0)
+        positive = classes > 0
+        assert positive.sum() >= len(by_class)
+        np.testing.assert_allclose(found.box_weight[row], expected, rtol=1e-6)
+        np.testing.assert_allclose(found.class_weight[row], np.where(positive, 10 * expected, 1), rtol=1e-6)
+        np.testing.assert_allclose(found.class_target[row], expected**2, rtol=1e-6)
+    plain = match(ANCHORS, targets)
+    assert (plain.box_weight, plain.class_weight, plain.class_target) == (None, None, None)
+    np.testing.assert_array_equal(plain.classes, found.classes)

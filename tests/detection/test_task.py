@@ -62,6 +62,29 @@ def test_loss_is_class_loss_plus_50_box_losses_of_each_source(variables):
     assert (terms.num_human, terms.num_pseudo) == (3, 1)
 
 
+def test_weights_of_pseudo_boxes_change_the_pseudo_loss_alone(variables):
+    is_pseudo = np.array([False, True, False, True])
+    batch = batch_of(is_pseudo)
+    usual, _, _ = gradients_of(variables, batch)
+    ones = jnp.ones((4, 3))
+    equal = batch.targets._replace(box_weight=ones, class_weight=ones, class_target=ones)
+    of_pseudo = jnp.asarray(is_pseudo)[:, None]
+    changed = batch.targets._replace(
+        box_weight=jnp.where(of_pseudo, 0.0, ones),
+        class_weight=jnp.where(of_pseudo, 0.5, ones),
+        class_target=jnp.where(of_pseudo, 0.7, ones),
+    )
+    found = gradients_of(variables, batch._replace(targets=equal))[0]
+    np.testing.assert_array_equal(found.pseudo, usual.pseudo)
+    found = gradients_of(variables, batch._replace(targets=changed))[0]
+    np.testing.assert_array_equal(found.human, usual.human)
+    assert found.metrics["train/box_loss_pseudo"] == 0 < usual.metrics["train/box_loss_pseudo"]
+    assert found.metrics["train/class_loss_pseudo"] < usual.metrics["train/class_loss_pseudo"]
+    for source in ("human", "pseudo"):
+        name = f"train/num_positives_{source}"
+        assert found.metrics[name] == usual.metrics[name]
+
+
 def test_absent_source_is_0_and_gradients_stay_finite(variables):
     terms, _, gradient = gradients_of(variables, batch_of([False] * 4))
     assert (terms.pseudo, terms.num_pseudo) == (0, 0)

@@ -45,7 +45,7 @@ SMALL = {
     "teacher.batch_size": 4,  # as the student's: the step is compiled once
     "student.steps": STEPS,
     "student.batch_size": 4,
-    "student.control": False,
+    "student.control": "none",
     "eval.batch_size": 2,
     "log.every_steps": 1,
     "log.tensorboard": False,

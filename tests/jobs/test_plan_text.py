@@ -1,11 +1,13 @@
-"""The command that `--job=plan` ends with."""
+"""The words of `--job=plan`: its stages, and the command that it ends with."""
 
 import pytest
 
 from selftrain_jax.jobs.plan_states import DONE, REFUSED, STALE, PlannedStage
-from selftrain_jax.jobs.plan_text import describe_command, make_command
+from selftrain_jax.jobs.plan_text import describe_command, format_images_to_label, make_command
 from selftrain_jax.stages.graph import TEACHER, Stage
 from selftrain_jax.stages.records import Difference
+from selftrain_jax.tasks.lookup import get_task
+from tests import tiny
 
 MAIN = "somewhere/selftrain_jax/main.py"
 WAYS = {
@@ -46,3 +48,17 @@ def test_evaluation_that_was_made_otherwise_is_made_again_alone() -> None:
 def test_finished_run_is_neither_started_nor_resumed() -> None:
     planned = [PlannedStage(TEACHER, DONE, done=6, total=6)]
     assert describe_command(planned, [MAIN])[0] == "all stages are done; again:"
+
+
+@pytest.mark.parametrize(
+    ("task", "views", "images"),
+    [
+        ("detection", "1", "12 images"),
+        ("detection", "1,1f,0.75", "12 images in views 1,1f,0.75"),
+        ("segmentation", "1,1f,0.75", "12 images"),
+    ],
+)
+def test_labels_over_views_name_them(task: str, views: str, images: str) -> None:
+    config = tiny.get_config()
+    config.pseudo.views = views
+    assert format_images_to_label(config, get_task(task).idle_keys, 12) == images

@@ -10,7 +10,16 @@ from configs import quickstart
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.summary import write_summary
 from selftrain_jax.run_files.summary import Summary
-from tests.compare_run import recount_labels, rescore, write_base, write_rounds, write_val, write_variant
+from tests.compare_run import (
+    recount_labels,
+    rescore,
+    write_base,
+    write_compared,
+    write_rounds,
+    write_stop,
+    write_val,
+    write_variant,
+)
 from tests.tasks.conftest import write_json
 
 
@@ -152,6 +161,63 @@ def test_a_round_that_is_not_evaluated_yet_has_no_student(workdir: pathlib.Path)
     assert summary["rounds"][1]["pseudo_labels"] == {}
     assert "control" not in summary
     assert table.splitlines()[-1].split() == ["round", "2", "35.0", "-"]
+
+
+def test_of_two_controls_the_stronger_one_counts_and_the_oracle_gives_the_share(
+    workdir: pathlib.Path,
+) -> None:
+    """The student reached 31.2, the control 28.1, the half control 30.2, the oracle 35.2: 1 of 5 points."""
+    write_compared(workdir, control_half=0.302, oracle=0.352)
+    summary, table = sum_up(workdir)
+    assert list(summary)[:5] == ["teacher", "control", "control_half", "oracle", "student"]
+    assert summary["stronger_control"] == "control_half"
+    assert summary["gain_over_control"] == 0.312 - 0.302
+    assert summary["oracle_share_percent"] == pytest.approx(20)
+    assert summary["seconds_total"] == 5 * 12 + 3
+    assert table.splitlines()[3].split()[:2] == ["control_half", "30.2"]
+    assert table.splitlines()[-4:] == [
+        "student over teacher: +4.0 AP",
+        "student over control: +3.1 AP",
+        "student over control_half: +1.0 AP (the stronger control)",
+        "share of what the oracle gains: 20 %",
+    ]
+
+
+def test_a_half_control_alone_is_the_control(workdir: pathlib.Path) -> None:
+    write_compared(workdir, control_half=0.302)
+    shutil.rmtree(workdir / "control")
+    summary, table = sum_up(workdir)
+    assert summary["gain_over_control"] == 0.312 - 0.302
+    assert "stronger_control" not in summary
+    assert "oracle_share_percent" not in summary
+    assert table.splitlines()[-1] == "student over control_half: +1.0 AP"
+
+
+@pytest.mark.parametrize("oracle", [0.281, 0.2, -1])
+def test_the_share_of_an_oracle_that_does_not_beat_the_control_is_undefined(
+    workdir: pathlib.Path, oracle: float
+) -> None:
+    write_compared(workdir, oracle=oracle)
+    summary, table = sum_up(workdir)
+    assert summary["oracle_share_percent"] is None
+    last = "share of what the oracle gains: undefined, the oracle does not beat the control in AP"
+    assert table.splitlines()[-1] == last
+
+
+def test_a_stage_with_patience_says_where_it_stopped(workdir: pathlib.Path) -> None:
+    write_stop(workdir / "teacher", 40, 1100, "teacher")
+    write_stop(workdir / "control", 90, 650)
+    write_stop(workdir / "student", 50, 650)
+    summary, table = sum_up(workdir)
+    assert summary["teacher"]["stopped"] == {"step": 40, "at_most": 1100}
+    assert summary["student"]["stopped"] == {"step": 50, "at_most": 650}
+    assert table.splitlines()[1].endswith("  stopped at step 40 of at most 1,100")
+
+
+def test_a_control_of_several_rounds_is_bounded_by_all_their_steps(workdir: pathlib.Path) -> None:
+    write_rounds(workdir, [0.25, 0.35, 0.3], kept=2)
+    write_stop(workdir / "round_3/control", 90, 650, **{"selftrain.rounds": 3})
+    assert sum_up(workdir)[0]["control"]["stopped"] == {"step": 90, "at_most": 1950}
 
 
 def test_a_gain_over_an_undefined_score_is_none(workdir: pathlib.Path) -> None:

@@ -8,17 +8,24 @@ def folders(stages: list[Stage]) -> list[str]:
 
 
 def test_one_round_is_the_papers() -> None:
-    stages = stages_in_order(1, has_control=True, has_students=True)
+    stages = stages_in_order(1, compared=["control"], has_students=True)
     assert folders(stages) == ["teacher", "pseudo_labels", "control", "student"]
 
 
+def test_what_is_compared_comes_before_the_student() -> None:
+    stages = stages_in_order(1, compared=["control", "control_half", "oracle"], has_students=True)
+    assert folders(stages) == [
+        *("teacher", "pseudo_labels", "control", "control_half", "oracle", "student"),
+    ]
+
+
 def test_a_supervised_run_has_no_student() -> None:
-    stages = stages_in_order(1, has_control=False, has_students=False)
+    stages = stages_in_order(1, compared=[], has_students=False)
     assert folders(stages) == ["teacher"]
 
 
 def test_later_rounds_have_folders_and_the_control_comes_last() -> None:
-    stages = stages_in_order(3, has_control=True, has_students=True)
+    stages = stages_in_order(3, compared=["control", "oracle"], has_students=True)
     assert folders(stages) == [
         "teacher",
         "pseudo_labels",
@@ -28,6 +35,7 @@ def test_later_rounds_have_folders_and_the_control_comes_last() -> None:
         "round_3/pseudo_labels",
         "round_3/student",
         "round_3/control",
+        "round_3/oracle",
     ]
 
 
@@ -36,11 +44,12 @@ def test_the_student_is_the_next_rounds_teacher() -> None:
     assert teacher_of(Stage("student", 1)) == TEACHER
     assert teacher_of(Stage("labels", 3)) == Stage("student", 2)
     assert teacher_of(Stage("student", 3)) == Stage("student", 2)
-    assert teacher_of(Stage("control", 3)) == TEACHER
+    for kind in ("control", "control_half", "oracle"):
+        assert teacher_of(Stage(kind, 3)) == TEACHER
 
 
 def test_what_goes_stale_with_a_stage() -> None:
-    stages = stages_in_order(2, has_control=True, has_students=True)
+    stages = stages_in_order(2, compared=["control", "oracle"], has_students=True)
     assert folders(stages_after(TEACHER, stages)) == folders(stages[1:])
     assert folders(stages_after(Stage("labels"), stages)) == [
         "student",
@@ -48,5 +57,5 @@ def test_what_goes_stale_with_a_stage() -> None:
         "round_2/student",
     ]
     assert folders(stages_after(Stage("student"), stages)) == ["round_2/pseudo_labels", "round_2/student"]
-    assert stages_after(Stage("control", 2), stages) == []
+    assert stages_after(Stage("control", 2), stages) == stages_after(Stage("oracle", 2), stages) == []
     assert stages_after(Stage("student", 2), stages) == []

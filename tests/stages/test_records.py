@@ -9,7 +9,6 @@ from configs import quickstart
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.stage import STAGE_FILE, StageRecord, StageResult
 from selftrain_jax.stages.records import (
-    ABSENT,
     METHODS,
     Difference,
     differences,
@@ -93,13 +92,6 @@ def test_val_images_count_for_the_best_checkpoint_alone() -> None:
     wanted = record({"val images": "60 images, 0e"})
     assert differences(record(), wanted, "last") == []
     assert [pair.key for pair in differences(record(), wanted, "best")] == ["val images"]
-
-
-def test_a_record_from_before_a_key_was_there_is_the_one_of_its_default(tmp_path: pathlib.Path) -> None:
-    write_record(tmp_path, record(teacher__patience=0))
-    assert "patience" not in (tmp_path / STAGE_FILE).read_text()
-    found = differences(record(), record(teacher__patience=3))
-    assert found == [Difference("config.teacher.patience", ABSENT, 3)]
 
 
 def test_tuples_and_lists_are_the_same(tmp_path: pathlib.Path) -> None:

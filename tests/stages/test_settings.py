@@ -1,15 +1,17 @@
 """The table of deciding keys covers every key of the config, and says what decides what."""
 
 import pytest
+from ml_collections import ConfigDict
 
 from configs import common, quickstart
 from selftrain_jax.command_line import flatten
 from selftrain_jax.errors import InputError
+from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.stages.settings import (
     BY_CONTENT,
     FREE,
-    LATER,
     STAGES,
+    compared_kinds,
     deciding_settings,
     is_among,
     stages_decided_by,
@@ -48,17 +50,17 @@ def test_idle_keys_exist(task) -> None:
 @pytest.mark.parametrize(
     ("key", "stages"),
     [
-        ("seed", ["teacher", "control", "student", "pretrain"]),
+        ("seed", ["teacher", *COMPARED, "student", "pretrain"]),
         ("teacher.steps", ["teacher"]),
         ("teacher.learning_rate", ["teacher"]),
-        ("student.steps", ["control", "student"]),
+        ("student.steps", [*COMPARED, "student"]),
         ("teacher.patience", ["teacher"]),
-        ("student.patience", ["control", "student"]),
-        ("student.rate_factor", ["control", "student"]),
-        ("student.batch_norm", ["control", "student"]),
-        ("student.pseudo_frac", ["student"]),
-        ("data.sampling", ["teacher", "control", "student"]),
-        ("data.repeat_threshold", ["teacher", "control", "student"]),
+        ("student.patience", [*COMPARED, "student"]),
+        ("student.rate_factor", [*COMPARED, "student"]),
+        ("student.batch_norm", [*COMPARED, "student"]),
+        ("student.pseudo_frac", ["control_half", "student"]),
+        ("data.sampling", ["teacher", *COMPARED, "student"]),
+        ("data.repeat_threshold", ["teacher", *COMPARED, "student"]),
         ("pseudo.sampling", ["student"]),
         ("pseudo.mask_top_k", ["labels"]),
         ("pseudo.mask_target", ["student"]),
@@ -66,9 +68,14 @@ def test_idle_keys_exist(task) -> None:
         ("pseudo.threshold", ["student"]),
         ("pseudo.ignore_below", ["student"]),
         ("pseudo.score_floor", ["labels"]),
+        ("pseudo.views", ["labels"]),
+        ("pseudo.box_weight", ["student"]),
+        ("pseudo.max_place_std", ["student"]),
+        ("pseudo.class_weight", ["student"]),
+        ("pseudo.class_target", ["student"]),
         ("postprocess.iou_threshold", ["labels", "evaluation"]),
         ("eval.backend", ["evaluation"]),
-        ("model.backbone", ["teacher", "labels", "control", "student", "evaluation", "pretrain"]),
+        ("model.backbone", ["teacher", "labels", *COMPARED, "student", "evaluation", "pretrain"]),
         ("optimizer.remat", []),
         ("eval.batch_size", []),
         ("mesh.space", []),
@@ -80,7 +87,7 @@ def test_stages_that_a_key_decides(key: str, stages: list[str]) -> None:
     assert stages_decided_by(key) == stages
 
 
-@pytest.mark.parametrize("stage", ["teacher", "labels", "control", "student", "evaluation"])
+@pytest.mark.parametrize("stage", ["teacher", "labels", *COMPARED, "student", "evaluation"])
 def test_a_key_changes_the_settings_of_the_stages_that_it_decides_and_of_no_other(stage: str) -> None:
     before = deciding_settings(quickstart.get_config(), stage)
     for key, value in [("teacher.steps", 7), ("selftrain.alpha", 0.25), ("pseudo.threshold", 0.9)]:
@@ -88,17 +95,6 @@ def test_a_key_changes_the_settings_of_the_stages_that_it_decides_and_of_no_othe
         config.update_from_flattened_dict({key: value})
         is_changed = deciding_settings(config, stage) != before
         assert is_changed == (stage in stages_decided_by(key))
-
-
-@pytest.mark.parametrize("key", LATER)
-def test_a_key_that_came_later_is_not_in_the_record_at_its_default(key: str) -> None:
-    config = common.get_config()
-    assert flatten(config.to_dict())[key] == LATER[key]
-    for stage in stages_decided_by(key):
-        assert key not in deciding_settings(config, stage)
-        config.update_from_flattened_dict({key: 3})
-        assert deciding_settings(config, stage)[key] == 3
-        config.update_from_flattened_dict({key: LATER[key]})
 
 
 def test_a_policy_of_its_own_is_the_same_as_one_of_all_stages() -> None:
@@ -133,7 +129,7 @@ def test_joint_training_counts_where_it_takes_place() -> None:
     config = quickstart.get_config()
     config.joint.update(weight=0.5, stage="student")
     assert deciding_settings(config, "student")["joint.weight"] == 0.5
-    assert "joint.weight" in deciding_settings(config, "control")
+    assert all("joint.weight" in deciding_settings(config, stage) for stage in COMPARED)
     assert "joint.weight" not in deciding_settings(config, "teacher")
     config.joint.stage = "pupil"
     with pytest.raises(InputError, match="'pupil' is not one of teacher, student, both"):
@@ -144,3 +140,36 @@ def test_keys_that_a_task_does_not_read_do_not_count() -> None:
     assert "loss.box_weight" in deciding_settings(quickstart.get_config(), "teacher")
     assert "loss.box_weight" not in deciding_settings(quickstart.get_config(), "teacher", ("loss",))
     assert stages_decided_by("loss.box_weight", ("loss",)) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "oracle", "kinds"),
+    [
+        ("full", False, ("control",)),
+        ("half", False, ("control_half",)),
+        ("both", True, ("control", "control_half", "oracle")),
+        ("none", False, ()),
+        ("none", True, ("oracle",)),
+        (True, False, ("control",)),  # as old config.json files have it
+        (False, False, ()),
+        ("True", False, ("control",)),  # as old commands have it
+        ("false", True, ("oracle",)),
+    ],
+)
+def test_controls_and_oracle_are_those_that_were_asked_for(
+    asked: str | bool, oracle: bool, kinds: tuple[str, ...]
+) -> None:
+    config = ConfigDict({"student": {"control": asked, "oracle": oracle}})
+    assert compared_kinds(config) == kinds
+
+
+def test_a_config_from_before_the_oracle_has_its_control() -> None:
+    assert compared_kinds(ConfigDict({"student": {"steps": 6}})) == ("control",)
+
+
+def test_a_control_that_does_not_exist_is_refused() -> None:
+    config = ConfigDict({"student": {"control": "quarter", "oracle": False}})
+    with pytest.raises(
+        InputError, match=r"config\.student\.control='quarter' is not one of full, half, both, none"
+    ):
+        compared_kinds(config)

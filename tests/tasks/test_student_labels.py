@@ -89,3 +89,17 @@ def test_quality_is_measured_at_advised_thresholds(tmp_path):
             f'"precision": {"null" if precision is None else precision}'
             in (tmp_path / "quality.json").read_text().partition("at_threshold")[2]
         )
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "pixels"),
+    [
+        ("detection", {}, 128**2),
+        ("detection", {"pseudo.views": "1"}, 128**2),
+        ("detection", {"pseudo.views": "1,1f,0.75,1.25"}, 3 * 128**2 + 256**2),  # padded to multiples of 128
+        ("segmentation", {"pseudo.scales": [1.0, 0.5], "pseudo.flip": True}, 2 * (128**2 + 64**2)),
+    ],
+)
+def test_pixels_that_a_teacher_sees_of_an_image_are_those_of_all_its_views(task, settings, pixels):
+    settings = {"image.size_px": 128, "model.max_level": 7, **settings}
+    assert get_self_training(task).label_pixels(settings) == pixels

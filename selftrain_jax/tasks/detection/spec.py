@@ -1,5 +1,6 @@
 """Detection as a `TaskSpec`: boxes found by RetinaNet, measured as COCO does."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +31,8 @@ from selftrain_jax.tasks.detection.pseudo.source import (
     check_thresholds,
     read_pseudo_boxes,
 )
-from selftrain_jax.tasks.detection.pseudo.views import read_views
+from selftrain_jax.tasks.detection.pseudo.views import ONE_VIEW, count_pixels, read_views
+from selftrain_jax.tasks.detection.pseudo.weights import check_places, read_weights
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
@@ -44,11 +46,12 @@ def check_config(config: ConfigDict) -> None:
     """Refuse more detections than a pseudo-labelled image has slots, and scores that no record will have.
 
     Raises:
-        InputError: there may be more, a threshold of config.pseudo is below its score_floor, or
-            config.pseudo.views does not fit.
+        InputError: there may be more, a threshold of config.pseudo is below its score_floor, or its
+            views or weights do not fit.
     """
     read_views(config.pseudo.views, config.image.size_px)
     if config.unlabeled.kind != "none":
+        read_weights(config)
         pseudo = config.pseudo
         thresholds = np.array([pseudo.threshold, *class_thresholds_by_name(config).values()], np.float32)
         least = np.full_like(thresholds, pseudo.ignore_below) if pseudo.ignore_below else thresholds
@@ -121,7 +124,7 @@ def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
 def _targets(config: ConfigDict, has_pseudo: bool) -> "TargetSpec":
     from selftrain_jax.tasks.detection.targets import box_targets
 
-    return box_targets(config.image.max_boxes)
+    return box_targets(config.image.max_boxes, read_weights(config))
 
 
 def _write_truth(source: Source, workdir: Path) -> None:
@@ -133,12 +136,22 @@ def _write_truth(source: Source, workdir: Path) -> None:
 def _target_shapes(config: ConfigDict, batch_size: int) -> BoxTargets:
     slots, array = (batch_size, config.image.max_boxes), cast(Any, jax.ShapeDtypeStruct)
     flags = array(slots, np.bool_)
-    return BoxTargets(array((*slots, 4), np.float32), array(slots, np.int32), flags, flags)
+    weights = dict.fromkeys(read_weights(config).names, array(slots, np.float32))
+    return BoxTargets(array((*slots, 4), np.float32), array(slots, np.int32), flags, flags, **weights)
 
 
 def _label_bytes(config: ConfigDict, _: tuple[int, int]) -> float:
-    """Count as many boxes as the teacher may find: seven numbers each, in 26 bytes, and the keys."""
-    return 400.0 + 26.0 * config.postprocess.max_detections
+    """Count as many boxes as the teacher may find: seven numbers each, in 26 bytes, and the keys.
+
+    Over several views `place_std` is one more, of 4 bytes.
+    """
+    views = read_views(config.pseudo.views, config.image.size_px)
+    return 400.0 + (26.0 if len(views) == 1 else 30.0) * config.postprocess.max_detections
+
+
+def _label_pixels(settings: Mapping[str, Any]) -> int:
+    views = read_views(settings.get("pseudo.views", ONE_VIEW), settings["image.size_px"])
+    return count_pixels(views, 2 ** settings["model.max_level"])
 
 
 def _write_quality(
@@ -159,6 +172,7 @@ def _open_labels(
     """Open the pseudo labels for the student, after checking that they can teach anything."""
     settings, manifest = config.pseudo, read_manifest(directory, BoxTotals)
     thresholds = thresholds or student_thresholds(config)
+    check_places(manifest, read_weights(config))
     for warning in check_pseudo_boxes(
         manifest,
         human_categories=human.categories,
@@ -205,6 +219,7 @@ DETECTION = TaskSpec(
         label_settings=_label_settings,
         target_shapes=_target_shapes,
         label_bytes=_label_bytes,
+        label_pixels=_label_pixels,
         write_quality=_write_quality,
         count_right=count_right_boxes,
         describe_labels=_describe_labels,

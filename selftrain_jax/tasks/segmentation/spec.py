@@ -1,5 +1,6 @@
 """Segmentation as a `TaskSpec`: the class of every pixel, measured by mIoU."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +27,7 @@ from selftrain_jax.tasks.segmentation.data import (
 )
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
 from selftrain_jax.tasks.segmentation.pseudo.calibration import count_right_pixels
+from selftrain_jax.tasks.segmentation.pseudo.network import network_sizes
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import (
     MAX_CLASS_FRAC,
@@ -127,6 +129,11 @@ def _label_bytes(config: ConfigDict, size_px: tuple[int, int]) -> float:
     return 400.0 + 0.42 * config.pseudo.mask_top_k * scale**2 * size_px[0] * size_px[1]
 
 
+def _label_pixels(settings: Mapping[str, Any]) -> int:
+    sizes_px = network_sizes(settings["image.size_px"], settings["pseudo.scales"])
+    return (2 if settings["pseudo.flip"] else 1) * sum(side_px**2 for side_px in sizes_px)
+
+
 SEGMENTATION = TaskSpec(
     name="segmentation",
     metrics=(
@@ -147,6 +154,10 @@ SEGMENTATION = TaskSpec(
         "pseudo.score_floor",
         "pseudo.ignore_below",
         "pseudo.views",
+        "pseudo.box_weight",
+        "pseudo.max_place_std",
+        "pseudo.class_weight",
+        "pseudo.class_target",
         "model.anchor_size",
         "augment.box_fit",
     ),
@@ -157,6 +168,7 @@ SEGMENTATION = TaskSpec(
         label_settings=lambda config: {"scales": list(config.pseudo.scales)},
         target_shapes=_target_shapes,
         label_bytes=_label_bytes,
+        label_pixels=_label_pixels,
         write_quality=_write_quality,
         count_right=count_right_pixels,
         describe_labels=_describe_labels,

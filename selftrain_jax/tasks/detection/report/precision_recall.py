@@ -18,6 +18,8 @@ from selftrain_jax.text import number
 STAGE_LEGEND = (
     LegendEntry("teacher", "var(--teacher)"),
     LegendEntry("control", "var(--control)", "dashed"),
+    LegendEntry("control_half", "var(--control_half)", "dotted"),
+    LegendEntry("oracle", "var(--oracle)", "dashed"),
     LegendEntry("student", "var(--student)"),
 )
 

@@ -15,6 +15,7 @@ from selftrain_jax.html.blocks import Table
 from selftrain_jax.html.plots import LINE_STYLES, ROLE_COLORS, Plot, finish, new_axes, shorten, styled
 from selftrain_jax.report.results import classes_by_size, gains_over, known_gains
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, points
+from selftrain_jax.run_files.arms import CONTROLS
 from selftrain_jax.tasks.segmentation.report.label_quality import human_shares
 from selftrain_jax.text import number, percent
 
@@ -88,7 +89,7 @@ def image_gains(run: RunFiles, over: str) -> dict[str, float]:
 @styled()
 def image_gain_histogram(run: RunFiles) -> list[Plot]:
     """Draw how many test images the student improves and worsens, and by how much."""
-    gains = {over: np.array(list(image_gains(run, over).values())) for over in ("control", "teacher")}
+    gains = {over: np.array(list(image_gains(run, over).values())) for over in (*CONTROLS, "teacher")}
     gains = {over: values for over, values in gains.items() if len(values)}
     if not gains:
         return []
@@ -154,7 +155,7 @@ def confusion_table(run: RunFiles) -> Table | None:
     student = confusions(run, "student")
     if student is None:
         return None
-    others = {stage: confusions(run, stage) for stage in ("control", "teacher")}
+    others = {stage: confusions(run, stage) for stage in (*CONTROLS, "teacher")}
     known = {"student": student} | {stage: matrix for stage, matrix in others.items() if matrix is not None}
     rows = []
     for row, column in worst_confusions(student, MAX_CONFUSIONS):

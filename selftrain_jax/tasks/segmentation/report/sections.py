@@ -19,6 +19,7 @@ from selftrain_jax.report.curves import share_by_source
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.thresholds import thresholds_section
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used
+from selftrain_jax.run_files.arms import CONTROLS
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.selftrain.manifest import read_manifest
@@ -154,7 +155,7 @@ def _how_measured(evaluation: Evaluation[Any]) -> str:
 def _confusion_section(run: RunFiles) -> Section:
     """Show what the student, or the stage that is there, takes for what."""
     lead = "What each class is taken for. A strong cell off the diagonal is where more labels would help."
-    stage = next((name for name in ("student", "control", "teacher") if name in evaluations(run)), None)
+    stage = next((name for name in ("student", *CONTROLS, "teacher") if name in evaluations(run)), None)
     if stage is None:
         return Section("confusion", "Confusion", lead, [])
     table, drawn = results.confusion_table(run), results.confusion_plot(run, stage)

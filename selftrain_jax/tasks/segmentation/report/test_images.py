@@ -12,6 +12,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.galleries import LONGEST_PX, Gallery, Picture, chosen_galleries, spread
 from selftrain_jax.report.workdir import RunFiles, evaluations, points
+from selftrain_jax.run_files.arms import CONTROLS
 from selftrain_jax.tasks.segmentation.draw import fit_mask, hatched
 from selftrain_jax.tasks.segmentation.report.galleries import (
     IMAGES_A_GALLERY,
@@ -41,7 +42,7 @@ def test_galleries(run: RunFiles, source: Source, predicted: Predicted, style: M
     Raises: InputError when a prediction has another size than its image.
     """
     positions = {image_id: index for index, image_id in enumerate(source.image_ids)}
-    other = next((name for name in ("teacher", "control") if image_gains(run, name)), None)
+    other = next((name for name in ("teacher", *CONTROLS) if image_gains(run, name)), None)
     if other is None:
         chosen = [source.image_ids[index] for index in spread(len(source), IMAGES_A_GALLERY)]
         choices = [("Truth beside predictions", "Evenly spread, not chosen by result.", chosen)]

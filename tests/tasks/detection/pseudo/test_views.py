@@ -7,9 +7,11 @@ import pytest
 from selftrain_jax.data.records import decode_record, encode_record
 from selftrain_jax.data.source import Source, decode_image, encode_png
 from selftrain_jax.errors import InputError
+from selftrain_jax.selftrain.label_job import write_pseudo_labels
 from selftrain_jax.tasks.detection.pseudo.labeller import Network, box_labeller
+from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.pseudo.views import View, count_pixels, format_views, read_views
-from selftrain_jax.types import Detections
+from selftrain_jax.types import Category, Detections
 from tests.tasks.detection.pseudo.pseudo_toy import label
 
 pytestmark = pytest.mark.tf
@@ -113,10 +115,13 @@ class Finder:
         return Detections(*map(jax.numpy.asarray, found))
 
 
-def infer(views, finder=None, score_floor=0.05):
-    source = make_source()
+def make_labeller(source, views, finder=None, score_floor=0.05):
     network = Network(load, finder or Finder(), 4, SIZE_PX, score_floor, read_views(views, SIZE_PX))
-    labeller = box_labeller(source, network, num_threads=2)
+    return box_labeller(source, network, num_threads=2)
+
+
+def infer(views, finder=None, score_floor=0.05):
+    labeller = make_labeller(make_source(), views, finder, score_floor)
     ((_, images),) = labeller.infer([(0, [0, 1])])
     return [image.labels for image in images], labeller.settings
 
@@ -149,8 +154,11 @@ def test_a_box_that_moves_between_the_views_has_the_spread_of_its_edges():
 
 
 def test_the_floor_holds_after_the_merge():
-    (labels, _), _ = infer("1,2", Finder(shift_px=64), score_floor=0.3)
-    assert labels["scores"].tolist() == pytest.approx([0.4])  # half of 0.8; half of 0.4 is below
+    # 12 px apart in the image, the boxes stay two: half of 0.8, and half of 0.4.
+    (labels, _), _ = infer("1,2", Finder(shift_px=24), score_floor=0.1)
+    assert labels["scores"].tolist() == pytest.approx([0.4, 0.2])
+    (labels, _), _ = infer("1,2", Finder(shift_px=24), score_floor=0.3)
+    assert labels["scores"].tolist() == pytest.approx([0.4])
 
 
 def test_no_more_boxes_are_kept_than_a_view_has():
@@ -178,3 +186,17 @@ def test_place_std_is_kept_in_records_and_may_be_absent():
     np.testing.assert_array_equal(read["place_std"], labels["place_std"])
     del labels["place_std"]
     assert "place_std" not in decode_record(encode_record(labels, b"", HEIGHT, WIDTH))[0]
+
+
+def test_a_folder_of_several_views_says_so_and_keeps_places_at_any_threshold(tmp_path):
+    source = make_source()
+    manifest = write_pseudo_labels(
+        directory=tmp_path,
+        source=source,
+        labeller=make_labeller(source, "1,2", Finder(shift_px=24)),
+        categories=(Category(3, "white"),),
+        provenance={"teacher": {"checkpoint": "t/1", "digest": "a", "step": 1}, "config": {}, "versions": {}},
+    )
+    assert manifest.labels.settings.views == "1,2"
+    for threshold, places in ((0.1, [1, 1]), (0.3, [1])):
+        assert read_pseudo_boxes(tmp_path, threshold=threshold).read_labels(0)["place_std"].tolist() == places

@@ -1,0 +1,73 @@
+"""Presets by device: what is chosen, what wins over it, and how the device is found without starting it."""
+
+import pytest
+
+from configs import common, own_data
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+
+
+def pretend(
+    monkeypatch: pytest.MonkeyPatch, *, files: tuple[str, ...], plugins: tuple[str, ...] = ()
+) -> None:
+    """Let a machine have these device files and plugins of JAX."""
+
+    class Plugin:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    monkeypatch.setattr(common.os.path, "exists", lambda path: path in files)
+    monkeypatch.setattr(common, "entry_points", lambda group: [Plugin(name) for name in plugins])
+    found = object() if "libtpu" in plugins else None
+    monkeypatch.setattr(common.importlib.util, "find_spec", lambda name: found)
+
+
+@pytest.mark.parametrize(
+    ("files", "plugins", "device"),
+    [
+        ((), (), "cpu"),
+        (("/dev/nvidia0",), (), "cpu"),  # JAX could not use it
+        (("/dev/nvidia0",), ("xla_cuda13",), "gpu"),
+        ((), ("xla_cuda13",), "cpu"),
+        (("/dev/kfd",), ("rocm",), "gpu"),
+        (("/dev/accel0",), ("libtpu",), "tpu"),
+        ((), ("libtpu",), "cpu"),
+    ],
+)
+def test_device_of_a_machine(
+    files: tuple, plugins: tuple, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, files=files, plugins=plugins)
+    assert common.find_device() == device
+
+
+@pytest.mark.parametrize(("asked", "device"), [("cpu", "cpu"), ("cuda,cpu", "gpu"), ("tpu", "tpu")])
+def test_the_platform_that_jax_is_told_decides(
+    asked: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, files=("/dev/nvidia0",), plugins=("xla_cuda13",))
+    monkeypatch.setenv("JAX_PLATFORMS", asked)
+    assert common.find_device() == device
+
+
+def test_the_device_picks_size_and_steps_and_what_is_given_by_hand_wins() -> None:
+    cpu, gpu = (own_data.get_config(f"kind=coco,device={device}") for device in ("cpu", "gpu"))
+    assert (cpu.preset.name, gpu.preset.name) == ("cpu", "gpu")
+    assert cpu.image.size_px == own_data.PRESETS["cpu"]["size"] < gpu.image.size_px
+    by_hand = own_data.get_config("kind=coco,device=cpu,size=256,steps=10,backbone=resnet18,init=rand")
+    assert (by_hand.image.size_px, by_hand.student.steps, by_hand.teacher.steps) == (256, 10, 12)
+    assert (by_hand.model.backbone, by_hand.teacher.init) == ("resnet18", "rand")
+
+
+def test_speeds_are_named_where_they_were_measured_only() -> None:
+    assert own_data.get_config("kind=coco,device=cpu,steps=7").preset.train_images_per_second > 0
+    assert own_data.get_config("kind=coco,device=cpu,size=96").preset.train_images_per_second == 0
+    assert own_data.get_config("kind=coco,device=gpu").preset.train_images_per_second == 0
+
+
+def test_a_device_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="device='npu' is not one of auto, cpu, gpu"):
+        own_data.get_config("kind=coco,device=npu")
