@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.data import build_batches
+from selftrain_jax.build.data import build_batches, stage_batch_size
 from selftrain_jax.build.experiment import step_kind
 from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.data.pipeline import take_steps
@@ -83,6 +83,13 @@ def test_only_the_students_step_has_another_pattern_and_no_share_is_asked_of_a_s
         step_kind(config, "teacher")  # before hours are spent on it
     config.unlabeled.kind = "none"
     assert step_kind(config, "teacher").period == 2
+
+
+def test_the_half_control_has_as_many_human_images_as_the_student() -> None:
+    config = configured(16, 0.25)
+    config.student.control = "both"
+    sizes = {stage: stage_batch_size(config, stage) for stage in ("control", "control_half", "student")}
+    assert sizes == {"control": 16, "control_half": 12, "student": 16}
 
 
 @pytest.mark.tf
