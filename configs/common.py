@@ -46,6 +46,10 @@ def get_config() -> ConfigDict:
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
+                # uniform | class: an image with a rare class comes sqrt(repeat_threshold / f) times an epoch
+                # if that is above 1, where f is the share of images that have the class.
+                sampling="uniform",
+                repeat_threshold=0.1,  # LVIS, with its 1,203 classes, has 0.001
                 cache_mib=512,  # decoded images and labels in memory, of human and of pseudo labels each
                 max_stall_secs=600.0,  # a batch that takes longer ends the run: a dead disk, above all
                 # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
@@ -160,8 +164,13 @@ def get_config() -> ConfigDict:
                 patience=0,
                 batch_size=512,
                 learning_rate=0.32,
+                rate_factor=0.0,  # >0: the rate is teacher.learning_rate times it, not student.learning_rate
                 init="teacher",
                 policy="",
+                # BatchNorm's statistics: batch | human (of the batch's human-labelled images alone) | frozen
+                # (of the start, not updated; the control's too).
+                batch_norm="batch",
+                pseudo_frac=0.5,  # share of the batch that is pseudo-labelled
                 pseudo_policy="",  # of the pseudo-labelled images; empty: as the human-labelled ones
                 control=FieldReference("full", field_type=object),  # once a bool, which may still be given
                 oracle=False,
@@ -195,6 +204,10 @@ def get_config() -> ConfigDict:
                 # `precision`; the threshold above stays for classes with too few labels in data.val.
                 thresholds="",  # empty | auto
                 precision=0.9,  # wanted of pseudo labels: --job=thresholds, and thresholds=auto
+                sampling="uniform",  # of the pseudo-labelled images, as data.sampling
+                # Classes of a smaller recall in data.val, at their thresholds, are ignored in pseudo labels,
+                # not taught as background: boxes from score_floor on, pixels labelled so. 0: none.
+                min_class_recall=0.0,
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
                 # detection: the views in which the teacher sees an image, each a scale of image.size_px, with
@@ -207,6 +220,9 @@ def get_config() -> ConfigDict:
                 class_target="one",  # one | score: what the student is to say of these anchors
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
                 flip=False,  # segmentation: average with the mirrored image too
+                mask_top_k=1,  # segmentation: classes of a pixel that are kept, with probabilities: 1 to 3
+                # segmentation: hard | soft: cross entropy against the kept classes' probabilities.
+                mask_target="hard",
                 min_coverage=0.01,  # segmentation: refuse a smaller share of pixels at the threshold
                 # Refuse if one class holds a larger share of the pseudo labels, does not in the human labels,
                 # and outnumbers the others over 3 times as much as there. 0: boxes 0.95, masks 0.99.

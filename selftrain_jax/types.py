@@ -54,6 +54,11 @@ class Example(TypedDict, total=False):
     ]  # pseudo boxes between the two thresholds: neither object nor background
     mask: UInt8[np.ndarray, "H W"]  # Category.id of each pixel, or IGNORED
     confidence: UInt8[np.ndarray, "H W"]  # pseudo masks only: floor(256 * probability), at most 255
+    # Pseudo masks of k = 2 or 3 classes a pixel: the second class, its probability as `confidence`, and the
+    # third's.
+    runners_up: UInt8[np.ndarray, "H W R"]
+    # Of the target beside the class in `mask`: the second class, its share in 255ths, and the third's.
+    soft_mask: UInt8[np.ndarray, "H W 4"]
     is_pseudo: bool
     image_class: int  # Category.id of the whole image, from 0
 
@@ -75,9 +80,14 @@ class BoxTargets(NamedTuple):
 
 
 class MaskTargets(NamedTuple):
-    """The class of each pixel of the network's input, or IGNORED."""
+    """The class of each pixel of the network's input, or IGNORED.
+
+    With `soft`, two more classes have shares of 255ths of the target: (second class, its share, third class,
+    its share); what is left is the share of the class in `masks`.
+    """
 
     masks: UInt8[Array, "B H W"]
+    soft: UInt8[Array, "B H W 4"] | None = None
 
 
 class ClassTargets(NamedTuple):

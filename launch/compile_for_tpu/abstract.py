@@ -40,7 +40,7 @@ def training_step(config: ConfigDict, stage: str, devices: Sequence[jax.Device])
     Raises:
         InputError: the config does not fit, or the devices do not divide its batch.
     """
-    experiment = build_experiment(config, categories_of(config), devices=devices)
+    experiment = build_experiment(config, categories_of(config), devices=devices, stage=stage)
     batch_size, mesh = stage_settings(config, stage).batch_size, experiment.mesh
     state = jax.eval_shape(experiment.new_state)
     batch = make_batch(config, batch_size)

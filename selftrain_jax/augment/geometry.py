@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from jaxtyping import Float32
 
-from selftrain_jax.augment.tensors import IMAGE_FILL, MASK_FILL, Number, Tensors, image_size
+from selftrain_jax.augment.tensors import IMAGE_FILL, MAPS, MASK_FILL, Number, Tensors, image_size
 
 Boxes = Float32[tf.Tensor, "_N 4"]
 Amount: TypeAlias = tf.Tensor | Number
@@ -32,7 +32,7 @@ _PACKED_FILL = float(np.array([IMAGE_FILL] * 3 + [MASK_FILL], np.uint8).view(np.
 def flip_horizontal(tensors: Tensors) -> Tensors:
     """Mirror left and right: x' = W - x."""
     width = tf.cast(tf.shape(tensors["image"])[1], tf.float32)
-    flipped: Tensors = {key: tf.reverse(tensors[key], [1]) for key in ("image", "mask") if key in tensors}
+    flipped: Tensors = {key: tf.reverse(tensors[key], [1]) for key in ("image", *MAPS) if key in tensors}
     if "boxes" in tensors:
         ymin, xmin, ymax, xmax = tf.unstack(tensors["boxes"], axis=1)
         flipped["boxes"] = tf.stack([ymin, width - xmax, ymax, width - xmin], axis=1)
@@ -120,24 +120,30 @@ def fit_ellipse(
 
 
 def _warp(tensors: Tensors, xy_map: list[Amount]) -> Tensors:
-    """Let output (x, y) show input (a0 x + a1 y + a2, a3 x + a4 y + a5), in `image` and `mask` at once."""
+    """Let output (x, y) show input (a0 x + a1 y + a2, a3 x + a4 y + a5), in image and maps."""
     image = tensors["image"]
     if "mask" in tensors:
         four = tf.concat([image, tensors["mask"][..., None]], axis=-1)
     else:
         four = tf.pad(image, [[0, 0], [0, 0], [0, 1]])
-    packed = tf.bitcast(four, tf.int32)
+    pixels = _warp_bytes(four, xy_map, _PACKED_FILL)
+    moved = {**tensors, "image": pixels[..., :3]}
+    if "soft_mask" in tensors:
+        moved["soft_mask"] = _warp_bytes(tensors["soft_mask"], xy_map, 0.0)
+    return {**moved, "mask": pixels[..., 3]} if "mask" in tensors else moved
+
+
+def _warp_bytes(pixels: tf.Tensor, xy_map: list[Amount], fill: float) -> tf.Tensor:
+    """Move the four bytes of each pixel as one number, without interpolation."""
     warped = tf.raw_ops.ImageProjectiveTransformV3(
-        images=packed[None, ..., None],
+        images=tf.bitcast(pixels, tf.int32)[None, ..., None],
         transforms=[[*xy_map, 0.0, 0.0]],
-        output_shape=tf.shape(image)[:2],
-        fill_value=_PACKED_FILL,
+        output_shape=tf.shape(pixels)[:2],
+        fill_value=fill,
         interpolation="NEAREST",
         fill_mode="CONSTANT",
     )
-    pixels = tf.bitcast(warped[0, ..., 0], tf.uint8)
-    moved = {**tensors, "image": pixels[..., :3]}
-    return {**moved, "mask": pixels[..., 3]} if "mask" in tensors else moved
+    return tf.bitcast(warped[0, ..., 0], tf.uint8)
 
 
 def _with_boxes(tensors: Tensors, move: Callable[[tf.Tensor], tf.Tensor]) -> Tensors:

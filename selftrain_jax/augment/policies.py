@@ -16,7 +16,7 @@ from selftrain_jax.augment.autoaugment import AUTOAUGMENT, autoaugment
 from selftrain_jax.augment.geometry import BOX_FITS, flip_horizontal
 from selftrain_jax.augment.randaugment import randaugment
 from selftrain_jax.augment.resize import resize_and_crop
-from selftrain_jax.augment.tensors import Number, Seed, Tensors, split_seed
+from selftrain_jax.augment.tensors import MAPS, Number, Seed, Tensors, split_seed
 from selftrain_jax.errors import InputError
 
 Augment = Callable[[Tensors, Seed], Tensors]
@@ -128,7 +128,7 @@ def augment_uint8(
     @tf.autograph.experimental.do_not_convert
     def apply(tensors: Tensors, seed: Seed) -> Tensors:
         image = tf.ensure_shape(tensors["image"], [None, None, 3])
-        moving = {key: tensors[key] for key in ("boxes", "mask") if key in tensors} | {"image": image}
+        moving = {key: tensors[key] for key in ("boxes", *MAPS) if key in tensors} | {"image": image}
         if apply_operations is not None:
             moving = apply_operations(moving, seed, box_fit=box_fit, reference_size_px=reference_size_px)
         return {**tensors, **moving}
@@ -166,7 +166,7 @@ def make_inference_resize(
 
 
 def _flip_some(tensors: Tensors, seed: Seed, flip_frac: float) -> Tensors:
-    moving: Tensors = {key: tensors[key] for key in ("image", "boxes", "mask") if key in tensors}
+    moving: Tensors = {key: tensors[key] for key in ("image", "boxes", *MAPS) if key in tensors}
     is_flipped = tf.random.stateless_uniform([], seed) > 1 - flip_frac
     return {**tensors, **tf.cond(is_flipped, lambda: flip_horizontal(moving), lambda: moving)}
 

@@ -49,6 +49,9 @@ def resize_and_crop(
     if "mask" in tensors:
         mask = legacy_nearest_window(tensors["mask"], scaled_px, offset, output_size_px)
         resized["mask"] = _pad(mask, output_size_px, MASK_FILL)
+    if "soft_mask" in tensors:
+        soft = legacy_nearest_window(tensors["soft_mask"], scaled_px, offset, output_size_px)
+        resized["soft_mask"] = _pad(soft, output_size_px, 0)
     return _transform_boxes(resized, output_size_px) if "boxes" in tensors else resized
 
 
@@ -89,11 +92,11 @@ def _legacy_bilinear(image: tf.Tensor, scaled_yx: tf.Tensor) -> tf.Tensor:
 
 
 def legacy_nearest_window(
-    mask: UInt8[tf.Tensor, "_H _W"],
+    mask: UInt8[tf.Tensor, "_H _W *_V"],
     scaled_yx: Int32[tf.Tensor, "2"],
     offset: Int32[tf.Tensor, "2"],
     size_px: int,
-) -> UInt8[tf.Tensor, "_h _w"]:
+) -> UInt8[tf.Tensor, "_h _w *_V"]:
     """Resize to `scaled_yx` by source floor(target * in / out), and cut to [offset, offset + size_px)."""
     for axis in (0, 1):
         target = tf.cast(_window(offset[axis], scaled_yx[axis], size_px), tf.float32)

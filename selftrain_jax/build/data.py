@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from selftrain_jax.build.sampling import check_sampling, epoch_of
+from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source, cached, concatenated, label_fraction, subset, without_labels
 from selftrain_jax.data.sources.image_folder import read_image_folder
@@ -119,6 +121,7 @@ def check_data_sets(config: ConfigDict) -> None:
             included, are missing: with their sizes and the commands that prepare them.
     """
     get_task(config.task).check_config(config)
+    check_sampling(config)
     wanted: dict[tuple[str, str], str] = {}
     for group in ("data", "unlabeled", *(["joint"] if config.joint.weight else [])):
         where = config[group]
@@ -184,17 +187,17 @@ def stage_batch_size(config: ConfigDict, stage: str) -> int:
     """Return the images a step of a stage: of the half control as many as the student has of humans.
 
     Raises:
-        InputError: the student's batch size is odd, and the stage asks for half of it.
+        InputError: the student's batch cannot be split, and the stage asks for a part of it.
     """
     batch_size = stage_settings(config, stage).batch_size
     if stage != "control_half":
         return batch_size
-    if batch_size % 2:
+    if batch_size % 2 and config.student.pseudo_frac == 0.5:
         raise InputError(
             f"config.student.batch_size={batch_size} has no half for config.student.control="
             f"{config.student.control}; use an even number"
         )
-    return batch_size // 2
+    return split_batch(config).num_human
 
 
 def human_images(sources: Sources, stage: str) -> Source:
@@ -247,41 +250,40 @@ def build_batches(
     round: int = 1,
     permutation: Permutation = raw_permutation,
 ) -> Batches:
-    """Return the stage's stream of batches: all human, or half human and half pseudo.
+    """Return the stage's stream of batches: all human, or mixed as `split_batch` says.
 
     Every `round` of students draws and augments its own examples.
     `permutation` is the order of an epoch: `generator_permutation` for a stage that began with it.
 
     Raises:
-        InputError: the student's batch size is odd.
+        InputError: the student's batch cannot be split.
     """
     from selftrain_jax.data.pipeline import make_batches
 
-    batch_size = stage_batch_size(config, stage)
-    if pseudo is not None and batch_size % 2:
-        raise InputError(
-            f"config.student.batch_size={batch_size} cannot be half human and half pseudo; use an even number"
-        )
     policy = stage_settings(config, stage).policy
     make = functools.partial(
         make_batches,
-        target_spec=get_task(config.task).targets(config),
+        target_spec=get_task(config.task).targets(config, pseudo is not None),
         augment=build_augment(config, policy),
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
-        permutation=permutation,
     )
     human = cached(human, float(config.data.cache_mib))
     seed = stage_seed(config, stage, round)
+    length, order = epoch_of(config, "data", human, permutation)
+    make_human = functools.partial(make, human, seed=seed, permutation=order, epoch_length=length)
     if pseudo is None:
-        return make(human, batch_size=batch_size, seed=seed)
-    human_half = make(human, batch_size=batch_size // 2, seed=seed)
+        return make_human(batch_size=stage_batch_size(config, stage))
+    split = split_batch(config)
     pseudo = cached(pseudo, float(config.data.cache_mib))
-    pseudo_half = make(
+    length, order = epoch_of(config, "pseudo", pseudo, permutation)
+    pseudo_part = make(
         pseudo,
         augment=build_augment(config, config.student.pseudo_policy or policy),
-        batch_size=batch_size // 2,
+        batch_size=split.num_pseudo,
         seed=seed + 500,
         is_pseudo=True,
+        permutation=order,
+        epoch_length=length,
     )
-    return mix_batches(human_half, pseudo_half)
+    return mix_batches(make_human(batch_size=split.num_human), pseudo_part)

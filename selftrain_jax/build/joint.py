@@ -5,6 +5,7 @@ Start at `open_joint_source`, then `build_joint_task` and `build_joint_batches`.
 
 from ml_collections import ConfigDict
 
+from selftrain_jax.build.batch_norm import with_statistics
 from selftrain_jax.build.data import stage_seed
 from selftrain_jax.classification.joint import attach, make_joint_task
 from selftrain_jax.classification.task import make_classification_task
@@ -27,8 +28,12 @@ def open_joint_source(config: ConfigDict) -> Source:
     return open_split(config, "joint", config.joint.split)
 
 
-def build_joint_task(config: ConfigDict, detection: Task, num_classes: int) -> Task:
+def build_joint_task(
+    config: ConfigDict, detection: Task, num_classes: int, statistics: str = "batch"
+) -> Task:
     """Add the classification loss of config.joint, on the detector's backbone, to a detection task.
+
+    `statistics` are where its BatchNorm's come from, as in `with_statistics`.
 
     Raises:
         InputError: a value that does not exist or does not fit.
@@ -38,6 +43,7 @@ def build_joint_task(config: ConfigDict, detection: Task, num_classes: int) -> T
         image_size_px=config.joint.size_px,
         label_smoothing=config.joint.label_smoothing,
     )
+    classification = with_statistics(classification, statistics)
     return make_joint_task(detection, classification, weight=config.joint.weight)
 
 

@@ -87,11 +87,13 @@ def make_batches(
     max_bad_images: int = 0,
     max_stall_secs: float = MAX_STALL_SECS,
     permutation: Permutation = raw_permutation,
+    epoch_length: int = 0,
 ) -> Batches:
     """Return the function that streams batches of `source` from a given step on.
 
     Each host makes its own part of every batch, ahead of when it is asked for. `permutation` is the order of
-    an epoch: a run must resume with the one that it began with.
+    an epoch: a run must resume with the one that it began with. `epoch_length` is how many positions it has;
+    0: as many as there are examples.
 
     Raises:
         InputError: the source is empty; from the stream: see `Reader` and the task's `TargetSpec`, or the
@@ -99,9 +101,10 @@ def make_batches(
         RunAgainError: from the stream: a batch took longer than `max_stall_secs`.
     """
     reader = Reader(source, max_bad_images=max_bad_images)
+    length = epoch_length or len(source)
 
     def read(position: int) -> tuple[int, Mapping[str, np.ndarray]]:
-        index, example = reader(example_index(position, len(source), seed, permutation=permutation))
+        index, example = reader(example_index(position, length, seed, permutation=permutation))
         arrays = target_spec.read(example, f"image {example['image_id']} of {source.name}")
         return index, {**arrays, "image": example["image"]}
 

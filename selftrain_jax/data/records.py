@@ -31,6 +31,10 @@ _COLUMN_KINDS = {
 }
 _MASK_KEY = "image/segmentation/class/encoded"
 _CONFIDENCE_KEY = "image/segmentation/confidence/encoded"
+# Ours alone: the second class of every pixel and its probability, and the third's.
+_RUNNER_UP_KEYS = tuple(
+    f"image/segmentation/{name}_{rank}/encoded" for rank in (2, 3) for name in ("class", "confidence")
+)
 
 _Values = dict[str, bytes | np.ndarray]
 _Features = Mapping[str, Any]  # of protobuf's Feature
@@ -90,6 +94,8 @@ def decode_record(record: bytes, where: str = "record") -> tuple[Example, bytes]
         labels["mask"] = _read_map(feature, _MASK_KEY, size_px, where)
     if _CONFIDENCE_KEY in feature:
         labels["confidence"] = _read_map(feature, _CONFIDENCE_KEY, size_px, where)
+    if runners_up := [_read_map(feature, key, size_px, where) for key in _RUNNER_UP_KEYS if key in feature]:
+        labels["runners_up"] = np.stack(runners_up, axis=-1)
     return labels, _value(feature, "image/encoded", where, "bytes_list")
 
 
@@ -113,6 +119,9 @@ def _mask_values(labels: Example, height: int, width: int) -> _Values:
     maps = {_MASK_KEY: labels["mask"]}
     if "confidence" in labels:
         maps[_CONFIDENCE_KEY] = labels["confidence"]
+    if "runners_up" in labels:
+        planes = np.moveaxis(labels["runners_up"], -1, 0)
+        maps |= zip(_RUNNER_UP_KEYS[: len(planes)], planes, strict=True)
     for key, pixels in maps.items():
         if pixels.shape != (height, width):
             raise _other_size(f"image {labels['image_id']}: {key}", pixels.shape, (height, width))
@@ -132,7 +141,9 @@ def _parse(record: bytes, where: str) -> _Features:
         needed += _BOX_KEYS
     if _CONFIDENCE_KEY in feature:
         needed.append(_MASK_KEY)
-    missing = [key for key in needed if key not in feature]
+    if last := max((index + 1 for index, key in enumerate(_RUNNER_UP_KEYS) if key in feature), default=0):
+        needed += [_MASK_KEY, _CONFIDENCE_KEY, *_RUNNER_UP_KEYS[: last + last % 2]]  # in pairs
+    missing = [key for key in dict.fromkeys(needed) if key not in feature]
     if missing:
         raise InputError(
             f"{where}: no {', '.join(missing)} among the record's keys {sorted(feature)}; expected a record "

@@ -1,5 +1,7 @@
 """Which example is at which position of a stream of batches: every example once an epoch, in a new order.
 
+`repeat_factors` has orders in which some examples come more often.
+
 Call `example_index`. The order is a pure function of the number of examples, the seed and the epoch.
 """
 
@@ -10,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 Permutation = Callable[[int, int, int], Int[np.ndarray, " length"]]
-"""From (length, seed, epoch) to the indices below `length`, each once, in the epoch's order."""
+"""From (length, seed, epoch) to the indices at an epoch's `length` positions, in the epoch's order."""
 
 _SAMPLING = 1  # third word of the seed: `label_fraction` draws from (seed, fold), which is (seed, fold, 0)
 
@@ -36,7 +38,7 @@ def generator_permutation(length: int, seed: int, epoch: int) -> Int[np.ndarray,
 def example_index(
     position: int, length: int, seed: int, *, permutation: Permutation = raw_permutation
 ) -> int:
-    """Return which of `length` examples is at `position`: each once an epoch, in a new order every epoch."""
+    """Return which example is at `position`: with `raw_permutation` each of `length` once an epoch."""
     epoch, offset = divmod(position, length)
     return int(_cached(permutation, length, seed, epoch)[offset])
 

@@ -74,7 +74,7 @@ def _is_old(folder: pathlib.Path) -> bool:
 
 
 def _read_old_config(run: Run, stage: Stage) -> ConfigDict:
-    """Return the folder's config, completed by keys that the old version did not have."""
+    """Return the folder's config, completed by keys that the old version did not have, with what it did."""
     path = run.workdir / CONFIG_FILE
     where = f"{run.workdir / stage.folder} has no {STAGE_FILE}"
     found = read_json(path, f"{where} and nothing else says what made it; choose another --workdir")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
+from selftrain_jax.build.experiment import describe_rate
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.plan_costs import (
     describe_disk,
@@ -58,6 +59,7 @@ def _print_plan(run: Run, options: Options, argv: Sequence[str], measured: "Meas
     trained = [stage.stage for stage in planned if stage.stage.kind != LABELS]
     lines = [
         "",
+        *(f"student and control: {line}" for line in describe_rate(run.config)),
         *describe_network(run, state, trained),
         *describe_measured(measured),
         *describe_disk(run, planned, state),

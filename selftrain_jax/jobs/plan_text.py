@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import stage_batch_size
+from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.jobs.plan_states import (
     REFUSED,
     RESUME,
@@ -62,10 +63,14 @@ def format_images_to_label(config: ConfigDict, idle_keys: tuple[str, ...], num_i
 
 
 def _images(run: Run, planned: PlannedStage) -> str:
-    """Count the images of all steps, of which each source has a half where there are pseudo labels."""
+    """Count the images of all steps, by source where there are pseudo labels."""
     stage = planned.stage
     total = planned.total * stage_batch_size(run.config, stage.kind)
-    text = f"{total // 2:,} human + {total // 2:,} pseudo" if stage.kind == "student" else f"{total:,} human"
+    text = f"{total:,} human"
+    if stage.kind == "student":
+        split = split_batch(run.config)
+        human, pseudo = (planned.total * number for number in split)
+        text = f"{human:,} human + {pseudo:,} pseudo"
     if has_joint_training(run.config, stage.kind):
         text += f" + {planned.total * run.config.joint.batch_size:,} classified"
     return text

@@ -13,7 +13,13 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.build.data import Sources, build_sources, stage_settings
-from selftrain_jax.build.experiment import Experiment, build_experiment, check_patience
+from selftrain_jax.build.experiment import (
+    Experiment,
+    StepKind,
+    build_experiment,
+    check_patience,
+    step_kind,
+)
 from selftrain_jax.build.joint import open_joint_source
 from selftrain_jax.data.source import Source
 from selftrain_jax.jobs.calibration import check_val
@@ -25,7 +31,7 @@ from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.inputs import images_digest, labels_digest
 from selftrain_jax.stages.settings import compared_kinds
 from selftrain_jax.stages.versions import code_revision, versions
-from selftrain_jax.tasks.config_values import AUTO, class_thresholds_by_name
+from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.tasks.spec import Predictor, SelfTraining, TaskSpec
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
@@ -49,6 +55,20 @@ class Run:
     data_digests: Mapping[str, str]  # of what is in `sources` and `joint`
     versions: Mapping[str, str]
     code: str
+
+    @functools.cached_property
+    def _experiments(self) -> dict[StepKind, Experiment]:
+        return {step_kind(self.config, "teacher"): self.experiment}
+
+    def experiment_of(self, stage_kind: str) -> Experiment:
+        """Return what a kind of stage computes; stages that compute the same share what is compiled."""
+        kind = step_kind(self.config, stage_kind)
+        if kind not in self._experiments:
+            num_joint_classes = len(self.joint.categories) if self.joint else 0
+            categories = self.sources.human.categories
+            made = build_experiment(self.config, categories, num_joint_classes, stage=stage_kind)
+            self._experiments[kind] = made
+        return self._experiments[kind]
 
     @functools.cached_property
     def predictor(self) -> Predictor:
@@ -90,7 +110,7 @@ def make_run(
     self_training, categories = get_self_training(config.task), sources.human.categories
     # Wrong thresholds are refused now, not after the teacher has been trained.
     class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
-    if config.pseudo.thresholds == AUTO:
+    if reads_calibration(config):
         check_val(config, sources.val)
     check_patience(config)
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)

@@ -8,6 +8,8 @@ import json
 import pathlib
 from collections.abc import Sequence
 
+from ml_collections import ConfigDict
+
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
@@ -30,7 +32,7 @@ from selftrain_jax.stages.records import (
     refuse,
 )
 from selftrain_jax.stages.settings import compared_kinds, deciding_settings, has_joint_training
-from selftrain_jax.tasks.config_values import AUTO, LabelThresholds, student_thresholds
+from selftrain_jax.tasks.config_values import AUTO, LabelThresholds, reads_calibration, student_thresholds
 
 LABELS = "labels"
 
@@ -53,14 +55,24 @@ def wanted_record(run: Run, stage: Stage) -> StageRecord:
     if stage.kind == "student" and run.config.pseudo.thresholds == AUTO:
         for key in ("pseudo.per_class_thresholds", "pseudo.ignore_below"):
             settings.pop(key, None)
-        found = thresholds_in_use(run, stage)
-        inputs["advised thresholds"] = json.dumps(found) if found else ""
+    if stage.kind == "student" and reads_calibration(run.config):
+        inputs |= _calibrated_inputs(run.config, thresholds_in_use(run, stage))
     return make_record(stage.folder, settings, inputs, run.versions, run.code)
 
 
+def _calibrated_inputs(config: ConfigDict, found: LabelThresholds | None) -> dict[str, str]:
+    """Return what a student takes from its teacher's calibration; "" where that is not there yet."""
+    inputs = {}
+    if config.pseudo.thresholds == AUTO:
+        inputs["advised thresholds"] = json.dumps(found[:2]) if found else ""
+    if config.pseudo.min_class_recall and (found is None or found.ignored):
+        inputs["ignored classes"] = json.dumps(found.ignored) if found else ""
+    return inputs
+
+
 def thresholds_in_use(run: Run, stage: Stage) -> LabelThresholds | None:
-    """Return the thresholds of a student's labels; None with auto if its teacher has not been measured."""
-    if run.config.pseudo.thresholds != AUTO:
+    """Return the thresholds of a student's labels; None if its teacher has to be measured before."""
+    if not reads_calibration(run.config):
         return student_thresholds(run.config)
     path = locate(run, teacher_of(stage)) / CALIBRATION_FILE
     if not path.exists():

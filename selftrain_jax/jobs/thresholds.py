@@ -8,9 +8,16 @@ from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.training import begin_inputs, restore_teacher
 from selftrain_jax.run_files.calibration import TeacherCalibration
 from selftrain_jax.selftrain.advice_words import advice_notes, advice_rows, advice_title, paste_lines
+from selftrain_jax.selftrain.rare_classes import describe_unfound, find_unfound
 from selftrain_jax.selftrain.threshold_advice import Advice, advise
 from selftrain_jax.stages.graph import Stage, teacher_of
-from selftrain_jax.tasks.config_values import AUTO, LabelThresholds, check_advice_keys, student_thresholds
+from selftrain_jax.tasks.config_values import (
+    LabelThresholds,
+    check_advice_keys,
+    reads_calibration,
+    score_thresholds,
+    student_thresholds,
+)
 from selftrain_jax.train.checkpoint import find_step
 from selftrain_jax.types import Variables
 
@@ -33,14 +40,23 @@ def run_thresholds(run: Run, labels: Stage) -> None:
 
 
 def label_thresholds(run: Run, labels: Stage, variables: Variables) -> LabelThresholds:
-    """Return the thresholds of a round's labels; with config.pseudo.thresholds=auto its teacher is measured.
+    """Return the thresholds of a round's labels; where they depend on it, its teacher is measured.
+
+    Logs which classes are ignored.
 
     Raises:
         InputError: data.val cannot serve, or the calibration in the folder is of something else.
     """
-    if run.config.pseudo.thresholds != AUTO:
+    if not reads_calibration(run.config):
         return student_thresholds(run.config)
-    return student_thresholds(run.config, calibrate_teacher(run, labels, variables, replace=False))
+    calibration = calibrate_teacher(run, labels, variables, replace=False)
+    chosen, pseudo = student_thresholds(run.config, calibration), run.config.pseudo
+    if pseudo.min_class_recall:
+        per_class, bound = score_thresholds(run.config, calibration).per_class, pseudo.min_class_recall
+        unfound = find_unfound(calibration, per_class, pseudo.threshold, bound)
+        for line in describe_unfound(calibration, unfound, bound):
+            hosts.log(f"{labels.folder}: {line}")
+    return chosen
 
 
 def calibrate_teacher(run: Run, labels: Stage, variables: Variables, *, replace: bool) -> TeacherCalibration:

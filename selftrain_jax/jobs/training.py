@@ -8,8 +8,9 @@ import functools
 import jax
 
 from selftrain_jax import hosts
+from selftrain_jax.build.batch_norm import check_start
 from selftrain_jax.build.data import build_batches, human_images, stage_settings
-from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule
+from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule, describe_rate
 from selftrain_jax.build.image_checks import check_images
 from selftrain_jax.build.joint import build_joint_batches
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
@@ -70,12 +71,14 @@ def begin_inputs(run: Run, stage: Stage) -> None:
 def _train(run: Run, stage: Stage, record: StageRecord) -> None:
     config = run.config
     schedule, num_steps = stage_schedule(run, stage)
+    for line in describe_rate(config) if stage != TEACHER else []:
+        hosts.log(f"{stage.folder}: {line}")
     patience = stage_settings(config, stage.kind).patience
     if patience:
         hosts.log(_explain_patience(run, stage, num_steps, patience))
     train(
         name=stage.folder,
-        train_step=_experiment(run, record).train_step,
+        train_step=_experiment(run, stage, record).train_step,
         new_state=functools.partial(initial_state, run, stage),
         state_shapes=jax.eval_shape(run.experiment.new_state),
         schedule=schedule,
@@ -113,12 +116,13 @@ def stage_schedule(run: Run, stage: Stage) -> tuple[Schedule, int]:
     return build_schedule(config, stage.kind)
 
 
-def _experiment(run: Run, record: StageRecord) -> Experiment:
-    """Return the run's own, or for a stage that an older version began the one that averages as it did."""
+def _experiment(run: Run, stage: Stage, record: StageRecord) -> Experiment:
+    """Return the stage's, or for one that an older version began the one that averages as it did."""
     if record.methods.get("ema") != "constant":
-        return run.experiment
+        return run.experiment_of(stage.kind)
     num_joint_classes = len(run.joint.categories) if run.joint else 0
-    return build_experiment(run.config, run.sources.human.categories, num_joint_classes, ema_ramp=False)
+    categories = run.sources.human.categories
+    return build_experiment(run.config, categories, num_joint_classes, ema_ramp=False, stage=stage.kind)
 
 
 def _batches(run: Run, stage: Stage, record: StageRecord) -> Batches:
@@ -158,7 +162,8 @@ def initial_state(run: Run, stage: Stage) -> TrainState:
     Controls and oracle continue from the teacher whatever the student starts from. Logs what stays random.
 
     Raises:
-        InputError: there are no such weights, or they are of another network.
+        InputError: there are no such weights, they are of another network, or they leave statistics random
+            that would be frozen.
     """
     state = run.experiment.new_state()
     init = "teacher" if stage.kind in COMPARED else stage_settings(run.config, stage.kind).init
@@ -167,6 +172,7 @@ def initial_state(run: Run, stage: Stage) -> TrainState:
     load = functools.partial(load_start, run.config)
     variables, report = init_variables(init, state.variables, state.variables, load)
     hosts.log(f"{stage.folder}: {format_init(report)}")
+    check_start(run.config, stage.kind, report, variables)
     return with_variables(state, variables)
 
 

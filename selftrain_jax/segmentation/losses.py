@@ -23,10 +23,15 @@ class SourceLoss(NamedTuple):
 
 
 def pixel_losses(
-    logits: Float[Array, "B h w K"], masks: UInt8[Array, "B H W"], resolution: str
+    logits: Float[Array, "B h w K"],
+    masks: UInt8[Array, "B H W"],
+    resolution: str,
+    soft: UInt8[Array, "B H W 4"] | None = None,
 ) -> tuple[Float[Array, "B h2 w2"], Bool[Array, "B h2 w2"]]:
     """Return -log softmax(logits) for each pixel's class (0 where IGNORED), and which pixels are labelled.
 
+    With `soft` (`types.MaskTargets`) it is the cross entropy -sum_k t_k log softmax(logits)_k, where t has
+    the shares of up to three classes. Without shares for further classes that is the same.
     "stride4" uses rows and columns 0, 4, 8, ... of the masks; "full" interpolates the logits bilinearly.
     A class that the logits do not have gives NaN, which stops the training.
 
@@ -37,13 +42,28 @@ def pixel_losses(
     if resolution == "full":
         logits = upsample_bilinear(logits, STRIDE_PX)[:, : masks.shape[1], : masks.shape[2]]
     else:
-        masks = at_stride(masks)
+        masks, soft = at_stride(masks), None if soft is None else at_stride(soft)
     assert logits.shape[:3] == masks.shape, f"logits {logits.shape}, masks {masks.shape}"
     num_classes = logits.shape[-1]
     is_class = masks[..., None] == jnp.arange(num_classes)
-    entropy = -jnp.where(is_class, jax.nn.log_softmax(logits), 0.0).sum(axis=-1)
+    log_probability = jax.nn.log_softmax(logits)
+    if soft is None:
+        entropy = -jnp.where(is_class, log_probability, 0.0).sum(axis=-1)
+    else:
+        entropy = -(_shares(masks, soft, num_classes) * log_probability).sum(axis=-1)
     valid = masks != IGNORED
     return jnp.where(valid, jnp.where(masks < num_classes, entropy, jnp.nan), 0.0), valid
+
+
+def _shares(
+    masks: UInt8[Array, "B h w"], soft: UInt8[Array, "B h w 4"], num_classes: int
+) -> Float[Array, "B h w K"]:
+    """Return each class's share of a pixel's target; they add up to 1."""
+    more = soft[..., 1::2] / jnp.float32(255)
+    shares = jnp.concatenate([1 - more.sum(axis=-1, keepdims=True), more], axis=-1)
+    classes = jnp.concatenate([masks[..., None], soft[..., 0::2]], axis=-1)
+    is_class = classes[..., None] == jnp.arange(num_classes)
+    return jnp.where(is_class, shares[..., None], 0.0).sum(axis=-2)
 
 
 def source_loss(
@@ -72,7 +92,7 @@ def pixel_hits(
     return (jnp.argmax(logits, axis=-1) == masks).astype(jnp.float32), masks != IGNORED
 
 
-def at_stride(masks: UInt8[Array, "B H W"]) -> UInt8[Array, "B h w"]:
+def at_stride(masks: UInt8[Array, "B H W *V"]) -> UInt8[Array, "B h w *V"]:
     """Return rows and columns 0, 4, 8, ..., the pixels of the logits' cells."""
     return masks[:, ::STRIDE_PX, ::STRIDE_PX]
 

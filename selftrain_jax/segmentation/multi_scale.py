@@ -23,6 +23,8 @@ class PixelLabels(NamedTuple):
     classes: UInt8[Array, "B C C"]
     confidence: UInt8[Array, "B C C"]  # min(floor(256 * probability), 255)
     is_finite: Bool[Array, " B"]  # whether all logits of the image are finite
+    # The next best classes, each with its probability as `confidence`; None for the best class alone.
+    runners_up: UInt8[Array, "B C C _R"] | None = None
 
 
 def label_pixels(
@@ -31,8 +33,11 @@ def label_pixels(
     target_px: Int32[Array, "B 2"],
     canvas_px: int,
     is_mirrored: tuple[bool, ...],
+    top_k: int = 1,
 ) -> PixelLabels:
     """Average softmax(logits resampled to `target_px`) over the views; return each pixel's best class.
+
+    `top_k` is static, at most the number of classes: 2 or 3 give the next best classes too.
 
     `scaled_px` is the part of each view's input that the image covers, `target_px` the size of its class
     map, both (height, width). `canvas_px` and `is_mirrored` (of each view) are static. The canvas is computed
@@ -54,18 +59,35 @@ def label_pixels(
     bytes_per_row = 4 * batch_size * canvas_px * num_classes
     rows_per_block = max(1, min(canvas_px, BLOCK_BYTES // bytes_per_row))
 
-    def label_rows(first: Int[Array, ""]) -> tuple[UInt8[Array, "B R C"], UInt8[Array, "B R C"]]:
+    def label_rows(first: Int[Array, ""]) -> tuple[UInt8[Array, "B R C _"], UInt8[Array, "B R C _"]]:
         total = jnp.zeros([batch_size, rows_per_block, num_classes, canvas_px])
         for i, (view, column) in enumerate(zip(planes, columns, strict=True)):
             position = first + jnp.arange(rows_per_block)
             row = interpolation_matrix(position, view.shape[1], scaled_px[:, i, 0], target_px[:, 0])
             total += jax.nn.softmax(_resample(view, row, column), axis=2)
-        return jnp.argmax(total, axis=2).astype(jnp.uint8), quantise(total.max(axis=2) / len(planes))
+        classes, total = _best(total, top_k)
+        return classes, quantise(total / len(planes))
 
     blocks = jax.lax.map(label_rows, jnp.arange(0, canvas_px, rows_per_block))
     classes, confidence = (_join_blocks(block)[:, :canvas_px] for block in blocks)
     finite = [jnp.isfinite(view).all(axis=(1, 2, 3)) for view in logits]
-    return PixelLabels(classes, confidence, jnp.stack(finite).all(axis=0))
+    pairs = [part[..., rank] for rank in range(1, top_k) for part in (classes, confidence)]
+    return PixelLabels(
+        classes=classes[..., 0],
+        confidence=confidence[..., 0],
+        is_finite=jnp.stack(finite).all(axis=0),
+        runners_up=jnp.stack(pairs, axis=-1) if pairs else None,
+    )
+
+
+def _best(
+    total: Float[Array, "B R K C"], top_k: int
+) -> tuple[UInt8[Array, "B R C _"], Float[Array, "B R C _"]]:
+    """Return the best classes of each pixel and their values, best first, of equals the lower class."""
+    if top_k == 1:
+        return jnp.argmax(total, axis=2).astype(jnp.uint8)[..., None], total.max(axis=2)[..., None]
+    values, classes = jax.lax.top_k(jnp.moveaxis(total, 2, 3), top_k)
+    return classes.astype(jnp.uint8), values
 
 
 def interpolation_matrix(
@@ -116,6 +138,6 @@ def _resample(
     return jnp.einsum("brkw,bcw->brkc", tall, column, precision=exact)
 
 
-def _join_blocks(blocks: UInt8[Array, "N B R C"]) -> UInt8[Array, "B NR C"]:
-    num_blocks, batch_size, rows, columns = blocks.shape
-    return jnp.moveaxis(blocks, 0, 1).reshape(batch_size, num_blocks * rows, columns)
+def _join_blocks(blocks: UInt8[Array, "N B R C k"]) -> UInt8[Array, "B NR C k"]:
+    num_blocks, batch_size, rows, *rest = blocks.shape
+    return jnp.moveaxis(blocks, 0, 1).reshape(batch_size, num_blocks * rows, *rest)

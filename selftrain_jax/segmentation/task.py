@@ -78,8 +78,8 @@ def loss_terms(logits: Float[Array, "B h w K"], batch: Batch, loss_resolution: s
     An image without labelled pixels is counted for neither source, so that the loss normalisation leaves out
     a half of a batch without any.
     """
-    masks = cast(MaskTargets, batch.targets).masks
-    losses, valid = pixel_losses(logits, masks, loss_resolution)
+    masks, soft = cast(MaskTargets, batch.targets)
+    losses, valid = pixel_losses(logits, masks, loss_resolution, soft)
     human = source_loss(losses, valid, ~batch.is_pseudo)
     pseudo = source_loss(losses, valid, batch.is_pseudo)
     return LossTerms(

@@ -88,6 +88,11 @@ def read_curve(curve: ClassCurve, cuts: tuple[float, ...], index: int) -> Readin
     )
 
 
+def first_from(cuts: tuple[float, ...], threshold: float) -> int:
+    """Return the first cut from a threshold on, the last one where there is none."""
+    return next((index for index, cut in enumerate(cuts) if cut >= threshold), len(cuts) - 1)
+
+
 def _advise_class(
     curves: Mapping[str, ClassCurve], cuts: tuple[float, ...], precision: float, common: float
 ) -> ClassAdvice:
@@ -98,7 +103,7 @@ def _advise_class(
     chosen = sure
     if sure is None and not num_missing:  # no cut is good enough, and more labels would hardly help
         chosen = max(range(len(cuts)), key=lambda index: (readings[index].interval[0], index))
-    shown = _first_from(cuts, common) if chosen is None else chosen
+    shown = first_from(cuts, common) if chosen is None else chosen
     return ClassAdvice(
         threshold=None if chosen is None else cuts[chosen],
         is_reached=sure is not None,
@@ -114,11 +119,6 @@ def _count_missing(readings: list[Reading], precision: float) -> int:
     """
     good = [reading for reading in readings if (reading.precision or 0.0) >= precision] or readings[:1]
     return max(fewest_trials(precision) - max(reading.num_trials for reading in good), 0)
-
-
-def _first_from(cuts: tuple[float, ...], threshold: float) -> int:
-    """Return the first cut from a threshold on, the last one where there is none."""
-    return next((index for index, cut in enumerate(cuts) if cut >= threshold), len(cuts) - 1)
 
 
 def _find_band(pooled: ClassCurve, cuts: tuple[float, ...], advice: Advice) -> float:

@@ -3,6 +3,7 @@
 Every key of `configs/common.py` is in the table of a stage, in `BY_CONTENT` or in `FREE`.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,9 @@ TRAINING = (
     "optimizer.warmup_steps",
     "optimizer.warmup_start_frac",
 )
+# The order of the human-labelled images.
+SAMPLING = ("data.sampling", "data.repeat_threshold")
+BY_CLASS = "class"
 JOINT = (
     "joint.weight",
     "joint.size_px",
@@ -46,7 +50,9 @@ STUDENT = (
     "student.patience",
     "student.batch_size",
     "student.learning_rate",
+    "student.rate_factor",  # counts by the rate that it makes
     "student.policy",
+    "student.batch_norm",
 )
 PATIENCE = ("teacher.patience", "student.patience")
 
@@ -54,6 +60,7 @@ PATIENCE = ("teacher.patience", "student.patience")
 STAGES: Mapping[str, tuple[str, ...]] = {
     "teacher": (
         *TRAINING,
+        *SAMPLING,
         *JOINT,
         "teacher.steps",
         "teacher.patience",
@@ -70,21 +77,27 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.scales",
         "pseudo.flip",
         "pseudo.views",
+        "pseudo.mask_top_k",
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
     ),
     # As many steps as the student, on human labels alone.
-    **dict.fromkeys(COMPARED, (*TRAINING, *JOINT, *STUDENT)),
+    **dict.fromkeys(COMPARED, (*TRAINING, *SAMPLING, *JOINT, *STUDENT)),
+    "control_half": (*TRAINING, *SAMPLING, *JOINT, *STUDENT, "student.pseudo_frac"),
     "student": (
         *TRAINING,
+        *SAMPLING,
         *JOINT,
         *STUDENT,
         "student.pseudo_policy",
+        "student.pseudo_frac",
         "selftrain.alpha",
         "selftrain.loss_norm",
         "selftrain.decay",
         "pseudo.threshold",
         "pseudo.per_class_thresholds",
         "pseudo.ignore_below",
+        "pseudo.sampling",
+        "pseudo.mask_target",
         "pseudo.box_weight",
         "pseudo.max_place_std",
         "pseudo.class_weight",
@@ -101,11 +114,20 @@ BEFORE: Mapping[str, Any] = {
     "augment.box_fit": "corners",
     "student.pseudo_policy": "",
     "pseudo.views": "1",
+    "student.rate_factor": 0.0,
+    "student.batch_norm": "batch",
+    "student.pseudo_frac": 0.5,
+    "data.sampling": "uniform",
+    "pseudo.sampling": "uniform",
+    "pseudo.mask_top_k": 1,
+    "pseudo.mask_target": "hard",
     "pseudo.box_weight": 1.0,
     "pseudo.max_place_std": 0.0,
     "pseudo.class_weight": "one",
     "pseudo.class_target": "one",
 }
+
+BATCH_NORMS = ("batch", "human", "frozen")
 
 # What config.student.control asks for; once it was true or false, which configs and commands may still say.
 CONTROL_CHOICES = {"full": CONTROLS[:1], "half": CONTROLS[1:], "both": CONTROLS, "none": ()}
@@ -132,6 +154,7 @@ BY_CONTENT = (
     "selftrain.stop_when_worse",
     "pseudo.thresholds",
     "pseudo.precision",
+    "pseudo.min_class_recall",  # by the classes that are ignored
     "eval.checkpoint",  # which weights the next stage takes
 )
 
@@ -166,10 +189,11 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     """Return the values of the keys that decide the result of a kind of stage, by dotted key.
 
     `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
-    stage's own is the same as one of all stages. Joint training's keys count where it takes place.
+    stage's own is the same as one of all stages, and a learning rate by factor the same as by value. The
+    threshold of sampling by class and joint training's keys count where they take place.
 
     Raises:
-        InputError: joint training is for a stage that does not exist.
+        InputError: joint training is for a stage that does not exist, or `peak_rate` refuses.
     """
     keys = STAGES[stage]
     if stage not in ("labels", "evaluation"):
@@ -186,9 +210,50 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     if values.get("student.pseudo_policy") == values[f"{group}.policy"]:
         values["student.pseudo_policy"] = ""
     del values["augment.policy"]
+    values[f"{group}.learning_rate"] = peak_rate(config, stage)
+    values.pop("student.rate_factor", None)
+    if "student.batch_norm" in values:
+        values["student.batch_norm"] = batch_norm_of(config, stage)
+    if BY_CLASS not in (values["data.sampling"], values.get("pseudo.sampling")):
+        del values["data.repeat_threshold"]
     if not has_joint_training(config, stage):
         values = {key: value for key, value in values.items() if not key.startswith("joint.")}
     return values
+
+
+def peak_rate(config: ConfigDict, stage: str) -> float:
+    """Return a training's learning rate after the warm-up; student and control may follow the teacher's.
+
+    With config.student.rate_factor > 0 it is teacher.learning_rate * rate_factor.
+
+    Raises:
+        InputError: the factor is negative or not a number.
+    """
+    factor = config.student.rate_factor
+    if not 0 <= factor < math.inf:
+        raise InputError(
+            f"config.student.rate_factor={factor:g}: expected above 0, the student's learning rate as a "
+            "multiple of the teacher's (0.5: half of it), or 0 for config.student.learning_rate"
+        )
+    if stage == "teacher":
+        return config.teacher.learning_rate
+    return config.teacher.learning_rate * factor if factor else config.student.learning_rate
+
+
+def batch_norm_of(config: ConfigDict, stage: str) -> str:
+    """Return where BatchNorm's statistics come from in a training: batch, human or frozen.
+
+    Without pseudo-labelled images, in all stages but the student, "human" is the same as "batch".
+
+    Raises:
+        InputError: config.student.batch_norm is none of them.
+    """
+    source = config.student.batch_norm
+    if source not in BATCH_NORMS:
+        raise InputError(f"config.student.batch_norm={source!r} is not one of {', '.join(BATCH_NORMS)}")
+    if stage == "student" or (stage in COMPARED and source == "frozen"):
+        return source
+    return "batch"
 
 
 def has_joint_training(config: ConfigDict, stage: str) -> bool:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.calibration import TeacherCalibration
 from selftrain_jax.selftrain.checks import parse_class_thresholds
+from selftrain_jax.selftrain.rare_classes import NEVER, find_unfound
 from selftrain_jax.selftrain.threshold_advice import advise
 
 AUTO = "auto"
@@ -19,6 +20,7 @@ class LabelThresholds(NamedTuple):
 
     per_class: Mapping[str, float]  # by class name
     ignore_below: float  # boxes from here to the threshold are neither object nor background; 0: no band
+    ignored: tuple[str, ...] = ()  # classes whose labels of any score are so; their threshold is 1
 
 
 def require_dir(text: str, key: str, what: str) -> pathlib.Path:
@@ -49,11 +51,11 @@ def class_thresholds_by_name(config: ConfigDict) -> dict[str, float]:
 
 
 def check_advice_keys(config: ConfigDict) -> None:
-    """Check config.pseudo.thresholds and config.pseudo.precision.
+    """Check config.pseudo.thresholds, config.pseudo.precision and config.pseudo.min_class_recall.
 
     Raises:
-        InputError: a value that does not exist, or auto beside per_class_thresholds or without images that
-            the teacher does not train on.
+        InputError: a value that does not exist, auto beside per_class_thresholds, or what needs images that
+            the teacher does not train on, without any.
     """
     pseudo, data = config.pseudo, config.data
     if pseudo.thresholds not in ("", AUTO):
@@ -66,35 +68,74 @@ def check_advice_keys(config: ConfigDict) -> None:
             f"config.pseudo.precision={pseudo.precision:g} is the wanted share of right labels; expected "
             "above 0 and below 1, such as 0.9"
         )
+    if not 0 <= pseudo.min_class_recall <= 1:
+        raise InputError(
+            f"config.pseudo.min_class_recall={pseudo.min_class_recall:g} is the share of a class's labels "
+            "that the teacher must find; expected 0 (no class is ignored) to 1, such as 0.1"
+        )
     if pseudo.thresholds == AUTO and pseudo.per_class_thresholds:
         raise InputError(
             f"config.pseudo.thresholds={AUTO} and "
             f"config.pseudo.per_class_thresholds={pseudo.per_class_thresholds!r} contradict each other; "
             "leave one of them empty"
         )
-    if pseudo.thresholds == AUTO and data.val == data.train:
+    if reads_calibration(config) and data.val == data.train:
+        is_auto = pseudo.thresholds == AUTO
+        key = f"thresholds={AUTO}" if is_auto else f"min_class_recall={pseudo.min_class_recall:g}"
         raise InputError(
-            f"config.pseudo.thresholds={AUTO} needs labelled images that the teacher does not train on, but "
+            f"config.pseudo.{key} needs labelled images that the teacher does not train on, but "
             f"config.data.val={data.val!r} is config.data.train too. Name another split as config.data.val, "
-            "or set config.pseudo.threshold yourself."
+            f"or set config.pseudo.{'threshold yourself' if is_auto else 'min_class_recall=0'}."
         )
+
+
+def reads_calibration(config: ConfigDict) -> bool:
+    """Tell whether the student's labels depend on how right the teacher is on data.val."""
+    pseudo = config.pseudo  # of a report, it may be of a version without the key
+    return pseudo.thresholds == AUTO or pseudo.get("min_class_recall", 0.0) > 0
 
 
 def student_thresholds(config: ConfigDict, calibration: TeacherCalibration | None = None) -> LabelThresholds:
     """Return the thresholds of the student's labels: those of the config or, with auto, the advised ones.
 
-    With auto, config.pseudo.ignore_below gives way to the advice as well.
+    With auto, config.pseudo.ignore_below gives way to the advice as well. With config.pseudo.min_class_recall
+    the classes that the teacher hardly finds are ignored.
 
     Raises:
-        InputError: the keys contradict each other, or auto without the teacher's calibration.
+        InputError: the keys contradict each other, the teacher's calibration is needed and not there, or it
+            finds no class.
     """
-    per_class = class_thresholds_by_name(config)
-    if config.pseudo.thresholds != AUTO:
-        return LabelThresholds(per_class, config.pseudo.ignore_below)
-    if calibration is None:
+    chosen, pseudo = score_thresholds(config, calibration), config.pseudo
+    if not pseudo.min_class_recall:
+        return chosen
+    assert calibration is not None
+    unfound = find_unfound(calibration, chosen.per_class, pseudo.threshold, pseudo.min_class_recall)
+    ignored = tuple(sorted(name for name, _ in unfound))
+    if len(ignored) == len(next(iter(calibration.curves.values()))):
+        best = max(unfound, key=lambda found: found.recall)
         raise InputError(
-            f"config.pseudo.thresholds={AUTO} needs the teacher's calibration, which is not there yet; run "
+            f"config.pseudo.min_class_recall={pseudo.min_class_recall:g}: in {calibration.split} the teacher "
+            f"finds no class that often; the best is {best.name!r} with a recall of {best.recall:.2f} at its "
+            "threshold. Lower min_class_recall or config.pseudo.threshold, or train the teacher longer."
+        )
+    return chosen._replace(per_class={**chosen.per_class, **dict.fromkeys(ignored, NEVER)}, ignored=ignored)
+
+
+def score_thresholds(config: ConfigDict, calibration: TeacherCalibration | None) -> LabelThresholds:
+    """Return the thresholds of all classes, those included that are to be ignored.
+
+    Raises:
+        InputError: the keys contradict each other, or the teacher's calibration is needed and not there.
+    """
+    per_class, pseudo = class_thresholds_by_name(config), config.pseudo
+    if reads_calibration(config) and calibration is None:
+        is_auto = pseudo.thresholds == AUTO
+        key = f"thresholds={AUTO}" if is_auto else f"min_class_recall={pseudo.min_class_recall:g}"
+        raise InputError(
+            f"config.pseudo.{key} needs the teacher's calibration, which is not there yet; run "
             "--job=thresholds first, or the default job, which does all in order"
         )
-    advice = advise(calibration, config.pseudo.precision, config.pseudo.threshold)
+    if pseudo.thresholds != AUTO or calibration is None:
+        return LabelThresholds(per_class, pseudo.ignore_below)
+    advice = advise(calibration, pseudo.precision, pseudo.threshold)
     return LabelThresholds(advice.thresholds, advice.ignore_below)

@@ -67,8 +67,8 @@ class SelfTraining:
     # How often (truth, found) labels are right from each score on; with the labeller's settings.
     count_right: Callable[[Iterable[tuple[Example, Example]], Sequence[Category], Any], Counted]
     describe_labels: Callable[[ConfigDict, Manifest], str]
-    # For the student, checked against human labels: from config, folder, human labels and, with
-    # config.pseudo.thresholds=auto, the thresholds of `config_values.student_thresholds`.
+    # For the student, checked against human labels: from config, folder, human labels and, where the
+    # teacher's calibration decides, the thresholds of `config_values.student_thresholds`.
     open_labels: Callable[..., Source]
     # The pictures of report.html, from config, workdir, test split, truth by image id and augmented examples.
     gather_images: Callable[..., Any]
@@ -89,7 +89,8 @@ class TaskSpec:
     open_split: Callable[[ConfigDict, str, str], Source]  # (config, its group: data or unlabeled, split)
     check_sources: Callable[[ConfigDict, Source, list[Source]], None]  # labelled part of train, [val, test]
     build_task: Callable[[ConfigDict, tuple[Category, ...]], Task]
-    targets: Callable[[ConfigDict], "TargetSpec"]  # what a training batch has beside its images
+    # What a training batch has beside its images, and whether some of it may be pseudo labels.
+    targets: Callable[[ConfigDict, bool], "TargetSpec"]
     # Config keys, or groups of them, that this task does not read: they decide nothing of its runs.
     idle_keys: tuple[str, ...]
     self_training: SelfTraining | None  # None: the task can be trained, but has no pseudo labels

@@ -41,10 +41,12 @@ def make_train_step(
     ema_decay: float = 0.0,
     ema_ramp: bool = True,
     remat: str = "none",
+    period: int = 2,
 ) -> TrainStep:
     """Make `(state, batch, learning_rate) -> (state, metrics)`: w = w - learning_rate * tx(gradient).
 
-    With `accumulation` > 1 the gradients of that many slices of the batch are averaged.
+    With `accumulation` > 1 the gradients of that many slices of the batch are averaged. Each has as many of
+    every `period` images as the others: 2 where human- and pseudo-labelled ones alternate.
 
     If the state keeps an average of the weights, ema = d * ema + (1 - d) * w after the update, where
     d = min(ema_decay, (1 + t) / (10 + t)) and t is the number of updates before this one in the stage, not of
@@ -73,7 +75,7 @@ def make_train_step(
         if accumulation == 1:
             grads, end, metrics = gradient(begin, batch, rng)
         else:
-            grads, end, metrics = _accumulate(gradient, begin, batch, rng, accumulation)
+            grads, end, metrics = _accumulate(gradient, begin, batch, rng, accumulation, period)
         old_params = state.variables["params"]
         updates, opt_state = tx.update(grads, state.opt_state, old_params)
         params = jax.tree.map(lambda w, update: w - learning_rate * update, old_params, updates)
@@ -142,6 +144,7 @@ def _accumulate(
     batch: Batch,
     rng: PRNGKeyArray,
     accumulation: int,
+    period: int,
 ) -> tuple[Any, _StepCarry, Metrics]:
     """Average gradients and metrics over the slices of the batch, with one slice in memory at a time."""
 
@@ -152,23 +155,26 @@ def _accumulate(
         grads, end, metrics = gradient(begin, part, jax.random.fold_in(rng, index))
         return (end, jax.tree.map(jnp.add, total, grads)), metrics
 
-    parts = jax.tree.map(partial(_slices, accumulation=accumulation), batch)
+    slices = partial(_slices, accumulation=accumulation)
+    parts = jax.tree.map(partial(slices, period=period), batch._replace(auxiliary=None))
+    parts = parts._replace(auxiliary=jax.tree.map(partial(slices, period=2), batch.auxiliary))
     zeros = jax.tree.map(jnp.zeros_like, begin.variables["params"])
     (end, total), metrics = jax.lax.scan(accumulate_slice, (begin, zeros), (jnp.arange(accumulation), parts))
     mean_grads = jax.tree.map(lambda grad: grad / accumulation, total)
     return mean_grads, end, jax.tree.map(partial(jnp.mean, axis=0), metrics)
 
 
-def _slices(leaf: jax.Array, accumulation: int) -> jax.Array:
-    """Split [B, ...] by pairs (human, pseudo) to [accumulation, B / accumulation, ...] without a transfer."""
+def _slices(leaf: jax.Array, accumulation: int, period: int) -> jax.Array:
+    """Split [B, ...] by groups of `period` to [accumulation, B / accumulation, ...] without a transfer."""
     batch_size = leaf.shape[0]
-    if batch_size % (2 * accumulation):
+    if batch_size % (period * accumulation):
+        groups = "pairs" if period == 2 else f"groups of {period}"
         raise InputError(
-            f"batch {batch_size} cannot be split into {accumulation} slices of human/pseudo pairs; "
-            f"use a multiple of {2 * accumulation} or another accumulation"
+            f"batch {batch_size} cannot be split into {accumulation} slices of human/pseudo {groups}; "
+            f"use a multiple of {period * accumulation} or another accumulation"
         )
-    pairs = leaf.reshape(-1, accumulation, 2, *leaf.shape[1:])
-    return jnp.moveaxis(pairs, 1, 0).reshape(accumulation, -1, *leaf.shape[1:])
+    grouped = leaf.reshape(-1, accumulation, period, *leaf.shape[1:])
+    return jnp.moveaxis(grouped, 1, 0).reshape(accumulation, -1, *leaf.shape[1:])
 
 
 def _new_share(decay: float, ramp: bool, num_updates: jax.Array) -> ArrayLike:

@@ -34,6 +34,28 @@ def test_average_of_weights_rises_unless_the_caller_resumes_an_older_stage(optio
     assert options["ema_ramp"] == chosen.get("ema_ramp", True)
 
 
+@pytest.mark.parametrize(("factor", "peak"), [(0.0, 0.02), (0.5, 0.04), (2.0, 0.16)])
+def test_student_and_control_follow_the_teachers_rate_by_a_factor(factor: float, peak: float) -> None:
+    config = tiny_masks.get_config()
+    config.teacher.learning_rate, config.student.learning_rate = 0.08, 0.02
+    config.student.rate_factor = factor
+    for stage, expected in (("teacher", 0.08), ("control", peak), ("student", peak)):
+        schedule, _ = experiment.build_schedule(config, stage)
+        assert schedule(config.optimizer.warmup_steps) == pytest.approx(expected)
+    lines = experiment.describe_rate(config)
+    assert bool(lines) == bool(factor)
+    assert all(f"peak learning rate {peak:g}, the teacher's 0.08 x {factor:g}" in line for line in lines)
+    assert all("config.student.learning_rate=0.02 is not used" in line for line in lines)
+
+
+@pytest.mark.parametrize("factor", [-0.5, float("nan"), float("inf")])
+def test_a_factor_that_makes_no_rate_is_refused(factor: float) -> None:
+    config = tiny_masks.get_config()
+    config.student.rate_factor = factor
+    with pytest.raises(InputError, match=r"config\.student\.rate_factor=.*: expected above 0"):
+        experiment.build_schedule(config, "student")
+
+
 def test_the_rate_stays_at_its_peak_with_the_constant_schedule() -> None:
     config = tiny_masks.get_config()
     config.optimizer.update(schedule="constant", warmup_steps=2, warmup_start_frac=0.5)

@@ -1,5 +1,7 @@
 """A stage that an older version began goes on in its way: order of examples, average of weights."""
 
+import pathlib
+
 import pytest
 
 from selftrain_jax.build.experiment import Experiment
@@ -47,10 +49,25 @@ def test_the_average_is_the_one_that_the_stage_began_with(run: Run, monkeypatch:
         return run.experiment
 
     monkeypatch.setattr(training, "build_experiment", build)
-    training._experiment(run, record(METHODS))
+    assert training._experiment(run, TEACHER, record(METHODS)) is run.experiment
     assert asked == {}
-    training._experiment(run, record(OLD_METHODS))
-    assert asked == {"ema_ramp": False}
+    training._experiment(run, TEACHER, record(OLD_METHODS))
+    assert asked == {"ema_ramp": False, "stage": "teacher"}
+
+
+def test_stages_that_compute_the_same_share_one_step(tmp_path: pathlib.Path) -> None:
+    def steps(batch_norm: str) -> list[object]:
+        config = tiny.get_config()
+        config.student.batch_norm = batch_norm
+        run = open_run(config, tmp_path, is_plan=True)
+        return [run.experiment_of(kind).train_step for kind in ("teacher", "control", "student")]
+
+    (teacher, control, student) = steps("batch")
+    assert teacher is control is student
+    (teacher, control, student) = steps("human")
+    assert teacher is control is not student
+    (teacher, control, student) = steps("frozen")
+    assert teacher is not control is student
 
 
 def test_a_control_has_the_steps_of_all_rounds(run: Run) -> None:

@@ -1,10 +1,14 @@
+import contextlib
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from selftrain_jax.models.batch_norm import BatchNorm
+from selftrain_jax.models.batch_norm import BatchNorm, moments_frozen, moments_of
 
 SETTINGS = {"momentum": 0.9, "epsilon": 1e-3}
 
@@ -91,3 +95,93 @@ def test_only_cpu_holds_the_gradients_operands_apart():
     assert "optimization_barrier" in traced.lower(lowering_platforms=("cpu",)).as_text()
     for platform in ("tpu", "cuda"):
         assert "optimization_barrier" not in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+CHOSEN = np.array([True, False, True])
+
+
+def apply_with(x, context, params=None):
+    """Return the outputs and the new running moments of a training step inside of a context."""
+    _, drawn, statistics, _ = draw("float32")
+    variables = {"params": params or drawn, "batch_stats": statistics}
+    with context:
+        y, changed = BatchNorm(**SETTINGS, dtype="float32").apply(
+            variables, x, train=True, mutable=["batch_stats"]
+        )
+    return y, changed["batch_stats"]
+
+
+def test_moments_of_chosen_images_normalise_all_and_move_the_running_ones():
+    x, params, old, _ = draw("float32")
+    y, statistics = apply_with(x, moments_of(jnp.asarray(CHOSEN)))
+    pixels = np.asarray(x, np.float64)
+    for channel in range(2):
+        of_chosen = [float(value) for image in pixels[CHOSEN] for value in image[..., channel].ravel()]
+        mean = sum(of_chosen) / len(of_chosen)
+        var = sum((value - mean) ** 2 for value in of_chosen) / len(of_chosen)
+        expected = (pixels[..., channel] - mean) / np.sqrt(var + 1e-3)
+        expected = expected * float(params["scale"][channel]) + float(params["bias"][channel])
+        np.testing.assert_allclose(y[..., channel], expected, rtol=1e-4, atol=1e-5)
+        for name, moment in (("mean", mean), ("var", var)):
+            moved = 0.9 * float(old[name][channel]) + 0.1 * moment
+            np.testing.assert_allclose(statistics[name][channel], moved, rtol=1e-5)
+
+
+def test_gradient_with_chosen_images_is_that_of_the_formula_by_autodiff():
+    x, params, _, cotangent = draw("float32")
+    images = jnp.asarray(CHOSEN)
+
+    def plain(x, params):
+        share = images[:, None, None, None] / (images.sum() * x.shape[1] * x.shape[2])
+        mean = (x * share).sum((0, 1, 2))
+        var = ((x - mean) ** 2 * share).sum((0, 1, 2))
+        return (cotangent * ((x - mean) / jnp.sqrt(var + 1e-3) * params["scale"] + params["bias"])).sum()
+
+    def ours(x, params):
+        return (apply_with(x, moments_of(images), params)[0] * cotangent).sum()
+
+    expected, found = (jax.grad(function, (0, 1))(x, params) for function in (plain, ours))
+    for ours_, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours_, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_other_images_change_nothing_of_the_chosen_ones():
+    x, *_ = draw("float32")
+    changed = x.at[1].set(1e6 * x[1] + jnp.nan)
+    (y, statistics), (other, others) = (
+        apply_with(pixels, moments_of(jnp.asarray(CHOSEN))) for pixels in (x, changed)
+    )
+    np.testing.assert_array_equal(y[CHOSEN], other[CHOSEN])
+    jax.tree.map(np.testing.assert_array_equal, statistics, others)
+
+
+@pytest.mark.parametrize("chosen", [[True] * 3, [False] * 3])
+def test_all_images_or_none_is_the_whole_batch(chosen):
+    x, *_ = draw("float32")
+    expected = apply_with(x, contextlib.nullcontext())
+    found = apply_with(x, moments_of(jnp.asarray(chosen)))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found, expected)
+
+
+def test_frozen_moments_normalise_and_stay_while_scale_and_bias_learn():
+    x, params, statistics, cotangent = draw("float32")
+    y, found = apply_with(x, moments_frozen())
+    variables = {"params": params, "batch_stats": statistics}
+    bn = BatchNorm(**SETTINGS, dtype="float32")
+    np.testing.assert_array_equal(y, bn.apply(variables, x, train=False))
+    jax.tree.map(np.testing.assert_array_equal, found, statistics)
+    grads = jax.grad(lambda params: (apply_with(x, moments_frozen(), params)[0] * cotangent).sum())(params)
+    normal = (x - statistics["mean"]) / jnp.sqrt(statistics["var"] + 1e-3)
+    np.testing.assert_allclose(grads["scale"], (cotangent * normal).sum((0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(grads["bias"], cotangent.sum((0, 1, 2)), rtol=1e-4)
+
+
+def test_moments_of_a_batch_over_two_devices_are_those_of_all_its_chosen_images():
+    mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 2, 2, 2)), jnp.float32)
+    images = jnp.asarray([True, True, True, False])  # one device has two of them, the other one
+    function = jax.jit(lambda x, images: apply_with(x, moments_of(images)))
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    found = function(jax.device_put(x, split), jax.device_put(images, split))
+    expected = function(x, images)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found, expected)

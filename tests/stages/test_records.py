@@ -63,6 +63,27 @@ def test_a_record_from_before_an_option_existed_is_the_one_of_its_old_behaviour(
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "then", "now"),
+    [
+        ("student.batch_norm", "batch", "human"),
+        ("student.pseudo_frac", 0.5, 0.25),
+        ("data.sampling", "uniform", "class"),
+        ("pseudo.sampling", "uniform", "class"),
+        ("pseudo.mask_target", "hard", "soft"),
+    ],
+)
+def test_a_student_from_before_its_options_is_that_of_the_paper(key: str, then: object, now: object) -> None:
+    config = quickstart.get_config()
+    plain = make_record("student", deciding_settings(config, "student"), INPUTS, {}, "")
+    assert plain.settings[key] == then
+    old = make_record("student", {k: v for k, v in plain.settings.items() if k != key}, INPUTS, {}, "")
+    assert differences(old, plain) == []
+    config.update_from_flattened_dict({key: now})
+    wanted = make_record("student", deciding_settings(config, "student"), INPUTS, {}, "")
+    assert Difference(f"config.{key}", then, now) in differences(old, wanted)
+
+
 def test_an_input_that_is_not_there_yet_does_not_count() -> None:
     assert differences(record(), record({"start": ""})) == []
     assert differences(record({"start": ""}), record()) == []

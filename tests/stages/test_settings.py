@@ -56,6 +56,14 @@ def test_idle_keys_exist(task) -> None:
         ("student.steps", [*COMPARED, "student"]),
         ("teacher.patience", ["teacher"]),
         ("student.patience", [*COMPARED, "student"]),
+        ("student.rate_factor", [*COMPARED, "student"]),
+        ("student.batch_norm", [*COMPARED, "student"]),
+        ("student.pseudo_frac", ["control_half", "student"]),
+        ("data.sampling", ["teacher", *COMPARED, "student"]),
+        ("data.repeat_threshold", ["teacher", *COMPARED, "student"]),
+        ("pseudo.sampling", ["student"]),
+        ("pseudo.mask_top_k", ["labels"]),
+        ("pseudo.mask_target", ["student"]),
         ("selftrain.alpha", ["student"]),
         ("pseudo.threshold", ["student"]),
         ("pseudo.ignore_below", ["student"]),
@@ -96,6 +104,17 @@ def test_a_policy_of_its_own_is_the_same_as_one_of_all_stages() -> None:
     assert deciding_settings(own, "student") == deciding_settings(common_one, "student")
     assert deciding_settings(own, "teacher") == deciding_settings(quickstart.get_config(), "teacher")
     assert deciding_settings(common_one, "teacher") != deciding_settings(own, "teacher")
+
+
+def test_a_rate_by_factor_is_the_same_as_one_by_value() -> None:
+    by_factor, by_value = quickstart.get_config(), quickstart.get_config()
+    by_factor.student.rate_factor = 0.5
+    by_value.student.learning_rate = 0.5 * by_value.teacher.learning_rate
+    for stage in ("control", "student"):
+        assert deciding_settings(by_factor, stage) == deciding_settings(by_value, stage)
+        assert deciding_settings(by_factor, stage) != deciding_settings(quickstart.get_config(), stage)
+    assert deciding_settings(by_factor, "teacher") == deciding_settings(quickstart.get_config(), "teacher")
+    assert "student.rate_factor" not in deciding_settings(by_factor, "student")
 
 
 def test_a_policy_of_pseudo_labelled_images_counts_where_it_is_another() -> None:

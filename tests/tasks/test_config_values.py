@@ -61,3 +61,43 @@ def test_auto_on_images_that_the_teacher_trains_on_is_refused():
     config.data.val = "train"
     with pytest.raises(InputError, match=r"config\.data\.val='train' is config\.data\.train too"):
         class_thresholds_by_name(config)
+
+
+def test_classes_that_the_teacher_hardly_finds_are_ignored_at_the_thresholds_in_use():
+    # cat: 35 of 40 at 0.05, 30 at 0.7; dog: 5 of 9.
+    config = config_with(min_class_recall=0.6, threshold=0.05, ignore_below=0.0)
+    found = student_thresholds(config, calibration(CURVES, CUTS))
+    assert found == LabelThresholds({"dog": 1.0}, 0.0, ("dog",))
+    config.pseudo.per_class_thresholds = "cat=0.06"
+    found = student_thresholds(config, calibration(CURVES, CUTS))
+    assert found == LabelThresholds({"cat": 0.06, "dog": 1.0}, 0.0, ("dog",))
+    config.pseudo.min_class_recall = 0.5
+    assert student_thresholds(config, calibration(CURVES, CUTS)).ignored == ()
+
+
+def test_auto_and_ignored_classes_go_together():
+    config = config_with(thresholds="auto", min_class_recall=0.7, threshold=0.05)
+    found = student_thresholds(config, calibration(CURVES, CUTS))
+    assert (found.per_class, found.ignored) == ({"cat": 0.7, "dog": 1.0}, ("dog",))
+
+
+def test_a_bound_that_leaves_no_class_is_refused_with_the_best_one():
+    config = config_with(min_class_recall=0.9, threshold=0.05)
+    with pytest.raises(InputError, match=r"=0\.9: .* finds no class that often; the best is 'cat' .* 0\.88"):
+        student_thresholds(config, calibration(CURVES, CUTS))
+    config.pseudo.min_class_recall = 0.87
+    assert student_thresholds(config, calibration(CURVES, CUTS)).ignored == ("dog",)
+
+
+def test_a_bound_needs_a_calibration_and_images_that_were_not_trained_on():
+    config = config_with(min_class_recall=0.1)
+    with pytest.raises(InputError, match=r"min_class_recall=0\.1 needs the teacher's calibration.*--job=thr"):
+        student_thresholds(config)
+    config.data.val = config.data.train
+    with pytest.raises(
+        InputError, match=r"min_class_recall=0\.1 needs labelled images .*min_class_recall=0\."
+    ):
+        class_thresholds_by_name(config)
+    for wrong in (-0.1, 1.5, float("nan")):
+        with pytest.raises(InputError, match=rf"min_class_recall={wrong:g} is the share"):
+            class_thresholds_by_name(config_with(min_class_recall=wrong))

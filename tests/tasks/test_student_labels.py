@@ -24,7 +24,11 @@ def test_boxes_are_opened_with_advised_thresholds_and_band(tmp_path):
         read_labels=lambda index: {"image_id": "image-0", "classes": np.array([1, 7], np.int32)},
     )
     thresholds = LabelThresholds({"cat": 0.4, "dog": 0.3}, 0.2)
-    labels = get_self_training("detection").open_labels(common.get_config(), tmp_path, human, thresholds)
+    open_labels = get_self_training("detection").open_labels
+    labels = open_labels(common.get_config(), tmp_path, human, thresholds)
+    without_cats = thresholds._replace(ignored=("cat",))
+    ignored = open_labels(common.get_config(), tmp_path, human, without_cats).read_labels(40)
+    assert (ignored["classes"].tolist(), ignored["is_ignore"].tolist()) == ([1, 7], [True, False])
     found = {index: labels.read_labels(index) for index in (10, 20, 39, 40)}
     assert [x["classes"].tolist() for x in found.values()] == [[7], [1, 7], [1, 7], [1, 7]]
     assert [x["is_ignore"].tolist() for x in found.values()] == [
@@ -46,6 +50,23 @@ def test_masks_are_opened_with_advised_thresholds(tmp_path):
     mask, confidence = mask_toy.make_maps(1)
     least = np.where(mask == 1, 192, 128)
     np.testing.assert_array_equal(labels.read_labels(1)["mask"], np.where(confidence >= least, mask, IGNORED))
+
+
+def test_pixels_of_an_ignored_class_are_ignored_whatever_their_confidence(tmp_path):
+    mask_toy.label_masks(tmp_path, 3)
+    human = mask_toy.make_source(
+        1,
+        read_labels=lambda index: {"image_id": "image-0", "mask": mask_toy.make_maps(0)[0]},
+        categories=mask_toy.CATEGORIES,
+    )
+    config = common.get_config()
+    config.task = "segmentation"
+    thresholds = LabelThresholds({"cat": 1.0}, 0.0, ("cat",))
+    labels = get_self_training("segmentation").open_labels(config, tmp_path, human, thresholds)
+    mask, confidence = mask_toy.make_maps(1)
+    assert (confidence[mask == 1] >= 128).any()
+    expected = np.where((mask != 1) & (confidence >= 128), mask, IGNORED)
+    np.testing.assert_array_equal(labels.read_labels(1)["mask"], expected)
 
 
 def test_quality_is_measured_at_advised_thresholds(tmp_path):

@@ -272,3 +272,20 @@ def test_accumulation_slices_the_second_batch_too():
     np.testing.assert_allclose(sliced_metrics["train/loss"], whole_metrics["train/loss"], rtol=1e-5)
     first, second = (state.variables["params"]["dense"]["kernel"] for state in (whole, sliced))
     np.testing.assert_allclose(first, second, rtol=1e-5)
+
+
+def test_accumulated_slices_hold_the_same_share_of_a_batch_that_is_not_half_and_half():
+    batch = make_batch(0, batch_size=16)._replace(is_pseudo=np.arange(16) % 4 == 3)
+
+    def run_one(**options):
+        step = make_train_step(make_task(), TX, plain_loss(1.0), **options)
+        return jax.jit(step)(start(make_task(), plain_loss(1.0)), batch, 0.05)
+
+    (whole, _), (sliced, metrics) = run_one(), run_one(accumulation=4, period=4)
+    assert float(metrics["toy/squared_num_pseudo"]) == 1.0  # in every slice one
+    for first, second in zip(
+        *(jax.tree.leaves(state.variables["params"]) for state in (whole, sliced)), strict=True
+    ):
+        np.testing.assert_allclose(first, second, rtol=1e-5)
+    with pytest.raises(InputError, match="8 slices of human/pseudo groups of 4; use a multiple of 32"):
+        run_one(accumulation=8, period=4)

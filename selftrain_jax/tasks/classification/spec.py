@@ -45,7 +45,7 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     )
 
 
-def _targets(config: ConfigDict) -> "TargetSpec":
+def _targets(config: ConfigDict, has_pseudo: bool) -> "TargetSpec":
     from selftrain_jax.tasks.classification.targets import CLASS_TARGETS
 
     return CLASS_TARGETS

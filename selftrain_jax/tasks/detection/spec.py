@@ -121,7 +121,7 @@ def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
     return open_predictor(config, task, mesh)
 
 
-def _targets(config: ConfigDict) -> "TargetSpec":
+def _targets(config: ConfigDict, has_pseudo: bool) -> "TargetSpec":
     from selftrain_jax.tasks.detection.targets import box_targets
 
     return box_targets(config.image.max_boxes, read_weights(config))
@@ -188,6 +188,7 @@ def _open_labels(
         threshold=settings.threshold,
         per_class_thresholds=thresholds.per_class,
         ignore_below=thresholds.ignore_below or None,
+        ignored_classes=thresholds.ignored,
         max_damaged=config.data.max_bad_images,
     )
     check_slots(source, manifest, config.image.max_boxes)
@@ -204,7 +205,13 @@ DETECTION = TaskSpec(
     check_sources=check_sources,
     build_task=build_task,
     targets=_targets,
-    idle_keys=("segmentation", "pseudo.scales", "pseudo.flip"),
+    idle_keys=(
+        "segmentation",
+        "pseudo.scales",
+        "pseudo.flip",
+        "pseudo.mask_top_k",
+        "pseudo.mask_target",
+    ),
     self_training=SelfTraining(
         label_totals=BoxTotals,
         open_predictor=_open_predictor,

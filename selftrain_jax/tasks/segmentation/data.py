@@ -22,14 +22,17 @@ from selftrain_jax.threads import thread_pool
 from selftrain_jax.types import IGNORED
 
 KINDS = ("builtin", "voc", "folder")
+HARD, SOFT = "hard", "soft"  # config.pseudo.mask_target
+MAX_TOP_K = 3
 
 
 def check_config(config: ConfigDict) -> None:
-    """Refuse TFDS, kind=auto and joint training.
+    """Refuse TFDS, kind=auto, joint training, and pseudo labels that do not exist.
 
     Raises:
         InputError: one of them is asked for.
     """
+    _check_pseudo(config.pseudo.mask_top_k, config.pseudo.mask_target)
     if config.data.kind == "tfds":
         refuse_tfds_masks(config.data.tfds)
     if config.data.kind == "auto":
@@ -37,6 +40,23 @@ def check_config(config: ConfigDict) -> None:
     if config.joint.weight:
         raise InputError(
             f"config.joint.weight={config.joint.weight:g}: joint training is of detectors (Table 7); use 0"
+        )
+
+
+def _check_pseudo(top_k: int, target: str) -> None:
+    """Check config.pseudo.mask_top_k and mask_target. Raises: InputError, naming the key."""
+    if not 1 <= top_k <= MAX_TOP_K:
+        raise InputError(
+            f"config.pseudo.mask_top_k={top_k}: of each pixel 1 to {MAX_TOP_K} classes can be kept, 1 for "
+            "the hard label alone"
+        )
+    if target not in (HARD, SOFT):
+        raise InputError(f"config.pseudo.mask_target={target!r} is not one of {HARD}, {SOFT}")
+    if target == SOFT and top_k == 1:
+        raise InputError(
+            "config.pseudo.mask_target=soft learns from the probabilities of several classes, but "
+            "config.pseudo.mask_top_k=1 keeps one; use --config.pseudo.mask_top_k=2 (or 3), or "
+            "--config.pseudo.mask_target=hard"
         )
 
 

@@ -55,9 +55,14 @@ def build_segmenter(config: ConfigDict, task: Task, mesh: Mesh) -> Segmenter:
 
 
 def bind_variables(
-    segmenter: Segmenter, variables: Variables, *, scales: Sequence[float] = (1.0,), flip: bool = False
+    segmenter: Segmenter,
+    variables: Variables,
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    top_k: int = 1,
 ) -> MaskNetwork:
-    """Put the weights on the devices; class maps will be averaged over the scales.
+    """Put the weights on the devices; class maps will be averaged over the scales, of the `top_k` classes.
 
     Raises:
         InputError: there is no scale or one is not a number above 0, or the largest side is too small.
@@ -66,7 +71,8 @@ def bind_variables(
     return MaskNetwork(
         load=_bind_load({*sizes_px, segmenter.image_size_px}),
         predict=lambda images: segmenter.predict(placed, images),
-        label=segmenter.label,
+        label=segmenter.label if top_k == 1 else partial(segmenter.label, top_k=top_k),
+        top_k=top_k,
         batch_size=segmenter.batch_size,
         sizes_px=sizes_px,
         flip=flip,
@@ -164,17 +170,18 @@ def _jit_label(mesh: Mesh) -> Label:
     """Compile `label_pixels` for logits that are on the devices and this host's part of the sizes."""
     split = NamedSharding(mesh, PartitionSpec("data"))
 
-    @partial(jax.jit, static_argnums=(3, 4), in_shardings=split)
+    @partial(jax.jit, static_argnums=(3, 4, 5), in_shardings=split)
     def label(
         logits: Sequence[Array],
         scaled_px: Array,
         target_px: Array,
         canvas_px: int,
         is_mirrored: tuple[bool, ...],
-    ) -> tuple[Array, Array, Array]:
-        labels = label_pixels(logits, scaled_px, target_px, canvas_px, is_mirrored)
-        return labels.classes, labels.confidence, labels.is_finite
+        top_k: int,
+    ) -> tuple[Array, ...]:
+        labels = label_pixels(logits, scaled_px, target_px, canvas_px, is_mirrored, top_k)
+        return tuple(part for part in labels if part is not None)
 
-    return lambda logits, scaled_px, target_px, canvas_px, is_mirrored: label(
-        logits, *shard_batch(mesh, (scaled_px, target_px)), canvas_px, is_mirrored
+    return lambda logits, scaled_px, target_px, canvas_px, is_mirrored, top_k=1: label(
+        logits, *shard_batch(mesh, (scaled_px, target_px)), canvas_px, is_mirrored, top_k
     )

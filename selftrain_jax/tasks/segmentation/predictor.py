@@ -53,7 +53,9 @@ def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
         return evaluate_masks(segmenter, bind_variables(segmenter, variables, **several), source)
 
     def labeller(variables: Variables, source: Source) -> Labeller:
-        network = bind_variables(segmenter, variables, scales=settings.scales, flip=settings.flip)
+        network = bind_variables(
+            segmenter, variables, scales=settings.scales, flip=settings.flip, top_k=settings.mask_top_k
+        )
         return _log_shapes(mask_labeller(source, network), network)
 
     has_scales = tuple(config.evaluate.scales) != (1.0,) or config.evaluate.flip

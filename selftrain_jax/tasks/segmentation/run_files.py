@@ -16,6 +16,7 @@ class MaskSettings:
     sizes_px: tuple[Count, ...] | None = None  # of the inputs that were averaged
     flip: Flag | None = None
     max_side_px: Count | None = None
+    top_k: Count = 1  # classes of a pixel that are kept, with their probabilities
 
 
 @dataclass(frozen=True, kw_only=True)

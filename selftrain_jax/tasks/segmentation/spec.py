@@ -17,7 +17,14 @@ from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.segmentation.task import make_segmentation_task
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.config_values import LabelThresholds, student_thresholds
-from selftrain_jax.tasks.segmentation.data import KINDS, check_config, check_sources, open_split, pixel_counts
+from selftrain_jax.tasks.segmentation.data import (
+    KINDS,
+    SOFT,
+    check_config,
+    check_sources,
+    open_split,
+    pixel_counts,
+)
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
 from selftrain_jax.tasks.segmentation.pseudo.calibration import count_right_pixels
 from selftrain_jax.tasks.segmentation.pseudo.network import network_sizes
@@ -45,6 +52,11 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     fields = config.model.to_dict()
     del fields["anchor_size"]
     num_classes = max(category.id for category in categories) + 1
+    if config.pseudo.mask_top_k > num_classes:
+        raise InputError(
+            f"config.pseudo.mask_top_k={config.pseudo.mask_top_k}, but there are {num_classes} classes to "
+            f"keep of a pixel; use at most {num_classes}"
+        )
     try:
         model = make_segmenter(num_classes=num_classes, **fields)
     except InputError as error:
@@ -60,10 +72,10 @@ def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
     return open_predictor(config, task, mesh)
 
 
-def _targets(config: ConfigDict) -> "TargetSpec":
-    from selftrain_jax.tasks.segmentation.targets import MASK_TARGETS
+def _targets(config: ConfigDict, has_pseudo: bool) -> "TargetSpec":
+    from selftrain_jax.tasks.segmentation.targets import MASK_TARGETS, SOFT_TARGETS
 
-    return MASK_TARGETS
+    return SOFT_TARGETS if has_pseudo and config.pseudo.mask_target == SOFT else MASK_TARGETS
 
 
 def _write_quality(
@@ -100,6 +112,8 @@ def _open_labels(
         directory,
         threshold=settings.threshold,
         per_class_thresholds=thresholds.per_class,
+        ignored_classes=thresholds.ignored,
+        is_soft=settings.mask_target == SOFT,
         max_damaged=config.data.max_bad_images,
     )
 
@@ -110,9 +124,9 @@ def _target_shapes(config: ConfigDict, batch_size: int) -> MaskTargets:
 
 
 def _label_bytes(config: ConfigDict, size_px: tuple[int, int]) -> float:
-    """Take 0.42 bytes for class and confidence of a pixel, as the quickstart's PNGs have."""
+    """Take 0.42 bytes for each class and confidence of a pixel, as the quickstart's PNGs have."""
     scale = min(1.0, config.segmentation.max_side_px / max(size_px))
-    return 400.0 + 0.42 * scale**2 * size_px[0] * size_px[1]
+    return 400.0 + 0.42 * config.pseudo.mask_top_k * scale**2 * size_px[0] * size_px[1]
 
 
 def _label_pixels(settings: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Masks on their way from an example into a batch; hand `MASK_TARGETS` to `make_batches`."""
+"""Masks on their way into a batch; hand `MASK_TARGETS` or `SOFT_TARGETS` to `make_batches`."""
 
 from collections.abc import Mapping
 
@@ -35,4 +35,22 @@ MASK_TARGETS = TargetSpec(
     signature={"mask": tf.TensorSpec([None, None], tf.uint8)},
     read=read_mask,
     to_targets=lambda tensors: MaskTargets(tensors["mask"]),
+)
+
+
+def read_soft_mask(example: Example, where: str) -> Mapping[str, np.ndarray]:
+    """Take the mask and the shares of further classes out of an example; a human mask has none.
+
+    Raises:
+        InputError: as `read_mask`.
+    """
+    arrays = read_mask(example, where)
+    none = np.zeros((*arrays["mask"].shape, 4), np.uint8)
+    return {**arrays, "soft_mask": example.get("soft_mask", none)}
+
+
+SOFT_TARGETS = TargetSpec(
+    signature={**MASK_TARGETS.signature, "soft_mask": tf.TensorSpec([None, None, 4], tf.uint8)},
+    read=read_soft_mask,
+    to_targets=lambda tensors: MaskTargets(tensors["mask"], tensors["soft_mask"]),
 )

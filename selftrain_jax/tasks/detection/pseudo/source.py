@@ -5,7 +5,7 @@ Call `check_pseudo_boxes` on the manifest of a folder that `write_pseudo_labels`
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ def read_pseudo_boxes(
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
     ignore_below: float | None = None,
+    ignored_classes: Collection[str] = (),
     keep_empty: bool = True,
     verify_digests: bool = True,
     max_damaged: int = 0,
@@ -41,7 +42,8 @@ def read_pseudo_boxes(
     """Read pseudo boxes of at least `threshold`; random access over all shards.
 
     With `ignore_below`, boxes of ignore_below <= score < threshold stay as `is_ignore`: neither
-    object nor background. None is the paper's recipe: whatever is below the threshold is background.
+    object nor background. None is the paper's recipe: whatever is below the threshold is background. So do
+    all boxes of `ignored_classes`, from the floor of the records on.
     `keep_empty=False` drops images with no box left to learn from, which reads every record once.
     Up to `max_damaged` records that the disk has lost are left out.
 
@@ -55,7 +57,11 @@ def read_pseudo_boxes(
     raw = open_records(directory, manifest, verify_digests=verify_digests, max_damaged=max_damaged)
     thresholds = class_thresholds(raw.categories, threshold, per_class_thresholds)
     lowest = thresholds if ignore_below is None else np.full_like(thresholds, ignore_below)
-    check_thresholds(manifest.labels.settings.score_floor, thresholds, lowest)
+    floor = manifest.labels.settings.score_floor
+    check_thresholds(floor, thresholds, lowest)
+    ignored = [category.id for category in raw.categories if category.name in ignored_classes]
+    lowest = lowest.copy()
+    lowest[ignored], thresholds[ignored] = floor, np.inf
     source = dataclasses.replace(
         raw, read_labels=lambda index: _select(raw.read_labels(index), thresholds, lowest)
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
@@ -40,7 +40,7 @@ from selftrain_jax.types import Category, Example
 BATCHES_AHEAD = 1  # a batch is an input of every scale, 27 MB an image at 512 px and the paper's six
 _Size = tuple[int, int]  # height, width
 _Views = list[tuple[np.ndarray, _Size]]  # input of each view, and the part of it that the image covers
-_Labels = tuple[Array, Array, Array]  # classes, confidence, is finite; on the devices
+_Labels = tuple[Array, ...]  # classes, confidence, is finite, and maybe runners-up; on the devices
 
 
 class MaskCounts(NamedTuple):
@@ -57,7 +57,10 @@ def mask_labeller(source: Source, network: MaskNetwork, *, num_threads: int = 8)
         infer=partial(infer_masks, source=source, network=network, num_threads=num_threads),
         batch_size=network.batch_size,
         settings=MaskSettings(
-            sizes_px=tuple(network.sizes_px), flip=network.flip, max_side_px=network.max_side_px
+            sizes_px=tuple(network.sizes_px),
+            flip=network.flip,
+            max_side_px=network.max_side_px,
+            top_k=network.top_k,
         ),
         totals=MaskTotals,
         count_shard=count_masks,
@@ -126,7 +129,8 @@ def infer_masks(
 ) -> Generator[InferredChunk, None, None]:
     """Label the images of each chunk.
 
-    Labels are `image_id`, `mask` (every pixel's best class), `confidence` (types.Example), `is_pseudo`.
+    Labels are `image_id`, `mask` (every pixel's best class), `confidence` (types.Example), `is_pseudo` and,
+    if the network labels with more than one class, `runners_up`.
     An image above `network.max_side_px` is labelled at that size, and its maps are enlarged by nearest.
 
     Raises:
@@ -136,8 +140,7 @@ def infer_masks(
     """
     with closing(_run(chunks, source, network, None, num_threads)) as results:
         for shard, images, (labels, _) in results:
-            classes, confidence, is_finite = jax.device_get(labels)
-            yield label_chunk(shard, images, partial(_to_labels, classes, confidence, is_finite, network))
+            yield label_chunk(shard, images, partial(_to_labels, jax.device_get(labels), network))
 
 
 def predict_masks(
@@ -218,27 +221,25 @@ def _start_view(rows: Mapping[int, Loaded], view: int, network: MaskNetwork) -> 
     return network.predict(images).logits
 
 
-def _to_labels(
-    classes: UInt8[np.ndarray, "B C C"],
-    confidence: UInt8[np.ndarray, "B C C"],
-    is_finite: Bool[np.ndarray, " B"],
-    network: MaskNetwork,
-    row: int,
-    image: Loaded,
-) -> Example:
+def _to_labels(found: tuple[np.ndarray, ...], network: MaskNetwork, row: int, image: Loaded) -> Example:
+    """Return an image's maps at its own size, of what `Label` found for a batch."""
+    classes, confidence, is_finite, *rest = found
     _check_finite(is_finite[row], image)
-    mask, confident = (_to_original(values[row], image, network) for values in (classes, confidence))
-    return {"image_id": image.image_id, "mask": mask, "confidence": confident, "is_pseudo": True}
+    mask, confident, *others = (
+        _to_original(values[row], image, network) for values in (classes, confidence, *rest)
+    )
+    more: Example = {"runners_up": others[0]} if others else {}
+    return {"image_id": image.image_id, "mask": mask, "confidence": confident, "is_pseudo": True, **more}
 
 
 def _to_original(
-    values: UInt8[np.ndarray, "C C"], image: Loaded, network: MaskNetwork
-) -> UInt8[np.ndarray, "H W"]:
+    values: UInt8[np.ndarray, "C C *R"], image: Loaded, network: MaskNetwork
+) -> UInt8[np.ndarray, "H W *R"]:
     labelled = _cut(values, reduced_size(image.size_px, network.max_side_px))
-    return labelled if labelled.shape == image.size_px else enlarge_nearest(labelled, image.size_px)
+    return labelled if labelled.shape[:2] == image.size_px else enlarge_nearest(labelled, image.size_px)
 
 
-def _cut(values: UInt8[np.ndarray, "C C"], size_px: _Size) -> UInt8[np.ndarray, "h w"]:
+def _cut(values: UInt8[np.ndarray, "C C *R"], size_px: _Size) -> UInt8[np.ndarray, "h w *R"]:
     """Copy an image's part of its canvas, so that the batch can be freed."""
     return values[: size_px[0], : size_px[1]].copy()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.input_padding import padded_size
@@ -21,17 +21,10 @@ Load = Callable[
 ]
 """From an image and the side of the network's input to the input and the part of it that the image covers."""
 
-Label = Callable[
-    [
-        Sequence[Float[Array, "B h w K"]],
-        Int32[np.ndarray, "B V 2"],
-        Int32[np.ndarray, "B 2"],
-        int,
-        tuple[bool, ...],
-    ],
-    tuple[Array, Array, Array],
-]
-"""`segmentation.multi_scale.label_pixels`, placed on the devices, its last two arguments static."""
+Label = Callable[..., tuple[Array, ...]]
+"""`segmentation.multi_scale.label_pixels`, placed on the devices: from logits of each view, their covered
+parts, the sizes asked for and, static, the canvas and which views are mirrored to classes, confidence,
+whether they are finite and, of two or more classes a pixel, the runners-up."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +49,7 @@ class MaskNetwork:
     sizes_px: tuple[int, ...]  # side of the input at each scale; see `network_sizes`
     flip: bool  # average with the mirrored image too
     max_side_px: int  # larger images are labelled at this size, and enlarged
+    top_k: int = 1  # classes of a pixel that `label` returns
     shapes_used: ShapesUsed = field(default_factory=ShapesUsed)
 
     def __post_init__(self) -> None:
@@ -123,7 +117,9 @@ def reduced_size(size_px: tuple[int, int], max_side_px: int) -> tuple[int, int]:
     return height, width
 
 
-def enlarge_nearest(mask: UInt8[np.ndarray, "h w"], size_px: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+def enlarge_nearest(
+    mask: UInt8[np.ndarray, "h w *R"], size_px: tuple[int, int]
+) -> UInt8[np.ndarray, "H W *R"]:
     """Take pixel floor(p * in / out) for pixel p, along both axes."""
-    rows, columns = (np.arange(out) * size // out for size, out in zip(mask.shape, size_px, strict=True))
+    rows, columns = (np.arange(out) * size // out for size, out in zip(mask.shape[:2], size_px, strict=True))
     return mask[rows[:, None], columns]

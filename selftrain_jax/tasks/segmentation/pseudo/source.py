@@ -9,7 +9,7 @@ they agree; `mask_low_confidence` applies the levels.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,34 +55,79 @@ def read_pseudo_masks(
     *,
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
+    ignored_classes: Collection[str] = (),
+    is_soft: bool = False,
     keep_empty: bool = True,
     verify_digests: bool = True,
     max_damaged: int = 0,
 ) -> Source:
     """Read pseudo masks, IGNORED where the confidence is below the threshold of the pixel's class.
 
+    Pixels with one of `ignored_classes` among the classes that the records keep of them are IGNORED. With
+    `is_soft` labels have a `soft_mask` too (`make_soft`).
     `keep_empty=False` drops images with no pixel left to learn from, which reads every record once.
     Up to `max_damaged` records that the disk has lost are left out.
 
     Raises:
-        InputError: the folder is unfinished, damaged or holds boxes, or a threshold does not fit it.
+        InputError: the folder is unfinished, damaged or holds boxes, a threshold does not fit it, or soft
+            masks are asked of records that keep one class of a pixel.
 
     Paper: Section 3.1, hard threshold 0.5. Silent on images without a pixel above it: kept, since the
     loss is finite without a valid pixel.
     """
     raw = read_raw_masks(directory, verify_digests=verify_digests, max_damaged=max_damaged)
+    if is_soft and read_manifest(directory, MaskTotals).labels.settings.top_k == 1:
+        raise InputError(
+            f"{directory} keeps one class of each pixel, but config.pseudo.mask_target=soft learns from "
+            "more. Label again with --config.pseudo.mask_top_k=2 (or 3), or use "
+            "--config.pseudo.mask_target=hard."
+        )
+    ignored = [category.id for category in raw.categories if category.name in ignored_classes]
     levels = confidence_levels(class_thresholds(raw.categories, threshold, per_class_thresholds))
 
     def read_labels(index: int) -> Example:
         labels = raw.read_labels(index)
         kept = mask_low_confidence(labels["mask"], labels["confidence"], levels)
-        return {"image_id": labels["image_id"], "mask": kept, "is_pseudo": True}
+        kept = mask_classes(kept, labels, ignored)
+        soft: Example = {"soft_mask": make_soft(labels)} if is_soft else {}
+        return {"image_id": labels["image_id"], "mask": kept, "is_pseudo": True, **soft}
 
     source = dataclasses.replace(raw, read_labels=read_labels)
     if keep_empty:
         return source
     kept = [index for index in range(len(source)) if (source.read_labels(index)["mask"] != IGNORED).any()]
     return subset(source, kept)
+
+
+def mask_classes(
+    kept: UInt8[np.ndarray, "H W"], labels: Example, ignored: Sequence[int]
+) -> UInt8[np.ndarray, "H W"]:
+    """Set pixels to IGNORED that may be of an ignored class: labelled so, or with it as a runner-up.
+
+    A runner-up counts from a probability of 1/256 on. Records of one class a pixel have none.
+    """
+    if not ignored:
+        return kept
+    found = np.isin(labels["mask"], ignored)
+    if "runners_up" in labels:
+        classes, probabilities = labels["runners_up"][..., 0::2], labels["runners_up"][..., 1::2]
+        found |= (np.isin(classes, ignored) & (probabilities > 0)).any(axis=-1)
+    return np.where(found, np.uint8(IGNORED), kept)
+
+
+def make_soft(labels: Example) -> UInt8[np.ndarray, "H W 4"]:
+    """Return the shares of a pixel's kept classes, their probabilities divided by their sum, in 255ths.
+
+    In the order of `types.MaskTargets.soft`. The probability of a stored q is (q + 0.5) / 256, of a
+    runner-up's q = 0 it is 0.
+    """
+    classes, levels = labels["runners_up"][..., 0::2], labels["runners_up"][..., 1::2]
+    runners_up = np.where(levels > 0, levels + 0.5, 0.0)
+    total = labels["confidence"] + 0.5 + runners_up.sum(axis=-1)
+    soft = np.zeros((*classes.shape[:2], 4), np.uint8)
+    soft[..., 0 : 2 * classes.shape[-1] : 2] = classes
+    soft[..., 1 : 2 * classes.shape[-1] : 2] = np.round(255 * runners_up / total[..., None])
+    return soft
 
 
 def read_raw_masks(directory: Path, *, verify_digests: bool = True, max_damaged: int = 0) -> Source:

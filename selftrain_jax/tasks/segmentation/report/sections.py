@@ -23,7 +23,7 @@ from selftrain_jax.run_files.arms import CONTROLS
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.config_values import AUTO, class_thresholds_by_name
+from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
 from selftrain_jax.tasks.segmentation.draw import mask_path, read_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.source import confidence_levels, read_raw_masks
 from selftrain_jax.tasks.segmentation.report import galleries, label_quality, results
@@ -80,9 +80,9 @@ def gather_images(
 
 
 def _thresholds_in_use(config: ConfigDict, folder: Path, has_labels: bool) -> Mapping[str, float]:
-    """Return the thresholds by class: with config.pseudo.thresholds=auto those of the finished labels."""
+    """Return the thresholds by class: those of the labels where the teacher's calibration decides."""
     by_name = class_thresholds_by_name(config)
-    if config.pseudo.thresholds != AUTO or not has_labels:
+    if not (reads_calibration(config) and has_labels):
         return by_name
     return read_manifest(folder, MaskTotals).per_class_thresholds
 

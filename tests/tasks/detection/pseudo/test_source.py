@@ -46,6 +46,18 @@ def test_boxes_between_the_two_thresholds_are_ignored_not_dropped(finished):
     np.testing.assert_allclose(source.read_labels(54)["scores"], [0.54, 0.3], rtol=1e-6)
 
 
+def test_all_boxes_of_an_ignored_class_are_ignored_from_the_floor_on(finished):
+    source = read_pseudo_boxes(
+        finished, threshold=0.5, per_class_thresholds={"dog": 1.0}, ignored_classes=["dog"]
+    )
+    assert source.read_labels(10)["classes"].tolist() == [7]  # the dog of 0.3; the cat of 0.1 is background
+    assert source.read_labels(54)["classes"].tolist() == [1, 7]
+    assert source.read_labels(54)["is_ignore"].tolist() == [False, True]
+    cats = read_pseudo_boxes(finished, threshold=0.25, ignored_classes=["cat"])
+    assert cats.read_labels(5)["is_ignore"].tolist() == [True, False]  # 0.05 is the floor
+    assert cats.read_labels(54)["is_ignore"].tolist() == [True, False]
+
+
 def test_images_without_a_box_are_kept_unless_asked(finished):
     assert len(read_pseudo_boxes(finished, threshold=0.5)) == 55
     source = read_pseudo_boxes(finished, threshold=0.5, ignore_below=0.2, keep_empty=False)
