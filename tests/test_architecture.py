@@ -67,6 +67,7 @@ LAZY = {
     ("jobs", "jobs.import_weights"),
     ("jobs", "jobs.plan"),
     ("jobs", "jobs.predict"),
+    ("jobs", "jobs.preset"),
     ("jobs", "jobs.pretrain"),
     ("jobs", "jobs.report"),
     ("jobs", "jobs.evaluation"),
