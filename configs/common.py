@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 UNLABELED = {"imagenet": "imagenet2012", "openimages": "open_images_v4", "remainder": ""}
 
@@ -172,7 +172,7 @@ def get_config() -> ConfigDict:
                 batch_norm="batch",
                 pseudo_frac=0.5,  # share of the batch that is pseudo-labelled
                 pseudo_policy="",  # of the pseudo-labelled images; empty: as the human-labelled ones
-                control="full",
+                control=FieldReference("full", field_type=object),  # once a bool, which may still be given
                 oracle=False,
             ),
             # Joint training, Paper: Table 7: weight * classification loss by the same backbone.

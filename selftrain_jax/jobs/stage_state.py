@@ -89,11 +89,18 @@ def _inputs(run: Run, stage: Stage) -> dict[str, str]:
     if has_joint_training(run.config, stage.kind):
         inputs["images of joint training"] = data["joint"]
     if stage.kind == ORACLE:
-        inputs["labels of unlabelled images"] = data["truth"]
+        inputs["labels of unlabelled images"] = _truth_of(run)
     if stage.kind == "student":
         inputs["pseudo labels"] = _digest_of(run, Stage("labels", stage.round))
         inputs["pseudo-labelled images"] = data["unlabeled"]
     return inputs
+
+
+def _truth_of(run: Run) -> str:
+    """Identify the labels of unlabelled images. Raises: InputError where no oracle is asked for."""
+    if "truth" not in run.data_digests:
+        raise InputError("this run has no oracle; ask for one by --config.student.oracle=True")
+    return run.data_digests["truth"]
 
 
 def _start(run: Run, stage: Stage) -> str:

@@ -9,13 +9,16 @@ import pytest
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import build_batches, build_sources, human_images, stage_batch_size
+from selftrain_jax.command_line import flatten
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job, selftrain
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.plan import plan_run
 from selftrain_jax.jobs.plan_text import describe_stages
 from selftrain_jax.jobs.run import open_run
+from selftrain_jax.jobs.stage_state import wanted_record
 from selftrain_jax.run_files.arms import find_stronger_control
+from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.records import read_record
 from tests import tiny, tiny_masks
 
@@ -186,6 +189,19 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=words):
         open_run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_that_was_not_asked_for_is_refused(tmp_path: pathlib.Path) -> None:
+    run = open_run(make_config(student__oracle=False), tmp_path, is_plan=True)
+    with pytest.raises(InputError, match=r"ask for one by --config\.student\.oracle=True"):
+        wanted_record(run, Stage("oracle"))
+
+
+@pytest.mark.parametrize("asked", [True, False, "half"])
+def test_a_config_file_may_still_give_a_bool(asked: str | bool) -> None:
+    config = make_config()
+    config.student.control = asked
+    assert flatten(json.loads(json.dumps(config.to_dict())))["student.control"] == asked
 
 
 def test_an_odd_batch_has_no_half() -> None:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from selftrain_jax import hosts
 from selftrain_jax.errors import InputError, RunAgainError
 from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
@@ -166,6 +167,12 @@ def test_the_best_of_a_run_that_ended_early_is_there_with_one_checkpoint_kept(tm
     assert (find_step(tmp_path / "patient", "best"), find_step(tmp_path / "patient", "last")) == (2, 5)
     best = restore_variables(tmp_path / "patient", "best", jax.eval_shape(new_state).variables)
     assert_same(best["params"], run(tmp_path / "two", num_steps=2).ema)
+
+
+def test_a_host_ends_where_host_0_does_whatever_its_own_scores(tmp_path, monkeypatch):
+    ask = hosts.run_on_host0
+    monkeypatch.setattr(hosts, "run_on_host0", lambda asked: False if ask(asked) is True else ask(asked))
+    assert int(run_patiently(tmp_path, Scores(*[0.1] * 6), num_steps=6).step) == 6
 
 
 @pytest.mark.parametrize(("killed_at", "asked"), [(2, [2, 4, 6, 8]), (4, [4, 6, 8]), (8, [8]), (9, [])])

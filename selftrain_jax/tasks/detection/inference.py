@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
@@ -24,6 +24,11 @@ from selftrain_jax.tasks.detection.pseudo.views import View
 from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
 from selftrain_jax.types import Detections, Example, Task, Variables
 
+LoadOneSize = Callable[
+    [UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]
+]
+"""As `Load`, for one size of the network's input."""
+
 
 @dataclass(frozen=True)
 class Detector:
@@ -31,6 +36,7 @@ class Detector:
 
     place: Callable[[Variables], Variables]
     predict: Callable[[Variables, Float[np.ndarray, "B S S 3"]], Detections]
+    load: LoadOneSize  # for `image_size_px`
     batch_size: int
     image_size_px: int
     score_floor: float
@@ -43,6 +49,7 @@ def build_detector(config: ConfigDict, task: Task, mesh: Mesh) -> Detector:
     return Detector(
         place=lambda variables: shard_state(mesh, variables),
         predict=jit_predict(mesh, task.predict),
+        load=make_inference_resize(config.image.size_px),
         batch_size=config.eval.batch_size // hosts.count(),
         image_size_px=config.image.size_px,
         score_floor=config.postprocess.score_threshold,
@@ -58,9 +65,8 @@ def bind_variables(
     `views` are those of each image; none stands for the image as it is.
     """
     placed = detector.place(variables)
-    sizes_px = {view.size_px for view in views} or {detector.image_size_px}
     return Network(
-        load=_bind_load(sizes_px),
+        load=_bind_load(detector, {view.size_px for view in views}),
         predict_batch=lambda images: detector.predict(placed, images),
         batch_size=detector.batch_size,
         image_size_px=detector.image_size_px,
@@ -69,9 +75,10 @@ def bind_variables(
     )
 
 
-def _bind_load(sizes_px: set[int]) -> Load:
-    resize = {size_px: make_inference_resize(size_px) for size_px in sizes_px}
-    return lambda image, size_px: resize[size_px](image)
+def _bind_load(detector: Detector, sizes_px: set[int]) -> Load:
+    loads = {detector.image_size_px: detector.load}
+    loads |= {size_px: make_inference_resize(size_px) for size_px in sizes_px - loads.keys()}
+    return lambda image, size_px: loads[size_px](image)
 
 
 def detect(detector: Detector, variables: Variables, source: Source) -> Generator[Example, None, None]:
