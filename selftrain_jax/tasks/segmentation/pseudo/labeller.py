@@ -40,7 +40,7 @@ from selftrain_jax.types import Category, Example
 BATCHES_AHEAD = 1  # a batch is an input of every scale, 27 MB an image at 512 px and the paper's six
 _Size = tuple[int, int]  # height, width
 _Views = list[tuple[np.ndarray, _Size]]  # input of each view, and the part of it that the image covers
-_Labels = tuple[Array, ...]  # classes, confidence, is finite, and maybe runners-up; on the devices
+_Labels = tuple[Array | None, ...]  # classes, confidence, is finite, maybe runners-up; on the devices
 
 
 class MaskCounts(NamedTuple):
@@ -221,9 +221,11 @@ def _start_view(rows: Mapping[int, Loaded], view: int, network: MaskNetwork) -> 
     return network.predict(images).logits
 
 
-def _to_labels(found: tuple[np.ndarray, ...], network: MaskNetwork, row: int, image: Loaded) -> Example:
+def _to_labels(
+    found: tuple[np.ndarray | None, ...], network: MaskNetwork, row: int, image: Loaded
+) -> Example:
     """Return an image's maps at its own size, of what `Label` found for a batch."""
-    classes, confidence, is_finite, *rest = found
+    classes, confidence, is_finite, *rest = (part for part in found if part is not None)
     _check_finite(is_finite[row], image)
     mask, confident, *others = (
         _to_original(values[row], image, network) for values in (classes, confidence, *rest)

@@ -21,7 +21,7 @@ Load = Callable[
 ]
 """From an image and the side of the network's input to the input and the part of it that the image covers."""
 
-Label = Callable[..., tuple[Array, ...]]
+Label = Callable[..., tuple[Array | None, ...]]
 """`segmentation.multi_scale.label_pixels`, placed on the devices: from logits of each view, their covered
 parts, the sizes asked for and, static, the canvas and which views are mirrored to classes, confidence,
 whether they are finite and, of two or more classes a pixel, the runners-up."""
