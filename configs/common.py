@@ -215,6 +215,7 @@ def get_config() -> ConfigDict:
                 views="1",
                 # detection: what a pseudo box counts in the student's losses.
                 box_weight=1.0,  # of the box loss; 0: pseudo boxes teach classes alone
+                agnostic_iou=0.0,  # >0: of boxes that overlap more, of any class, the surest alone is a label
                 max_place_std=0.0,  # >0: boxes whose place_std over the views is above it have no box loss
                 class_weight="one",  # one | score: of the class loss of the anchors that match a box
                 class_target="one",  # one | score: what the student is to say of these anchors

@@ -100,6 +100,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.mask_target",
         "pseudo.box_weight",
         "pseudo.max_place_std",
+        "pseudo.agnostic_iou",
         "pseudo.class_weight",
         "pseudo.class_target",
     ),
@@ -123,6 +124,7 @@ BEFORE: Mapping[str, Any] = {
     "pseudo.mask_target": "hard",
     "pseudo.box_weight": 1.0,
     "pseudo.max_place_std": 0.0,
+    "pseudo.agnostic_iou": 0.0,
     "pseudo.class_weight": "one",
     "pseudo.class_target": "one",
 }

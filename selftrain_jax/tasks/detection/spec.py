@@ -25,6 +25,7 @@ from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.calibration import count_right_boxes
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import (
+    check_agnostic_iou,
     MAX_CLASS_FRAC,
     check_pseudo_boxes,
     check_slots,
@@ -47,11 +48,12 @@ def check_config(config: ConfigDict) -> None:
 
     Raises:
         InputError: there may be more, a threshold of config.pseudo is below its score_floor, or its
-            views or weights do not fit.
+            views, weights or overlap do not fit.
     """
     read_views(config.pseudo.views, config.image.size_px)
     if config.unlabeled.kind != "none":
         read_weights(config)
+        check_agnostic_iou(config.pseudo.agnostic_iou)
         pseudo = config.pseudo
         thresholds = np.array([pseudo.threshold, *class_thresholds_by_name(config).values()], np.float32)
         least = np.full_like(thresholds, pseudo.ignore_below) if pseudo.ignore_below else thresholds
@@ -189,6 +191,7 @@ def _open_labels(
         per_class_thresholds=thresholds.per_class,
         ignore_below=thresholds.ignore_below or None,
         ignored_classes=thresholds.ignored,
+        agnostic_iou=settings.agnostic_iou,
         max_damaged=config.data.max_bad_images,
     )
     check_slots(source, manifest, config.image.max_boxes)

@@ -156,6 +156,7 @@ SEGMENTATION = TaskSpec(
         "pseudo.views",
         "pseudo.box_weight",
         "pseudo.max_place_std",
+        "pseudo.agnostic_iou",
         "pseudo.class_weight",
         "pseudo.class_target",
         "model.anchor_size",

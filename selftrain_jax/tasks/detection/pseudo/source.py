@@ -9,9 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
+from selftrain_jax.geometry import box_iou
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.selftrain.checks import (
     ADVICE,
@@ -35,6 +37,7 @@ def read_pseudo_boxes(
     per_class_thresholds: Mapping[str, float] | None = None,
     ignore_below: float | None = None,
     ignored_classes: Collection[str] = (),
+    agnostic_iou: float = 0.0,
     keep_empty: bool = True,
     verify_digests: bool = True,
     max_damaged: int = 0,
@@ -44,6 +47,8 @@ def read_pseudo_boxes(
     With `ignore_below`, boxes of ignore_below <= score < threshold stay as `is_ignore`: neither
     object nor background. None is the paper's recipe: whatever is below the threshold is background. So do
     all boxes of `ignored_classes`, from the floor of the records on.
+    With `agnostic_iou`, of labels that overlap more the surest alone is kept, whatever their classes
+    (`keep_surest`).
     `keep_empty=False` drops images with no box left to learn from, which reads every record once.
     Up to `max_damaged` records that the disk has lost are left out.
 
@@ -63,17 +68,20 @@ def read_pseudo_boxes(
     lowest = lowest.copy()
     lowest[ignored], thresholds[ignored] = floor, np.inf
     source = dataclasses.replace(
-        raw, read_labels=lambda index: _select(raw.read_labels(index), thresholds, lowest)
+        raw, read_labels=lambda index: _select(raw.read_labels(index), thresholds, lowest, agnostic_iou)
     )
     if keep_empty:
         return source
     return subset(source, [i for i in range(len(source)) if not source.read_labels(i)["is_ignore"].all()])
 
 
-def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray) -> Example:
+def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray, agnostic_iou: float) -> Example:
     """Keep boxes from `lowest` on, and mark those below the threshold of their class."""
     scores, classes = labels["scores"], labels["classes"]
     kept = scores >= lowest[classes]
+    if agnostic_iou:
+        is_label = scores >= thresholds[classes]
+        kept[is_label] &= keep_surest(labels["boxes"][is_label], scores[is_label], agnostic_iou)
     place: Example = {"place_std": labels["place_std"][kept]} if "place_std" in labels else {}
     return {
         **place,
@@ -84,6 +92,30 @@ def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray) -> Exam
         "is_ignore": (scores < thresholds[classes])[kept],
         "is_pseudo": True,
     }
+
+
+def keep_surest(
+    boxes: Float[np.ndarray, "N 4"], scores: Float[np.ndarray, " N"], iou: float
+) -> Bool[np.ndarray, " N"]:
+    """Mark the boxes that overlap no surer one, which is marked itself, by more than `iou`.
+
+    Class-agnostic NMS: a teacher that cannot tell a cat from a dog says both of one animal, and at most one
+    is right. Not in the paper, whose NMS is by class.
+    """
+    overlaps = box_iou(boxes, boxes) > iou
+    kept = np.zeros(len(boxes), bool)
+    for index in np.argsort(-scores, kind="stable"):
+        kept[index] = not (overlaps[index] & kept).any()
+    return kept
+
+
+def check_agnostic_iou(iou: float) -> None:
+    """Raises: InputError: config.pseudo.agnostic_iou is no overlap."""
+    if not 0 <= iou < 1:
+        raise InputError(
+            f"config.pseudo.agnostic_iou={iou:g} is the overlap above which the surer of two boxes is kept; "
+            "expected above 0 and below 1, such as 0.6; 0 is off"
+        )
 
 
 def check_thresholds(score_floor: float, thresholds: np.ndarray, lowest: np.ndarray) -> None:

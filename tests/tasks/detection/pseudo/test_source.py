@@ -6,7 +6,12 @@ import pytest
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.detection.pseudo.source import check_slots, read_pseudo_boxes
+from selftrain_jax.tasks.detection.pseudo.source import (
+    check_agnostic_iou,
+    check_slots,
+    keep_surest,
+    read_pseudo_boxes,
+)
 from selftrain_jax.tasks.detection.run_files import BoxTotals
 from tests.tasks.detection.pseudo.pseudo_toy import CATEGORIES, label
 
@@ -148,3 +153,38 @@ def test_labels_of_a_teacher_that_keeps_few_detections_need_no_counting(finished
     check_slots(never, bounded, 3)
     with pytest.raises(pytest.fail.Exception):
         check_slots(never, bounded, 2)
+
+
+def test_the_surest_of_overlapping_boxes_is_kept_and_suppresses_only_while_kept():
+    # In a row: each overlaps its neighbours by 1/3, the second is surest; the third is kept by its distance.
+    boxes = np.array([[0, 0, 2, 10], [0, 5, 2, 15], [0, 10, 2, 20], [0, 15, 2, 25]], np.float32)
+    scores = np.array([0.6, 0.9, 0.7, 0.8], np.float32)
+    assert keep_surest(boxes, scores, 0.3).tolist() == [False, True, False, True]
+    assert keep_surest(boxes, scores, 0.34).tolist() == [True] * 4
+    assert keep_surest(boxes, np.array([0.5, 0.5, 0.1, 0.1], np.float32), 0.3).tolist() == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert keep_surest(boxes[:0], scores[:0], 0.3).tolist() == []
+
+
+def test_two_classes_of_one_object_become_the_surer(finished):
+    def classes(index, iou, **thresholds):
+        source = read_pseudo_boxes(finished, agnostic_iou=iou, **thresholds)
+        return source.read_labels(index)["classes"].tolist()
+
+    # The cat, of a hundredth of the image's number, and the dog of 0.3 overlap by 64 / 256.
+    assert classes(54, 0.26, threshold=0.25) == [1, 7]
+    assert classes(54, 0.24, threshold=0.25) == [1]
+    assert classes(26, 0.24, threshold=0.25) == [7]
+    # What is ignored is no label: it neither wins nor goes.
+    assert classes(54, 0.24, threshold=0.5, ignore_below=0.2) == [1, 7]
+
+
+@pytest.mark.parametrize("iou", [-0.1, 1.0])
+def test_an_overlap_out_of_range_is_refused_with_its_key(iou):
+    check_agnostic_iou(0.0)
+    with pytest.raises(InputError, match=rf"config.pseudo.agnostic_iou={iou:g} .* such as 0.6; 0 is off"):
+        check_agnostic_iou(iou)
