@@ -31,7 +31,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
         (["--config=configs/quickstart.py", "--seeds=0,one"], ["--seeds=0,one", "whole numbers"]),
         (["--config=configs/quickstart.py", "--seeds=1,1"], ["--seeds=1,1", "none twice"]),
         (["--config=configs/quickstart.py", "--round=0"], ["--round=0", "counted from 1"]),
-        (["--config=configs/quickstart.py", "--redo=pupil"], ["pupil", "control|control_half|oracle|student"]),
+        (["--config=configs/quickstart.py", "--redo=pupil"], ["pupil", "control_half|oracle|student"]),
         (["--workdir=x"], ["--config is missing"]),
         (["--config=configs/quickstart.py", "--workdir=x", "stray"], ["stray"]),
         (["--konfig=1"], ["konfig", "config"]),

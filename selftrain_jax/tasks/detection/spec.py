@@ -25,8 +25,8 @@ from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.calibration import count_right_boxes
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import (
-    check_agnostic_iou,
     MAX_CLASS_FRAC,
+    check_agnostic_iou,
     check_pseudo_boxes,
     check_slots,
     check_thresholds,
