@@ -9,11 +9,13 @@ from selftrain_jax.jobs.stage_state import result_of
 from selftrain_jax.jobs.thresholds import label_thresholds
 from selftrain_jax.jobs.training import begin_inputs, begin_on_host0, restore_teacher
 from selftrain_jax.run_files.fields import JsonObject
+from selftrain_jax.run_files.finished import describe_unfinished
+from selftrain_jax.run_files.metrics import METRICS_FILE, merge_steps, read_metrics
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.selftrain.label_job import recount_labels, write_pseudo_labels
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE
-from selftrain_jax.stages.graph import Stage, teacher_of
+from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
 from selftrain_jax.tasks.config_values import LabelThresholds
 
 
@@ -29,6 +31,8 @@ def label_stage(run: Run, stage: Stage) -> None:
     if run.sources.unlabeled is None:
         raise InputError("config.unlabeled.kind=none: this is a supervised run, there is nothing to label")
     begin_inputs(run, stage)
+    if stage.round == 1:
+        hosts.run_on_host0(lambda: _warn_of_unfinished(run))
     variables = restore_teacher(run, stage)
     record = begin_on_host0(run, stage)
     labeller = run.predictor.labeller(variables, run.sources.unlabeled)
@@ -50,6 +54,14 @@ def label_stage(run: Run, stage: Stage) -> None:
         hosts.run_on_host0(lambda: finish_labels(run, stage, record).to_json())
     hosts.run_on_host0(lambda: _measure_labels(run, stage, chosen))
     hosts.log(f"{stage.folder.replace('_', ' ')}: {run.self_training.describe_labels(config, manifest)}")
+
+
+def _warn_of_unfinished(run: Run) -> None:
+    """Say before the labels are made that their teacher would still gain by training on."""
+    metric = run.task.metrics[0]
+    rows = read_metrics(run.workdir / TEACHER.folder / METRICS_FILE, skip_damaged=True)
+    if found := describe_unfinished(merge_steps(rows), f"eval/{metric.key}", metric.name):
+        print(f"warning: {found}", flush=True)
 
 
 def _provenance(run: Run, stage: Stage, record: StageRecord) -> JsonObject:

@@ -26,7 +26,13 @@ from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.html.plots import Plot
 from selftrain_jax.html.render import write_page
 from selftrain_jax.report import curves
-from selftrain_jax.report.results import early_stops, oracle_share, results_table, unequal_steps
+from selftrain_jax.report.results import (
+    early_stops,
+    oracle_share,
+    results_table,
+    unequal_steps,
+    unfinished_teacher,
+)
 from selftrain_jax.report.rounds import rounds_section
 from selftrain_jax.report.search import search_section
 from selftrain_jax.report.variants import variants_section
@@ -121,11 +127,13 @@ def results_section(
     note = f"{how_measured(next(iter(stages.values())))} One run with one seed: "
     note += "run more seeds before you trust a small difference."
     table = results_table(run, columns, more_rows)
+    label, key = next(iter(columns.items()))
+    notes = [*early_stops(run), *unequal_steps(run), *unfinished_teacher(run, key, label)]
     return Section(
         "results",
         "Results",
         RESULTS_LEAD,
-        [table, Note(note), *early_stops(run), *unequal_steps(run), *blocks],
+        [table, Note(note), *notes, *blocks],
     )
 
 

@@ -14,6 +14,7 @@ from selftrain_jax.report.workdir import RunFiles, counted_control, earlier_step
 from selftrain_jax.run_files.arms import CONTROLS, ORACLE, share_of_oracle
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.fields import Number
+from selftrain_jax.run_files.finished import describe_unfinished
 from selftrain_jax.text import duration, number
 
 MAX_BARS = 40
@@ -62,6 +63,12 @@ def early_stops(run: RunFiles) -> list[Note]:
     stops = [f"{name} {stage.stop}" for name, stage in run.stages.items() if stage.stop is not None]
     text = f"Training ends where val has stopped rising: {', '.join(stops)}."
     return [Note(text)] if stops else []
+
+
+def unfinished_teacher(run: RunFiles, key: str, label: str) -> list[Note]:
+    """Warn of a teacher whose val score still rose at its end, by the metric `key`, called `label`."""
+    found = describe_unfinished(run.stages["teacher"].metrics, f"eval/{key}", label)
+    return [Note(f"{found[0].upper()}{found[1:]}.", "warning")] if found else []
 
 
 def unequal_steps(run: RunFiles) -> list[Note]:

@@ -1,5 +1,6 @@
 """Two controls, an oracle and patience in the report: the table against numbers by hand, words, curves."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,13 @@ from selftrain_jax.html.blocks import Note
 from selftrain_jax.jobs.report import write_report
 from selftrain_jax.report.curves import learning_curve
 from selftrain_jax.report.page import progress
-from selftrain_jax.report.results import early_stops, known_gains, results_table, unequal_steps
+from selftrain_jax.report.results import (
+    early_stops,
+    known_gains,
+    results_table,
+    unequal_steps,
+    unfinished_teacher,
+)
 from selftrain_jax.report.rounds import rounds_table
 from selftrain_jax.report.variants import variants_table
 from tests.compare_run import rescore, write_base, write_compared, write_rounds, write_stop, write_variant
@@ -75,6 +82,24 @@ def test_variants_and_rounds_are_held_against_the_stronger_control(workdir: Path
     assert names == ["teacher", "round 1", "round 2, kept", "control"]
     write_compared(workdir / "round_2", oracle=0.4)
     assert rounds_table(read_box_run(workdir), "ap", "AP").rows[-1][:3] == ["oracle", "28.1", "40.0"]
+
+
+def test_a_teacher_that_still_rises_is_told(workdir: Path) -> None:
+    log = workdir / "teacher" / "metrics.jsonl"
+
+    def write(*aps: float) -> None:
+        rows = [{"step": 10 * number, "eval/ap": ap} for number, ap in enumerate(aps, 1)]
+        log.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    write(0.1, 0.3, 0.305)
+    assert unfinished_teacher(read_box_run(workdir), "ap", "AP") == []
+    write(0.1, 0.2, 0.3)
+    (note,) = unfinished_teacher(read_box_run(workdir), "ap", "AP")
+    assert note.kind == "warning"
+    assert note.text.startswith(
+        "The teacher is not finished: on val its AP rose by 10.0 in its last quarter."
+    )
+    assert note.text in write_report(workdir, None, None).read_text(encoding="utf-8")
 
 
 def test_stages_with_patience_say_where_they_stopped_and_unequal_steps_are_no_fault(workdir: Path) -> None:
