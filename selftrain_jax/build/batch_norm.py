@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.batch_norm import moments_frozen, moments_of
 from selftrain_jax.pretrain.init_modes import NAMED_MODES, InitReport
-from selftrain_jax.stages.settings import batch_norm_of
+from selftrain_jax.stages.choices import batch_norm_of
 from selftrain_jax.types import Batch, LossTerms, Task, Variables
 
 

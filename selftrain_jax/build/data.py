@@ -20,7 +20,7 @@ from selftrain_jax.html.blocks import Finding
 from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.mixing import mix_batches
-from selftrain_jax.stages.settings import compared_kinds
+from selftrain_jax.stages.choices import compared_kinds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, require_dir
 from selftrain_jax.tasks.lookup import TASKS, get_task
 from selftrain_jax.text import shorten_list

@@ -16,7 +16,7 @@ from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain import mixing
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
-from selftrain_jax.stages.settings import batch_norm_of, compared_kinds, peak_rate
+from selftrain_jax.stages.choices import batch_norm_of, compared_kinds, peak_rate
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_constant, warmup_cosine
 from selftrain_jax.train.sharding import check_batch_size, make_mesh, with_mesh

@@ -11,7 +11,7 @@ from selftrain_jax.classification.joint import attach, make_joint_task
 from selftrain_jax.classification.task import make_classification_task
 from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source
-from selftrain_jax.stages.settings import has_joint_training
+from selftrain_jax.stages.choices import has_joint_training
 from selftrain_jax.tasks.classification.data import class_batches, open_split
 from selftrain_jax.tasks.classification.spec import build_classifier
 from selftrain_jax.types import Batches, Task

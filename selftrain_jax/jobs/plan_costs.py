@@ -20,8 +20,9 @@ from selftrain_jax.plan.disk import (
 from selftrain_jax.plan.memory import Memory, count_parameters, estimate_memory
 from selftrain_jax.plan.speed import Speed, find_labelling_speed, find_training_speed
 from selftrain_jax.run_files.variants import variant_folders
+from selftrain_jax.stages.choices import has_joint_training
 from selftrain_jax.stages.graph import Stage
-from selftrain_jax.stages.settings import deciding_settings, has_joint_training
+from selftrain_jax.stages.settings import deciding_settings
 from selftrain_jax.stages.versions import device_name
 from selftrain_jax.text import duration
 from selftrain_jax.train.checkpoint_files import saved_steps

@@ -19,8 +19,9 @@ from selftrain_jax.jobs.plan_states import (
 )
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.training import stage_schedule
+from selftrain_jax.stages.choices import has_joint_training
 from selftrain_jax.stages.records import format_difference
-from selftrain_jax.stages.settings import BEFORE, has_joint_training, is_among
+from selftrain_jax.stages.settings import BEFORE, is_among
 from selftrain_jax.train.rollback import read_rollbacks, scale_schedule
 
 HEAD = ("stage", "state", "steps", "images seen", "peak rate")

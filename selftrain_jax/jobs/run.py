@@ -27,9 +27,9 @@ from selftrain_jax.named_arrays import digest
 from selftrain_jax.pretrain.init_modes import load_mode
 from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
+from selftrain_jax.stages.choices import compared_kinds
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.inputs import images_digest, labels_digest
-from selftrain_jax.stages.settings import compared_kinds
 from selftrain_jax.stages.versions import code_revision, versions
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
 from selftrain_jax.tasks.lookup import get_self_training, get_task

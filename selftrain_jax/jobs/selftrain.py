@@ -21,8 +21,8 @@ from selftrain_jax.jobs.summary import write_summary
 from selftrain_jax.jobs.training import train_stage
 from selftrain_jax.run_files.rounds import ROUNDS_FILE, Rounds, read_rounds
 from selftrain_jax.run_files.variants import CONFIG_FILE
+from selftrain_jax.stages.choices import compared_kinds
 from selftrain_jax.stages.graph import TEACHER, Stage
-from selftrain_jax.stages.settings import compared_kinds
 
 
 def run_all(run: Run) -> None:

@@ -21,6 +21,7 @@ from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.stage import EVALUATION_STAGE_FILE, StageRecord, StageResult
 from selftrain_jax.run_files.variants import variant_folders
 from selftrain_jax.stages import adoption
+from selftrain_jax.stages.choices import compared_kinds, has_joint_training
 from selftrain_jax.stages.folders import is_shared
 from selftrain_jax.stages.graph import Stage, stages_after, stages_in_order, teacher_of
 from selftrain_jax.stages.records import (
@@ -31,7 +32,7 @@ from selftrain_jax.stages.records import (
     read_record,
     refuse,
 )
-from selftrain_jax.stages.settings import compared_kinds, deciding_settings, has_joint_training
+from selftrain_jax.stages.settings import deciding_settings
 from selftrain_jax.tasks.config_values import AUTO, LabelThresholds, reads_calibration, student_thresholds
 
 LABELS = "labels"

@@ -12,7 +12,8 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.batch_norm import BatchNorm
 from selftrain_jax.pretrain.init_modes import InitReport
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
-from selftrain_jax.stages.settings import batch_norm_of, deciding_settings
+from selftrain_jax.stages.choices import batch_norm_of
+from selftrain_jax.stages.settings import deciding_settings
 from selftrain_jax.train.optimizer import momentum_sgd
 from selftrain_jax.train.sharding import make_mesh, shard_batch, shard_state
 from selftrain_jax.train.state import create_state

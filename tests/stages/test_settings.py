@@ -7,11 +7,11 @@ from configs import common, quickstart
 from selftrain_jax.command_line import flatten
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.arms import COMPARED
+from selftrain_jax.stages.choices import compared_kinds
 from selftrain_jax.stages.settings import (
     BY_CONTENT,
     FREE,
     STAGES,
-    compared_kinds,
     deciding_settings,
     is_among,
     stages_decided_by,
