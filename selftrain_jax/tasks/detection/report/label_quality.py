@@ -55,6 +55,7 @@ def label_table(manifest: Manifest[BoxTotals], quality: Quality | None) -> Table
     rows = [
         ["images labelled", number(images, 0)],
         ["images that could not be read", number(manifest.num_bad_images, 0)],
+        ["views of an image, f: mirrored", boxes.settings.views],
         [f"boxes from the floor {boxes.settings.score_floor:g} on", number(boxes.num_boxes, 0)],
         [f"boxes from the threshold {manifest.threshold:g} on", number(boxes.num_kept, 0)],
         ["of them in an image, on average", number(boxes.num_kept / max(images, 1), 2)],

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -124,3 +125,12 @@ def test_svg_uses_page_colors_and_escapes_text():
     assert "var(--student)" in drawing
     assert ROLE_COLORS["student"] not in drawing
     assert "http" not in drawing
+
+
+def test_the_labels_name_the_views_that_they_were_made_from(run):
+    manifest = run.manifest
+    assert ["views of an image, f: mirrored", "1"] in label_quality.label_table(manifest, None).rows
+    settings = dataclasses.replace(manifest.labels.settings, views="1,1f")
+    labels = dataclasses.replace(manifest.labels, settings=settings)
+    rows = label_quality.label_table(dataclasses.replace(manifest, labels=labels), None).rows
+    assert ["views of an image, f: mirrored", "1,1f"] in rows
