@@ -130,6 +130,7 @@ def get_config() -> ConfigDict:
                 weight_decay=1e-4,
                 decay_bn=False,  # the paper's ResNet-101 runs decay BatchNorm's scale and bias too
                 clip_norm=0.0,  # 0: off
+                backbone_rate_factor=1.0,  # the backbone's learning rate is the others' times it
                 accumulation=1,  # microbatches a step
                 remat="none",  # none | convolutions: keep their outputs, recompute the rest backwards
                 ema_decay=0.0,  # of the average of weights, at most: it rises from 0.1; 0: none is kept

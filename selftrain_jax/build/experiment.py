@@ -117,6 +117,7 @@ def compose(
         weight_decay=optimizer.weight_decay,
         clip_norm=optimizer.clip_norm,
         decay_bn=optimizer.decay_bn,
+        backbone_factor=optimizer.backbone_rate_factor,
     )
     step = make_train_step(
         task._replace(loss=with_mesh(mesh, task.loss)),

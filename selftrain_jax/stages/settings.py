@@ -26,6 +26,7 @@ TRAINING = (
     "optimizer.weight_decay",
     "optimizer.decay_bn",
     "optimizer.clip_norm",
+    "optimizer.backbone_rate_factor",
     "optimizer.accumulation",
     "optimizer.ema_decay",
     "optimizer.schedule",
@@ -112,6 +113,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 BEFORE: Mapping[str, Any] = {
     **dict.fromkeys(PATIENCE, 0),
     "augment.box_fit": "corners",
+    "optimizer.backbone_rate_factor": 1.0,
     "student.pseudo_policy": "",
     "pseudo.views": "1",
     "student.rate_factor": 0.0,

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import optax
 
 from selftrain_jax.errors import InputError
@@ -84,11 +85,17 @@ def _check_warmup(warmup_steps: int, total_steps: int) -> None:
 
 
 def momentum_sgd(
-    *, momentum: float = 0.9, weight_decay: float, clip_norm: float = 0.0, decay_bn: bool = False
+    *,
+    momentum: float = 0.9,
+    weight_decay: float,
+    clip_norm: float = 0.0,
+    decay_bn: bool = False,
+    backbone_factor: float = 1.0,
 ) -> optax.GradientTransformation:
     """Add weight_decay * w to the gradient g, clip by global norm (0: off), then v = momentum * v + g.
 
-    The update is v; the train step multiplies it by minus the learning rate.
+    The update is v, of the backbone `backbone_factor` * v; the train step multiplies it by minus the learning
+    rate. A small factor keeps what pre-trained weights know where few labels are there to learn from.
 
     Paper: section 3.2 (weight decay 1e-4); momentum 0.9 without Nesterov is from the released code.
     Differs: the gradient of the whole batch is clipped; the TPU code clipped each core's part before the
@@ -96,7 +103,26 @@ def momentum_sgd(
     """
     decay = optax.add_decayed_weights(weight_decay, mask=lambda params: decay_mask(params, decay_bn))
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
-    return optax.chain(decay if weight_decay > 0 else optax.identity(), clip, optax.trace(momentum))
+    steps = [decay if weight_decay > 0 else optax.identity(), clip, optax.trace(momentum)]
+    return optax.chain(*steps, *([] if backbone_factor == 1 else [scale_backbone(backbone_factor)]))
+
+
+def scale_backbone(factor: float) -> optax.GradientTransformation:
+    """Multiply the backbone's updates by `factor`; with 0 its weights stay, but not BatchNorm's statistics.
+
+    Raises:
+        InputError: the factor is negative or not a number.
+    """
+    if not 0 <= factor < math.inf:
+        raise InputError(
+            f"config.optimizer.backbone_rate_factor={factor:g} is the backbone's learning rate as a multiple "
+            "of the others'; expected 0 (its weights stay) or more, 1 for the same"
+        )
+
+    def scale(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        return {**updates, "backbone": jax.tree.map(lambda update: factor * update, updates["backbone"])}
+
+    return optax.stateless(scale)
 
 
 def decay_mask(params: dict[str, Any], decay_bn: bool = False) -> dict[str, Any]:

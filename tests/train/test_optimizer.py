@@ -90,3 +90,29 @@ def test_decayed_bn_moves_without_a_gradient():
     updates, _ = tx.update(optax.tree.zeros_like(params), tx.init(params), params)
     np.testing.assert_array_equal(updates["bn"]["scale"], [0.5, 0.5])
     np.testing.assert_array_equal(updates["conv"]["bias"], [0.0, 0.0])
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1])
+def test_the_backbone_moves_by_a_share_of_what_the_others_move(factor):
+    params = {"backbone": {"stem": {"kernel": jnp.array([2.0])}}, "head": {"kernel": jnp.array([2.0])}}
+    grads = {"backbone": {"stem": {"kernel": jnp.array([0.5])}}, "head": {"kernel": jnp.array([0.5])}}
+    tx = optimizer.momentum_sgd(momentum=0.5, weight_decay=0.1, backbone_factor=factor)
+    state = tx.init(params)
+    for expected in (0.7, 1.05):  # g = 0.5 + 0.1 * 2; v = 0.7, then 0.5 * 0.7 + 0.7
+        updates, state = tx.update(grads, state, params)
+        assert updates["head"]["kernel"][0] == pytest.approx(expected)
+        assert updates["backbone"]["stem"]["kernel"][0] == pytest.approx(factor * expected)
+
+
+def test_with_a_factor_of_one_the_state_is_that_of_the_papers_optimizer():
+    params = {"backbone": {"kernel": jnp.ones(1)}}
+    plain, same = (
+        optimizer.momentum_sgd(weight_decay=0.1, **extra) for extra in ({}, {"backbone_factor": 1.0})
+    )
+    assert str(plain.init(params)) == str(same.init(params))
+
+
+@pytest.mark.parametrize("factor", [-0.1, float("nan"), float("inf")])
+def test_a_factor_that_is_none_is_refused(factor):
+    with pytest.raises(InputError, match=r"config.optimizer.backbone_rate_factor=.*expected 0"):
+        optimizer.momentum_sgd(weight_decay=0.0, backbone_factor=factor)
