@@ -23,7 +23,10 @@ def get_config() -> ConfigDict:
             seed=0,
             # Speeds by which the time is estimated before a run has any of its own; 0: unknown. A config that
             # chooses values by the device says so in `name`, and the run prints what it chose.
-            preset=dict(name="", train_images_per_second=0.0, label_images_per_second=0.0),
+            # The speeds are those of `backbone` at `size_px`; with others they say nothing.
+            preset=dict(
+                name="", backbone="", size_px=0, train_images_per_second=0.0, label_images_per_second=0.0
+            ),
             # Where images and human labels come from.
             data=dict(
                 # builtin | coco | voc | tfds | auto: voc where dir is given, else tfds
@@ -212,7 +215,7 @@ def get_config() -> ConfigDict:
                 ignore_below=0.0,  # >0: boxes from here to the threshold are neither object nor background
                 images_per_shard=1024,
                 # detection: the views in which the teacher sees an image, each a scale of image.size_px, with
-                # an f mirrored: 1,1f,0.75,0.75f,1.25,1.25f. Their boxes are merged. Paper: one view.
+                # an f mirrored: 1,1f,0.75. Their boxes are merged. Paper: one view.
                 views="1",
                 # detection: what a pseudo box counts in the student's losses.
                 box_weight=1.0,  # of the box loss; 0: pseudo boxes teach classes alone
@@ -290,27 +293,23 @@ def find_device() -> str:
     return "tpu" if has_libtpu and any(map(os.path.exists, ("/dev/accel0", "/dev/vfio/0"))) else "cpu"
 
 
-def choose_preset(presets: Mapping[str, Mapping[str, object]], chosen: dict) -> dict:
+def choose_preset(config: ConfigDict, presets: Mapping[str, Mapping[str, object]], chosen: dict) -> dict:
     """Return `chosen` with the values of the device's preset where the arguments leave them open ("" or 0).
 
-    `device` is auto or a key of `presets`; a TPU has that of a GPU.
+    `device` is auto, cpu, gpu or tpu, which has the preset of a GPU. The config notes which it was, and the
+    speeds that were measured for its network and size.
 
     Raises:
         ValueError: there is no such device.
     """
-    check_choice("device", chosen["device"], ["auto", *presets])
+    check_choice("device", chosen["device"], ["auto", *presets, "tpu"])
     device = find_device() if chosen["device"] == "auto" else chosen["device"]
-    preset = presets["cpu" if device == "cpu" else "gpu"]
+    name = "cpu" if device == "cpu" else "gpu"
+    preset = presets[name]
+    config.preset.update(name=name, backbone=preset["backbone"], size_px=preset["size"])
+    config.preset.update(train_images_per_second=preset["train"], label_images_per_second=preset["label"])
     given = {axis: value for axis, value in chosen.items() if value not in ("", 0) or axis not in preset}
-    return {**preset, **given, "device": device}
-
-
-def name_preset(config: ConfigDict, presets: Mapping[str, Mapping[str, object]], chosen: dict) -> None:
-    """Note the preset in the config, with its speeds where nothing that changes them was given by hand."""
-    config.preset.name = "cpu" if chosen["device"] == "cpu" else "gpu"
-    preset = presets[config.preset.name]
-    if all(chosen[axis] == preset[axis] for axis in ("backbone", "size", "channels", "head_convs")):
-        config.preset.update(train_images_per_second=preset["train"], label_images_per_second=preset["label"])
+    return {**preset, **given}
 
 
 def check_choice(axis: str, value: str, known: Iterable[str]) -> None:

@@ -43,8 +43,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     )
     config = common.get_config()
     config.name, config.seed = "own_data", chosen["seed"]
-    chosen = common.choose_preset(PRESETS, chosen)
-    common.name_preset(config, PRESETS, chosen)
+    chosen = common.choose_preset(config, PRESETS, chosen)
     config.data.update(kind=chosen["kind"], annotations="annotations/{split}.json", images="images")
     config.unlabeled.kind = "folder"
     config.image.size_px = chosen["size"]

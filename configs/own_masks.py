@@ -43,8 +43,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     )
     config = common.get_config()
     config.name, config.task, config.seed = "own_masks", "segmentation", chosen["seed"]
-    chosen = common.choose_preset(PRESETS, chosen)
-    common.name_preset(config, PRESETS, chosen)
+    chosen = common.choose_preset(config, PRESETS, chosen)
     config.data.update(kind="folder", images="{split}/images", masks="{split}/masks")
     config.unlabeled.kind = "folder"
     config.image.size_px = chosen["size"]

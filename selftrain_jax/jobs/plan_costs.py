@@ -181,8 +181,10 @@ def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | No
 
 
 def _preset_speed(run: Run, is_labels: bool) -> Speed | None:
-    """Return the speed that the config's preset was measured with, None where it has none."""
-    preset = run.config.preset
+    """Return the speed that the preset's network was measured with; None of another, or without a preset."""
+    preset, config = run.config.preset, run.config
+    if (config.model.backbone, config.image.size_px) != (preset.backbone, preset.size_px):
+        return None
     speed = preset.label_images_per_second if is_labels else preset.train_images_per_second
     return Speed(speed, f"as measured for the preset {preset.name}") if speed else None
 

@@ -36,7 +36,7 @@ def _announce(run: Run) -> None:
     free = free_memory(run.experiment.mesh.devices.flat[0])
     check_memory(memory.total, free, largest.folder)
     room = "" if free is None else f"; {format_bytes(free)} free"
-    print(f"memory: about {format_bytes(memory.total)} for the {largest.folder}'s step{room}")
+    print(f"memory: about {format_bytes(memory.total)} for the {largest.folder}'s step{room}", flush=True)
     print("\n".join(describe_time(run, planned)), flush=True)
 
 

@@ -41,6 +41,7 @@ def test_preset_memory_and_time_are_printed_before_the_first_step(
     announce_preset(open_run(config, tmp_path, base=tmp_path, is_plan=True))
     assert "preset" not in capfd.readouterr().out
     config.preset.update(name="cpu", train_images_per_second=10.0)
+    config.preset.update(backbone=config.model.backbone, size_px=config.image.size_px)
     run = open_run(config, tmp_path, base=tmp_path, is_plan=True)
     announce_preset(run)
     told = capfd.readouterr().out
@@ -49,6 +50,9 @@ def test_preset_memory_and_time_are_printed_before_the_first_step(
     assert "for the student's step; " in told
     assert f"teacher: {images / 10:.1f} s, {images:,} images at 10.0 images/s" in told
     assert "pseudo_labels: unknown" in told
+    config.preset.size_px += 32  # the speed is of another size
+    announce_preset(run)
+    assert "10.0 images/s" not in capfd.readouterr().out
     monkeypatch.setattr("selftrain_jax.jobs.preset.free_memory", lambda device: 1000)
     with pytest.raises(InputError, match="1 kB are free"):
         announce_preset(run)

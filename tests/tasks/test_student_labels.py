@@ -36,8 +36,9 @@ def test_boxes_are_opened_with_advised_thresholds_and_band(tmp_path):
     ]
 
 
-def test_masks_are_opened_with_advised_thresholds(tmp_path):
-    mask_toy.label_masks(tmp_path, 3)
+def open_mask(directory, thresholds):
+    """Label three toy images, and return the mask of the second as the student gets it."""
+    mask_toy.label_masks(directory, 3)
     human = mask_toy.make_source(
         1,
         read_labels=lambda index: {"image_id": "image-0", "mask": mask_toy.make_maps(0)[0]},
@@ -45,28 +46,22 @@ def test_masks_are_opened_with_advised_thresholds(tmp_path):
     )
     config = common.get_config()
     config.task = "segmentation"
-    thresholds = LabelThresholds({"cat": 0.75}, 0.0)
-    labels = get_self_training("segmentation").open_labels(config, tmp_path, human, thresholds)
+    labels = get_self_training("segmentation").open_labels(config, directory, human, thresholds)
+    return labels.read_labels(1)["mask"]
+
+
+def test_masks_are_opened_with_advised_thresholds(tmp_path):
     mask, confidence = mask_toy.make_maps(1)
     least = np.where(mask == 1, 192, 128)
-    np.testing.assert_array_equal(labels.read_labels(1)["mask"], np.where(confidence >= least, mask, IGNORED))
+    found = open_mask(tmp_path, LabelThresholds({"cat": 0.75}, 0.0))
+    np.testing.assert_array_equal(found, np.where(confidence >= least, mask, IGNORED))
 
 
 def test_pixels_of_an_ignored_class_are_ignored_whatever_their_confidence(tmp_path):
-    mask_toy.label_masks(tmp_path, 3)
-    human = mask_toy.make_source(
-        1,
-        read_labels=lambda index: {"image_id": "image-0", "mask": mask_toy.make_maps(0)[0]},
-        categories=mask_toy.CATEGORIES,
-    )
-    config = common.get_config()
-    config.task = "segmentation"
-    thresholds = LabelThresholds({"cat": 1.0}, 0.0, ("cat",))
-    labels = get_self_training("segmentation").open_labels(config, tmp_path, human, thresholds)
     mask, confidence = mask_toy.make_maps(1)
     assert (confidence[mask == 1] >= 128).any()
-    expected = np.where((mask != 1) & (confidence >= 128), mask, IGNORED)
-    np.testing.assert_array_equal(labels.read_labels(1)["mask"], expected)
+    found = open_mask(tmp_path, LabelThresholds({"cat": 1.0}, 0.0, ("cat",)))
+    np.testing.assert_array_equal(found, np.where((mask != 1) & (confidence >= 128), mask, IGNORED))
 
 
 def test_quality_is_measured_at_advised_thresholds(tmp_path):
