@@ -25,6 +25,7 @@ from selftrain_jax.stages.choices import compared_kinds, has_joint_training
 from selftrain_jax.stages.folders import is_shared
 from selftrain_jax.stages.graph import Stage, stages_after, stages_in_order, teacher_of
 from selftrain_jax.stages.records import (
+    IGNORED_CLASSES,
     VAL,
     Difference,
     differences,
@@ -67,7 +68,7 @@ def _calibrated_inputs(config: ConfigDict, found: LabelThresholds | None) -> dic
     if config.pseudo.thresholds == AUTO:
         inputs["advised thresholds"] = json.dumps(found[:2]) if found else ""
     if config.pseudo.min_class_recall and (found is None or found.ignored):
-        inputs["ignored classes"] = json.dumps(found.ignored) if found else ""
+        inputs[IGNORED_CLASSES] = json.dumps(found.ignored) if found else ""
     return inputs
 
 

@@ -40,7 +40,7 @@ from selftrain_jax.run_files.variants import (
     variant_folders,
 )
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.stages.records import read_record
+from selftrain_jax.stages.records import IGNORED_CLASSES, read_record
 from selftrain_jax.stages.versions import device_name, versions
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.spec import TaskSpec
@@ -163,7 +163,15 @@ def _summarize_labels(directory: pathlib.Path, manifest: Manifest | None) -> Lab
         per_class=manifest.labels.kept_per_class,
         seconds=manifest.seconds,
         quality=quality,
+        ignored_classes=_read_ignored(directory),
     )
+
+
+def _read_ignored(directory: pathlib.Path) -> tuple[str, ...] | None:
+    """Return the classes that a run's or a round's student ignores for their recall; None: there are none."""
+    record = read_record(directory / "student")
+    named = record.inputs.get(IGNORED_CLASSES) if record else None
+    return tuple(json.loads(named)) if named else None
 
 
 def _read_val(workdir: pathlib.Path, rounds: Rounds | None, config: JsonObject) -> Number | None:

@@ -5,6 +5,7 @@ Call `thresholds_section`.
 
 import numpy as np
 from matplotlib.axes import Axes
+from ml_collections import ConfigDict
 
 from selftrain_jax.html.blocks import Block, Code, Legend, LegendEntry, Note, Section, Table, plots
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, styled
@@ -20,7 +21,9 @@ from selftrain_jax.selftrain.advice_words import (
     auto_flags,
 )
 from selftrain_jax.selftrain.calibration import pooled_curve, reliability
+from selftrain_jax.selftrain.rare_classes import describe_unfound, find_unfound
 from selftrain_jax.selftrain.threshold_advice import Advice, ClassAdvice, advise, read_curve
+from selftrain_jax.tasks.config_values import score_thresholds
 
 LEAD = (
     "Measured on labelled images that the teacher was not trained on; it holds for images like these. A "
@@ -56,12 +59,22 @@ def thresholds_section(run: RunFiles) -> list[Section]:
     blocks: list[Block] = [
         Note(f"{title[:1].upper()}{title[1:]}."),
         Table(head, rows, strong_rows=[len(rows) - 1]),
-        *(Note(note) for note in advice_notes(calibration, advice)),
+        *(Note(note) for note in [*advice_notes(calibration, advice), *_ignored(run, calibration)]),
         Code("\n".join([*advice_flags(calibration, advice), "", *auto_flags(advice)]).strip()),
         *plots(drawn, "advice"),
         *small_multiples(by_class, "adv", "By class", len(advice.classes), LEGEND, calibration.unit),
     ]
     return [Section("thresholds", "Thresholds", LEAD, blocks)]
+
+
+def _ignored(run: RunFiles, calibration: TeacherCalibration) -> list[str]:
+    """Say which classes the student ignores for their recall, where the run asks for that."""
+    config = ConfigDict(run.config or {"pseudo": {}})
+    if not (bound := config.pseudo.get("min_class_recall", 0.0)):
+        return []
+    per_class = score_thresholds(config, calibration).per_class
+    unfound = find_unfound(calibration, per_class, config.pseudo.threshold, bound)
+    return [f"{line[:1].upper()}{line[1:]}." for line in describe_unfound(calibration, unfound, bound)]
 
 
 @styled()

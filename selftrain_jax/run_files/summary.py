@@ -26,6 +26,7 @@ from selftrain_jax.run_files.stage import Stop
 
 SUMMARY_FILE = "summary.json"
 STAGES = ("teacher", *COMPARED, "student")
+LABEL_KEYS = ("images", "per_class", "seconds", "ignored_classes")  # the others are counts and quality
 REMEDY = "Delete it and run the same command again; it writes the file from what the stages measured."
 
 Pair = Annotated[
@@ -59,12 +60,14 @@ class LabelSummary:
     per_class: Mapping[Text, Count]
     seconds: Duration
     quality: Mapping[Text, FiniteNumber | None]  # precision, recall, ...; None where the truth is not known
+    ignored_classes: tuple[Text, ...] | None = None  # by the student, for their recall
 
     def to_json(self) -> JsonObject:
         """Return the object for the file, keys in the order of the file."""
         first = {name: self.quality[name] for name in ("precision", "recall") if name in self.quality}
         values = {"images": self.images, **self.counts, "per_class": dict(self.per_class), **first}
-        return {**values, "seconds": self.seconds, **self.quality}
+        ignored = {} if self.ignored_classes is None else {"ignored_classes": list(self.ignored_classes)}
+        return {**values, "seconds": self.seconds, **self.quality, **ignored}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +200,7 @@ def _gather_counts(value: Any) -> Any:
     """Put the counts and the measures of quality among the labels' keys under keys of their own."""
     if not isinstance(value, dict) or not value:
         return None if value == {} else value
-    others = {name: own for name, own in value.items() if name not in ("images", "per_class", "seconds")}
+    others = {name: own for name, own in value.items() if name not in LABEL_KEYS}
     counts = {name: own for name, own in others.items() if type(own) is int}
     quality = {
         name: own for name, own in others.items() if own is None or (type(own) is float and is_number(own))

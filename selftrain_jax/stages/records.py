@@ -18,6 +18,7 @@ from selftrain_jax.stages.settings import BEFORE, CANDIDATES, PATIENCE, is_among
 ABSENT = "(absent)"
 MAX_SHOWN = 9
 VAL = "val images"  # the name of that input
+IGNORED_CLASSES = "ignored classes"  # likewise, a list in JSON
 METHODS = {"sampling": "raw", "ema": "ramp"}
 OLD_METHODS = {"sampling": "generator", "ema": "constant"}
 

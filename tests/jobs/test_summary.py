@@ -52,6 +52,18 @@ def test_a_run_alone_has_the_keys_it_always_had(workdir: pathlib.Path) -> None:
     assert table.splitlines()[-1] == "student over control: +3.1 AP"
 
 
+@pytest.mark.parametrize(("inputs", "expected"), [({"ignored classes": '["owl"]'}, ["owl"]), ({}, None)])
+def test_classes_that_the_student_ignores_are_named(
+    workdir: pathlib.Path, inputs: dict[str, str], expected: list[str] | None
+) -> None:
+    write_val(workdir / "student", last=0.3)
+    path = workdir / "student" / "stage.json"
+    write_json(path, {**json.loads(path.read_text()), "inputs": inputs})
+    labels = sum_up(workdir)[0]["pseudo_labels"]
+    assert labels.get("ignored_classes") == expected
+    assert ("ignored_classes" in labels) == (expected is not None)
+
+
 def test_a_variant_is_compared_with_the_base(workdir: pathlib.Path) -> None:
     variant = write_variant(workdir, "alpha=2", 0.4)
     write_variant(workdir, "alpha=10", None)

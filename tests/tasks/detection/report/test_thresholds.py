@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from configs import common
 from selftrain_jax.html.blocks import Code, Note, Plots, Table
 from selftrain_jax.jobs.report import write_report
 from selftrain_jax.report.thresholds import thresholds_section
@@ -47,6 +48,24 @@ def test_table_notes_and_flags_say_the_advice_for_the_runs_own_precision(section
     flags = of_kind(section, Code)[0].text
     assert f"--config.pseudo.per_class_thresholds='{CAT}=0.6," in flags
     assert "--config.pseudo.thresholds=auto" in flags
+
+
+def test_classes_that_the_student_ignores_are_named(workdir, section):
+    notes = " ".join(note.text for note in of_kind(section, Note))
+    assert "gnored in pseudo labels" not in notes
+    notes = _notes_with(workdir, 0.3)
+    assert "Ignored in pseudo labels, neither taught nor background: no class; those of a recall" in notes
+    assert f"has none of them: {EVIL!r}." in notes
+    assert f"background: {MATH!r} (recall 0.75 of 4), {CAT!r} (recall 0.80 of 50);" in _notes_with(
+        workdir, 0.9
+    )
+
+
+def _notes_with(workdir, min_class_recall):
+    config = common.get_config()
+    config.pseudo.update(threshold=0.5, precision=0.9, min_class_recall=min_class_recall)
+    (workdir / "config.json").write_text(json.dumps(config.to_dict()))
+    return " ".join(note.text for note in of_kind(thresholds_section(read_box_run(workdir))[0], Note))
 
 
 def test_curves_hold_precision_recall_and_the_advised_threshold(section):
