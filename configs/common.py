@@ -198,6 +198,7 @@ def get_config() -> ConfigDict:
                 loss_norm="ema",  # ema | plain
                 decay=0.9997,
                 rounds=1,  # a round's student is the next one's teacher
+                label_models="last",  # last | all: from the second round on all models so far label together
                 stop_when_worse=True,  # no further round after one that is worse on val than the one before
             ),
             pseudo=dict(

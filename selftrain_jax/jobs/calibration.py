@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
@@ -32,10 +32,12 @@ def calibrate(
     val: Source,
     self_training: SelfTraining,
     predictor: Predictor,
-    teacher: tuple[Variables, int],
+    teacher: tuple[Sequence[Variables], int],
     replace: bool,
 ) -> TeacherCalibration:
-    """Return the calibration of a teacher, weights and step, from its folder or measured and written.
+    """Return the calibration of a teacher from its folder, or measured and written.
+
+    `teacher` is the models that label together, its own the last, and its step.
 
     A file of another teacher, other labelled images or other label settings is measured again with
     `replace`, else refused.
@@ -45,10 +47,10 @@ def calibrate(
             the file is damaged or is not this teacher's.
     """
     check_val(config, val)
-    variables, step = teacher
-    labeller = predictor.labeller(variables, val)
+    models, step = teacher
+    labeller = predictor.labeller(models, val)
     identity = {
-        "teacher": to_json(TeacherIdentity(digest=digest(variables), step=step)),
+        "teacher": to_json(TeacherIdentity(digest=_digest(models), step=step)),
         "data_sha256": hosts.run_on_host0(lambda: hash_labels(val)),
         "settings": {**to_json(labeller.settings), **to_json(self_training.label_settings(config))},
     }
@@ -56,7 +58,7 @@ def calibrate(
     found = hosts.run_on_host0(lambda: _read_matching(path, identity, replace))
     if found is not None:
         return TeacherCalibration.from_json(found, path)
-    counted = _count(val, self_training, predictor, variables)
+    counted = _count(val, self_training, predictor, models)
     by_host = [
         TeacherCalibration.from_json(part, path) for part in hosts.gather(_describe(counted, val) | identity)
     ]
@@ -116,10 +118,17 @@ def _shorten(values: JsonObject, keys: list[str]) -> str:
     return ", ".join(f"{key} {values[key]!s:.99}" for key in keys)
 
 
-def _count(val: Source, self_training: SelfTraining, predictor: Predictor, variables: Variables) -> Counted:
+def _digest(models: Sequence[Variables]) -> str:
+    """Identify the models that label together by their weights."""
+    return ",".join(map(digest, models))
+
+
+def _count(
+    val: Source, self_training: SelfTraining, predictor: Predictor, models: Sequence[Variables]
+) -> Counted:
     """Label this host's part of val as the unlabelled images are labelled, and compare."""
     part = subset(val, hosts.shard_range(len(val)), val.name)
-    labeller = predictor.labeller(variables, part)
+    labeller = predictor.labeller(models, part)
     return self_training.count_right(_pair(part, labeller), val.categories, labeller.settings)
 
 

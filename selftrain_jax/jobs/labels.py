@@ -7,7 +7,7 @@ from selftrain_jax.jobs.claims import finish_labels
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import result_of
 from selftrain_jax.jobs.thresholds import label_thresholds
-from selftrain_jax.jobs.training import begin_inputs, begin_on_host0, restore_teacher
+from selftrain_jax.jobs.training import begin_inputs, begin_on_host0, restore_labellers
 from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.finished import describe_unfinished
 from selftrain_jax.run_files.metrics import METRICS_FILE, merge_steps, read_metrics
@@ -15,17 +15,17 @@ from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.selftrain.label_job import recount_labels, write_pseudo_labels
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE
-from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
+from selftrain_jax.stages.graph import TEACHER, Stage
 from selftrain_jax.tasks.config_values import LabelThresholds
 
 
 def label_stage(run: Run, stage: Stage) -> None:
-    """Let a round's teacher label the unlabelled images; measure the labels where the truth is known.
+    """Let a round's teacher, or all models so far, label; measure the labels where the truth is known.
 
     Finished labels are counted again where the thresholds have changed, without inference.
 
     Raises:
-        InputError: the teacher is not trained, or the folder holds other labels.
+        InputError: a teacher is not trained, or the folder holds other labels.
     """
     config, directory = run.config, run.workdir / stage.folder
     if run.sources.unlabeled is None:
@@ -33,10 +33,10 @@ def label_stage(run: Run, stage: Stage) -> None:
     begin_inputs(run, stage)
     if stage.round == 1:
         hosts.run_on_host0(lambda: _warn_of_unfinished(run))
-    variables = restore_teacher(run, stage)
+    models = restore_labellers(run, stage)
     record = begin_on_host0(run, stage)
-    labeller = run.predictor.labeller(variables, run.sources.unlabeled)
-    chosen = label_thresholds(run, stage, variables)
+    labeller = run.predictor.labeller(models, run.sources.unlabeled)
+    chosen = label_thresholds(run, stage, models)
     thresholds = {"threshold": config.pseudo.threshold, "per_class_thresholds": dict(chosen.per_class)}
     if record.results:
         manifest = recount_labels(directory, labeller, **thresholds)
@@ -65,17 +65,22 @@ def _warn_of_unfinished(run: Run) -> None:
 
 
 def _provenance(run: Run, stage: Stage, record: StageRecord) -> JsonObject:
-    teacher = teacher_of(stage)
-    result = hosts.run_on_host0(lambda: vars(result_of(run, teacher)))
+    *earlier, teacher = (_identify(run, model) for model in run.labellers_of(stage))
     return {
-        "teacher": {
-            "checkpoint": f"{teacher.folder}/checkpoints/{result['step']}",
-            "digest": result["digest"],
-            "step": result["step"],
-        },
+        "teacher": teacher,
+        **({"earlier_models": earlier} if earlier else {}),
         **run.self_training.label_settings(run.config),
         "config": run.config.to_dict(),
         "versions": dict(record.versions),
+    }
+
+
+def _identify(run: Run, model: Stage) -> JsonObject:
+    result = hosts.run_on_host0(lambda: vars(result_of(run, model)))
+    return {
+        "checkpoint": f"{model.folder}/checkpoints/{result['step']}",
+        "digest": result["digest"],
+        "step": result["step"],
     }
 
 

@@ -85,7 +85,7 @@ def _step_bytes(compiled: Any) -> int | None:
 
 def _time_labels(run: Run, state: TrainState, source: Source) -> Speed:
     """Time the batches after the first, which compiles."""
-    labeller = run.predictor.labeller(eval_variables(state), source)
+    labeller = run.predictor.labeller([eval_variables(state)], source)
     chunk = range(min(labeller.batch_size, len(source)))
     results = iter(labeller.infer([(0, chunk)] * (NUM_STEPS + 1)))
     next(results)

@@ -165,8 +165,10 @@ def _images_a_step(run: Run, stage: Stage) -> int:
 
 def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | None:
     """Take what was measured now, or look in the folders of the run, its base and all variants."""
+    num_models = len(run.labellers_of(stage)) if stage.kind == LABELS else 1
     if measured is not None:
-        return measured.labelling if stage.kind == LABELS else measured.training
+        speed = measured.labelling if stage.kind == LABELS else measured.training
+        return speed and speed.divided(num_models)
     workdirs = dict.fromkeys([run.workdir, run.base, *variant_folders(run.base).values()])
     is_labels = stage.kind == LABELS
     names = ["pseudo_labels"] if is_labels else dict.fromkeys([stage.kind, "student", "control", "teacher"])
@@ -174,10 +176,11 @@ def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | No
     folders: list[pathlib.Path] = [own, *(workdir / name for workdir in workdirs for name in names)]
     if is_labels:
         settings = deciding_settings(run.config, LABELS, run.task.idle_keys)
-        found = find_labelling_speed(folders, settings, run.self_training.label_pixels)
+        found = find_labelling_speed(folders, settings, run.self_training.label_pixels, num_models)
     else:
         found = find_training_speed(folders, deciding_settings(run.config, "teacher", run.task.idle_keys))
-    return found or _preset_speed(run, is_labels)
+    preset = None if found else _preset_speed(run, is_labels)
+    return found or (preset and preset.divided(num_models))
 
 
 def _preset_speed(run: Run, is_labels: bool) -> Speed | None:

@@ -28,7 +28,7 @@ from selftrain_jax.pretrain.init_modes import load_mode
 from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.stages.choices import compared_kinds
-from selftrain_jax.stages.graph import Stage
+from selftrain_jax.stages.graph import Stage, labellers_of
 from selftrain_jax.stages.inputs import images_digest, labels_digest
 from selftrain_jax.stages.versions import code_revision, versions
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
@@ -69,6 +69,10 @@ class Run:
             made = build_experiment(self.config, categories, num_joint_classes, stage=stage_kind)
             self._experiments[kind] = made
         return self._experiments[kind]
+
+    def labellers_of(self, labels: Stage) -> list[Stage]:
+        """Return whose weights a round's labels are made with, its teacher last."""
+        return labellers_of(labels, self.config.selftrain.label_models)
 
     @functools.cached_property
     def predictor(self) -> Predictor:
@@ -113,6 +117,7 @@ def make_run(
     if reads_calibration(config):
         check_val(config, sources.val)
     check_patience(config)
+    labellers_of(Stage("labels"), config.selftrain.label_models)
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
     return Run(
         config=config,

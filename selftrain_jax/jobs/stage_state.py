@@ -86,7 +86,9 @@ def thresholds_in_use(run: Run, stage: Stage) -> LabelThresholds | None:
 def _inputs(run: Run, stage: Stage) -> dict[str, str]:
     data = run.data_digests
     if stage.kind == "labels":
-        return {"teacher": _digest_of(run, teacher_of(stage)), "unlabelled images": data["unlabeled"]}
+        *earlier, teacher = (_digest_of(run, model) for model in run.labellers_of(stage))
+        inputs = {"teacher": teacher, "unlabelled images": data["unlabeled"]}
+        return inputs | ({"earlier models": ",".join(earlier) if all(earlier) else ""} if earlier else {})
     inputs = {"labelled images": data["human"], VAL: data["val"], "start": _start(run, stage)}
     if has_joint_training(run.config, stage.kind):
         inputs["images of joint training"] = data["joint"]

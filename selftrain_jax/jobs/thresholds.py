@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from selftrain_jax import hosts
 from selftrain_jax.jobs.calibration import calibrate
 from selftrain_jax.jobs.run import Run
-from selftrain_jax.jobs.training import begin_inputs, restore_teacher
+from selftrain_jax.jobs.training import begin_inputs, restore_labellers
 from selftrain_jax.run_files.calibration import TeacherCalibration
 from selftrain_jax.selftrain.advice_words import advice_notes, advice_rows, advice_title, paste_lines
 from selftrain_jax.selftrain.rare_classes import describe_unfound, find_unfound
@@ -34,12 +34,12 @@ def run_thresholds(run: Run, labels: Stage) -> None:
     """
     check_advice_keys(run.config)
     begin_inputs(run, labels)
-    calibration = calibrate_teacher(run, labels, restore_teacher(run, labels), replace=True)
+    calibration = calibrate_teacher(run, labels, restore_labellers(run, labels), replace=True)
     pseudo = run.config.pseudo
     hosts.log(format_advice(calibration, advise(calibration, pseudo.precision, pseudo.threshold)))
 
 
-def label_thresholds(run: Run, labels: Stage, variables: Variables) -> LabelThresholds:
+def label_thresholds(run: Run, labels: Stage, models: Sequence[Variables]) -> LabelThresholds:
     """Return the thresholds of a round's labels; where they depend on it, its teacher is measured.
 
     Logs which classes are ignored.
@@ -49,7 +49,7 @@ def label_thresholds(run: Run, labels: Stage, variables: Variables) -> LabelThre
     """
     if not reads_calibration(run.config):
         return student_thresholds(run.config)
-    calibration = calibrate_teacher(run, labels, variables, replace=False)
+    calibration = calibrate_teacher(run, labels, models, replace=False)
     chosen, pseudo = student_thresholds(run.config, calibration), run.config.pseudo
     if pseudo.min_class_recall:
         per_class, bound = score_thresholds(run.config, calibration).per_class, pseudo.min_class_recall
@@ -59,8 +59,10 @@ def label_thresholds(run: Run, labels: Stage, variables: Variables) -> LabelThre
     return chosen
 
 
-def calibrate_teacher(run: Run, labels: Stage, variables: Variables, *, replace: bool) -> TeacherCalibration:
-    """Measure, once, how right a round's teacher is on the val split (`calibrate`)."""
+def calibrate_teacher(
+    run: Run, labels: Stage, models: Sequence[Variables], *, replace: bool
+) -> TeacherCalibration:
+    """Measure, once, how right a round's teacher, or what labels in its place, is on val (`calibrate`)."""
     folder = run.workdir / teacher_of(labels).folder
     return calibrate(
         run.config,
@@ -68,7 +70,7 @@ def calibrate_teacher(run: Run, labels: Stage, variables: Variables, *, replace:
         val=run.sources.val,
         self_training=run.self_training,
         predictor=run.predictor,
-        teacher=(variables, find_step(folder, run.config.eval.checkpoint)),
+        teacher=(models, find_step(folder, run.config.eval.checkpoint)),
         replace=replace,
     )
 

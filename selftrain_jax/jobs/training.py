@@ -187,6 +187,18 @@ def restore_teacher(run: Run, stage: Stage) -> Variables:
     return restore_stage(run, run.workdir / teacher.folder)
 
 
+def restore_labellers(run: Run, labels: Stage) -> list[Variables]:
+    """Return the variables of the models that make a round's labels, its teacher's last.
+
+    Raises:
+        InputError: one is not finished.
+    """
+    models = run.labellers_of(labels)
+    for model in models:
+        require_finished(run, model)
+    return [restore_stage(run, run.workdir / model.folder) for model in models]
+
+
 def require_finished(run: Run, stage: Stage) -> None:
     """See that a stage is finished. Raises: InputError, with the command that does it."""
     if hosts.run_on_host0(lambda: result_of(run, stage) is None):

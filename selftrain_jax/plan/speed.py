@@ -5,7 +5,7 @@ Call `find_training_speed` or `find_labelling_speed`.
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ class Speed:
     images_per_sec: float
     source: str
 
+    def divided(self, num_models: int) -> "Speed":
+        """Return the speed of so many models, one after the other, on each image."""
+        return replace(self, images_per_sec=self.images_per_sec / num_models)
+
 
 def find_training_speed(folders: Iterable[Path], settings: Mapping[str, Any]) -> Speed | None:
     """Return the speed of the first stage's folder that has one and is of the network in `settings`."""
@@ -37,22 +41,27 @@ def find_training_speed(folders: Iterable[Path], settings: Mapping[str, Any]) ->
 
 
 def find_labelling_speed(
-    folders: Iterable[Path], settings: Mapping[str, Any], count_pixels: Callable[[Mapping[str, Any]], int]
+    folders: Iterable[Path],
+    settings: Mapping[str, Any],
+    count_pixels: Callable[[Mapping[str, Any]], int],
+    num_models: int = 1,
 ) -> Speed | None:
     """Return the speed of the first finished labels of the network in `settings`.
 
     `count_pixels` says of settings how many pixels the network sees of an image. Where labels were made over
-    other views or scales, their time is taken to be in proportion.
+    other views or scales, or by another number of models than `num_models`, their time is taken to be in
+    proportion.
     """
     for folder in folders:
         if not (_is_same_network(folder, settings) and (found := _labelling_speed(folder))):
             continue
         try:
             then = count_pixels(_read(folder / STAGE_FILE)["settings"])
+            models_then = int(_read(folder / MANIFEST_FILE).get("num_models", 1))
         except (InputError, KeyError, TypeError):  # of another version, or damaged
             continue
-        ratio = then / count_pixels(settings)
-        return Speed(found * ratio, str(folder) if ratio == 1 else f"{folder}, by the pixels of its views")
+        ratio = then * models_then / (count_pixels(settings) * num_models)
+        return Speed(found * ratio, str(folder) if ratio == 1 else f"{folder}, in proportion")
     return None
 
 

@@ -7,10 +7,12 @@ continue from the teacher without pseudo labels, for as many steps as all studen
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.arms import COMPARED
 
 LABELS_FOLDER = "pseudo_labels"
 KINDS = ("teacher", "labels", *COMPARED, "student")
+LABEL_MODELS = ("last", "all")  # what config.selftrain.label_models may be
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,23 @@ def teacher_of(stage: Stage) -> Stage:
     if stage.kind in COMPARED or stage.round == 1:
         return TEACHER
     return Stage("student", stage.round - 1)
+
+
+def labellers_of(stage: Stage, label_models: str) -> list[Stage]:
+    """Return whose weights a round's labels are made with, its teacher last.
+
+    With `label_models` "all" these are the teacher and every student so far, with "last" that teacher alone.
+
+    Raises:
+        InputError: config.selftrain.label_models is neither.
+    """
+    if label_models not in LABEL_MODELS:
+        raise InputError(
+            f"config.selftrain.label_models={label_models!r} is not one of {', '.join(LABEL_MODELS)}"
+        )
+    if label_models == "last":
+        return [teacher_of(stage)]
+    return [TEACHER, *(Stage("student", round) for round in range(1, stage.round))]
 
 
 def stages_in_order(rounds: int, *, compared: Sequence[str], has_students: bool) -> list[Stage]:

@@ -150,6 +150,7 @@ BY_CONTENT = (
     "joint.split",
     "selftrain.rounds",  # how many there are, not what one of them is
     "selftrain.stop_when_worse",
+    "selftrain.label_models",  # by the weights of the models
     "pseudo.thresholds",
     "pseudo.precision",
     "pseudo.min_class_recall",  # by the classes that are ignored

@@ -45,7 +45,8 @@ class Predictor:
     evaluate: Callable[[Variables, Source, Path], dict[str, Any]]  # writes predictions into the folder too
     # As `measure`, over config.evaluate's scales; None where that is the usual one scale.
     measure_scales: Callable[[Variables, Source], dict[str, Any]] | None
-    labeller: Callable[[Variables, Source], Labeller]
+    # Of one model, or of several whose labels are merged.
+    labeller: Callable[[Sequence[Variables], Source], Labeller]
     # Writes predictions and drawn pictures of a source into a folder and says in a phrase what was found.
     predict: Callable[[Variables, Source, tuple[Category, ...], Path], str]
 

@@ -82,7 +82,7 @@ def make_network(name: str, size_px: int, batch_size: int) -> Callable[[tuple[fl
         image_size_px=size_px,
         max_side_px=2048,
     )
-    return lambda scales: bind_variables(segmenter, variables, scales=scales)
+    return lambda scales: bind_variables(segmenter, [variables], scales=scales)
 
 
 def seconds(run: Callable[[], object]) -> np.ndarray:

@@ -100,7 +100,7 @@ def measure_training(run: Run) -> dict[str, Any]:
 def measure_labelling(run: Run, source: Source, rounds: int) -> dict[str, list[float]]:
     """Time the job and its parts, by turns: images a second of each."""
     variables = run.experiment.new_state().variables
-    labeller = run.predictor.labeller(variables, source)
+    labeller = run.predictor.labeller([variables], source)
     kept: list[InferredChunk] = []
 
     def keep(chunks: Iterable[tuple[int, Any]]) -> Iterator[InferredChunk]:

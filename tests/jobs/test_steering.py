@@ -231,6 +231,7 @@ def test_a_teacher_that_does_not_fit_is_not_taken(
         (Options(redo="control", round=2), {}, "this run has no round_2/control"),
         (Options(from_run="no/such/run"), {}, "is not a folder"),
         (Options(), {"selftrain__rounds": 0}, "rounds=0; expected 1 or more"),
+        (Options(), {"selftrain__label_models": "best"}, "label_models='best' is not one of last, all"),
         (Options(), {"selftrain__rounds": 2, "unlabeled__kind": "none"}, "rounds=2, but .*supervised run"),
     ],
 )
@@ -279,6 +280,24 @@ def test_rounds_go_on_from_one_and_have_a_control_of_all_steps(base: pathlib.Pat
     assert read(base / "summary.json")["control"]["steps"] == 12
     assert not trained(run())  # one round is what it was
     assert read(base / "summary.json")["control"]["steps"] == 6
+
+
+def test_all_models_so_far_label_a_round_where_that_is_asked(base: pathlib.Path, run: Run) -> None:
+    settings = {"selftrain__rounds": 2, "selftrain__stop_when_worse": False, "student__control": "none"}
+    assert trained(run(selftrain__label_models="all", **settings)) == {"round_2/student"}
+    manifest = read(base / "round_2/pseudo_labels/manifest.json")
+    student, teacher = (
+        read(base / f"{name}/stage.json")["results"]["last"] for name in ("student", "teacher")
+    )
+    assert manifest["teacher"]["digest"] == student["digest"]
+    assert [model["digest"] for model in manifest["earlier_models"]] == [teacher["digest"]]
+    assert manifest["num_models"] == 2
+    record = read(base / "round_2/pseudo_labels/stage.json")
+    assert record["inputs"]["earlier models"] == teacher["digest"]
+    assert "earlier models" not in read(base / "pseudo_labels/stage.json")["inputs"]
+    assert not trained(run(selftrain__label_models="all", **settings))
+    with pytest.raises(InputError, match=f"earlier models: '{teacher['digest'][:9]}"):
+        run(**settings)
 
 
 def test_search_chooses_on_val_and_tests_once(base: pathlib.Path, run: Run) -> None:

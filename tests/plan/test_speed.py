@@ -62,4 +62,13 @@ def test_the_time_of_labels_is_in_proportion_to_what_is_seen_of_an_image(tmp_pat
         found = find_labelling_speed([damaged, folder], {**NETWORK, "views": views}, count_views)
         assert found is not None
         assert found.images_per_sec == pytest.approx(speed)
-        assert ("by the pixels of its views" in found.source) == (views != "1,1f")
+        assert ("in proportion" in found.source) == (views != "1,1f")
+
+
+def test_the_time_of_labels_is_in_proportion_to_the_models_that_label(tmp_path: pathlib.Path) -> None:
+    folder = write_stage(tmp_path / "pseudo_labels", NETWORK, [])
+    (folder / "manifest.json").write_text(json.dumps({"num_images": 12, "seconds": 4.0, "num_models": 2}))
+    for num_models, speed in ((1, 6.0), (2, 3.0), (3, 2.0)):
+        found = find_labelling_speed([folder], NETWORK, count_views, num_models)
+        assert found is not None
+        assert found.images_per_sec == pytest.approx(speed)

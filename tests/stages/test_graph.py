@@ -1,6 +1,16 @@
 """The order of stages, where they lie, and what comes after what."""
 
-from selftrain_jax.stages.graph import TEACHER, Stage, stages_after, stages_in_order, teacher_of
+import pytest
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.stages.graph import (
+    TEACHER,
+    Stage,
+    labellers_of,
+    stages_after,
+    stages_in_order,
+    teacher_of,
+)
 
 
 def folders(stages: list[Stage]) -> list[str]:
@@ -46,6 +56,17 @@ def test_the_student_is_the_next_rounds_teacher() -> None:
     assert teacher_of(Stage("student", 3)) == Stage("student", 2)
     for kind in ("control", "control_half", "oracle"):
         assert teacher_of(Stage(kind, 3)) == TEACHER
+
+
+def test_all_models_so_far_may_label_a_round_its_teacher_last() -> None:
+    for round in (1, 2, 3):
+        labels = Stage("labels", round)
+        assert labellers_of(labels, "last") == [teacher_of(labels)]
+        assert labellers_of(labels, "all")[-1] == teacher_of(labels)
+    assert folders(labellers_of(Stage("labels", 1), "all")) == ["teacher"]
+    assert folders(labellers_of(Stage("labels", 3), "all")) == ["teacher", "student", "round_2/student"]
+    with pytest.raises(InputError, match="label_models='best' is not one of last, all"):
+        labellers_of(Stage("labels", 3), "best")
 
 
 def test_what_goes_stale_with_a_stage() -> None:

@@ -3,9 +3,10 @@
 Each host predicts on its own devices; an evaluation splits the images over the hosts and joins the results.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,16 +59,15 @@ def build_detector(config: ConfigDict, task: Task, mesh: Mesh) -> Detector:
 
 
 def bind_variables(
-    detector: Detector, variables: Variables, score_floor: float, views: tuple[View, ...] = ()
+    detector: Detector, models: Sequence[Variables], score_floor: float, views: tuple[View, ...] = ()
 ) -> Network:
-    """Put the weights on the devices; detections below `score_floor` will be dropped.
+    """Put the weights of one model or more on the devices; detections below `score_floor` will be dropped.
 
     `views` are those of each image; none stands for the image as it is.
     """
-    placed = detector.place(variables)
     return Network(
         load=_bind_load(detector, {view.size_px for view in views}),
-        predict_batch=lambda images: detector.predict(placed, images),
+        models=tuple(partial(detector.predict, detector.place(variables)) for variables in models),
         batch_size=detector.batch_size,
         image_size_px=detector.image_size_px,
         score_floor=score_floor,
@@ -87,7 +87,7 @@ def detect(detector: Detector, variables: Variables, source: Source) -> Generato
     Raises:
         InputError: an image does not decode, or the network's output is not finite.
     """
-    network = bind_variables(detector, variables, detector.score_floor)
+    network = bind_variables(detector, [variables], detector.score_floor)
     chunks = chunks_in_order(len(source), detector.batch_size)
     with closing(infer_images(chunks, source=source, network=network)) as inferred:
         for _, images in inferred:

@@ -1,6 +1,7 @@
 """Detection's network in the jobs' hands: evaluation, pseudo labels, predictions; call `open_predictor`."""
 
 import pathlib
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -40,8 +41,8 @@ def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
     detector = build_detector(config, task, mesh)
     views = read_views(config.pseudo.views, config.image.size_px)
 
-    def labeller(variables: Variables, source: Source) -> Labeller:
-        return box_labeller(source, bind_variables(detector, variables, config.pseudo.score_floor, views))
+    def labeller(models: Sequence[Variables], source: Source) -> Labeller:
+        return box_labeller(source, bind_variables(detector, models, config.pseudo.score_floor, views))
 
     return Predictor(
         measure=lambda variables, source: evaluate_source(detector, variables, source)[0],

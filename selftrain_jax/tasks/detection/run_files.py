@@ -15,7 +15,13 @@ class BoxSettings:
 
     score_floor: Fraction  # boxes of lower scores are not in the shards
     image_size_px: Count | None = None
-    views: Text = "1"  # as config.pseudo.views; with two or more, records have `place_std`
+    views: Text = "1"  # as config.pseudo.views
+    num_models: Count = 1  # that labelled together
+
+    @property
+    def has_places(self) -> bool:
+        """Whether records have `place_std`: boxes were merged, of views or of models."""
+        return "," in self.views or self.num_models > 1
 
 
 @dataclass(frozen=True, kw_only=True)

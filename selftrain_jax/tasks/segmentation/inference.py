@@ -56,21 +56,23 @@ def build_segmenter(config: ConfigDict, task: Task, mesh: Mesh) -> Segmenter:
 
 def bind_variables(
     segmenter: Segmenter,
-    variables: Variables,
+    models: Sequence[Variables],
     *,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
     top_k: int = 1,
 ) -> MaskNetwork:
-    """Put the weights on the devices; class maps will be averaged over the scales, of the `top_k` classes.
+    """Put the weights of one model or more on the devices.
+
+    Class maps will be averaged over the models and the scales, of the `top_k` classes.
 
     Raises:
         InputError: there is no scale or one is not a number above 0, or the largest side is too small.
     """
-    placed, sizes_px = segmenter.place(variables), network_sizes(segmenter.image_size_px, scales)
+    sizes_px = network_sizes(segmenter.image_size_px, scales)
     return MaskNetwork(
         load=_bind_load({*sizes_px, segmenter.image_size_px}),
-        predict=lambda images: segmenter.predict(placed, images),
+        models=tuple(partial(segmenter.predict, segmenter.place(variables)) for variables in models),
         label=segmenter.label if top_k == 1 else partial(segmenter.label, top_k=top_k),
         top_k=top_k,
         batch_size=segmenter.batch_size,

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -50,11 +50,11 @@ def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
 
     def measure_scales(variables: Variables, source: Source) -> dict[str, Any]:
         several = {"scales": config.evaluate.scales, "flip": config.evaluate.flip}
-        return evaluate_masks(segmenter, bind_variables(segmenter, variables, **several), source)
+        return evaluate_masks(segmenter, bind_variables(segmenter, [variables], **several), source)
 
-    def labeller(variables: Variables, source: Source) -> Labeller:
+    def labeller(models: Sequence[Variables], source: Source) -> Labeller:
         network = bind_variables(
-            segmenter, variables, scales=settings.scales, flip=settings.flip, top_k=settings.mask_top_k
+            segmenter, models, scales=settings.scales, flip=settings.flip, top_k=settings.mask_top_k
         )
         return _log_shapes(mask_labeller(source, network), network)
 
@@ -81,7 +81,7 @@ def _log_shapes(labeller: Labeller, network: MaskNetwork) -> Labeller:
 def _evaluate(
     segmenter: Segmenter, variables: Variables, source: Source, directory: pathlib.Path | None = None
 ) -> dict[str, Any]:
-    return evaluate_masks(segmenter, bind_variables(segmenter, variables), source, directory)
+    return evaluate_masks(segmenter, bind_variables(segmenter, [variables]), source, directory)
 
 
 def _predict(
@@ -95,7 +95,7 @@ def _predict(
     """Write `masks/`, `drawn/` (hatched below config.pseudo's thresholds), `classes.json`."""
     settings = config.predict
     _check_names(source)
-    network = bind_variables(segmenter, variables, scales=settings.scales, flip=settings.flip)
+    network = bind_variables(segmenter, [variables], scales=settings.scales, flip=settings.flip)
     thresholds = class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
     levels = confidence_levels(thresholds)
     output.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ class MaskSettings:
     flip: Flag | None = None
     max_side_px: Count | None = None
     top_k: Count = 1  # classes of a pixel that are kept, with their probabilities
+    num_models: Count = 1  # that labelled together
 
 
 @dataclass(frozen=True, kw_only=True)

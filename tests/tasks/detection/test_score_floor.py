@@ -68,7 +68,7 @@ def make_source() -> Source:
 def scores_of(config: ConfigDict) -> tuple[list[float], list[float], float]:
     """Return the scores of pseudo labels and of an evaluation, and the floor that the manifest names."""
     task, mesh = spec.build_task(config, (Category(1, "cat"),)), make_mesh(devices=jax.devices()[:1])
-    labeller = open_predictor(config, task, mesh).labeller({}, make_source())
+    labeller = open_predictor(config, task, mesh).labeller([{}], make_source())
     ((_, labelled),) = labeller.infer([(0, range(NUM_IMAGES))])
     (evaluated, _) = detect(build_detector(config, task, mesh), {}, make_source())
     return labelled[0].labels["scores"].tolist(), evaluated["scores"].tolist(), labeller.settings.score_floor

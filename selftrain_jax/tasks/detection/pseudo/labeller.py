@@ -1,7 +1,7 @@
 """The teacher as it labels with boxes, in the pixels of the original image; call `box_labeller`.
 
-The boxes of several views of an image (`views.py`) are merged. `infer_images` runs the network, `count_boxes`
-and `sum_box_counts` are what the manifest says of the boxes.
+The boxes of several views of an image (`views.py`), or of several models, are merged. `infer_images` runs the
+network, `count_boxes` and `sum_box_counts` are what the manifest says of the boxes.
 """
 
 import functools
@@ -31,12 +31,16 @@ Load = Callable[[UInt8[np.ndarray, "H W 3"], int], tuple[Float[np.ndarray, "S S 
 network px = original px * scale."""
 
 
+Predict = Callable[[Float[np.ndarray, "B S S 3"]], Detections]
+"""The network with the weights of one model; compiled once for each S."""
+
+
 @dataclass(frozen=True)
 class Network:
-    """A trained network with its weights, as inference over images uses it."""
+    """A trained network with its weights, or those of several models, as inference over images uses it."""
 
     load: Load
-    predict_batch: Callable[[Float[np.ndarray, "B S S 3"]], Detections]  # compiled once for each S
+    models: tuple[Predict, ...]
     batch_size: int
     image_size_px: int
     score_floor: float  # detections below it are dropped, after the views were merged too
@@ -66,6 +70,7 @@ def box_labeller(source: Source, network: Network, *, num_threads: int = 8) -> L
             score_floor=network.score_floor,
             image_size_px=network.image_size_px,
             views=format_views(network.inputs),
+            num_models=len(network.models),
         ),
         totals=BoxTotals,
         count_shard=count_boxes,
@@ -114,7 +119,7 @@ def infer_images(
     """Detect in the images of each chunk.
 
     The network always sees [batch_size, S, S, 3]: rows without an image that decodes are zero. Boxes of
-    several views are merged, and the best kept, as many as of one view, with their `place_std`.
+    several views or models are merged, and the best kept, as many as of one view, with their `place_std`.
 
     Raises:
         InputError: the network's scores or boxes are not finite.
@@ -123,7 +128,7 @@ def infer_images(
         chunks,
         source=source,
         load=lambda image: _load(image, network),
-        dispatch=lambda rows: [_start_view(rows, index, network) for index in range(len(network.inputs))],
+        dispatch=lambda rows: _start_views(rows, network),
         batches_ahead=BATCHES_AHEAD if len(network.inputs) == 1 else 1,
         num_threads=num_threads,
     )
@@ -144,13 +149,15 @@ def _load(
     return list(inputs), list(scales)
 
 
-def _start_view(rows: Mapping[int, Loaded], index: int, network: Network) -> Detections:
-    """Start the network on one view of a batch."""
-    size_px = network.inputs[index].size_px
-    images = np.zeros((network.batch_size, size_px, size_px, 3), np.float32)
-    for row, loaded in rows.items():
-        images[row] = loaded.inputs[index]
-    return network.predict_batch(images)
+def _start_views(rows: Mapping[int, Loaded], network: Network) -> list[Detections]:
+    """Start every model on every view of a batch, model by model of each view."""
+    started = []
+    for index, view in enumerate(network.inputs):
+        images = np.zeros((network.batch_size, view.size_px, view.size_px, 3), np.float32)
+        for row, loaded in rows.items():
+            images[row] = loaded.inputs[index]
+        started += [predict(images) for predict in network.models]
+    return started
 
 
 def to_original_pixels(
@@ -162,10 +169,14 @@ def to_original_pixels(
 
 
 def _to_labels(found: Sequence[Detections], network: Network, row: int, loaded: Loaded) -> Example:
-    """Return an image's boxes of at least the floor: those of its one view, or all views' merged."""
+    """Return an image's boxes of at least the floor: those of its one view, or all views' merged.
+
+    What one more model finds in a view is merged as one more view.
+    """
+    seen = [pair for pair in zip(network.inputs, loaded.geometry, strict=True) for _ in network.models]
     by_view = [
         _labels_of_view(detections, view, scale, network.score_floor, row, loaded)
-        for detections, view, scale in zip(found, network.inputs, loaded.geometry, strict=True)
+        for detections, (view, scale) in zip(found, seen, strict=True)
     ]
     if len(by_view) == 1:
         return by_view[0]

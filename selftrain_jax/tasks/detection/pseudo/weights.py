@@ -71,9 +71,10 @@ def check_places(manifest: Manifest[BoxTotals], weights: PseudoWeights) -> None:
     Raises:
         InputError: they were made from one view of each image.
     """
-    views = manifest.labels.settings.views
-    if weights.max_place_std and "," not in views:
-        raise _no_places(weights, f"the labels were made with config.pseudo.views={views!r}, one view")
+    settings = manifest.labels.settings
+    if weights.max_place_std and not settings.has_places:
+        found = f"the labels were made with config.pseudo.views={settings.views!r}, one view"
+        raise _no_places(weights, found)
 
 
 def _no_places(weights: PseudoWeights, found: str) -> InputError:

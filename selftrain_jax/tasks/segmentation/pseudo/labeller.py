@@ -52,7 +52,7 @@ class MaskCounts(NamedTuple):
 
 
 def mask_labeller(source: Source, network: MaskNetwork, *, num_threads: int = 8) -> Labeller:
-    """Label every pixel with its class and confidence, averaged over the network's sizes."""
+    """Label every pixel with its class and confidence, averaged over the network's sizes and models."""
     return Labeller(
         infer=partial(infer_masks, source=source, network=network, num_threads=num_threads),
         batch_size=network.batch_size,
@@ -61,6 +61,7 @@ def mask_labeller(source: Source, network: MaskNetwork, *, num_threads: int = 8)
             flip=network.flip,
             max_side_px=network.max_side_px,
             top_k=network.top_k,
+            num_models=len(network.models),
         ),
         totals=MaskTotals,
         count_shard=count_masks,
@@ -194,14 +195,15 @@ def _dispatch(
     rows: Mapping[int, Loaded], network: MaskNetwork, frame_size_px: int | None
 ) -> tuple[_Labels, _Labels]:
     """Start a batch's logits of every view, and the class maps in both frames; without a frame, one twice."""
-    scaled_px = np.ones((network.batch_size, len(network.views), 2), np.int32)
+    num_models = len(network.models)
+    scaled_px = np.ones((network.batch_size, len(network.views) * num_models, 2), np.int32)
     target_px, frame_px = (np.ones((network.batch_size, 2), np.int32) for _ in range(2))
     for row, image in rows.items():
-        scaled_px[row] = [covered_px for _, covered_px in image.inputs]
+        scaled_px[row] = [covered_px for _, covered_px in image.inputs for _ in range(num_models)]
         frame_px[row] = image.geometry
         target_px[row] = reduced_size(image.size_px, network.max_side_px)
-    logits = [_start_view(rows, view, network) for view in range(len(network.views))]
-    are_mirrored = tuple(mirrored for _, mirrored in network.views)
+    logits = [started for view in range(len(network.views)) for started in _start_view(rows, view, network)]
+    are_mirrored = tuple(mirrored for _, mirrored in network.views for _ in range(num_models))
 
     def label(size_px: Int[np.ndarray, "B 2"], canvas_px: int) -> _Labels:
         network.shapes_used.canvases_px.add(canvas_px)
@@ -211,14 +213,14 @@ def _dispatch(
     return labels, label(frame_px, frame_size_px) if frame_size_px is not None else labels
 
 
-def _start_view(rows: Mapping[int, Loaded], view: int, network: MaskNetwork) -> Array:
-    """Run the network on [batch_size, S, S, 3]; rows without an image that decodes are zero."""
+def _start_view(rows: Mapping[int, Loaded], view: int, network: MaskNetwork) -> list[Array]:
+    """Run every model on [batch_size, S, S, 3]; rows without an image that decodes are zero."""
     size_px, _ = network.views[view]
     network.shapes_used.inputs_px.add(size_px)
     images = np.zeros((network.batch_size, size_px, size_px, 3), np.float32)
     for row, image in rows.items():
         images[row] = image.inputs[view][0]
-    return network.predict(images).logits
+    return [predict(images).logits for predict in network.models]
 
 
 def _to_labels(

@@ -27,6 +27,10 @@ parts, the sizes asked for and, static, the canvas and which views are mirrored 
 whether they are finite and, of two or more classes a pixel, the runners-up."""
 
 
+Predict = Callable[[Float[np.ndarray, "B S S 3"]], PixelLogits]
+"""The network with the weights of one model."""
+
+
 @dataclass(frozen=True)
 class ShapesUsed:
     """The sides of a network's inputs and class maps so far; each was compiled once."""
@@ -40,10 +44,10 @@ class ShapesUsed:
 
 @dataclass(frozen=True)
 class MaskNetwork:
-    """A trained segmenter with its weights."""
+    """A trained segmenter with its weights, or those of several models."""
 
     load: Load
-    predict: Callable[[Float[np.ndarray, "B S S 3"]], PixelLogits]
+    models: tuple[Predict, ...]
     label: Label
     batch_size: int
     sizes_px: tuple[int, ...]  # side of the input at each scale; see `network_sizes`

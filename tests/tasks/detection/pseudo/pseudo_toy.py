@@ -73,7 +73,7 @@ class Teacher:
 def label(directory, num_images=10, *, bad=(), teacher=None, digest="abc", **kwargs):
     """Label toy images in shards of 4 with batches of 2; return what the manifest holds."""
     source = make_source(num_images, bad)
-    network = Network(load, teacher or Teacher(), 2, SIZE_PX, score_floor=0.05)
+    network = Network(load, (teacher or Teacher(),), 2, SIZE_PX, score_floor=0.05)
     return write_pseudo_labels(
         **dict(
             directory=directory,

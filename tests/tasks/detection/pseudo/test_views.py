@@ -91,8 +91,8 @@ def load(image, size_px):
 class Finder:
     """Finds the white box, of score 0.8 in small images and 0.4 in large ones, `shift_px` lower in these."""
 
-    def __init__(self, shift_px=0.0):
-        self.shift_px, self.sides_px = shift_px, []
+    def __init__(self, shift_px=0.0, class_id=3):
+        self.shift_px, self.class_id, self.sides_px = shift_px, class_id, []
 
     def __call__(self, images):
         side_px = images.shape[1]
@@ -110,18 +110,18 @@ class Finder:
             y, x = np.nonzero(image)
             box = np.array([y.min(), x.min(), y.max() + 1, x.max() + 1], np.float32)
             found.boxes[row, 0] = box + is_large * np.array([self.shift_px, 0, self.shift_px, 0])
-            found.scores[row, 0], found.classes[row, 0] = 0.4 if is_large else 0.8, 3
+            found.scores[row, 0], found.classes[row, 0] = 0.4 if is_large else 0.8, self.class_id
             found.valid[row, 0] = True
         return Detections(*map(jax.numpy.asarray, found))
 
 
-def make_labeller(source, views, finder=None, score_floor=0.05):
-    network = Network(load, finder or Finder(), 4, SIZE_PX, score_floor, read_views(views, SIZE_PX))
+def make_labeller(source, views, *finders, score_floor=0.05):
+    network = Network(load, finders or (Finder(),), 4, SIZE_PX, score_floor, read_views(views, SIZE_PX))
     return box_labeller(source, network, num_threads=2)
 
 
-def infer(views, finder=None, score_floor=0.05):
-    labeller = make_labeller(make_source(), views, finder, score_floor)
+def infer(views, *finders, score_floor=0.05):
+    labeller = make_labeller(make_source(), views, *finders, score_floor=score_floor)
     ((_, images),) = labeller.infer([(0, [0, 1])])
     return [image.labels for image in images], labeller.settings
 
@@ -151,6 +151,29 @@ def test_a_box_that_moves_between_the_views_has_the_spread_of_its_edges():
     (labels, _), _ = infer("1,2", Finder(shift_px=4))  # 2 px of the image, with a third of the weight
     np.testing.assert_allclose(labels["boxes"], [BOXES[0] + [2 / 3, 0, 2 / 3, 0]], rtol=1e-6)
     np.testing.assert_allclose(labels["place_std"], [2 * np.sqrt(8 / 9) / 4 / 24], rtol=1e-5)
+
+
+def test_models_are_merged_as_views_are():
+    """In view 1 all find the box at its place, in view 2 one of them finds it 2 px lower."""
+    alone, settings = infer("1")
+    assert (settings.num_models, settings.has_places) == (1, False)
+    for labels, one in zip(infer("1", Finder(), Finder())[0], alone, strict=True):
+        np.testing.assert_allclose(labels["boxes"], one["boxes"])
+        np.testing.assert_allclose(labels["scores"], one["scores"])
+        np.testing.assert_array_equal(labels["place_std"], [0])
+    (labels, _), settings = infer("1,2", Finder(), Finder(shift_px=4))
+    assert (settings.num_models, settings.views, settings.has_places) == (2, "1,2", True)
+    low = 2 * 0.4 / (0.8 + 0.8 + 0.4 + 0.4)
+    np.testing.assert_allclose(labels["boxes"], [BOXES[0] + [low, 0, low, 0]], rtol=1e-6)
+    np.testing.assert_allclose(labels["scores"], [0.6], rtol=1e-6)
+
+
+def test_a_class_that_one_of_two_models_says_counts_half():
+    (labels, _), _ = infer("1,1f", Finder(), Finder(class_id=2))
+    assert sorted(zip(labels["classes"], labels["scores"], strict=True)) == [
+        (2, pytest.approx(0.4)),
+        (3, pytest.approx(0.4)),
+    ]
 
 
 def test_the_floor_holds_after_the_merge():

@@ -1,6 +1,7 @@
 """Class maps of whole images from a network that reads the class off the picture."""
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ class Toy:
 
     def network(self, sizes_px=(32, 64), **kwargs):
         arguments = dict(batch_size=2, sizes_px=sizes_px, flip=False, max_side_px=256)
-        return MaskNetwork(load, self.predict, self._label, **(arguments | kwargs))
+        return MaskNetwork(load, (self.predict,), self._label, **(arguments | kwargs))
 
     def predict(self, images):
         self.shapes.append(images.shape)
@@ -115,6 +116,24 @@ def test_masks_lie_where_the_shapes_are_at_the_image_s_own_size():
         assert (labels["mask"][inside] == mask[inside]).mean() > 0.99
         assert (labels["mask"] == mask).mean() > 0.75
         assert (labels["confidence"][inside] >= 128).mean() > 0.99
+
+
+def test_the_probabilities_of_models_are_averaged():
+    """With one that knows nothing a pixel's confidence is the mean of its own and 1 / K."""
+    toy, masks = shared_toy(), [random_mask(0, 64, 64), random_mask(1, 48, 96)]
+
+    def know_nothing(images):
+        return PixelLogits(jnp.zeros_like(toy.predict(images).logits))
+
+    alone = infer(masks, toy.network((64,)))
+    twice = infer(masks, replace(toy.network((64,)), models=(toy.predict,) * 2))
+    unsure = infer(masks, replace(toy.network((64,)), models=(toy.predict, know_nothing)))
+    for one, two, mean in zip(alone, twice, unsure, strict=True):
+        np.testing.assert_array_equal(two.labels["mask"], one.labels["mask"])
+        np.testing.assert_array_equal(two.labels["confidence"], one.labels["confidence"])
+        np.testing.assert_array_equal(mean.labels["mask"], one.labels["mask"])
+        expected = (one.labels["confidence"].astype(float) + 256 / NUM_CLASSES) / 2
+        np.testing.assert_allclose(mean.labels["confidence"], expected, atol=1)
 
 
 def test_images_that_do_not_decode_come_as_errors_in_order():
@@ -229,7 +248,7 @@ def test_logits_that_are_not_finite_name_their_image():
         logits = toy.predict(images).logits
         return PixelLogits(logits.at[1, 0, 0, 0].set(jnp.nan))
 
-    broken = MaskNetwork(load, predict, network.label, 2, network.sizes_px, False, 256)
+    broken = MaskNetwork(load, (predict,), network.label, 2, network.sizes_px, False, 256)
     with pytest.raises(InputError, match="image-1: the network's logits are not finite"):
         infer([random_mask(0, 40, 40)] * 2, broken)
     (alone,) = infer([random_mask(0, 40, 40)], broken)  # unused places do not count

@@ -107,7 +107,7 @@ def make_network(max_side_px=128):
 
     return MaskNetwork(
         load=lambda image, size_px: (np.zeros((size_px, size_px, 3), np.float32), (size_px, size_px)),
-        predict=lambda images: PixelLogits(jnp.zeros((2, images.shape[1] // 4, images.shape[2] // 4, 4))),
+        models=(lambda images: PixelLogits(jnp.zeros((2, images.shape[1] // 4, images.shape[2] // 4, 4))),),
         label=label,
         batch_size=2,
         sizes_px=(32, 64),
