@@ -10,13 +10,10 @@ Results are written after each cell, with a table (FILE.md) and a figure (FILE.p
 """
 
 import argparse
-import os
 import pathlib
-import queue
-import subprocess
-from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from launch.study_bccd.cells import Cell, cells, command
+from launch.parallel import run_parallel
+from launch.study_bccd.cells import cells, command
 from launch.study_bccd.results import format_table, is_finished, read_results, write_results
 
 HERE = pathlib.Path(__file__).parent
@@ -34,45 +31,16 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def split_cores(parts: int) -> "queue.Queue[list[int]]":
-    """Divide the cores that this process may use into `parts` groups."""
-    cores, groups = sorted(os.sched_getaffinity(0)), queue.Queue()
-    if not 1 <= parts <= len(cores):
-        raise SystemExit(f"--parallel={parts}: use 1 to {len(cores)}, the number of cores")
-    for part in range(parts):
-        groups.put(cores[part::parts])
-    return groups
-
-
-def run_cell(cell: Cell, options: argparse.Namespace, groups: "queue.Queue[list[int]]") -> Cell:
-    """Run a cell's command on the next free group of cores, with its output in a file."""
-    cores = groups.get()
-    options.runs.mkdir(parents=True, exist_ok=True)
-    pin = ["taskset", "--cpu-list", ",".join(map(str, cores))]
-    try:
-        with (options.runs / f"{cell.name}.log").open("a") as log:
-            line = [*pin, *command(cell, options.data, options.runs)]
-            subprocess.run(line, check=True, stdout=log, stderr=subprocess.STDOUT)
-    finally:
-        groups.put(cores)
-    return cell
-
-
 def main() -> None:
     """Run the unfinished cells; write the results after each."""
     options = parse()
-    groups, results = split_cores(options.parallel), read_results(options.results, options.runs)
+    results = read_results(options.results, options.runs)
     remaining = [cell for cell in cells() if not is_finished(cell, results)]
     print(f"{len(results)} cells finished, {len(remaining)} to run", flush=True)
-    with ThreadPoolExecutor(options.parallel) as pool:
-        runs = [pool.submit(run_cell, cell, options, groups) for cell in remaining]
-        for number, run in enumerate(as_completed(runs), start=1):
-            try:
-                print(f"{number} of {len(remaining)}: {run.result().name}", flush=True)
-            except subprocess.CalledProcessError as error:
-                pool.shutdown(cancel_futures=True)
-                raise SystemExit(f"a run failed: {error}; see its log in {options.runs}") from None
-            write_results(read_results(options.results, options.runs), options.results)
+    lines = {cell.name: command(cell, options.data, options.runs) for cell in remaining}
+    for number, name in enumerate(run_parallel(lines, options.runs, options.parallel), start=1):
+        print(f"{number} of {len(remaining)}: {name}", flush=True)
+        write_results(read_results(options.results, options.runs), options.results)
     print(format_table(read_results(options.results, options.runs)))
 
 

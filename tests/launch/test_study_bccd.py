@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from launch import parallel
 from launch.study_bccd import __main__ as study
 from launch.study_bccd import results
 from launch.study_bccd.cells import STEPS, STUDENT_STEPS, Cell, cells, command
@@ -85,7 +86,7 @@ def test_only_what_is_left_is_run_and_each_cell_has_its_own_cores(tmp_path, monk
         finish(tmp_path, cell, summary(0.3, init=cell.init))
 
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(study.os, "sched_getaffinity", lambda _: {3, 5, 8, 9})
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: {3, 5, 8, 9})
     arguments = f"study --data=bccd --runs={tmp_path} --results={tmp_path}/results.json --parallel=2"
     monkeypatch.setattr(sys, "argv", arguments.split())
     study.main()
@@ -96,9 +97,9 @@ def test_only_what_is_left_is_run_and_each_cell_has_its_own_cores(tmp_path, monk
 
 
 def test_more_runs_than_cores_are_refused(monkeypatch):
-    monkeypatch.setattr(study.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: {0, 1})
     with pytest.raises(SystemExit, match="--parallel=3: use 1 to 2"):
-        study.split_cores(3)
+        parallel.split_cores(3)
 
 
 def test_a_cell_of_other_steps_is_refused_by_name(tmp_path):
