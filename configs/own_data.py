@@ -60,7 +60,9 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.optimizer.backbone_rate_factor = 0.1 if is_pretrained else 1.0
     steps = chosen["steps"]
     config.teacher.update(steps=steps * 12 // 5, batch_size=16, learning_rate=0.05)
-    config.student.update(steps=steps, batch_size=16, learning_rate=0.05)
+    # As in the paper (256, then 256 and 256): as many human images a step as the teacher had, beside as many
+    # pseudo-labelled ones.
+    config.student.update(steps=steps, batch_size=32, learning_rate=0.05)
     config.postprocess.update(pre_nms_top_k=1000)
     config.pseudo.update(views="1,1f", agnostic_iou=0.6, images_per_shard=256)
     config.eval.every_steps = max(steps // 4, 1)

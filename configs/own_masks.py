@@ -55,7 +55,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     common.set_init(config, chosen)
     config.optimizer.update(warmup_steps=50, clip_norm=10.0, ema_decay=0.99)
     config.teacher.update(steps=chosen["steps"], batch_size=8, learning_rate=0.1)
-    config.student.update(steps=chosen["steps"], batch_size=8, learning_rate=0.03)
+    # As many human images a step as the teacher had, beside as many pseudo-labelled ones.
+    config.student.update(steps=chosen["steps"], batch_size=16, learning_rate=0.03)
     config.eval.every_steps = max(chosen["steps"] // 4, 1)
     config.checkpoint.every_steps = max(chosen["steps"] // 4, 1)
     config.pseudo.images_per_shard = 256

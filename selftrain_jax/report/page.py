@@ -28,6 +28,7 @@ from selftrain_jax.html.render import write_page
 from selftrain_jax.report import curves
 from selftrain_jax.report.results import (
     early_stops,
+    fewer_human_images,
     oracle_share,
     results_table,
     unequal_steps,
@@ -129,6 +130,7 @@ def results_section(
     table = results_table(run, columns, more_rows)
     label, key = next(iter(columns.items()))
     notes = [*early_stops(run), *unequal_steps(run), *unfinished_teacher(run, key, label)]
+    notes += fewer_human_images(run, key)
     return Section(
         "results",
         "Results",

@@ -15,6 +15,7 @@ from selftrain_jax.run_files.arms import CONTROLS, ORACLE, share_of_oracle
 from selftrain_jax.run_files.evaluation import Evaluation
 from selftrain_jax.run_files.fields import Number
 from selftrain_jax.run_files.finished import describe_unfinished
+from selftrain_jax.run_files.variants import pick_number
 from selftrain_jax.text import duration, number
 
 MAX_BARS = 40
@@ -69,6 +70,27 @@ def unfinished_teacher(run: RunFiles, key: str, label: str) -> list[Note]:
     """Warn of a teacher whose val score still rose at its end, by the metric `key`, called `label`."""
     found = describe_unfinished(run.stages["teacher"].metrics, f"eval/{key}", label)
     return [Note(f"{found[0].upper()}{found[1:]}.", "warning")] if found else []
+
+
+def fewer_human_images(run: RunFiles, key: str) -> list[Note]:
+    """Name a likely cause where the student gained nothing over its control, by the metric `key`.
+
+    Paper: the student's batch is the teacher's, 256 human images, and as many pseudo-labelled ones.
+    """
+    scores = {name: points(evaluation.scores[key]) for name, evaluation in evaluations(run).items()}
+    control = counted_control(run, key)
+    if not {"student", control} <= set(scores) or scores["student"] > scores[control]:
+        return []
+    teachers, size = (pick_number(run.config, f"{stage}.batch_size") for stage in ("teacher", "student"))
+    frac = pick_number(run.config, "student.pseudo_frac")
+    if teachers is None or size is None or frac is None:  # of an older version
+        return []
+    if (human := round(size * (1 - frac))) >= teachers:
+        return []
+    text = f"The student gained nothing over {control}. It saw {human} human images a step, its teacher "
+    text += f"{teachers}; in the paper both see as many. Try config.student.batch_size="
+    text += f"{round(teachers / (1 - frac))}."
+    return [Note(text, "warning")]
 
 
 def unequal_steps(run: RunFiles) -> list[Note]:

@@ -11,6 +11,7 @@ from selftrain_jax.report.curves import learning_curve
 from selftrain_jax.report.page import progress
 from selftrain_jax.report.results import (
     early_stops,
+    fewer_human_images,
     known_gains,
     results_table,
     unequal_steps,
@@ -18,7 +19,15 @@ from selftrain_jax.report.results import (
 )
 from selftrain_jax.report.rounds import rounds_table
 from selftrain_jax.report.variants import variants_table
-from tests.compare_run import rescore, write_base, write_compared, write_rounds, write_stop, write_variant
+from tests.compare_run import (
+    rescore,
+    write_base,
+    write_compared,
+    write_config,
+    write_rounds,
+    write_stop,
+    write_variant,
+)
 from tests.html.html_page import Page
 from tests.tasks.conftest import read_box_run
 
@@ -100,6 +109,24 @@ def test_a_teacher_that_still_rises_is_told(workdir: Path) -> None:
         "The teacher is not finished: on val its AP rose by 10.0 in its last quarter."
     )
     assert note.text in write_report(workdir, None, None).read_text(encoding="utf-8")
+
+
+def test_a_student_without_a_gain_that_saw_fewer_human_images_is_told(workdir: Path) -> None:
+    def write_sizes(of_student: int) -> None:
+        student = {"batch_size": of_student, "pseudo_frac": 0.75}
+        write_config(workdir, teacher={"batch_size": 16}, student=student)
+
+    write_sizes(24)
+    assert fewer_human_images(read_box_run(workdir), "ap") == []  # 31.2 against 30.2
+    rescore(workdir / "student", 0.302)
+    (note,) = fewer_human_images(read_box_run(workdir), "ap")
+    assert note.text == (
+        "The student gained nothing over control_half. It saw 6 human images a step, its teacher 16; in "
+        "the paper both see as many. Try config.student.batch_size=64."
+    )
+    assert note.text in write_report(workdir, None, None).read_text(encoding="utf-8")
+    write_sizes(64)
+    assert fewer_human_images(read_box_run(workdir), "ap") == []
 
 
 def test_stages_with_patience_say_where_they_stopped_and_unequal_steps_are_no_fault(workdir: Path) -> None:
