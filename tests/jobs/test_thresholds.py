@@ -41,7 +41,7 @@ class Teacher:
     def __init__(self):
         self.num_labelled = 0
 
-    def labeller(self, variables, source):
+    def labeller(self, models, source):
         labeller = make_labeller(source)
 
         def infer(chunks):
@@ -51,7 +51,7 @@ class Teacher:
         return labeller._replace(infer=infer)
 
 
-def measure(workdir, teacher, *, val=None, weights=1.0, replace=True, config=None):
+def measure(workdir, teacher, *, val=None, weights=(1.0,), replace=True, config=None):
     (workdir / "teacher").mkdir(exist_ok=True)
     if config is None:
         config = common.get_config()
@@ -61,7 +61,7 @@ def measure(workdir, teacher, *, val=None, weights=1.0, replace=True, config=Non
         val=make_val() if val is None else val,
         self_training=get_self_training("segmentation"),
         predictor=Predictor(unused, unused, None, teacher.labeller, unused),
-        teacher=({"params": {"a": np.full(3, weights, np.float32)}}, 9),
+        teacher=([{"params": {"a": np.full(3, weight, np.float32)}} for weight in weights], 9),
         replace=replace,
     )
 
@@ -90,7 +90,8 @@ def test_val_is_labelled_once_for_each_teacher(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"weights": 2.0}, r"is of another teacher: it holds teacher \{'digest': '\w+"),
+        ({"weights": [2.0]}, r"is of another teacher: it holds teacher \{'digest': '\w+"),
+        ({"weights": [2.0, 1.0]}, "is of another teacher"),  # two that label together
         ({"val": make_val(5)}, "is of other labelled images"),
         ({"val": make_val(wrong=(2,))}, "is of other labelled images"),
     ],
