@@ -5,7 +5,6 @@ Call `thresholds_section`.
 
 import numpy as np
 from matplotlib.axes import Axes
-from ml_collections import ConfigDict
 
 from selftrain_jax.html.blocks import Block, Code, Legend, LegendEntry, Note, Section, Table, plots
 from selftrain_jax.html.plots import ROLE_COLORS, Plot, finish, new_axes, styled
@@ -13,6 +12,7 @@ from selftrain_jax.report.labels import mark_threshold, reliability_plot
 from selftrain_jax.report.page import MAX_SMALL_PLOTS, SMALL_INCHES, small_multiples
 from selftrain_jax.report.workdir import RunFiles, as_floats
 from selftrain_jax.run_files.calibration import ClassCurve, TeacherCalibration
+from selftrain_jax.run_files.variants import pick_number
 from selftrain_jax.selftrain.advice_words import (
     advice_flags,
     advice_notes,
@@ -21,9 +21,7 @@ from selftrain_jax.selftrain.advice_words import (
     auto_flags,
 )
 from selftrain_jax.selftrain.calibration import pooled_curve, reliability
-from selftrain_jax.selftrain.rare_classes import describe_unfound, find_unfound
 from selftrain_jax.selftrain.threshold_advice import Advice, ClassAdvice, advise, read_curve
-from selftrain_jax.tasks.config_values import score_thresholds
 
 LEAD = (
     "Measured on labelled images that the teacher was not trained on; it holds for images like these. A "
@@ -59,7 +57,7 @@ def thresholds_section(run: RunFiles) -> list[Section]:
     blocks: list[Block] = [
         Note(f"{title[:1].upper()}{title[1:]}."),
         Table(head, rows, strong_rows=[len(rows) - 1]),
-        *(Note(note) for note in [*advice_notes(calibration, advice), *_ignored(run, calibration)]),
+        *(Note(note) for note in [*advice_notes(calibration, advice), *_ignored(run)]),
         Code("\n".join([*advice_flags(calibration, advice), "", *auto_flags(advice)]).strip()),
         *plots(drawn, "advice"),
         *small_multiples(by_class, "adv", "By class", len(advice.classes), LEGEND, calibration.unit),
@@ -67,14 +65,16 @@ def thresholds_section(run: RunFiles) -> list[Section]:
     return [Section("thresholds", "Thresholds", LEAD, blocks)]
 
 
-def _ignored(run: RunFiles, calibration: TeacherCalibration) -> list[str]:
-    """Say which classes the student ignores for their recall, where the run asks for that."""
-    config = ConfigDict(run.config or {"pseudo": {}})
-    if not (bound := config.pseudo.get("min_class_recall", 0.0)):
+def _ignored(run: RunFiles) -> list[str]:
+    """Say which classes the student ignores for their recall, once it has been trained."""
+    labels = run.summary.pseudo_labels if run.summary else None
+    if labels is None or not labels.ignored_classes:
         return []
-    per_class = score_thresholds(config, calibration).per_class
-    unfound = find_unfound(calibration, per_class, config.pseudo.threshold, bound)
-    return [f"{line[:1].upper()}{line[1:]}." for line in describe_unfound(calibration, unfound, bound)]
+    bound = pick_number(run.config, "pseudo.min_class_recall")
+    names = ", ".join(map(repr, labels.ignored_classes))
+    return [
+        f"Ignored in pseudo labels, neither taught nor background, for a recall under {bound:g}: {names}."
+    ]
 
 
 @styled()
