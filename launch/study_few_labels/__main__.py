@@ -11,6 +11,7 @@ strengths of augmentation. Results are written after each cell, with a table (FI
 
 import argparse
 import pathlib
+from collections.abc import Callable
 
 from launch.parallel import run_parallel
 from launch.study_few_labels.cells import SETS, command, list_cells
@@ -37,7 +38,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def _read_list(kind: type) -> "type":
+def _read_list(kind: type) -> Callable[[str], list]:
     def read(text: str) -> list:
         return [kind(word) for word in text.split(",")]
 

@@ -79,7 +79,7 @@ def fewer_human_images(run: RunFiles, key: str) -> list[Note]:
     """
     scores = {name: points(evaluation.scores[key]) for name, evaluation in evaluations(run).items()}
     control = counted_control(run, key)
-    if not {"student", control} <= set(scores) or scores["student"] > scores[control]:
+    if not {"student", control} <= set(scores) or not scores["student"] <= scores[control]:  # or undefined
         return []
     teachers, size = (pick_number(run.config, f"{stage}.batch_size") for stage in ("teacher", "student"))
     frac = pick_number(run.config, "student.pseudo_frac")

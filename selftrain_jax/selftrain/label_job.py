@@ -33,8 +33,6 @@ from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
 
 JOB_FILE = "job.json"
-# What labels were made with before a key existed.
-EARLIER_SETTINGS = {"views": "1", "top_k": 1, "num_models": 1}
 MAX_LISTED_BAD = 20  # of the images in the manifest that do not decode
 
 
@@ -200,7 +198,7 @@ def claim_folder(directory: Path, identity: JsonObject) -> None:
     job = read_json(path, hint)
     if not isinstance(job, dict):
         raise InputError(f"{path} holds {show(job)}; expected an object: {hint}")
-    begun = {"kind": FIRST_KIND, **EARLIER_SETTINGS, **job}
+    begun = {"kind": FIRST_KIND, **job}
     asked = json.loads(json.dumps(identity))
     # Images count by their ids: the name of their source says where they are.
     differing = [key for key in asked if key != "source" and begun.get(key) != asked[key]]

@@ -1,5 +1,6 @@
 """The study of few labels: its cells, its table from made-up summaries, what is run and what is not."""
 
+import importlib
 import json
 import pathlib
 import subprocess
@@ -44,8 +45,6 @@ def test_every_data_set_has_its_shares_and_a_seed_is_finished_before_the_next():
 @pytest.mark.parametrize("name", SETS)
 def test_every_command_is_one_that_the_program_reads(name):
     """Its config takes the arguments, and every flag is a key of it."""
-    import importlib
-
     line = command(Cell(name, 2, "s3", 4), pathlib.Path("data"), pathlib.Path("runs"), ["--x"])
     config_file, arguments = line[3].removeprefix("--config=").split(":")
     module = importlib.import_module(config_file.removesuffix(".py").replace("/", "."))

@@ -11,7 +11,7 @@ KEY = "config.pseudo.views"
 MIN_SIDE_PX = 32  # backbones halve an image five times: of less they see one cell
 MAX_SCALE = 4.0
 ONE_VIEW = "1"  # the paper's
-ADVISED_VIEWS = "1,1f"  # docs/few_labels.md: other scales made labels worse
+ADVISED_VIEWS = "1,1f"  # docs/few_labels.md: scales far from 1 made labels worse
 EXPECTED = (
     f"expected scales of the network's input, separated by commas, each above 0 and at most {MAX_SCALE:g}, "
     f"with an f for the mirrored image, such as {ADVISED_VIEWS} or 1,0.75f"
