@@ -85,5 +85,5 @@ def test_quickstart_is_small_and_mirrors_its_materials() -> None:
 def test_own_masks_takes_classes_and_folders_from_the_command_line() -> None:
     config = own_masks.get_config("size=256,steps=10")
     assert (config.data.classes, config.data.dir, config.unlabeled.dir) == ("", "", "")
-    assert (config.image.size_px, config.teacher.steps, config.student.steps) == (256, 10, 10)
+    assert (config.image.size_px, config.teacher.steps, config.student.steps) == (256, 24, 10)
     assert (config.unlabeled.kind, config.data.ignore_value) == ("folder", 255)
