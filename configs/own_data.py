@@ -55,9 +55,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.loss.update(focal_alpha=0.5, focal_gamma=0.5, box_weight=10.0)
     common.set_init(config, chosen)
     # A backbone that knows photographs keeps what it knows; a random one has to learn.
-    is_pretrained = chosen["init"] != "rand"
     config.optimizer.update(warmup_steps=50, clip_norm=10.0)
-    config.optimizer.backbone_rate_factor = 0.1 if is_pretrained else 1.0
+    config.optimizer.backbone_rate_factor = 0.1 if chosen["init"] != "rand" else 1.0
     steps = chosen["steps"]
     config.teacher.update(steps=steps * 12 // 5, batch_size=16, learning_rate=0.05)
     # As in the paper (256, then 256 and 256): as many human images a step as the teacher had, beside as many

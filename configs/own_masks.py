@@ -54,6 +54,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.model.update(bn_momentum=0.9, bn_epsilon=1e-3, backbone_bn_momentum=0.9)
     common.set_init(config, chosen)
     config.optimizer.update(warmup_steps=50, clip_norm=10.0, ema_decay=0.99)
+    # A backbone that knows photographs keeps what it knows; a random one has to learn.
+    config.optimizer.backbone_rate_factor = 0.1 if chosen["init"] != "rand" else 1.0
     steps = chosen["steps"]
     config.teacher.update(steps=steps * 12 // 5, batch_size=8, learning_rate=0.1)
     # As many human images a step as the teacher had, beside as many pseudo-labelled ones.
