@@ -87,3 +87,7 @@ def test_own_masks_takes_classes_and_folders_from_the_command_line() -> None:
     assert (config.data.classes, config.data.dir, config.unlabeled.dir) == ("", "", "")
     assert (config.image.size_px, config.teacher.steps, config.student.steps) == (256, 24, 10)
     assert (config.unlabeled.kind, config.data.ignore_value) == ("folder", 255)
+    rates = [
+        own_masks.get_config(f"init={init}").optimizer.backbone_rate_factor for init in ("imagenet", "rand")
+    ]
+    assert rates == [0.1, 1.0]
