@@ -57,10 +57,12 @@ def suppress(
     method: HardNMS | SoftNMS,
     score_threshold: float,
     num_kept: int,
+    classes: Int[Array, "*n D"] | None = None,
 ) -> tuple[Int[Array, "*n E"], Float[Array, "*n E"]]:
     """Pick the best box `num_kept` times, each time lowering the scores of the boxes that overlap it.
 
-    Leading axes are independent problems (images, classes).
+    Leading axes are independent problems (images, classes). With `classes`, a box lowers the scores of its
+    own class alone.
 
     Returns:
         Indices and (lowered) scores, best first. When no score is above `score_threshold` any more, the score
@@ -71,7 +73,10 @@ def suppress(
         index = jnp.argmax(scores, axis=-1)[..., None]
         score = jnp.take_along_axis(scores, index, axis=-1)
         box = jnp.take_along_axis(boxes, index[..., None], axis=-2)  # [*n, 1, 4]
-        scores = scores * method.keep_frac(box_ops.iou(box, boxes))
+        kept = method.keep_frac(box_ops.iou(box, boxes))
+        if classes is not None:
+            kept = jnp.where(classes == jnp.take_along_axis(classes, index, axis=-1), kept, 1)
+        scores = scores * kept
         scores = jnp.where(jnp.arange(scores.shape[-1]) == index, 0, scores)
         return scores, (index[..., 0], score[..., 0])
 

@@ -1,190 +1,30 @@
-"""2-D convolution in the form that is fast on each platform; call `convolve()`.
-
-On CPU the gradients have forms of their own. Elsewhere the convolution is XLA's, with the kernel and its
-gradient in float32 (`convolve_mixed`).
-"""
+"""2-D convolution in the form that is fast on each platform; call `convolve()`."""
 
 from functools import partial
 
-import jax
-import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from selftrain_jax.models.cpu_convolution import convolve_cpu
+from selftrain_jax.models.cuda_convolution import convolve_cuda
+from selftrain_jax.models.mixed_convolution import convolve_mixed
+from selftrain_jax.models.native_convolution import Pads, native
 from selftrain_jax.models.spatial_sharding import shard_rows
-
-Pads = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after the rows, then the columns
-
-NO_PADS: Pads = ((0, 0), (0, 0))
-CHUNK_PX = 1024  # output pixels from which a part of a kernel's gradient is computed at once on CPU
-MAX_CHUNKS = 16
 
 
 def convolve(
     x: Float[Array, "B h w C"], kernel: Float[Array, "k k C C2"], stride: int, pads: Pads
 ) -> Float[Array, "B h2 w2 C2"]:
-    """Convolve NHWC with HWIO.
+    """Convolve NHWC with HWIO in x's dtype; the gradient has the kernel's.
 
-    On CPU a 1×1 kernel is a matrix product, the gradient of a larger one is summed over parts of the batch,
-    and on maps smaller than the kernel the input's gradient is a convolution too. On large and tiny maps the
-    gradients are 1.6 to 7 times faster than XLA's, elsewhere equal (tests/benchmarks/cpu_layers.py).
+    The traced program has the forms of all platforms, and lowering picks one.
     """
-    is_pointwise = kernel.shape[:2] == (1, 1) and pads == NO_PADS
-    fast = _pointwise if is_pointwise else _chunked
+    is_mixed = x.dtype != kernel.dtype
     y = lax.platform_dependent(
         shard_rows(x),
         kernel,
-        cpu=lambda x, kernel: fast(x, kernel.astype(x.dtype), stride, pads),
-        default=partial(native if x.dtype == kernel.dtype else convolve_mixed, stride=stride, pads=pads),
+        cpu=partial(convolve_cpu, stride=stride, pads=pads),
+        cuda=partial(convolve_cuda if is_mixed else native, stride=stride, pads=pads),
+        default=partial(convolve_mixed if is_mixed else native, stride=stride, pads=pads),
     )
     return shard_rows(y)
-
-
-def native(
-    x: Float[Array, "B h w C"], kernel: Float[Array, "k k C1 C2"], stride: int, pads: Pads
-) -> Float[Array, "B h2 w2 C2"]:
-    """Call XLA's convolution; x and kernel have one dtype. C1 is C, or 1 for a depthwise convolution."""
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        pads,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1] // kernel.shape[2],
-    )
-
-
-# 1×1 kernels on CPU.
-
-
-def _pointwise(x: Array, kernel: Array, stride: int, pads: Pads) -> Array:
-    return matrix_product(x[:, ::stride, ::stride], kernel[0, 0])
-
-
-@jax.custom_vjp
-def matrix_product(x: Float[Array, "B h w C"], weights: Float[Array, "C C2"]) -> Float[Array, "B h w C2"]:
-    """Multiply each pixel by `weights`.
-
-    In the gradient a barrier keeps XLA from fusing the products with what computes their operands: it
-    would compute those transposed, in an order that is slow in memory.
-    """
-    return x @ weights
-
-
-def _product_forward(x: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
-    return x @ weights, (x, weights)
-
-
-def _product_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    (x, weights), gradient = lax.optimization_barrier((saved, gradient))
-    inputs, outputs = weights.shape
-    return gradient @ weights.T, x.reshape(-1, inputs).T @ gradient.reshape(-1, outputs)
-
-
-matrix_product.defvjp(_product_forward, _product_backward)
-
-
-# Larger kernels on CPU.
-
-_chunked = jax.custom_vjp(native, nondiff_argnums=(2, 3))
-
-
-def _chunked_forward(x: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
-    return native(x, kernel, stride, pads), (x, kernel)
-
-
-def _chunked_backward(
-    stride: int, pads: Pads, saved: tuple[Array, Array], gradient: Array
-) -> tuple[Array, Array]:
-    x, kernel = saved
-    is_small = stride == 1 and x.shape[1] < kernel.shape[0]
-    input_gradient = small_map_gradient if is_small else native_input_gradient
-    return (
-        input_gradient(x, kernel, gradient, stride, pads),
-        chunked_kernel_gradient(x, kernel, gradient, stride, pads),
-    )
-
-
-_chunked.defvjp(_chunked_forward, _chunked_backward)
-
-
-def native_input_gradient(x: Array, kernel: Array, gradient: Array, stride: int, pads: Pads) -> Array:
-    """Return XLA's gradient of the input."""
-    return jax.vjp(lambda x: native(x, kernel, stride, pads), x)[1](gradient)[0]
-
-
-def small_map_gradient(x: Array, kernel: Array, gradient: Array, stride: int, pads: Pads) -> Array:
-    """Convolve with the kernel rotated by 180°; XLA would swap kernel and image, 6 times slower in all."""
-    size = kernel.shape[0]
-    rotated_pads = [(size - 1 - before, size - 1 - after) for before, after in pads]
-    padded = jnp.pad(gradient, ((0, 0), *rotated_pads, (0, 0)))
-    padded, rotated = lax.optimization_barrier((padded, kernel[::-1, ::-1].swapaxes(2, 3)))
-    return native(padded, rotated, 1, NO_PADS)
-
-
-def chunked_kernel_gradient(
-    x: Float[Array, "B h w C"], kernel: Float[Array, "k k C C2"], gradient: Array, stride: int, pads: Pads
-) -> Float[Array, "k k C C2"]:
-    """Sum the kernel's gradient over chunks of the batch of at least `CHUNK_PX` output pixels each."""
-    batch, rows, columns = gradient.shape[:3]
-    images = max(1, CHUNK_PX // (rows * columns), -(-batch // MAX_CHUNKS))
-
-    def chunk_gradient(start: int) -> Array:
-        chunk = slice(start, start + images)
-        pull = jax.vjp(lambda kernel: native(x[chunk], kernel, stride, pads), kernel)[1]
-        return pull(gradient[chunk])[0]
-
-    first, *others = (chunk_gradient(start) for start in range(0, batch, images))
-    return sum(others, first)
-
-
-# bfloat16 on accelerators. Autodiff would give a kernel that is cast to bfloat16 a bfloat16 gradient, which
-# XLA sums over the devices before it is cast back. Here the gradient is float32 when it is summed.
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def convolve_mixed(
-    x: Float[Array, "B h w C"], kernel: Float[Array, "k k C1 C2"], stride: int, pads: Pads
-) -> Float[Array, "B h2 w2 C2"]:
-    """Convolve in x's dtype; the kernel and its gradient are float32. C1 as in `native`."""
-    return native(x, kernel.astype(x.dtype), stride, pads)
-
-
-def _mixed_forward(x: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
-    return convolve_mixed(x, kernel, stride, pads), (x, kernel)
-
-
-def _mixed_backward(
-    stride: int, pads: Pads, saved: tuple[Array, Array], gradient: Array
-) -> tuple[Array, Array]:
-    x, kernel = saved
-    grad_x = native_input_gradient(x, kernel.astype(x.dtype), gradient, stride, pads)
-    return grad_x, float32_kernel_gradient(x, gradient, kernel.shape, stride, pads)
-
-
-convolve_mixed.defvjp(_mixed_forward, _mixed_backward)
-
-
-def float32_kernel_gradient(
-    x: Float[Array, "B h w C"],
-    gradient: Float[Array, "B h2 w2 C2"],
-    shape: tuple[int, ...],
-    stride: int,
-    pads: Pads,
-) -> Float[Array, "k k C1 C2"]:
-    """Correlate the input with the output's gradient, with examples in the role of channels."""
-    reach = [stride * (n - 1) + 1 for n in gradient.shape[1:3]]
-    correlation_pads = [
-        (before, size_px + span - 1 - before - n)
-        for size_px, span, n, (before, _) in zip(shape[:2], reach, x.shape[1:3], pads, strict=True)
-    ]
-    return lax.conv_general_dilated(
-        x,
-        gradient,
-        (1, 1),
-        correlation_pads,
-        rhs_dilation=(stride, stride),
-        dimension_numbers=("CHWN", "IHWO", "HWNC"),
-        batch_group_count=x.shape[-1] // shape[2],
-        preferred_element_type=jnp.float32,
-    )

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from selftrain_jax.models.convolution import Pads, convolve_mixed, native
+from selftrain_jax.models.cuda_convolution import convolve_cuda
+from selftrain_jax.models.mixed_convolution import convolve_mixed
+from selftrain_jax.models.native_convolution import Pads, native
 from selftrain_jax.models.spatial_sharding import shard_rows
 
 BLOCK_ROWS = 16  # with 8 it is twice as slow
@@ -22,11 +24,13 @@ def depthwise_convolve(
     has both forms, and lowering picks one for the platform. On other platforms the gradient of a float32
     kernel is float32 whatever the dtype of x (`convolve_mixed`).
     """
+    is_mixed = x.dtype != kernel.dtype
     y = lax.platform_dependent(
         shard_rows(x),
         kernel,
         cpu=lambda x, kernel: shifted_products(x, kernel.astype(x.dtype), stride, pads),
-        default=partial(native if x.dtype == kernel.dtype else convolve_mixed, stride=stride, pads=pads),
+        cuda=partial(convolve_cuda if is_mixed else native, stride=stride, pads=pads),
+        default=partial(convolve_mixed if is_mixed else native, stride=stride, pads=pads),
     )
     return shard_rows(y)
 

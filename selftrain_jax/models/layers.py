@@ -13,8 +13,9 @@ from jaxtyping import Array, Float, Key
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.batch_norm import BatchNorm
-from selftrain_jax.models.convolution import Pads, convolve
+from selftrain_jax.models.convolution import convolve
 from selftrain_jax.models.depthwise import depthwise_convolve
+from selftrain_jax.models.native_convolution import Pads
 
 Padding = Literal["fixed", "same"]
 PADDINGS = get_args(Padding)

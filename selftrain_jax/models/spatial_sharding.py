@@ -13,6 +13,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
+EXAMPLES = ("data", "model")  # the axes that a batch is split over
 MIN_ROWS = 4  # of a device; a 7×7 kernel reaches 3 rows beyond the edge
 
 _mesh: ContextVar[Mesh | None] = ContextVar("mesh", default=None)
@@ -28,13 +29,17 @@ def split_rows_over(mesh: Mesh) -> Iterator[None]:
         _mesh.reset(token)
 
 
+def active_mesh() -> Mesh | None:
+    """Return the mesh of `split_rows_over`; None outside of it."""
+    return _mesh.get()
+
+
 def shard_rows(x: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
     """Split the rows evenly over `space` if that gives each device at least `MIN_ROWS`; else copy them."""
-    mesh = _mesh.get()
+    mesh = active_mesh()
     if mesh is None or mesh.shape["space"] == 1:
         return x
     parts = mesh.shape["space"]
     is_split = x.shape[1] % parts == 0 and x.shape[1] // parts >= MIN_ROWS
-    examples = ("data", "model")
-    spec = PartitionSpec(examples, "space") if is_split else PartitionSpec(examples)
+    spec = PartitionSpec(EXAMPLES, "space") if is_split else PartitionSpec(EXAMPLES)
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))

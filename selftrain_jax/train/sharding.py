@@ -22,10 +22,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.spatial_sharding import split_rows_over
+from selftrain_jax.models.spatial_sharding import EXAMPLES, split_rows_over
 
 AXES = ("data", "space", "model")
-EXAMPLES = ("data", "model")  # a batch is split over both
 LARGE = 2**18  # elements from which a tensor is split over `model`: 1 MiB of float32
 
 

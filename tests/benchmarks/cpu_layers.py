@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from selftrain_jax.models.convolution import convolve, native
+from selftrain_jax.models.convolution import convolve
 from selftrain_jax.models.depthwise import depthwise_convolve
 from selftrain_jax.models.layers import padding_px
+from selftrain_jax.models.native_convolution import native
 
 ROUNDS, BATCH_SIZE = 7, 8
 # size_px, channels in, channels out, kernel_px, stride

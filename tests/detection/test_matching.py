@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from selftrain_jax.detection.anchors import make_anchors
-from selftrain_jax.detection.matching import IGNORED_ANCHOR, NEGATIVE_ANCHOR, match_anchors
+from selftrain_jax.detection.matching import (
+    IGNORED_ANCHOR,
+    NEGATIVE_ANCHOR,
+    SLOTS_AT_ONCE,
+    match_anchors,
+)
 from selftrain_jax.types import BoxTargets
 from tests.detection.detection_golden import GOLDEN
 
@@ -113,15 +118,32 @@ def test_positive_anchor_is_never_ignored():
 
 
 def test_match_keeps_no_anchors_by_boxes_matrix():
-    num_anchors, num_slots = 2**16, 128
-    shapes = BoxTargets(
-        boxes=jax.ShapeDtypeStruct((1, num_slots, 4), jnp.float32),
-        classes=jax.ShapeDtypeStruct((1, num_slots), jnp.int32),
-        valid=jax.ShapeDtypeStruct((1, num_slots), bool),
-        ignore=jax.ShapeDtypeStruct((1, num_slots), bool),
-    )
-    compiled = match.lower(jax.ShapeDtypeStruct((num_anchors, 4), jnp.float32), shapes).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < num_anchors * num_slots * 4 / 4
+    num_anchors = 2**16
+
+    def temporaries(num_slots):
+        shapes = BoxTargets(
+            boxes=jax.ShapeDtypeStruct((1, num_slots, 4), jnp.float32),
+            classes=jax.ShapeDtypeStruct((1, num_slots), jnp.int32),
+            valid=jax.ShapeDtypeStruct((1, num_slots), bool),
+            ignore=jax.ShapeDtypeStruct((1, num_slots), bool),
+        )
+        compiled = match.lower(jax.ShapeDtypeStruct((num_anchors, 4), jnp.float32), shapes).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporaries(512) < 1.1 * temporaries(128)
+
+
+@pytest.mark.parametrize("num_slots", [1, SLOTS_AT_ONCE, SLOTS_AT_ONCE + 1])
+@pytest.mark.parametrize("num_boxes", [0, 1, 5])
+def test_slots_of_any_number_match_as_with_empty_ones_behind(num_slots, num_boxes):
+    num_boxes = min(num_boxes, num_slots)
+    image = [([10 * i, 10, 40 + 10 * i, 50], 1 + i, i == 3) for i in range(num_boxes)]
+    targets = targets_of(image, image[:1])
+    short = jax.tree.map(lambda leaf: leaf[:, :num_slots], targets)
+    long = jax.tree.map(lambda leaf: jnp.concatenate([leaf, jnp.zeros_like(leaf)], axis=1), targets)
+    found, expected = match(ANCHORS, short), match(ANCHORS, long)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert (found.num_positives > 0).all() == (num_boxes > 0)
 
 
 def test_weights_are_those_of_the_matched_box_and_1_elsewhere():

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.models.convolution import convolve, native
+from selftrain_jax.models.convolution import convolve
+from selftrain_jax.models.native_convolution import native
 
 NONE = ((0, 0), (0, 0))
 

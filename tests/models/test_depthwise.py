@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from selftrain_jax.models.convolution import native
 from selftrain_jax.models.depthwise import depthwise_convolve
 from selftrain_jax.models.layers import padding_px
+from selftrain_jax.models.native_convolution import native
 
 
 def example(shape, kernel_px, stride, dtype=jnp.float32):

@@ -1,0 +1,88 @@
+"""Convolution in bfloat16 on NVIDIA GPUs, with float32 kernels; call `convolve_cuda()`.
+
+XLA's GPU compiler has no convolution of bfloat16 operands with a float32 result: it casts the operands to
+float32 first, so that they are read in twice the bytes and multiplied at half the speed. Here the kernel's
+gradient is a bfloat16 convolution too. cuDNN sums it in float32 and rounds it once, on each device; over
+the devices the rounded parts are summed in float32.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Float
+
+from selftrain_jax.models.native_convolution import Pads, native
+from selftrain_jax.models.spatial_sharding import EXAMPLES, active_mesh
+
+LANE = 8  # channels that cuDNN's bfloat16 kernels read at once; others it pads itself, in a pass of its own
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve_cuda(
+    x: Float[Array, "B h w C"], kernel: Float[Array, "k k C1 C2"], stride: int, pads: Pads
+) -> Float[Array, "B h2 w2 C2"]:
+    """Convolve in x's dtype; the kernel and its gradient are float32. C1 is C, or 1 for a depthwise one."""
+    return aligned(x, kernel.astype(x.dtype), stride, pads)
+
+
+def _forward(x: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
+    return convolve_cuda(x, kernel, stride, pads), (x, kernel)
+
+
+def _backward(stride: int, pads: Pads, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    narrow = kernel.astype(x.dtype)
+    grad_x = jax.vjp(lambda x: aligned(x, narrow, stride, pads), x)[1](gradient)[0]
+    return grad_x, kernel_gradient(x, narrow, gradient, stride, pads)
+
+
+convolve_cuda.defvjp(_forward, _backward)
+
+
+def aligned(
+    x: Float[Array, "B h w C"], kernel: Float[Array, "k k C1 C2"], stride: int, pads: Pads
+) -> Float[Array, "B h2 w2 C2"]:
+    """Convolve with channels of zeros up to a multiple of `LANE`, which change no number.
+
+    XLA fuses the padding and the slicing with what comes before and after.
+    """
+    if x.shape[-1] != kernel.shape[2]:  # depthwise
+        return native(x, kernel, stride, pads)
+    outputs = kernel.shape[3]
+    more_in, more_out = -x.shape[-1] % LANE, -outputs % LANE
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, more_in)))
+    kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, more_in), (0, more_out)))
+    return native(x, kernel, stride, pads)[..., :outputs]
+
+
+def kernel_gradient(
+    x: Float[Array, "B h w C"],
+    kernel: Float[Array, "k k C1 C2"],
+    gradient: Float[Array, "B h2 w2 C2"],
+    stride: int,
+    pads: Pads,
+) -> Float[Array, "k k C1 C2"]:
+    """Return the kernel's gradient: each device's in x's dtype, their sum in float32.
+
+    Were the sum left to XLA's partitioner, it would be of the convolution's dtype.
+    """
+
+    def of_device(x: Array, gradient: Array) -> Array:
+        pull = jax.vjp(lambda kernel: aligned(x, kernel, stride, pads), kernel)[1]
+        return pull(gradient)[0].astype(jnp.float32)
+
+    mesh = active_mesh()
+    if mesh is None or all(mesh.shape[axis] == 1 for axis in EXAMPLES):
+        return of_device(x, gradient)
+    summed = jax.shard_map(
+        lambda x, gradient: lax.psum(of_device(x, gradient), EXAMPLES),
+        mesh=mesh,
+        in_specs=(PartitionSpec(EXAMPLES), PartitionSpec(EXAMPLES)),
+        out_specs=PartitionSpec(),
+        axis_names=set(EXAMPLES),
+        check_vma=False,  # else autodiff sums the gradient of a kernel that all devices share, in bfloat16
+    )
+    return summed(x, gradient)
