@@ -41,8 +41,9 @@ def focal_loss(
     """Sum α_t (1 - p_t)^γ cross-entropy over the K sigmoids of each of a location's A anchors.
 
     α_t is alpha at an anchor's class and 1 - alpha elsewhere; an IGNORED_ANCHOR has loss and gradient 0.
-    (1 - p_t)^γ is computed by logarithms, since p_t reaches 1 in float32. The channels (K for each anchor in
-    turn) are not reshaped to [.., A, K], which a TPU would copy and pad.
+    (1 - p_t)^γ is computed by logarithms, since p_t reaches 1 in float32; -log(1 - p_t) is the cross-entropy
+    plus the margin, so that one exponential and one logarithm do for both. The channels (K for each anchor
+    in turn) are not reshaped to [.., A, K], which a TPU would copy and pad.
 
     `weights` multiply all K terms of an anchor. Where an anchor's `class_targets` y is below 1, the term of
     its class is α |y - p|^γ cross-entropy(p, y), least at p = y; at y = 1 that is the usual term.
@@ -61,8 +62,8 @@ def focal_loss(
     channel_class = to_channels(classes)
     is_target = channel_class == class_
     margin = jnp.where(is_target, logits, -logits)  # p_t = sigmoid(margin)
-    cross_entropy = jax.nn.softplus(-margin)
-    modulator = jnp.exp(-gamma * jax.nn.softplus(margin))
+    cross_entropy = jnp.maximum(-margin, 0) + jnp.log1p(jnp.exp(-jnp.abs(margin)))
+    modulator = jnp.exp(-gamma * (margin + cross_entropy))
     weighted = jnp.where(is_target, alpha, 1 - alpha) * modulator * cross_entropy
     if class_targets is not None:
         target = to_channels(class_targets)

@@ -67,7 +67,7 @@ def select_merged(
     )
     found = _detections(candidates, kept, picked, classes, settings.max_detections)
     left_out = best[:, -1]
-    return found, (left_out <= settings.score_threshold) | (found.scores[:, -1] > left_out)
+    return found, (left_out <= settings.score_threshold) | (found.scores[:, -1] >= left_out)
 
 
 def select_class_by_class(

@@ -43,6 +43,10 @@ class LayerStyle:
         """Apply the activation."""
         return ACTIVATIONS[self.activation](x)
 
+    def activate_sum(self, a: Float[Array, "*n"], b: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """Apply the activation to a + b, where a shortcut and a branch join."""
+        return relu_of_sum(a, b) if self.activation == "relu" else self.activate(a + b)
+
 
 def padding_px(size_px: int, kernel_px: int, stride: int, padding: Padding) -> tuple[int, int]:
     """Return the zeros before and after one axis.
@@ -126,6 +130,28 @@ class SeparableConv(nn.Module):
             name="pointwise",
         )
         return pointwise(x)
+
+
+@jax.custom_vjp
+def relu_of_sum(a: Float[Array, "*n"], b: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Return max(a + b, 0); for the gradient it keeps the result, which the next layer keeps anyway.
+
+    Autodiff's gradient would add a and b again: two reads of large arrays in place of one.
+    """
+    return jnp.maximum(a + b, 0)
+
+
+def _relu_of_sum_forward(a: Array, b: Array) -> tuple[Array, Array]:
+    y = relu_of_sum(a, b)
+    return y, y
+
+
+def _relu_of_sum_backward(y: Array, gradient: Array) -> tuple[Array, Array]:
+    masked = jnp.where(y > 0, gradient, 0)
+    return masked, masked
+
+
+relu_of_sum.defvjp(_relu_of_sum_forward, _relu_of_sum_backward)
 
 
 def drop_connect(x: Float[Array, "B h w C"], survival: float, rng: Key[Array, ""]) -> Float[Array, "B h w C"]:

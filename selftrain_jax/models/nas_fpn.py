@@ -7,7 +7,8 @@ from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.fpn import Features
-from selftrain_jax.models.layers import Conv, LayerStyle, SeparableConv, norm, resize_nearest
+from selftrain_jax.models.layers import Conv, LayerStyle, SeparableConv, norm, resize_nearest, spatial_padding
+from selftrain_jax.models.max_pool import max_pool
 
 LEVELS = (3, 4, 5, 6, 7)
 BACKBONE_LEVELS = (3, 4, 5)
@@ -61,7 +62,7 @@ def change_level(
 
 def pool(x: Float[Array, "B h w C"], factor: int) -> Float[Array, "B h2 w2 C"]:
     """Return the maximum of each window of factor × factor cells."""
-    return nn.max_pool(x, (factor, factor), (factor, factor), "SAME")
+    return max_pool(x, factor, factor, spatial_padding(x, factor, factor, "same"))
 
 
 def make_conv(

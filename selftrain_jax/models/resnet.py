@@ -5,6 +5,7 @@ from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm, spatial_padding
+from selftrain_jax.models.max_pool import max_pool
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 STEM_FILTERS = 64
@@ -32,7 +33,7 @@ class BasicBlock(nn.Module):
         y = self.style.activate(norm(self.style, train=train, name="bn1")(y))
         y = Conv(self.filters, 3, self.style, name="conv2")(y)
         y = norm(self.style, train=train, name="bn2", zero_init=True)(y)
-        return self.style.activate(shortcut + y)
+        return self.style.activate_sum(shortcut, y)
 
 
 class BottleneckBlock(nn.Module):
@@ -53,7 +54,7 @@ class BottleneckBlock(nn.Module):
         y = self.style.activate(norm(self.style, train=train, name="bn2")(y))
         y = Conv(4 * self.filters, 1, self.style, name="conv3")(y)
         y = norm(self.style, train=train, name="bn3", zero_init=True)(y)
-        return self.style.activate(shortcut + y)
+        return self.style.activate_sum(shortcut, y)
 
 
 def project_shortcut(
@@ -92,7 +93,7 @@ class ResNet(nn.Module):
         filters = scale_filters(STEM_FILTERS, self.width_factor)
         x = Conv(filters, 7, self.style, 2, "fixed", name="stem")(images)
         x = self.style.activate(norm(self.style, train=train, name="stem_bn")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), spatial_padding(x, 3, 2, self.pool_padding))
+        x = max_pool(x, 3, 2, spatial_padding(x, 3, 2, self.pool_padding))
         features = {}
         for level, num_blocks in enumerate(BLOCKS[self.depth], start=2):
             for index in range(num_blocks):

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.fpn import Features
-from selftrain_jax.models.layers import Conv, LayerStyle, drop_connect, norm, resize_nearest
+from selftrain_jax.models.layers import Conv, LayerStyle, drop_connect, norm, resize_nearest, spatial_padding
+from selftrain_jax.models.max_pool import max_pool
 
 Kind = Literal["bottleneck", "residual"]
 
@@ -155,7 +156,7 @@ def pool_remaining(y: Float[Array, "B h w C"], width: int, target_width: int) ->
         return y
     window = 3 if width <= 4 * target_width else 5
     stride = width // target_width // 2 if width % target_width == 0 else 2
-    return nn.max_pool(y, (window, window), (stride, stride), "SAME")
+    return max_pool(y, window, stride, spatial_padding(y, window, stride, "same"))
 
 
 class SpineNet(nn.Module):
@@ -182,7 +183,7 @@ class SpineNet(nn.Module):
             raise InputError(f"The drop-connect rate is {self.drop_connect_rate}; it must be in [0, 1).")
         x = Conv(STEM_FILTERS, 7, self.style, 2, "fixed", name="stem")(images)
         x = self.style.activate(norm(self.style, train=train, name="stem_bn")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+        x = max_pool(x, 3, 2, spatial_padding(x, 3, 2, "same"))
         outputs: list[Array] = []
         for group in range(NUM_STEM):
             x = self._blocks(group, x, train)
