@@ -1,11 +1,13 @@
 """RetinaNet's losses, for human and pseudo labels separately: `image_losses`, then `source_losses`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from selftrain_jax.detection.matching import IGNORED_ANCHOR, AnchorTargets
@@ -42,8 +44,7 @@ def focal_loss(
 
     α_t is alpha at an anchor's class and 1 - alpha elsewhere; an IGNORED_ANCHOR has loss and gradient 0.
     (1 - p_t)^γ is computed by logarithms, since p_t reaches 1 in float32; -log(1 - p_t) is the cross-entropy
-    plus the margin, so that one exponential and one logarithm do for both. The channels (K for each anchor
-    in turn) are not reshaped to [.., A, K], which a TPU would copy and pad.
+    plus the margin, so that one exponential and one logarithm do for both.
 
     `weights` multiply all K terms of an anchor. Where an anchor's `class_targets` y is below 1, the term of
     its class is α |y - p|^γ cross-entropy(p, y), least at p = y; at y = 1 that is the usual term.
@@ -52,13 +53,9 @@ def focal_loss(
     Differs: weights and soft targets are ours, for pseudo boxes.
     Reference: the soft term is that of Li et al., "Generalized focal loss", 2020, with α.
     """
-    num_anchors = classes.shape[-1]
-    anchor, class_ = np.divmod(np.arange(logits.shape[-1]), logits.shape[-1] // num_anchors)
-
-    def to_channels(values: Shaped[Array, "*n A"]) -> Shaped[Array, "*n AK"]:
-        of_anchor = [anchor == index for index in range(num_anchors)]
-        return jnp.select(of_anchor, jnp.split(values, num_anchors, axis=-1))
-
+    num_outputs = logits.shape[-1] // classes.shape[-1]
+    to_channels = partial(repeat_for_channels, num_outputs=num_outputs)
+    class_ = np.arange(logits.shape[-1]) % num_outputs
     channel_class = to_channels(classes)
     is_target = channel_class == class_
     margin = jnp.where(is_target, logits, -logits)  # p_t = sigmoid(margin)
@@ -71,6 +68,26 @@ def focal_loss(
     if weights is not None:
         weighted *= to_channels(weights)
     return jnp.where(channel_class == IGNORED_ANCHOR, 0, weighted).sum(axis=-1)
+
+
+def repeat_for_channels(values: Shaped[Array, "*n A"], num_outputs: int) -> Shaped[Array, "*n AK"]:
+    """Repeat each anchor's value for its channels; they lie side by side, K for each anchor in turn.
+
+    On a TPU by selecting: it would copy and pad an array [.., A, K].
+    """
+    return lax.platform_dependent(
+        values,
+        tpu=partial(select_for_channels, num_outputs=num_outputs),
+        default=partial(jnp.repeat, repeats=num_outputs, axis=-1),
+    )
+
+
+def select_for_channels(values: Shaped[Array, "*n A"], num_outputs: int) -> Shaped[Array, "*n AK"]:
+    """Do the same by selecting among broadcast columns."""
+    num_anchors = values.shape[-1]
+    of_channel = np.arange(num_anchors * num_outputs) // num_outputs
+    of_anchor = [of_channel == index for index in range(num_anchors)]
+    return jnp.select(of_anchor, jnp.split(values, num_anchors, axis=-1))
 
 
 def _soft_term(logits: Float[Array, "*n"], target: Float[Array, "*n"], gamma: float) -> Float[Array, "*n"]:

@@ -1,5 +1,6 @@
 """2-D convolution in the form that is fast on each platform; call `convolve()`."""
 
+from collections.abc import Callable
 from functools import partial
 
 from jax import lax
@@ -11,20 +12,31 @@ from selftrain_jax.models.mixed_convolution import convolve_mixed
 from selftrain_jax.models.native_convolution import Pads, native
 from selftrain_jax.models.spatial_sharding import shard_rows
 
+Convolution = Callable[..., Array]  # (x, kernel, stride, pads) -> y
+
 
 def convolve(
     x: Float[Array, "B h w C"], kernel: Float[Array, "k k C C2"], stride: int, pads: Pads
 ) -> Float[Array, "B h2 w2 C2"]:
-    """Convolve NHWC with HWIO in x's dtype; the gradient has the kernel's.
+    """Convolve NHWC with HWIO in x's dtype; the gradient of the kernel has the kernel's."""
+    return convolve_by_platform(convolve_cpu, x, kernel, stride, pads)
+
+
+def convolve_by_platform(
+    on_cpu: Convolution,
+    x: Float[Array, "B h w C"],
+    kernel: Float[Array, "k k C1 C2"],
+    stride: int,
+    pads: Pads,
+) -> Float[Array, "B h2 w2 C2"]:
+    """Convolve by `on_cpu` there, elsewhere by XLA's convolution; C1 is C, or 1 for a depthwise one.
 
     The traced program has the forms of all platforms, and lowering picks one.
     """
     is_mixed = x.dtype != kernel.dtype
+    forms = {"cuda": convolve_cuda, "default": convolve_mixed} if is_mixed else {"default": native}
+    choices = {name: partial(form, stride=stride, pads=pads) for name, form in forms.items()}
     y = lax.platform_dependent(
-        shard_rows(x),
-        kernel,
-        cpu=partial(convolve_cpu, stride=stride, pads=pads),
-        cuda=partial(convolve_cuda if is_mixed else native, stride=stride, pads=pads),
-        default=partial(convolve_mixed if is_mixed else native, stride=stride, pads=pads),
+        shard_rows(x), kernel, cpu=partial(on_cpu, stride=stride, pads=pads), **choices
     )
     return shard_rows(y)

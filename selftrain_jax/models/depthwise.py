@@ -7,10 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from selftrain_jax.models.cuda_convolution import convolve_cuda
-from selftrain_jax.models.mixed_convolution import convolve_mixed
-from selftrain_jax.models.native_convolution import Pads, native
-from selftrain_jax.models.spatial_sharding import shard_rows
+from selftrain_jax.models.convolution import convolve_by_platform
+from selftrain_jax.models.native_convolution import Pads
 
 BLOCK_ROWS = 16  # with 8 it is twice as slow
 
@@ -20,31 +18,21 @@ def depthwise_convolve(
 ) -> Float[Array, "B h2 w2 C"]:
     """Convolve each channel with its own k×k kernel.
 
-    On CPU, XLA's depthwise convolution is tens of times slower than k·k shifted products. The traced program
-    has both forms, and lowering picks one for the platform. On other platforms the gradient of a float32
-    kernel is float32 whatever the dtype of x (`convolve_mixed`).
+    On CPU, XLA's depthwise convolution is tens of times slower than k·k shifted products.
     """
-    is_mixed = x.dtype != kernel.dtype
-    y = lax.platform_dependent(
-        shard_rows(x),
-        kernel,
-        cpu=lambda x, kernel: shifted_products(x, kernel.astype(x.dtype), stride, pads),
-        cuda=partial(convolve_cuda if is_mixed else native, stride=stride, pads=pads),
-        default=partial(convolve_mixed if is_mixed else native, stride=stride, pads=pads),
-    )
-    return shard_rows(y)
+    return convolve_by_platform(shifted_products, x, kernel, stride, pads)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def shifted_products(
     x: Float[Array, "B h w C"], kernel: Float[Array, "k k 1 C"], stride: int, pads: Pads
 ) -> Float[Array, "B h2 w2 C"]:
-    """Return Σ_ij kernel[i, j] · (x shifted by i, j), summed in float32."""
+    """Return Σ_ij kernel[i, j] · (x shifted by i, j), with the kernel in x's dtype, summed in float32."""
     size = kernel.shape[0]
     padded = jnp.pad(x.astype(jnp.float32), ((0, 0), *pads, (0, 0)))
     height, width = ((n - size) // stride + 1 for n in padded.shape[1:3])
     shifts = shifted(padded, size, stride, (height, width))
-    weights = kernel.reshape(-1, kernel.shape[-1])
+    weights = kernel.astype(x.dtype).reshape(-1, kernel.shape[-1])
     return sum(part * weight for part, weight in zip(shifts, weights, strict=True)).astype(x.dtype)
 
 
@@ -68,7 +56,7 @@ def _forward(x: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, t
 def _backward(stride: int, pads: Pads, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, kernel = saved
     return (
-        input_gradient(x.shape, kernel, gradient, stride, pads).astype(x.dtype),
+        input_gradient(x.shape, kernel.astype(x.dtype), gradient, stride, pads).astype(x.dtype),
         kernel_gradient(x, kernel, gradient, stride, pads).astype(kernel.dtype),
     )
 

@@ -136,7 +136,8 @@ class SeparableConv(nn.Module):
 def relu_of_sum(a: Float[Array, "*n"], b: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """Return max(a + b, 0); for the gradient it keeps the result, which the next layer keeps anyway.
 
-    Autodiff's gradient would add a and b again: two reads of large arrays in place of one.
+    Autodiff's gradient would add a and b again: two reads of large arrays in place of one. On CUDA a barrier
+    keeps XLA from doing the same.
     """
     return jnp.maximum(a + b, 0)
 
@@ -147,7 +148,8 @@ def _relu_of_sum_forward(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _relu_of_sum_backward(y: Array, gradient: Array) -> tuple[Array, Array]:
-    masked = jnp.where(y > 0, gradient, 0)
+    kept = lax.platform_dependent(y, cuda=lax.optimization_barrier, default=lambda y: y)
+    masked = jnp.where(kept > 0, gradient, 0)
     return masked, masked
 
 

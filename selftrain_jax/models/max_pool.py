@@ -63,19 +63,32 @@ def _parts(x: Array, size: int, stride: int, pads: Pads) -> list[Array]:
 
 
 def _backward(size: int, stride: int, pads: Pads, saved: Place, gradient: Array) -> tuple[Array]:
+    """Give each window's gradient to the pixel at the place that was noted.
+
+    Pixels are grouped by their row and column modulo the stride. Windows have those of one group at the same
+    places, so that a group sums over few places: of 3x3 with a stride of 2, over 1, 2, 2 and 4.
+    """
     place, shape = saved
     zero = jnp.zeros((), gradient.dtype)
+    cells = [-(-(n + sum(pad)) // stride) for n, pad in zip(shape[1:3], pads, strict=True)]
 
-    def of_place(index: int) -> Array:
-        sides = []
-        for pixels, windows, offset, (before, _) in zip(
-            shape[1:3], gradient.shape[1:3], divmod(index, size), pads, strict=True
-        ):
-            start = offset - before
-            sides.append((start, pixels - start - stride * (windows - 1) - 1, stride - 1))
-        return lax.pad(jnp.where(place == index, gradient, zero), zero, ((0, 0, 0), *sides, (0, 0, 0)))
+    def of_place(i: int, j: int) -> Array:
+        part = jnp.where(place == i * size + j, gradient, zero)
+        starts = i // stride, j // stride
+        sides = [
+            (start, n - start - windows, 0)
+            for start, n, windows in zip(starts, cells, part.shape[1:3], strict=True)
+        ]
+        return lax.pad(part, zero, ((0, 0, 0), *sides, (0, 0, 0)))
 
-    return (sum(map(of_place, range(1, size * size)), of_place(0)),)
+    def of_group(row: int, column: int) -> Array:
+        terms = [of_place(i, j) for i in range(row, size, stride) for j in range(column, size, stride)]
+        return sum(terms, jnp.zeros((len(gradient), *cells, gradient.shape[3]), gradient.dtype))
+
+    rows = [jnp.stack([of_group(i, j) for j in range(stride)], axis=3) for i in range(stride)]
+    whole = jnp.stack(rows, axis=2).reshape(len(gradient), stride * cells[0], stride * cells[1], -1)
+    kept = (slice(before, before + n) for n, (before, _) in zip(shape[1:3], pads, strict=True))
+    return (whole[:, *kept],)
 
 
 noting_max_pool.defvjp(_forward, _backward)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from selftrain_jax.detection.anchors import make_anchors
-from selftrain_jax.detection.losses import ImageLosses, box_loss, focal_loss, image_losses, source_losses
+from selftrain_jax.detection.losses import (
+    ImageLosses,
+    box_loss,
+    focal_loss,
+    image_losses,
+    repeat_for_channels,
+    select_for_channels,
+    source_losses,
+)
 from selftrain_jax.detection.matching import IGNORED_ANCHOR, NEGATIVE_ANCHOR, AnchorTargets
 from tests.detection.detection_golden import GOLDEN, network_outputs
 
@@ -258,3 +266,11 @@ def test_absent_source_is_0_with_zero_gradient_whatever_the_other_holds(bad):
     value, gradient = jax.value_and_grad(total)(CLASS_LOSSES.at[0].set(bad))
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_channels_of_an_anchor_have_its_value_on_each_platform(dtype):
+    values = jnp.asarray(np.random.default_rng(0).integers(-2, 90, (2, 3, 4)), dtype)
+    expected = np.repeat(values, 5, axis=2)
+    for function in (repeat_for_channels, select_for_channels):
+        np.testing.assert_array_equal(function(values, 5), expected)

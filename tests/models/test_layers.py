@@ -90,3 +90,15 @@ def test_drop_connect_of_sure_survival_is_the_identity():
 def test_relu6_ends_at_6():
     found = LayerStyle("relu6").activate(jnp.array([-1.0, 0.5, 6.0, 7.0]))
     np.testing.assert_array_equal(found, [0, 0.5, 6, 6])
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6", "swish"])
+def test_activation_of_a_sum_and_its_gradients_are_those_of_the_sum(activation):
+    style = LayerStyle(activation)
+    a, b = (jnp.asarray(np.random.default_rng(seed).integers(-2, 3, 40), jnp.float32) for seed in (0, 1))
+    assert (a + b == 0).any()
+    expected = jax.vjp(lambda a, b: style.activate(a + b), a, b)
+    found = jax.vjp(style.activate_sum, a, b)
+    np.testing.assert_array_equal(found[0], expected[0])
+    for own, theirs in zip(found[1](a + 7), expected[1](a + 7), strict=True):
+        np.testing.assert_array_equal(own, theirs)
