@@ -18,7 +18,7 @@ def count_multiply_adds(function: Callable[..., Any], *args: Any) -> int:
     cond its costliest branch, a choice by platform its default branch.
 
     Raises:
-        InputError: the function has a while loop, whose number of rounds is unknown.
+        InputError: the function has multiply-adds in a while loop, whose number of rounds is unknown.
     """
     return count_jaxpr(jax.make_jaxpr(function)(*args).jaxpr)
 
@@ -36,12 +36,12 @@ def count_equation(equation: JaxprEqn) -> int:
     if name == "dot_general":
         left, ((contracted, _), _) = get_shape(equation.invars[0]), params["dimension_numbers"]
         return math.prod(get_shape(equation.outvars[0])) * math.prod(left[axis] for axis in contracted)
-    if name == "while":
-        raise InputError("The function has a while loop of unknown length; count its body, or use lax.scan.")
     if name == "cond":
         return count_choice(params)
-    repeats = params["length"] if name == "scan" else 1
-    return repeats * sum(count_jaxpr(inner) for inner in inner_jaxprs(params))
+    count = sum(count_jaxpr(inner) for inner in inner_jaxprs(params))
+    if name == "while" and count:
+        raise InputError("The function has a while loop of unknown length; count its body, or use lax.scan.")
+    return count * (params["length"] if name == "scan" else 1)
 
 
 def count_convolution(equation: JaxprEqn) -> int:

@@ -3,7 +3,7 @@
 XLA's GPU compiler has no convolution of bfloat16 operands with a float32 result: it casts the operands to
 float32 first, so that they are read in twice the bytes and multiplied at half the speed. Here the kernel's
 gradient is a bfloat16 convolution too. cuDNN sums it in float32 and rounds it once, on each device; over
-the devices the rounded parts are summed in float32.
+the devices the rounded parts are summed in float32. Devices may split the batch, not the rows of an image.
 """
 
 from functools import partial
@@ -108,7 +108,6 @@ def kernel_gradient(
         mesh=mesh,
         in_specs=(PartitionSpec(EXAMPLES), PartitionSpec(EXAMPLES)),
         out_specs=PartitionSpec(),
-        axis_names=set(EXAMPLES),
         check_vma=False,  # else autodiff sums the gradient of a kernel that all devices share, in bfloat16
     )
     return summed(x, gradient)

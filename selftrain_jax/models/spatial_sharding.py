@@ -34,10 +34,16 @@ def active_mesh() -> Mesh | None:
     return _mesh.get()
 
 
+def rows_are_split() -> bool:
+    """Say whether the mesh has several devices for the rows of an image."""
+    mesh = active_mesh()
+    return mesh is not None and mesh.shape["space"] > 1
+
+
 def shard_rows(x: Float[Array, "B h w C"]) -> Float[Array, "B h w C"]:
     """Split the rows evenly over `space` if that gives each device at least `MIN_ROWS`; else copy them."""
     mesh = active_mesh()
-    if mesh is None or mesh.shape["space"] == 1:
+    if mesh is None or not rows_are_split():
         return x
     parts = mesh.shape["space"]
     is_split = x.shape[1] % parts == 0 and x.shape[1] // parts >= MIN_ROWS

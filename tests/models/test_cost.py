@@ -92,7 +92,9 @@ def test_choice_by_platform_counts_its_default():
     assert count_multiply_adds(jax.grad(lambda x: function(x).sum()), SQUARE) == 3 * 27
 
 
-def test_while_loop_is_refused():
+def test_while_loop_is_refused_unless_nothing_in_it_counts():
+    found = count_multiply_adds(lambda x: lax.while_loop(lambda x: x[0, 0] < 9, jnp.negative, x @ x), SQUARE)
+    assert found == SQUARE.shape[0] ** 3
     with pytest.raises(InputError, match=r"while loop.*lax\.scan"):
         count_multiply_adds(lambda x: lax.while_loop(lambda x: x[0, 0] < 9, square, x), SQUARE)
 

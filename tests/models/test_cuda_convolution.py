@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from selftrain_jax.models.convolution import convolve
 from selftrain_jax.models.cuda_convolution import convolve_cuda, kernel_gradient
 from selftrain_jax.models.layers import Conv, DepthwiseConv, LayerStyle
+from selftrain_jax.models.spatial_sharding import split_rows_over
 from selftrain_jax.train.sharding import make_mesh, shard_batch, shard_state, with_mesh
 from tests.models.convolution_cases import CASES, example, kernel_slopes, loops
 
@@ -67,7 +69,7 @@ def test_channels_are_a_multiple_of_the_lane():
     assert of_kernel == ("tensor<2x6x5x8xbf16>, tensor<2x6x5x16xbf16>", "tensor<3x3x8x16xbf16>")
 
 
-@pytest.mark.parametrize("axes", [{}, {"model": 2}, {"space": 2}])
+@pytest.mark.parametrize("axes", [{}, {"model": 2}])
 def test_over_devices_the_parts_are_summed_in_float32(axes):
     mesh = make_mesh(**axes)
     x, kernel = example((4, 8, 8), 8, 8, 3, depthwise=False)
@@ -82,4 +84,12 @@ def test_over_devices_the_parts_are_summed_in_float32(axes):
     expected = of_batch(narrow, x, gradient)
     np.testing.assert_allclose(of_mesh(*arguments), expected, atol=0.005 * np.abs(expected).max())
     sums = re.findall(r"stablehlo\.all_reduce.*?-> (tensor<\S+>)", of_mesh.lower(*arguments).as_text(), re.S)
-    assert sums == ([] if "space" in axes else ["tensor<3x3x8x8xf32>"])
+    assert sums == ["tensor<3x3x8x8xf32>"]
+
+
+@pytest.mark.parametrize(("space", "result"), [(1, "bf16"), (2, "f32")])
+def test_where_devices_split_rows_gradients_are_those_of_tpus(space, result):
+    x, kernel = example((2, 16, 8), 8, 8, 3, depthwise=False)
+    with split_rows_over(make_mesh(space=space)):
+        found = convolutions(lambda kernel: jax.grad(lambda k: convolve(x, k, 1, PADS).sum())(kernel), kernel)
+    assert [of for _, of in found] == [f"tensor<3x3x8x8x{result}>"]
