@@ -42,6 +42,7 @@ def match_anchors(anchors: Float[Array, "A 4"], targets: BoxTargets) -> AnchorTa
 
     If several boxes have the same best anchor, it gets the box of the first slot; a box that overlaps no
     anchor gets anchor 0. An anchor without a box is an IGNORED_ANCHOR if an ignore region overlaps it by 0.5.
+
     Differs: ignore regions are ours, for pseudo boxes of medium score; the paper drops those.
     """
     best, claimed = _overlaps(anchors, targets)

@@ -48,7 +48,8 @@ def select_merged(
 ) -> tuple[Detections, Bool[Array, " B"]]:
     """Select from the best `num_merged` scores of all classes; say for each image if that is all there is.
 
-    It is where no score that was left out exceeds the threshold, or the last detection has a higher one.
+    It is where no score that was left out exceeds the threshold, or the last detection: of equal scores
+    either may be found.
     """
     best_anchors = lax.top_k(scores.max(axis=2), min(num_merged, scores.shape[1]))[1]
     anchors = jnp.sort(best_anchors, axis=1)  # ties go to the first anchor of the first class

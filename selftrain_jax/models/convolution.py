@@ -1,6 +1,5 @@
 """2-D convolution in the form that is fast on each platform; call `convolve()`."""
 
-from collections.abc import Callable
 from functools import partial
 
 from jax import lax
@@ -8,11 +7,9 @@ from jaxtyping import Array, Float
 
 from selftrain_jax.models.cpu_convolution import convolve_cpu
 from selftrain_jax.models.cuda_convolution import convolve_cuda
-from selftrain_jax.models.mixed_convolution import convolve_mixed
+from selftrain_jax.models.mixed_convolution import Convolution, convolve_mixed
 from selftrain_jax.models.native_convolution import Pads, native
 from selftrain_jax.models.spatial_sharding import rows_are_split, shard_rows
-
-Convolution = Callable[..., Array]  # (x, kernel, stride, pads) -> y
 
 
 def convolve(

@@ -6,46 +6,23 @@ gradient is a bfloat16 convolution too. cuDNN sums it in float32 and rounds it o
 the devices the rounded parts are summed in float32. Devices may split the batch, not the rows of an image.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
+from selftrain_jax.models.mixed_convolution import with_float32_kernel
 from selftrain_jax.models.native_convolution import NO_PADS, Pads, native
 from selftrain_jax.models.spatial_sharding import EXAMPLES, active_mesh
 
 LANE = 8  # channels that cuDNN's bfloat16 kernels read at once; others it pads itself, in a pass of its own
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def convolve_cuda(
-    x: Float[Array, "B h w C"], kernel: Float[Array, "k k C1 C2"], stride: int, pads: Pads
-) -> Float[Array, "B h2 w2 C2"]:
-    """Convolve in x's dtype; the kernel and its gradient are float32. C1 is C, or 1 for a depthwise one."""
-    return aligned(x, kernel.astype(x.dtype), stride, pads)
-
-
-def _forward(x: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
-    return convolve_cuda(x, kernel, stride, pads), (x, kernel)
-
-
-def _backward(stride: int, pads: Pads, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    narrow = kernel.astype(x.dtype)
-    grad_x = jax.vjp(lambda x: aligned(x, narrow, stride, pads), x)[1](gradient)[0]
-    return grad_x, kernel_gradient(x, narrow, gradient, stride, pads)
-
-
-convolve_cuda.defvjp(_forward, _backward)
-
-
 def aligned(
     x: Float[Array, "B h w C"], kernel: Float[Array, "k k C1 C2"], stride: int, pads: Pads
 ) -> Float[Array, "B h2 w2 C2"]:
-    """Convolve with channels of zeros up to a multiple of `LANE`, which change no number.
+    """Convolve, in one dtype, with channels of zeros up to a multiple of `LANE`, which change no number.
 
     XLA fuses the padding and the slicing with what comes before and after. Of an image's three channels
     most would be zeros; with a stride of 2 its blocks of 2x2 pixels are the channels.
@@ -111,3 +88,6 @@ def kernel_gradient(
         check_vma=False,  # else autodiff sums the gradient of a kernel that all devices share, in bfloat16
     )
     return summed(x, gradient)
+
+
+convolve_cuda = with_float32_kernel(aligned, kernel_gradient)

@@ -29,7 +29,7 @@ def test_value_and_gradient_are_xlas(shape, size, stride, pads, has_ties, dtype)
     found, own_pull = jax.vjp(lambda x: noting_max_pool(x, size, stride, pads), x)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(noting_max_pool(x, size, stride, pads), expected)
-    np.testing.assert_array_equal(native_max_pool(size, stride, pads, x), expected)
+    np.testing.assert_array_equal(native_max_pool(x, size, stride, pads), expected)
     gradient = jnp.asarray(random.integers(-8, 8, found.shape), dtype)  # sums of them are exact
     np.testing.assert_array_equal(own_pull(gradient)[0], pull(gradient)[0])
 
