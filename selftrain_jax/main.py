@@ -132,12 +132,13 @@ def _main(arguments: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # orbax and the evaluators tell much at INFO
     from selftrain_jax import jobs
     from selftrain_jax.hosts import initialized
-    from selftrain_jax.train.stop_signal import end_on_sigterm
+    from selftrain_jax.train.stop_signal import end_on_sigterm, restated_stop
 
     end_on_sigterm()
-    with initialized(
+    hosts = initialized(
         _HOSTS.value, num_hosts=_NUM_HOSTS.value, index=_HOST.value, wait_secs=_HOST_WAIT_SECS.value
-    ):
+    )
+    with hosts, restated_stop():
         jobs.run_job(_JOB.value, _CONFIG.value, _open_folder(), _read_options())
 
 
