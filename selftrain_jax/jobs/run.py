@@ -112,6 +112,7 @@ def make_run(
         InputError: a value of the config does not exist or does not fit.
     """
     self_training, categories = get_self_training(config.task), sources.human.categories
+    config = get_task(config.task).complete_config(config, sources.human)
     # Wrong thresholds are refused now, not after the teacher has been trained.
     class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
     if reads_calibration(config):

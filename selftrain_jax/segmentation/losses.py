@@ -27,11 +27,15 @@ def pixel_losses(
     masks: UInt8[Array, "B H W"],
     resolution: str,
     soft: UInt8[Array, "B H W 4"] | None = None,
+    class_weights: Float[Array, " K"] | None = None,
 ) -> tuple[Float[Array, "B h2 w2"], Bool[Array, "B h2 w2"]]:
     """Return -log softmax(logits) for each pixel's class (0 where IGNORED), and which pixels are labelled.
 
-    With `soft` (`types.MaskTargets`) it is the cross entropy -sum_k t_k log softmax(logits)_k, where t has
-    the shares of up to three classes. Without shares for further classes that is the same.
+    With `class_weights` it is times the weight of that class.
+
+    With `soft` (`types.MaskTargets`) it is the cross entropy -sum_k t_k log softmax(logits)_k (with
+    weights, each term times its own), where t has the shares of up to three classes. Without shares for
+    further classes that is the same.
     "stride4" uses rows and columns 0, 4, 8, ... of the masks; "full" interpolates the logits bilinearly.
     A class that the logits do not have gives NaN, which stops the training.
 
@@ -47,6 +51,8 @@ def pixel_losses(
     num_classes = logits.shape[-1]
     is_class = masks[..., None] == jnp.arange(num_classes)
     log_probability = jax.nn.log_softmax(logits)
+    if class_weights is not None:
+        log_probability = log_probability * class_weights
     if soft is None:
         entropy = -jnp.where(is_class, log_probability, 0.0).sum(axis=-1)
     else:

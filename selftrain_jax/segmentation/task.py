@@ -3,6 +3,7 @@
 from typing import cast
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from selftrain_jax.errors import InputError
@@ -21,12 +22,19 @@ from selftrain_jax.types import (
 )
 
 
-def make_segmentation_task(*, model: Segmenter, image_size_px: int, loss_resolution: str = "stride4") -> Task:
+def make_segmentation_task(
+    *,
+    model: Segmenter,
+    image_size_px: int,
+    loss_resolution: str = "stride4",
+    class_weights: Float[np.ndarray, " K"] | None = None,
+) -> Task:
     """Make init, loss and predict for a model and the resolution of the loss.
 
-    The loss of a source is the mean cross-entropy of its labelled pixels, without weight decay. Its `rng` is
-    used for drop-connect only. The network sees images padded to a multiple of 32, as it halves them five
-    times; its logits are cropped to the image again.
+    The loss of a source is the mean cross-entropy of its labelled pixels, without weight decay; with
+    `class_weights` each pixel counts times its class's, and the mean is still over the number of pixels.
+    Its `rng` is used for drop-connect only. The network sees images padded to a multiple of 32, as it halves
+    them five times; its logits are cropped to the image again.
 
     Raises:
         InputError: the image size is below 1, the resolution is unknown, or a class has the value of ignored
@@ -43,7 +51,8 @@ def make_segmentation_task(*, model: Segmenter, image_size_px: int, loss_resolut
         logits, updates = model.apply(
             variables, images, train=True, mutable=["batch_stats"], rngs={"drop": rng}
         )
-        return loss_terms(crop_logits(logits, batch.images), batch, loss_resolution), dict(updates)
+        terms = loss_terms(crop_logits(logits, batch.images), batch, loss_resolution, class_weights)
+        return terms, dict(updates)
 
     def predict(variables: Variables, images: Float[Array, "B H W 3"]) -> PixelLogits:
         logits = model.apply(variables, pad_images(images, SIZE_STEP_PX), train=False)
@@ -72,14 +81,20 @@ def _check_settings(num_classes: int, loss_resolution: str) -> None:
         )
 
 
-def loss_terms(logits: Float[Array, "B h w K"], batch: Batch, loss_resolution: str) -> LossTerms:
+def loss_terms(
+    logits: Float[Array, "B h w K"],
+    batch: Batch,
+    loss_resolution: str,
+    class_weights: Float[np.ndarray, " K"] | None = None,
+) -> LossTerms:
     """Average each source's losses over its pixels and collect the metrics.
 
     An image without labelled pixels is counted for neither source, so that the loss normalisation leaves out
     a half of a batch without any.
     """
     masks, soft = cast(MaskTargets, batch.targets)
-    losses, valid = pixel_losses(logits, masks, loss_resolution, soft)
+    weights = None if class_weights is None else jnp.asarray(class_weights)
+    losses, valid = pixel_losses(logits, masks, loss_resolution, soft, weights)
     human = source_loss(losses, valid, ~batch.is_pseudo)
     pseudo = source_loss(losses, valid, batch.is_pseudo)
     return LossTerms(

@@ -29,6 +29,11 @@ def accept(*_: Any) -> None:
     """Check nothing: values that do not fit are found where they are used."""
 
 
+def keep_config(config: ConfigDict, human: Source) -> ConfigDict:
+    """Fill in nothing: no value follows from the labels."""
+    return config
+
+
 class Metric(NamedTuple):
     """A number of an evaluation: its key in evaluation.json, its name, and a short one for table heads."""
 
@@ -87,6 +92,8 @@ class TaskSpec:
     evaluation_details: type[EvaluationDetails]  # this task's part of evaluation.json
     data_kinds: tuple[str, ...]  # the values of config.data.kind that hold labels of this task
     check_config: Callable[[ConfigDict], None]  # refuses what does not go together, before data are opened
+    # Fills in the values of the config that follow from the human labels.
+    complete_config: Callable[[ConfigDict, Source], ConfigDict]
     open_split: Callable[[ConfigDict, str, str], Source]  # (config, its group: data or unlabeled, split)
     check_sources: Callable[[ConfigDict, Source, list[Source]], None]  # labelled part of train, [val, test]
     build_task: Callable[[ConfigDict, tuple[Category, ...]], Task]

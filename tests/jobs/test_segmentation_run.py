@@ -244,6 +244,8 @@ def test_images_that_would_have_one_mask_are_refused(whole: pathlib.Path, tmp_pa
         ({"data.kind": "tfds", "data.tfds": "voc/2012"}, "no masks"),
         ({"joint.weight": 0.5}, "joint training is of detectors"),
         ({"segmentation.loss_resolution": "half"}, "stride4, full"),
+        ({"segmentation.class_balance": 2.0}, "class_balance=2"),
+        ({"segmentation.class_weights": (1.0,)}, "has 1 weights"),
         ({"model.neck": "bifpn"}, "fpn, nas_fpn"),
         ({"data.kind": "voc", "data.dir": "/nowhere"}, "/nowhere"),
         ({"data.kind": "coco", "data.dir": "/nowhere"}, "builtin, voc, folder"),

@@ -60,6 +60,25 @@ def test_loss_is_minus_the_log_probability_of_the_class_pixel_by_pixel(resolutio
         np.testing.assert_allclose(each[b, y, x], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_weights_of_classes_multiply_the_terms_of_hard_and_of_soft_targets() -> None:
+    weights = np.array([0.5, 1.0, 2.0, 3.0], np.float32)
+    plain, _ = pixel_losses(LOGITS, jnp.asarray(MASKS), "stride4")
+    weighted, valid = pixel_losses(LOGITS, jnp.asarray(MASKS), "stride4", None, weights)
+    sampled = MASKS[:, ::4, ::4]
+    of_class = np.where(sampled == 255, 0, weights[np.minimum(sampled, 3)])
+    np.testing.assert_allclose(weighted, of_class * plain, rtol=1e-6)
+    soft = np.zeros((*MASKS.shape, 4), np.uint8)
+    soft[..., 0], soft[..., 1] = (MASKS + 1) % 4, 51  # a fifth is the next class
+    weighted, _ = pixel_losses(LOGITS, jnp.asarray(MASKS), "stride4", jnp.asarray(soft), weights)
+    log = np.log(np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True))
+    for (b, y, x), k in np.ndenumerate(sampled):
+        if k != 255:
+            more = (int(k) + 1) % 4
+            expected = -0.8 * weights[k] * log[b, y, x, k] - 0.2 * weights[more] * log[b, y, x, more]
+            np.testing.assert_allclose(weighted[b, y, x], expected, rtol=1e-5)
+    assert (np.asarray(weighted)[~np.asarray(valid)] == 0).all()
+
+
 def test_equal_logits_cost_the_log_of_the_number_of_classes() -> None:
     each, valid = pixel_losses(jnp.ones((3, 2, 3, 4)), jnp.asarray(MASKS), "full")
     np.testing.assert_allclose(each[valid], np.log(4), rtol=1e-6)

@@ -10,7 +10,7 @@ from selftrain_jax.models.classifier import Classifier, make_classifier
 from selftrain_jax.models.settings import NetworkSettings, make_backbone
 from selftrain_jax.tasks.classification.data import KINDS, open_split
 from selftrain_jax.tasks.classification.run_files import ClassDetails
-from selftrain_jax.tasks.spec import Metric, TaskSpec, accept
+from selftrain_jax.tasks.spec import Metric, TaskSpec, accept, keep_config
 from selftrain_jax.types import Category, Task
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ CLASSIFICATION = TaskSpec(
     evaluation_details=ClassDetails,
     data_kinds=KINDS,
     check_config=accept,
+    complete_config=keep_config,
     open_split=open_split,
     check_sources=accept,
     build_task=build_task,

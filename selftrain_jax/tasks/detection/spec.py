@@ -36,7 +36,7 @@ from selftrain_jax.tasks.detection.pseudo.views import ONE_VIEW, count_pixels, r
 from selftrain_jax.tasks.detection.pseudo.weights import check_places, read_weights
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
-from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
+from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, keep_config
 from selftrain_jax.types import BoxTargets, Category, Task
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ DETECTION = TaskSpec(
     evaluation_details=BoxDetails,
     data_kinds=KINDS,
     check_config=check_config,
+    complete_config=keep_config,
     open_split=open_split,
     check_sources=check_sources,
     build_task=build_task,

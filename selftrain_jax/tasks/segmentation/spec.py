@@ -17,6 +17,11 @@ from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.segmentation.task import make_segmentation_task
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.tasks.config_values import LabelThresholds, student_thresholds
+from selftrain_jax.tasks.segmentation.class_weights import (
+    balance_classes,
+    check_class_weights,
+    weights_by_id,
+)
 from selftrain_jax.tasks.segmentation.data import (
     KINDS,
     SOFT,
@@ -43,6 +48,11 @@ if TYPE_CHECKING:
     from selftrain_jax.data.pipeline import TargetSpec
 
 
+def _check_config(config: ConfigDict) -> None:
+    check_config(config)
+    check_class_weights(config)
+
+
 def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     """Return the segmenter's init, loss and predict for these classes.
 
@@ -62,7 +72,10 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     except InputError as error:
         raise InputError(f"config.model: {error}") from None
     return make_segmentation_task(
-        model=model, image_size_px=config.image.size_px, loss_resolution=config.segmentation.loss_resolution
+        model=model,
+        image_size_px=config.image.size_px,
+        loss_resolution=config.segmentation.loss_resolution,
+        class_weights=weights_by_id(config, categories),
     )
 
 
@@ -143,7 +156,8 @@ SEGMENTATION = TaskSpec(
     ),
     evaluation_details=MaskDetails,
     data_kinds=KINDS,
-    check_config=check_config,
+    check_config=_check_config,
+    complete_config=balance_classes,
     open_split=open_split,
     check_sources=check_sources,
     build_task=build_task,
