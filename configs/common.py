@@ -46,6 +46,15 @@ def get_config() -> ConfigDict:
                 # coco: those to keep, in any order; found by name in every split, with the ids of train's
                 # file. Empty: all, and then the splits must have the same.
                 classes="",
+                # Shares of train, val and test, as 0.7,0.1,0.2: the images of the split `train` are divided
+                # so, by seed, and `val` and `test` are not read. Empty: the data set has the splits itself.
+                split="",
+                # A regular expression: images whose names (of files, or ids) have the same first group, or
+                # whole match, stay together in `split`, label_percent and a gold set. As '^(.+)_[0-9]+'.
+                group_by="",
+                drop_leaks=False,  # leave copies of images of val and test (the same file) out of training
+                # A gold set's file, of --job=gold: its images are the test split, and nothing else.
+                gold="",
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
@@ -62,6 +71,8 @@ def get_config() -> ConfigDict:
                 max_bad_images=0,
                 builtin=dict(train=0, val=0, test=0, unlabeled=0),  # images drawn for each split
             ),
+            # --job=gold: how many of the labelled images are drawn, by seed, and into which new file.
+            gold=dict(count=0, file=""),
             # Where unlabelled images come from.
             unlabeled=dict(
                 # remainder (of train) | folder | builtin | coco | voc | tfds | none: a supervised run

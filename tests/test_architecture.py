@@ -64,6 +64,7 @@ LAZY = {
     ("main", "train.stop_signal"),
     ("jobs", "build.data"),
     ("jobs", "jobs.doctor"),
+    ("jobs", "jobs.gold"),
     ("jobs", "jobs.import_weights"),
     ("jobs", "jobs.plan"),
     ("jobs", "jobs.predict"),
@@ -226,7 +227,7 @@ def test_package_imports_without_tensorflow_and_without_a_device() -> None:
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("job", ["doctor", "import_weights"])
+@pytest.mark.parametrize("job", ["doctor", "gold", "import_weights"])
 def test_job_that_reads_no_image_stream_starts_without_tensorflow(job: str) -> None:
     code = f"import sys, selftrain_jax.jobs.{job}; print('tensorflow' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

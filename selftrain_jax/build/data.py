@@ -3,16 +3,16 @@
 import functools
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.sampling import check_sampling, epoch_of
+from selftrain_jax.build.set_apart import Sources, set_apart
+from selftrain_jax.build.splits import Parts, check_split_keys, labelled_part, open_parts, split_by_label
 from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.data.sampling import Permutation, raw_permutation
-from selftrain_jax.data.source import Source, cached, concatenated, label_fraction, subset, without_labels
+from selftrain_jax.data.source import Source, cached, concatenated, subset
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
@@ -30,21 +30,6 @@ from selftrain_jax.types import Batches
 STAGE_SEEDS = {"teacher": 0, "control": 1, "control_half": 2, "oracle": 3, "student": 2}
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Who reads what.
-
-    `unlabeled` is None in a supervised run. `unlabeled_truth` has the labels that the teacher is not
-    shown, if there are any.
-    """
-
-    human: Source
-    unlabeled: Source | None
-    unlabeled_truth: Source | None
-    val: Source
-    test: Source
-
-
 def build_sources(config: ConfigDict) -> Sources:
     """Open the data sets of a run; no image is decoded, but every mask of val and test is read.
 
@@ -52,19 +37,25 @@ def build_sources(config: ConfigDict) -> Sources:
         InputError: a data set is missing or malformed, splits' classes differ, or val or test labels are bad.
     """
     check_data_sets(config)
-    task, data = get_task(config.task), config.data
-    train = task.open_split(config, "data", data.train)
-    human = labelled_part(config, train)
-    unlabeled, truth = None, None
-    if config.unlabeled.kind != "none":
-        found = open_unlabeled(config, train)
-        unlabeled, truth = without_labels(found), found if found.categories == train.categories else None
-    measured = {split: task.open_split(config, "data", split) for split in (data.val, data.test)}
-    refuse(judge_classes(config, train, list(measured.values())))
-    task.check_sources(config, human, list(measured.values()))
+    task = get_task(config.task)
+    parts = open_parts(config, functools.partial(task.open_split, config, "data"))
+    sources = read_parts(config, parts)
+    task.check_sources(config, sources.human, [*dict.fromkeys((sources.val, sources.test))])
     if ORACLE in compared_kinds(config):
-        task.check_sources(config, _require_truth(config, truth), [])
-    return Sources(human, unlabeled, truth, measured[data.val], measured[data.test])
+        task.check_sources(config, _require_truth(config, sources.unlabeled_truth), [])
+    return sources
+
+
+def read_parts(config: ConfigDict, parts: Parts) -> Sources:
+    """Return what a run reads of its labelled images and the unlabelled ones.
+
+    Raises:
+        InputError: the unlabelled images are missing, splits' classes differ, or as `set_apart`.
+    """
+    human = labelled_part(config, parts.train)
+    unlabeled = open_unlabeled(config, parts.train) if config.unlabeled.kind != "none" else None
+    refuse(judge_classes(config, parts.train, [source for source in parts[1:] if source is not None]))
+    return set_apart(config, parts, human, unlabeled)
 
 
 def _require_truth(config: ConfigDict, truth: Source | None) -> Source:
@@ -122,6 +113,7 @@ def check_data_sets(config: ConfigDict) -> None:
     """
     get_task(config.task).check_config(config)
     check_sampling(config)
+    check_split_keys(config)
     wanted: dict[tuple[str, str], str] = {}
     for group in ("data", "unlabeled", *(["joint"] if config.joint.weight else [])):
         where = config[group]
@@ -147,7 +139,7 @@ def open_unlabeled(config: ConfigDict, train: Source) -> Source:
 def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
     where = config.unlabeled
     if where.kind == "remainder":
-        _, remainder = _split_by_label(config, train)
+        _, remainder = split_by_label(config, train)
         if not len(remainder):
             raise InputError(
                 "config.unlabeled.kind=remainder, but config.data.label_percent=100 leaves no image of "
@@ -164,18 +156,6 @@ def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
     readers = [get_task(config.task), *TASKS]
     task = next((task for task in readers if where.kind in task.data_kinds), readers[0])
     return task.open_split(config, "unlabeled", "unlabeled" if where.kind == "builtin" else where.split)
-
-
-def labelled_part(config: ConfigDict, train: Source) -> Source:
-    """Return the images of train that keep their labels, config.data.label_percent of them."""
-    labelled, _ = _split_by_label(config, train)
-    return subset(train, labelled, f"{train.name}, {config.data.label_percent:g} % labelled")
-
-
-def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of train's images that keep their labels, and of the others."""
-    data = config.data
-    return label_fraction(len(train), data.label_percent, seed=config.seed, fold=data.label_fold)
 
 
 def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.data import Sources
+from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.batch_timeout import Reading, with_timeout
 from selftrain_jax.data.source import Source
 from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED

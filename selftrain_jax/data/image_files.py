@@ -108,8 +108,12 @@ def file_source(
     path: Callable[[int], pathlib.Path],
     read_labels: Callable[[int], Example],
     sizes_px: Sequence[tuple[int, int]] | None = None,
+    file_names: tuple[str, ...] = (),
 ) -> Source:
-    """Make a source of image files; `sizes_px` (height, width) is what their annotations state."""
+    """Make a source of image files.
+
+    `sizes_px` (height, width) is what their annotations state, `file_names` are theirs where ids are not.
+    """
     return Source(
         name=name,
         categories=categories,
@@ -118,6 +122,8 @@ def file_source(
         read_encoded=lambda index: read_encoded_file(path(index)),
         read_image=lambda index: read_image_file(path(index), sizes_px[index] if sizes_px else None),
         check_file=lambda index: check_image_file(path(index), sizes_px[index] if sizes_px else None),
+        file_names=file_names,
+        path=path,
     )
 
 

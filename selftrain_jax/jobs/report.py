@@ -9,7 +9,8 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from selftrain_jax.augment.resize import MEAN_RGB, STDDEV_RGB
-from selftrain_jax.build.data import Sources, build_augment, build_sources
+from selftrain_jax.build.data import build_augment, build_sources
+from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.report.page import write_report_page

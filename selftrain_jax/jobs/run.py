@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.data import Sources, build_sources, stage_settings
+from selftrain_jax.build.data import build_sources, stage_settings
 from selftrain_jax.build.experiment import (
     Experiment,
     StepKind,
@@ -21,6 +21,7 @@ from selftrain_jax.build.experiment import (
     step_kind,
 )
 from selftrain_jax.build.joint import open_joint_source
+from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.source import Source
 from selftrain_jax.jobs.calibration import check_val
 from selftrain_jax.named_arrays import digest

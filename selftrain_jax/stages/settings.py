@@ -172,6 +172,7 @@ FREE = (
     "optimizer.remat",
     "optimizer.max_rollbacks",
     "import_weights",
+    "gold",  # which images are drawn; what is left out of a run is data's
     "student.control",  # which controls there are
     "student.oracle",  # whether there is one
     "pseudo.min_coverage",  # guards: they refuse or let pass

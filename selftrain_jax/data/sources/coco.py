@@ -76,6 +76,7 @@ def read_coco_json(
         images.paths.__getitem__,
         lambda index: table_example(table, index),
         images.sizes_px,
+        tuple(os.path.relpath(file, images_dir.resolve()) for file in images.paths),
     )
 
 
