@@ -11,6 +11,7 @@ from selftrain_jax import hosts
 from selftrain_jax.data.groups import compile_pattern, divide, group_images, label_groups
 from selftrain_jax.data.source import Source, label_fraction, subset
 from selftrain_jax.errors import InputError
+from selftrain_jax.tasks.config_values import split_names
 
 PART_NAMES = ("train", "val", "test")
 
@@ -65,16 +66,6 @@ def split_fractions(config: ConfigDict) -> tuple[float, float, float]:
         hint = ": are they percentages?" if sum(fractions) > 2 else ""
         raise InputError(f"config.data.split={text} sums to {sum(fractions):g}{hint}; {expected}")
     return train, val, test
-
-
-def split_names(config: ConfigDict) -> tuple[str, ...]:
-    """Name the splits of the data set that are opened; the one to train on is first."""
-    data = config.data
-    if data.split:
-        return (data.train,)
-    # Where a gold set is measured the data set needs no test split.
-    names = (data.train, data.val) if data.gold else (data.train, data.val, data.test)
-    return tuple(dict.fromkeys(names))
 
 
 def open_parts(config: ConfigDict, open_split: Callable[[str], Source]) -> Parts:

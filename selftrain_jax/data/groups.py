@@ -20,8 +20,8 @@ from selftrain_jax.text import shorten_list
 _LABELS, _SPLIT, _GOLD = 0, 2, 3
 _LONGEST_NAME = 100  # characters of a name in a message
 
-Groups = Int[np.ndarray, " N"]  # the number of each image's group, from 0
-Indices = Int[np.ndarray, " part"]
+Groups = Int[np.ndarray, "_"]  # the number of each image's group, from 0
+Indices = Int[np.ndarray, "_"]
 
 
 class Division(NamedTuple):
@@ -88,10 +88,10 @@ def group_name(pattern: re.Pattern[str], name: str) -> str | None:
 def divide(groups: Groups, fractions: Sequence[float], *, seed: int) -> Division:
     """Divide images into train, val and test, as near to the fractions as whole groups allow.
 
-    In the order of the permutation, test takes the groups that bring it nearer to its share, then val does,
-    then train; train takes all that is left where the fractions sum to 1. So test does not depend on the
-    other fractions, and a larger train holds a smaller one where groups are single images. A part of a
-    fraction above 0 has one group at least.
+    In the order of the permutation, test takes the groups that bring it nearer to its share, then val does;
+    train does from the other end, or takes all that is left where the fractions sum to 1. So test does not
+    depend on the other fractions, and where groups are single images a larger train holds a smaller one. A
+    part of a fraction above 0 has one group at least.
 
     Raises:
         InputError: there are fewer groups than parts.
@@ -112,12 +112,13 @@ def divide(groups: Groups, fractions: Sequence[float], *, seed: int) -> Division
             taken[part] = order
         else:
             most = len(order) - reserved if fraction > 0 else 0
-            taken[part] = _take_nearest(order, sizes, fraction * len(groups), most)
+            from_end = order[::-1] if part == "train" else order
+            taken[part] = _take_nearest(from_end, sizes, fraction * len(groups), most)
         order = [group for group in order if group not in set(taken[part])]
     return Division(*(np.flatnonzero(np.isin(groups, taken[part])) for part in ("train", "val", "test")))
 
 
-def label_groups(groups: Groups, percent: float, *, seed: int, fold: int) -> tuple[Indices, Indices]:
+def label_groups(groups: Groups, percent: int | float, *, seed: int, fold: int) -> tuple[Indices, Indices]:
     """Split images into about `percent` % labelled ones and the remainder, both sorted, by whole groups.
 
     The labelled part is the first groups of one permutation for each seed and fold, as many as come nearest,
@@ -147,7 +148,7 @@ def draw_groups(groups: Groups, count: int, *, seed: int) -> Indices:
     With single images they are `count`, and the first ones of a larger draw by the same seed.
     """
     order = _permutation(groups, (seed, 0, _GOLD))
-    taken = _take_nearest(order, np.bincount(groups), count, len(order) - 1)
+    taken = _take_nearest(order, np.bincount(groups), float(count), len(order) - 1)
     return np.flatnonzero(np.isin(groups, taken))
 
 

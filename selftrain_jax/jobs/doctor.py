@@ -9,11 +9,12 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import check_augment, judge_classes, open_unlabeled
 from selftrain_jax.build.set_apart import set_apart
-from selftrain_jax.build.splits import Parts, assign_parts, check_split_keys, labelled_part, split_names
+from selftrain_jax.build.splits import Parts, assign_parts, check_split_keys, labelled_part
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.doctor.duplicates import GOLD, TRAIN
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
+from selftrain_jax.tasks.config_values import split_names
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 
 T = TypeVar("T")
@@ -87,11 +88,13 @@ def _set_apart(
     sources = _try(partial(set_apart, config, parts, human, unlabelled), errors)
     if sources is None:
         return {TRAIN: human, val: parts.val, test: parts.test or parts.val}, unlabelled
-    unlabelled = sources.unlabeled_truth or sources.unlabeled
+    if sources.unlabeled is not None and unlabelled is not None:
+        is_whole = len(sources.unlabeled) == len(unlabelled)
+        unlabelled = unlabelled if is_whole else sources.unlabeled_truth or sources.unlabeled
     measured = {val: sources.val, GOLD if data.gold else test: sources.test}
     if not data.split:
         measured.pop(data.train, None)  # measured on what is trained on, as config.data.val says
-    return {TRAIN: human, **measured}, unlabelled
+    return {TRAIN: sources.human, **measured}, unlabelled
 
 
 def _open_unlabelled(

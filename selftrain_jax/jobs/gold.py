@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.splits import check_keys, labelled_part, train_part
 from selftrain_jax.data.gold import check_new, write_gold
-from selftrain_jax.data.groups import Groups, draw_groups, group_images
+from selftrain_jax.data.groups import Groups, Indices, draw_groups, group_images
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.lookup import get_task
@@ -58,7 +58,7 @@ def run_gold(config: ConfigDict) -> None:
 
 
 def _describe(
-    path: pathlib.Path, human: Source, groups: Groups, drawn: Groups, num_written: int
+    path: pathlib.Path, human: Source, groups: Groups, drawn: Indices, num_written: int
 ) -> list[str]:
     num_groups, num_drawn = len(np.unique(groups)), len(np.unique(groups[drawn]))
     of_groups = f", {num_drawn:,} of {num_groups:,} groups" if num_groups < len(human) else ""

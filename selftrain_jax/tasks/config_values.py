@@ -34,6 +34,16 @@ def require_dir(text: str, key: str, what: str) -> pathlib.Path:
     return pathlib.Path(text)
 
 
+def split_names(config: ConfigDict) -> tuple[str, ...]:
+    """Name the splits of the data set that are opened; the one to train on is first."""
+    data = config.data
+    if data.split:
+        return (data.train,)
+    # Where a gold set is measured the data set needs no test split.
+    names = (data.train, data.val) if data.gold else (data.train, data.val, data.test)
+    return tuple(dict.fromkeys(names))
+
+
 def class_names(config: ConfigDict) -> tuple[str, ...]:
     """Return the names in config.data.classes, in order; none stands for all that occur."""
     return tuple(filter(None, config.data.classes.split(",")))

@@ -14,13 +14,19 @@ from selftrain_jax.data.problems import BOX_KINDS, BadBoxes
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources import coco, voc_boxes
 from selftrain_jax.doctor import verdicts
+from selftrain_jax.doctor.class_names import judge_names
+from selftrain_jax.doctor.coco_files import CocoFile, judge_coco_files
+from selftrain_jax.doctor.corners import judge_corners
 from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, find_duplicates
 from selftrain_jax.doctor.examine import Diagnosis, scan_splits, summarise
+from selftrain_jax.doctor.neighbours import judge_neighbours
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
+from selftrain_jax.doctor.turns import judge_turns
 from selftrain_jax.doctor.verdicts import ProblemKind
+from selftrain_jax.doctor.voc_files import voc_corners
 from selftrain_jax.errors import InputError, printable
 from selftrain_jax.html.blocks import Finding
-from selftrain_jax.tasks.config_values import class_names, require_dir
+from selftrain_jax.tasks.config_values import class_names, require_dir, split_names
 from selftrain_jax.tasks.detection.box_statistics import (
     BoxStatistics,
     judge_boxes,
@@ -90,17 +96,38 @@ def examine(
     """
     train = labelled.get(TRAIN)
     crowded = judge_slots(config, train) if train is not None else ()
+    errors = [*errors, *crowded, *_judge_files(config)]
     diagnosis = examine_boxes(
         labelled=labelled,
         unlabelled=unlabelled,
         problems=problems,
-        errors=[*errors, *crowded],
+        errors=errors,
         bad_boxes=config.data.bad_boxes,
         max_bad_images=config.data.max_bad_images,
     )
     print(format_diagnosis(diagnosis))
     print(f"with pictures: {write_report(diagnosis, workdir)}")
     return diagnosis.images.has_errors
+
+
+def _judge_files(config: ConfigDict) -> list[Finding]:
+    """Look at the label files themselves, for what does not show in what the readers make of them."""
+    data, unlabeled = config.data, config.unlabeled
+    root, splits = Path(data.dir), split_names(config)
+    if not data.dir.strip():
+        return []
+    if data.kind == "coco":
+        templates = (data.annotations, data.images)
+        files = {
+            split: CocoFile(*(root / text.replace("{split}", split) for text in templates))
+            for split in splits
+        }
+        folder = Path(unlabeled.dir) if unlabeled.kind == "folder" and unlabeled.dir.strip() else None
+        return list(judge_coco_files(files, folder))
+    if data.kind in ("voc", "auto"):
+        found = (judge_corners(split, voc_corners(root, split), counts_from=1) for split in splits)
+        return [finding for findings in found for finding in findings]
+    return []
 
 
 def examine_boxes(
@@ -136,8 +163,12 @@ def examine_boxes(
             if split.is_labelled
             for verdict in judge_boxes(split.split, split.num_examined, of_split)
         ),
+        *judge_names({name: scan.source for name, scan in scans.items()}),
+        *judge_turns(scans),
         *verdicts.judge_unlabelled(splits),
         *verdicts.judge_duplicates(duplicates, splits, "AP"),
+        *verdicts.judge_repeats(scans),
+        *judge_neighbours(scans, duplicates),
     ]
     images = Diagnosis(splits, tuple(all_problems), duplicates, MAX_DISTANCE, verdicts.worst_first(judged))
     return BoxDiagnosis(images, boxes, {name: scan.source for name, scan in scans.items()})

@@ -14,9 +14,12 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.doctor import verdicts
+from selftrain_jax.doctor.class_names import judge_names
 from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, UNLABELLED, find_duplicates
 from selftrain_jax.doctor.examine import Diagnosis, SplitSummary, scan_splits, summarise
+from selftrain_jax.doctor.neighbours import judge_neighbours
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
+from selftrain_jax.doctor.turns import judge_turns
 from selftrain_jax.doctor.verdicts import ProblemKind
 from selftrain_jax.errors import InputError, printable
 from selftrain_jax.html.blocks import Finding
@@ -26,6 +29,7 @@ from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED
 
 UNLABELLED_TRUTH = "unlabelled truth"  # masks that pseudo masks are compared with; nobody trains on them
+MOSTLY_IGNORED = 0.5  # VOC's outlines are 5 % of its pixels
 BAD_MASKS = "masks that do not fit their image or classes"
 
 
@@ -116,6 +120,10 @@ def _examine_images(
         *verdicts.judge_images(splits, max_bad_images),
         *verdicts.judge_unlabelled(splits),
         *verdicts.judge_duplicates(duplicates, splits, "mIoU"),
+        *verdicts.judge_repeats(scans),
+        *judge_neighbours(scans, duplicates),
+        *judge_names({name: source for name, source in labelled.items() if source is not None}),
+        *judge_turns(scans),
         *(verdict for split in masks for verdict in _judge(split, max_bad_images)),
     ]
     return Diagnosis(splits, tuple(problems), duplicates, MAX_DISTANCE, verdicts.worst_first(judged))
@@ -203,6 +211,10 @@ def _judge(masks: MaskStatistics, max_bad_images: int) -> Iterator[Finding]:
     if masks.num_ignored_masks:
         finding = f"{name}: {masks.num_ignored_masks:,} of {masks.num_masks:,} masks are ignored throughout"
         yield Finding("warning", finding, "Nothing, if they are meant so; they are ignored.")
+    if masks.ignored_frac > MOSTLY_IGNORED:
+        finding = f"{name}: {masks.ignored_frac:.1%} of the pixels are ignored"
+        remedy = "If they are not meant so, correct config.data.ignore_value and config.data.mask_values."
+        yield Finding("warning", finding, remedy)
     absent = [class_name for class_name, count in masks.pixels_by_class.items() if not count]
     if absent:
         names = shorten_list(absent) + (" classes" if len(absent) > 5 else "")
