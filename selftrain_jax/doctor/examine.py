@@ -120,7 +120,7 @@ def _count(words: Iterable[str]) -> dict[str, int]:
 
 def _scan_image(source: Source, index: int) -> ImageScan | str:
     try:
-        example = source.read(index)
+        example, content = source.read(index), read_content(source, index)
     except InputError as error:
         return f"image {source.image_ids[index]}: {error}"
     image = example.pop("image")
@@ -130,7 +130,7 @@ def _scan_image(source: Source, index: int) -> ImageScan | str:
         image.shape[:2],
         pixel_digest(image),
         perceptual_hash(image),
-        read_content(source, index).sha256,
+        content.sha256,
         _read_orientation(source, index),
     )
 
