@@ -143,12 +143,11 @@ def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fol
     """
     if network in RESNETS:
         return import_torchvision(path, network, input_rule=input_rule, fold=fold)
-    arrays = read_torch_file(path)
     if network not in EFFICIENTNETS:
         raise InputError(f"network={network!r} is not one of {', '.join(BACKBONES)}")
     names = timm_efficientnet_names(EFFICIENTNETS[network])
     rule = _choose_rule(input_rule, "half" if "lite" in network else default_rule(path))
-    arrays = without_prefix(arrays, names)
+    arrays = without_prefix(read_torch_file(path), names)
     template = _torch_shapes(network, arrays, "classifier")
     return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3), [COUNTERS])
 
