@@ -4,6 +4,7 @@ Call `scan_splits`, then `summarise` and `duplicates.find_duplicates`. Not in th
 unlabelled and evaluation images would make any gain of section 4 worthless.
 """
 
+import hashlib
 import io
 import os
 from collections import Counter
@@ -13,7 +14,6 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from selftrain_jax.data.contents import read_content
 from selftrain_jax.data.source import IMAGE_FORMATS, Problem, Source
 from selftrain_jax.doctor.duplicates import (
     UNLABELLED,
@@ -120,8 +120,9 @@ def _count(words: Iterable[str]) -> dict[str, int]:
 
 def _scan_image(source: Source, index: int) -> ImageScan | str:
     try:
-        example, content = source.read(index), read_content(source, index)
-    except InputError as error:
+        example = source.read(index)
+        encoded = source.path(index).read_bytes() if source.path is not None else source.read_encoded(index)
+    except (InputError, OSError) as error:
         return f"image {source.image_ids[index]}: {error}"
     image = example.pop("image")
     example.pop("mask", None)
@@ -130,16 +131,15 @@ def _scan_image(source: Source, index: int) -> ImageScan | str:
         image.shape[:2],
         pixel_digest(image),
         perceptual_hash(image),
-        content.sha256,
-        _read_orientation(source, index),
+        hashlib.sha256(encoded).hexdigest(),
+        _read_orientation(encoded),
     )
 
 
-def _read_orientation(source: Source, index: int) -> int:
+def _read_orientation(encoded: bytes) -> int:
     """Return the EXIF orientation, 1 to 8, from the header; upright where none is stated."""
-    file = source.path(index) if source.path is not None else io.BytesIO(source.read_encoded(index))
     try:
-        with Image.open(file, formats=IMAGE_FORMATS) as image:
+        with Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS) as image:
             found = image.getexif().get(_ORIENTATION_TAG, UPRIGHT)
     except Exception:  # Pillow's parsers raise many types on damaged tags
         return UPRIGHT
