@@ -16,7 +16,6 @@ from PIL import Image
 from selftrain_jax.types import Example
 
 TRAIN, UNLABELLED = "train", "unlabelled"  # the splits that are trained on; all others are for evaluation
-GOLD = "gold"  # measured in place of test
 # JPEG at quality 20 moves a hash by 0 to 4 bits; of 66,000 pairs of cell images one is under 10.
 MAX_DISTANCE = 6
 SIDE_PX = 32  # the grey thumbnail whose spectrum is hashed

@@ -11,10 +11,10 @@ from selftrain_jax.build.data import check_augment, judge_classes, open_unlabele
 from selftrain_jax.build.set_apart import set_apart
 from selftrain_jax.build.splits import Parts, assign_parts, check_split_keys, labelled_part
 from selftrain_jax.data.source import Problem, Source
-from selftrain_jax.doctor.duplicates import GOLD, TRAIN
+from selftrain_jax.doctor.duplicates import TRAIN
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
-from selftrain_jax.tasks.config_values import split_names
+from selftrain_jax.tasks.config_values import measured_names, split_names
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 
 T = TypeVar("T")
@@ -84,14 +84,14 @@ def _set_apart(
     config: ConfigDict, parts: Parts, human: Source, unlabelled: Source | None, errors: list[Finding]
 ) -> tuple[Labelled, Source | None]:
     data = config.data
-    val, test = ("val", "test") if data.split else (data.val, data.test)
+    val, test = measured_names(config)
     sources = _try(partial(set_apart, config, parts, human, unlabelled), errors)
     if sources is None:
         return {TRAIN: human, val: parts.val, test: parts.test or parts.val}, unlabelled
     if sources.unlabeled is not None and unlabelled is not None:
         is_whole = len(sources.unlabeled) == len(unlabelled)
         unlabelled = unlabelled if is_whole else sources.unlabeled_truth or sources.unlabeled
-    measured = {val: sources.val, GOLD if data.gold else test: sources.test}
+    measured = {val: sources.val, test: sources.test}
     if not data.split:
         measured.pop(data.train, None)  # measured on what is trained on, as config.data.val says
     return {TRAIN: sources.human, **measured}, unlabelled

@@ -44,6 +44,13 @@ def split_names(config: ConfigDict) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def measured_names(config: ConfigDict) -> tuple[str, str]:
+    """Name val and test for messages: by their splits, unless they are no splits of the data set."""
+    data = config.data
+    val, test = ("val", "test") if data.split else (data.val, data.test)
+    return val, "gold" if data.gold else test
+
+
 def class_names(config: ConfigDict) -> tuple[str, ...]:
     """Return the names in config.data.classes, in order; none stands for all that occur."""
     return tuple(filter(None, config.data.classes.split(",")))
