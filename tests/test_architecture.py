@@ -64,6 +64,7 @@ LAZY = {
     ("main", "train.stop_signal"),
     ("jobs", "build.data"),
     ("jobs", "jobs.doctor"),
+    ("jobs", "jobs.import_predictions"),
     ("jobs", "jobs.import_weights"),
     ("jobs", "jobs.plan"),
     ("jobs", "jobs.predict"),

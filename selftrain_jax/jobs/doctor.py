@@ -7,10 +7,12 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import check_augment, judge_classes, labelled_part, open_unlabeled
-from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.doctor.duplicates import TRAIN
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
+from selftrain_jax.stages.choices import TEACHER_LABELS, label_source
+from selftrain_jax.tasks.foreign_settings import check_label_keys
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 
 
@@ -31,7 +33,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
         problems += task.find_problems(config, split)
         labelled[split] = _try_open(partial(open_split, tolerant, "data", split), split, problems)
     unlabelled = _open_unlabelled(config, tolerant, labelled[config.data.train], problems)
-    errors = _judge_config(config, labelled)
+    errors = _judge_config(config, labelled) + _judge_foreign(config, labelled, unlabelled)
     train = labelled[config.data.train]
     if train is not None:
         labelled[config.data.train] = labelled_part(config, train)
@@ -54,6 +56,23 @@ def _judge_config(config: ConfigDict, labelled: dict[str, Source | None]) -> lis
         return errors
     measured = [labelled[split] for split in (config.data.val, config.data.test)]
     return errors + list(judge_classes(config, train, [source for source in measured if source is not None]))
+
+
+def _judge_foreign(
+    config: ConfigDict, labelled: dict[str, Source | None], unlabelled: Source | None
+) -> list[Finding]:
+    """Read other models' predictions as the run does, where config.pseudo.labels takes them."""
+    train, val = labelled[config.data.train], labelled[config.data.val]
+    try:
+        check_label_keys(config)
+        if label_source(config) == TEACHER_LABELS or train is None or val is None or unlabelled is None:
+            return []
+        read_foreign = get_self_training(config.task).read_foreign
+        found = read_foreign(config, without_labels(unlabelled), val, train.categories)
+    except InputError as error:
+        return [Finding("error", f"other models' predictions: {error}", "")]
+    print("\n".join(found.lines), flush=True)
+    return []
 
 
 def _open_unlabelled(

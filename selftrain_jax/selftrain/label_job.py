@@ -27,6 +27,7 @@ from selftrain_jax.run_files.fields import JsonObject, to_json
 from selftrain_jax.run_files.manifest import FIRST_KIND, MANIFEST_FILE, LabelTotals, Manifest
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.selftrain.checks import class_thresholds
+from selftrain_jax.selftrain.foreign.files import identify_models
 from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk, chunks_in_order
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest, summarize_shard
 from selftrain_jax.text import shorten_list
@@ -234,7 +235,7 @@ def _identity(
     """Collect what makes the labels what they are; labels of another identity may not be mixed in."""
     return {
         **({"teacher_digest": provenance["teacher"]["digest"]} if "teacher" in provenance else {}),
-        **({"foreign": _identify_models(provenance["foreign"])} if "foreign" in provenance else {}),
+        **identify_models(provenance),
         **({"earlier_models": provenance["earlier_models"]} if "earlier_models" in provenance else {}),
         **({"nms": provenance["nms"]} if "nms" in provenance else {}),
         "source": source.name,
@@ -245,13 +246,6 @@ def _identity(
         "kind": labeller.totals.kind,
         **to_json(labeller.settings),
     }
-
-
-def _identify_models(described: Sequence[JsonObject]) -> list[JsonObject]:
-    """Leave out what other models are called and where their predictions lie: what they hold counts."""
-    return [
-        {key: value for key, value in model.items() if key not in ("model", "file")} for model in described
-    ]
 
 
 def _plan(

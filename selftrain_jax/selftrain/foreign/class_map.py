@@ -34,6 +34,7 @@ class Resolved(NamedTuple):
     """The classes of one file of predictions."""
 
     class_ids: Mapping[str, int]  # by the file's own label: an id as text, or a name
+    can_find: frozenset[int]  # classes of ours that the model knows, found or not
     dropped: frozenset[str]  # labels that the map drops
     unknown: frozenset[str]  # labels that neither the map nor a name says anything of
     unused: tuple[str, ...]  # what the map names and the file does not
@@ -144,6 +145,7 @@ def resolve_classes(
     kept = {label: class_id for label, class_id in found.items() if class_id is not None}
     resolved = Resolved(
         class_ids=kept,
+        can_find=frozenset(row.class_id for row in rows if row.class_id is not None),
         dropped=frozenset(found) - frozenset(kept),
         unknown=frozenset(labels) - frozenset(found),
         unused=tuple(unused),
@@ -163,7 +165,9 @@ def _resolve_by_name(
     ids = {name: class_id for class_id, name in categories}
     kept = {label: ids[name] for label, name in names.items() if name in ids}
     unknown = frozenset(labels) - frozenset(kept)
-    return _require_some(Resolved(kept, frozenset(), unknown, ()), labels, names, categories, where)
+    return _require_some(
+        Resolved(kept, frozenset(kept.values()), frozenset(), unknown, ()), labels, names, categories, where
+    )
 
 
 def _require_some(

@@ -99,7 +99,8 @@ def _read_result(record: Any, where: str) -> tuple[str, str, tuple[float, float,
             if not isinstance(score, int | float) or isinstance(score, bool):
                 what = 'expected the key "score"; a file of annotations has none, a model\'s results do'
                 raise no_score(where, what)
-            return str(image_id), str(class_id), (y, x, y + h, x + w), score
+            box = float(y), float(x), float(y + h), float(x + w)
+            return str(image_id), str(class_id), box, float(score)
         case {"segmentation": _, **rest} if "bbox" not in rest:
             raise InputError(f"{where}: a mask and no bbox; export the model's boxes (COCO: iou_type bbox)")
     raise InputError(

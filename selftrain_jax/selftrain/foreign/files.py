@@ -1,6 +1,6 @@
 """The files and folders that other models' predictions come in: found, told from archives, identified.
 
-Call `read_paths` on a config value, `require_predictions` on each path; `hash_content` identifies one.
+Call `read_paths` on a config value, `require_predictions` on each path; `hash_content` identifies one, `identify_models` those of a set of labels.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import hash_file
+from selftrain_jax.run_files.fields import JsonObject
 
 COUNTED = (".txt", ".png", ".json", ".csv")  # files of a folder that hold predictions
 
@@ -82,6 +83,15 @@ def hash_content(path: Path) -> str:
     for name, file in sorted((os.path.relpath(file, path), file) for file in list_files(path)):
         hasher.update(f"{name} {hash_file(file)}\n".encode())
     return hasher.hexdigest()
+
+
+def identify_models(provenance: JsonObject) -> JsonObject:
+    """Return what other models' predictions hold, of a set's provenance; not their names and places."""
+    if "foreign" not in provenance:
+        return {}
+    left_out = ("model", "file")
+    models = provenance["foreign"]
+    return {"foreign": [{key: own[key] for key in own if key not in left_out} for own in models]}
 
 
 def list_files(folder: Path, suffixes: tuple[str, ...] = COUNTED) -> list[Path]:

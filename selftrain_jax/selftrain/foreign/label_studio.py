@@ -82,8 +82,8 @@ def _prediction_of(task: Any, where: str) -> Mapping[str, Any] | None:
         case [dict(), *_] as several:
             versions = [repr(entry.get("model_version")) for entry in several if isinstance(entry, dict)]
             raise InputError(
-                f"{where}: {len(several)} predictions, of the model versions {shorten_list(versions)}; export "
-                "one model at a time"
+                f"{where}: {len(several)} predictions, of the model versions {shorten_list(versions)}; "
+                "export one model at a time"
             )
     raise InputError(f"{where}: predictions is {show(predictions)}; expected a list of one object")
 
@@ -135,4 +135,4 @@ def _read_rectangle(
     score = result.get("score", prediction.get("score"))
     if not isinstance(score, int | float) or isinstance(score, bool):
         raise no_score(where, 'expected "score" in the region, or else in its prediction')
-    return label, (y / 100, x / 100, (y + height) / 100, (x + width) / 100), score
+    return label, (y / 100, x / 100, (y + height) / 100, (x + width) / 100), float(score)

@@ -2,7 +2,7 @@
 
 `FOLDER/classes/NAME.png` (or `FOLDER/NAME.png`) holds the model's own class ids. Probabilities are in
 `FOLDER/confidence/NAME.png`, of 8 bits, in 255ths, or in `FOLDER/confidence.json`, one for each image,
-`{"NAME": 0.9}`, or for each class in it, `{"NAME": {"7": 0.9}}`. Call `open_mask_folder`, then `read_mask` by name.
+`{"NAME": 0.9}`, or for each class in it, `{"NAME": {"7": 0.9}}`. Call `open_mask_folder`, then `read_mask`.
 """
 
 from collections.abc import Mapping

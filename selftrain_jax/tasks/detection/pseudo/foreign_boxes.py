@@ -99,7 +99,7 @@ def open_model_boxes(
         name=name,
         by_image=by_image,
         named=frozenset(source.image_ids[index] for index in positions.values()),
-        class_ids=frozenset(resolved.class_ids.values()),
+        class_ids=resolved.can_find,
         num_boxes=int(kept.sum()),
         lines=(head, *(f"  {line}" for line in (*lines, *found.notes))),
     )
@@ -170,7 +170,8 @@ def _to_pixels(
     elif len(boxes) and np.abs(boxes).max() <= LARGEST_SHARE:
         raise InputError(
             f"{where}: all coordinates are at most {np.abs(boxes).max():g}: they are shares of the image, "
-            f"but {found.kind} has pixels. Multiply x and width by the image's width, y and height by its height"
+            f"but {found.kind} has pixels. Multiply x and width by the image's width, y and height by its "
+            "height"
         )
     clipped, faults = check_boxes(boxes, sizes_px)
     is_bad = np.array([bool(fault) for fault in faults], bool)

@@ -84,7 +84,7 @@ def open_model_masks(
         names={source.image_ids[index]: own for own, index in positions.items()},
         to_ours=to_ours,
         is_ours=is_ours,
-        class_ids=frozenset(resolved.class_ids.values()),
+        class_ids=resolved.can_find,
         lines=(head, *(f"  {line}" for line in (*lines, *describe_left_out(resolved, counts, {})))),
     )
 
