@@ -1,6 +1,7 @@
 """The files and folders that other models' predictions come in: found, told from archives, identified.
 
-Call `read_paths` on a config value, `require_predictions` on each path; `hash_content` identifies one, `identify_models` those of a set of labels.
+Call `read_paths` on a config value, `require_predictions` on each path; `hash_content` identifies one,
+`identify_models` those of a set of labels.
 """
 
 import hashlib

@@ -183,7 +183,7 @@ def test_weights_are_precision_by_score_drawn_to_the_models_own() -> None:
 
 
 def fuse_by_the_reference(boxes, scores, models, weights) -> tuple[np.ndarray, float]:
-    """ZFTurbo's weighted_boxes_fusion of one cluster: scores times weights, mean, times min(T, N) / sum(w)."""
+    """ZFTurbo's weighted_boxes_fusion of one cluster: scores times weights, mean, times min(T, N) / sum w."""
     weighted = scores * weights[models]
     box = (boxes * weighted[:, None]).sum(axis=0) / weighted.sum()
     return box, weighted.mean() * min(len(weights), len(scores)) / weights.sum()
