@@ -218,6 +218,8 @@ def get_config() -> ConfigDict:
                 stop_when_worse=True,  # no further round after one that is worse on val than the one before
             ),
             pseudo=dict(
+                # Whose they are: teacher | foreign (config.foreign's predictions) | both, merged.
+                labels="teacher",
                 score_floor=0.05,  # kept in the records; NMS keeps boxes from here on, too
                 threshold=0.5,  # applied when the records are read. Paper: Section 3.1
                 per_class_thresholds="",  # "person=0.4,car=0.6"
@@ -251,6 +253,20 @@ def get_config() -> ConfigDict:
                 max_class_frac=0.0,
                 min_boxes_per_image=0.01,  # fewer on average: refuse to train a student
                 max_empty_frac=0.98,  # more images without a box: refuse
+            ),
+            # Other models' predictions on the unlabelled images, as labels: docs/foreign_teachers.md. Several
+            # models, separated by commas, are merged; the other keys have one value for all or one for each.
+            foreign=dict(
+                # COCO results, Label Studio's JSON, a folder of YOLO's txt files; segmentation: of PNGs.
+                predictions="",
+                map="",  # CSV: their class (name or id), ours (empty: dropped), "merge" where two become one
+                annotations="",  # COCO's JSON whose image and category ids COCO results use
+                model="",  # name for tables; empty: as the file says, or its own name
+                val="",  # predictions for data.val, in the same order: models are weighted by class
+                val_annotations="",
+                unpredicted="empty",  # an image that a model does not name: empty | unknown
+                unknown_images="error",  # predictions for other images than this run's: error | drop
+                bad_boxes="error",  # error | drop: boxes of zero area or outside their image
             ),
             eval=dict(
                 batch_size=8, every_steps=0, checkpoint="last", backend="auto"

@@ -31,6 +31,7 @@ JOBS = {
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
     "import_weights": "a published weight file becomes a checkpoint to start from, with a card",
+    "import_predictions": "other models' predictions (--config.foreign.predictions) become labels",
     "search": "students for a --grid of config values, chosen on val",
     "plan": "what would be done, what it takes, what is stale; touches nothing",
     "report": "report.html from what is in the work folder",

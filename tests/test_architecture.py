@@ -65,6 +65,7 @@ LAZY = {
     ("jobs", "build.data"),
     ("jobs", "jobs.doctor"),
     ("jobs", "jobs.gold"),
+    ("jobs", "jobs.import_predictions"),
     ("jobs", "jobs.import_weights"),
     ("jobs", "jobs.plan"),
     ("jobs", "jobs.predict"),

@@ -79,6 +79,10 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.search import run_search
 
         return run_search(config, workdir, options)
+    if job == "import_predictions":
+        from selftrain_jax.jobs.import_predictions import run_import_predictions
+
+        return run_import_predictions(config, workdir, options)
     run = steering.open_prepared(config, workdir, options)
     stage = Stage(options.stage, options.round)
     if job == "train":

@@ -10,11 +10,13 @@ from ml_collections import ConfigDict
 from selftrain_jax.build.data import check_augment, judge_classes, open_unlabeled
 from selftrain_jax.build.set_apart import set_apart
 from selftrain_jax.build.splits import Parts, assign_parts, check_split_keys, labelled_part
-from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.doctor.duplicates import TRAIN
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
+from selftrain_jax.stages.choices import TEACHER_LABELS, label_source
 from selftrain_jax.tasks.config_values import measured_names, split_names
+from selftrain_jax.tasks.foreign_settings import check_label_keys
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 
 T = TypeVar("T")
@@ -40,6 +42,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
         opened[split] = _try_open(partial(open_split, tolerant, "data", split), split, problems)
     errors = _judge_config(config)
     labelled, unlabelled = _read_as_the_run(config, tolerant, opened, problems, errors)
+    errors += _judge_foreign(config, labelled, unlabelled)
     if task.examine(config, labelled, unlabelled, problems, errors, workdir):
         raise InputError("the data set has errors, listed above; fix them before training")
 
@@ -95,6 +98,21 @@ def _set_apart(
     if not data.split:
         measured.pop(data.train, None)  # measured on what is trained on, as config.data.val says
     return {TRAIN: sources.human, **measured}, unlabelled
+
+
+def _judge_foreign(config: ConfigDict, labelled: Labelled, unlabelled: Source | None) -> list[Finding]:
+    """Read other models' predictions as the run does, where config.pseudo.labels takes them."""
+    train, val = labelled.get(TRAIN), labelled.get(measured_names(config)[0])
+    try:
+        check_label_keys(config)
+        if label_source(config) == TEACHER_LABELS or train is None or val is None or unlabelled is None:
+            return []
+        read_foreign = get_self_training(config.task).read_foreign
+        found = read_foreign(config, without_labels(unlabelled), val, train.categories)
+    except InputError as error:
+        return [Finding("error", f"other models' predictions: {error}", "")]
+    print("\n".join(found.lines), flush=True)
+    return []
 
 
 def _open_unlabelled(

@@ -166,6 +166,8 @@ def _images_a_step(run: Run, stage: Stage) -> int:
 def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | None:
     """Take what was measured now, or look in the folders of the run, its base and all variants."""
     num_models = len(run.labellers_of(stage)) if stage.kind == LABELS else 1
+    if not num_models:
+        return None  # labels that other models made: no network of ours takes part
     if measured is not None:
         speed = measured.labelling if stage.kind == LABELS else measured.training
         return speed and speed.divided(num_models)

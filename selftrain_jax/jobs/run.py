@@ -28,17 +28,28 @@ from selftrain_jax.named_arrays import digest
 from selftrain_jax.pretrain.init_modes import load_mode
 from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.stages.choices import compared_kinds
+from selftrain_jax.selftrain.foreign.files import hash_content, read_paths
+from selftrain_jax.selftrain.foreign.labels import ForeignLabels
+from selftrain_jax.stages.choices import FOREIGN_LABELS, TEACHER_LABELS, compared_kinds, label_source
 from selftrain_jax.stages.graph import Stage, labellers_of
 from selftrain_jax.stages.inputs import images_digest, labels_digest
 from selftrain_jax.stages.versions import code_revision, versions
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
+from selftrain_jax.tasks.foreign_settings import check_label_keys
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.tasks.spec import Predictor, SelfTraining, TaskSpec
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
 from selftrain_jax.types import Variables
 
 RANDOM_START = "random"
+# What labels take from config.foreign: the name among a stage's inputs, and the key.
+FOREIGN_INPUTS = {
+    "foreign predictions": "predictions",
+    "class map": "map",
+    "foreign image ids": "annotations",
+    "foreign val predictions": "val",
+    "foreign val image ids": "val_annotations",
+}
 
 
 @dataclass(frozen=True)
@@ -72,8 +83,18 @@ class Run:
         return self._experiments[kind]
 
     def labellers_of(self, labels: Stage) -> list[Stage]:
-        """Return whose weights a round's labels are made with, its teacher last."""
+        """Return whose weights a round's labels are made with, its teacher last; none for foreign labels."""
+        if label_source(self.config) == FOREIGN_LABELS:
+            return []
         return labellers_of(labels, self.config.selftrain.label_models)
+
+    @functools.cached_property
+    def foreign(self) -> ForeignLabels | None:
+        """Other models' predictions, where config.pseudo.labels takes them. Raises: InputError."""
+        unlabeled, human = self.sources.unlabeled, self.sources.human
+        if label_source(self.config) == TEACHER_LABELS or unlabeled is None:
+            return None
+        return self.self_training.read_foreign(self.config, unlabeled, self.sources.val, human.categories)
 
     @functools.cached_property
     def predictor(self) -> Predictor:
@@ -119,6 +140,7 @@ def make_run(
     if reads_calibration(config):
         check_val(config, sources.val)
     check_patience(config)
+    check_label_keys(config)
     labellers_of(Stage("labels"), config.selftrain.label_models)
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
     return Run(
@@ -130,7 +152,9 @@ def make_run(
         experiment=experiment,
         task=get_task(config.task),
         self_training=self_training,
-        data_digests=hosts.run_on_host0(lambda: digest_data(sources, joint, compared_kinds(config))),
+        data_digests=hosts.run_on_host0(
+            lambda: digest_data(sources, joint, compared_kinds(config)) | digest_foreign(config)
+        ),
         versions=versions(),
         code=code_revision(),
     )
@@ -151,6 +175,16 @@ def digest_data(sources: Sources, joint: Source | None, compared: tuple[str, ...
     if ORACLE in compared and sources.unlabeled_truth is not None:
         digests["truth"] = labels_digest(sources.unlabeled_truth)
     return digests | ({} if joint is None else {"joint": labels_digest(joint)})
+
+
+def digest_foreign(config: ConfigDict) -> dict[str, str]:
+    """Identify the files of config.foreign that labels are made of, by content; "" for one that has gone."""
+    if label_source(config) == TEACHER_LABELS:
+        return {}
+    foreign = config.foreign
+    paths = {name: read_paths(foreign[key]) for name, key in FOREIGN_INPUTS.items()}
+    found = {name: [hash_content(path) for path in own] for name, own in paths.items() if own}
+    return {name: ", ".join(own) if all(own) else "" for name, own in found.items()}
 
 
 def load_start(config: ConfigDict, init: str) -> Variables:

@@ -20,7 +20,7 @@ from selftrain_jax.run_files.arms import (
 )
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.fields import JsonObject, Number
-from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest
+from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest, labelled_by
 from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
 from selftrain_jax.run_files.rounds import Round, Rounds, read_rounds, round_folder, stage_folders
 from selftrain_jax.run_files.stage import find_stop
@@ -164,6 +164,7 @@ def _summarize_labels(directory: pathlib.Path, manifest: Manifest | None) -> Lab
         seconds=manifest.seconds,
         quality=quality,
         ignored_classes=_read_ignored(directory),
+        labelled_by=labelled_by(manifest) or None,
     )
 
 

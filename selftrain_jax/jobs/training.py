@@ -60,7 +60,10 @@ def begin_on_host0(run: Run, stage: Stage) -> StageRecord:
 
 def begin_inputs(run: Run, stage: Stage) -> None:
     """See that what a stage takes is finished, and in a variant's folder where it is another's."""
-    inputs = [] if stage == TEACHER else [teacher_of(stage)]
+    if stage.kind == "labels":
+        inputs = run.labellers_of(stage)[-1:]  # none where other models label alone
+    else:
+        inputs = [] if stage == TEACHER else [teacher_of(stage)]
     if stage.kind == "student":
         inputs.append(Stage("labels", stage.round))
     for needed in inputs:

@@ -72,6 +72,13 @@ class LabelTotals:
         return {}
 
 
+def labelled_by(manifest: "Manifest[Any]") -> tuple[str, ...]:
+    """Name the models whose labels these are, where other models' are among them; else nothing."""
+    found = manifest.provenance.get("foreign")
+    entries = found if isinstance(found, list) else []
+    return tuple(str(entry.get("model")) for entry in entries if isinstance(entry, dict))
+
+
 Totals = TypeVar("Totals", bound=LabelTotals)
 
 

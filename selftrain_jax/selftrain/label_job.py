@@ -27,7 +27,8 @@ from selftrain_jax.run_files.fields import JsonObject, to_json
 from selftrain_jax.run_files.manifest import FIRST_KIND, MANIFEST_FILE, LabelTotals, Manifest
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk
+from selftrain_jax.selftrain.foreign.files import identify_models
+from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk, chunks_in_order
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest, summarize_shard
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
@@ -61,10 +62,11 @@ def write_pseudo_labels(
 ) -> Manifest:
     """Let the teacher label `source`, which `labeller` was made for; return the manifest.
 
-    `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `config`, `versions`, of boxes
-    `nms`. Shard k holds images k*n to (k+1)*n - 1 of the source, less those that do not decode. Batches end
-    with their shard: let `images_per_shard` be a multiple of the batch. The thresholds only count boxes or
-    pixels; when they have changed, a finished folder is counted again without inference.
+    `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `foreign` (of each other model
+    name, file, digest, weights), `config`, `versions`, of boxes `nms`. Shard k holds images k*n to
+    (k+1)*n - 1 of the source, less those that do not decode. Batches end with their shard: let
+    `images_per_shard` be a multiple of the batch. The thresholds only count boxes or pixels; when they have
+    changed, a finished folder is counted again without inference.
 
     Raises:
         InputError: the source is empty, the folder belongs to another job or is damaged, more than
@@ -117,6 +119,19 @@ def write_pseudo_labels(
     return Manifest.from_json(hosts.run_on_host0(finish), directory / MANIFEST_FILE, labeller.totals)
 
 
+def pair_with_found(source: Source, labeller: Labeller) -> Iterator[tuple[Example, Example]]:
+    """Give the (truth, found) labels of each image of a labelled source, which `labeller` was made for.
+
+    Raises:
+        InputError: an image does not decode.
+    """
+    batches = labeller.infer(chunks_in_order(len(source), labeller.batch_size))
+    for index, image in enumerate(image for _, images in batches for image in images):
+        if isinstance(image, InputError):
+            raise image
+        yield source.read_labels(index), image.labels
+
+
 def recount_labels(
     directory: Path, labeller: Labeller, *, threshold: float, per_class_thresholds: Mapping[str, float]
 ) -> Manifest:
@@ -144,7 +159,7 @@ def recount_labels(
             manifest,
             threshold=threshold,
             per_class_thresholds=per_class_thresholds,
-            labels=labeller.sum_counts(counts, manifest.categories, labeller.settings),
+            labels=labeller.sum_counts(counts, manifest.categories, manifest.labels.settings),
         ).to_json()
         (directory / QUALITY_FILE).unlink(missing_ok=True)
         write_json(directory / MANIFEST_FILE, recounted)
@@ -219,7 +234,8 @@ def _identity(
 ) -> JsonObject:
     """Collect what makes the labels what they are; labels of another identity may not be mixed in."""
     return {
-        "teacher_digest": provenance["teacher"]["digest"],
+        **({"teacher_digest": provenance["teacher"]["digest"]} if "teacher" in provenance else {}),
+        **identify_models(provenance),
         **({"earlier_models": provenance["earlier_models"]} if "earlier_models" in provenance else {}),
         **({"nms": provenance["nms"]} if "nms" in provenance else {}),
         "source": source.name,

@@ -10,7 +10,14 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.command_line import flatten
 from selftrain_jax.run_files.arms import COMPARED
-from selftrain_jax.stages.choices import batch_norm_of, has_joint_training, peak_rate
+from selftrain_jax.stages.choices import (
+    FOREIGN_LABELS,
+    TEACHER_LABELS,
+    batch_norm_of,
+    has_joint_training,
+    label_source,
+    peak_rate,
+)
 
 # The network and what it looks at: whatever is computed by it.
 NETWORK = ("task", "image.size_px", "model", "segmentation.max_side_px")
@@ -81,6 +88,9 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.views",
         "pseudo.mask_top_k",
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
+        "pseudo.labels",
+        "foreign.unpredicted",
+        "foreign.bad_boxes",
     ),
     # As many steps as the student, on human labels alone.
     **dict.fromkeys(COMPARED, (*TRAINING, *SAMPLING, *JOINT, *STUDENT)),
@@ -111,6 +121,9 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "pretrain": (*TRAINING, "pretrain"),
 }
 
+# Of labels that other models' predictions alone make, what counts beside the predictions.
+FOREIGN_SETTINGS = ("task", "pseudo.score_floor", "pseudo.images_per_shard", "pseudo.labels", "foreign")
+
 # What stages did before a key existed: records of that time lack it.
 BEFORE: Mapping[str, Any] = {
     **dict.fromkeys(PATIENCE, 0),
@@ -132,6 +145,7 @@ BEFORE: Mapping[str, Any] = {
     "pseudo.agnostic_iou": 0.0,
     "pseudo.class_weight": "one",
     "pseudo.class_target": "one",
+    "pseudo.labels": "teacher",
 }
 
 
@@ -159,6 +173,11 @@ BY_CONTENT = (
     "pseudo.precision",
     "pseudo.min_class_recall",  # by the classes that are ignored
     "eval.checkpoint",  # which weights the next stage takes
+    "foreign.predictions",
+    "foreign.map",
+    "foreign.annotations",
+    "foreign.val",
+    "foreign.val_annotations",
 )
 
 # Keys that decide no result: they may change at any time, in the middle of a stage too.
@@ -173,6 +192,8 @@ FREE = (
     "optimizer.max_rollbacks",
     "import_weights",
     "gold",  # which images are drawn; what is left out of a run is data's
+    "foreign.model",  # a name
+    "foreign.unknown_images",  # a guard: refuses or lets pass
     "student.control",  # which controls there are
     "student.oracle",  # whether there is one
     "pseudo.min_coverage",  # guards: they refuse or let pass
@@ -207,6 +228,8 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
         for key, value in flatten(config.to_dict()).items()
         if is_among(key, keys) and not is_among(key, idle)
     }
+    if stage == "labels":
+        return _label_settings(values, label_source(config))
     group = {"teacher": "teacher", **dict.fromkeys((*COMPARED, "student"), "student")}.get(stage)
     if group is None:
         return values
@@ -222,6 +245,15 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
         del values["data.repeat_threshold"]
     if not has_joint_training(config, stage):
         values = {key: value for key, value in values.items() if not key.startswith("joint.")}
+    return values
+
+
+def _label_settings(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Leave out what does not count for labels of this source: other models' need no network of ours."""
+    if source == TEACHER_LABELS:
+        return {key: value for key, value in values.items() if not key.startswith("foreign.")}
+    if source == FOREIGN_LABELS:
+        return {key: value for key, value in values.items() if is_among(key, FOREIGN_SETTINGS)}
     return values
 
 

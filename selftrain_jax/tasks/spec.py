@@ -18,6 +18,7 @@ from selftrain_jax.report.workdir import RunFiles
 from selftrain_jax.run_files.evaluation import EvaluationDetails
 from selftrain_jax.run_files.manifest import LabelTotals, Manifest
 from selftrain_jax.selftrain.calibration import Counted
+from selftrain_jax.selftrain.foreign.labels import ForeignLabels
 from selftrain_jax.selftrain.label_job import Labeller
 from selftrain_jax.types import Category, Example, Task, Variables
 
@@ -73,6 +74,8 @@ class SelfTraining:
     # How often (truth, found) labels are right from each score on; with the labeller's settings.
     count_right: Callable[[Iterable[tuple[Example, Example]], Sequence[Category], Any], Counted]
     describe_labels: Callable[[ConfigDict, Manifest], str]
+    # Other models' predictions, as config.foreign names them, on unlabelled images, on val, of these classes.
+    read_foreign: Callable[[ConfigDict, Source, Source, Sequence[Category]], ForeignLabels]
     # For the student, checked against human labels: from config, folder, human labels and, where the
     # teacher's calibration decides, the thresholds of `config_values.student_thresholds`.
     open_labels: Callable[..., Source]

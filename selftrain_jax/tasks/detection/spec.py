@@ -23,6 +23,7 @@ from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_co
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.calibration import count_right_boxes
+from selftrain_jax.tasks.detection.pseudo.foreign import read_foreign
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import (
     MAX_CLASS_FRAC,
@@ -227,6 +228,7 @@ DETECTION = TaskSpec(
         write_quality=_write_quality,
         count_right=count_right_boxes,
         describe_labels=_describe_labels,
+        read_foreign=read_foreign,
         open_labels=_open_labels,
         gather_images=gather_images,
         report_sections=report_sections,

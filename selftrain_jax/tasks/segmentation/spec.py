@@ -32,6 +32,7 @@ from selftrain_jax.tasks.segmentation.data import (
 )
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
 from selftrain_jax.tasks.segmentation.pseudo.calibration import count_right_pixels
+from selftrain_jax.tasks.segmentation.pseudo.foreign import read_foreign
 from selftrain_jax.tasks.segmentation.pseudo.network import network_sizes
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import (
@@ -187,6 +188,7 @@ SEGMENTATION = TaskSpec(
         write_quality=_write_quality,
         count_right=count_right_pixels,
         describe_labels=_describe_labels,
+        read_foreign=read_foreign,
         open_labels=_open_labels,
         gather_images=gather_images,
         report_sections=report_sections,
