@@ -50,6 +50,8 @@ class Source:
     fingerprint: str = ""
     # Raises InputError where an image's file shows without decoding that it cannot be read; None: unknown.
     check_file: Callable[[int], None] | None = None
+    # Reads an image's (height, width) from the start of its file; None: `read_encoded` has to do.
+    read_size: Callable[[int], tuple[int, int]] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -76,7 +78,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
             f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
             f"out of range: {shorten_list(wrong)}. Choose indices below {len(source)}."
         )
-    check_file = source.check_file
+    check_file, read_size = source.check_file, source.read_size
     return dataclasses.replace(
         source,
         name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
@@ -85,6 +87,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
         read_encoded=lambda index: source.read_encoded(kept[index]),
         read_image=lambda index: source.read_image(kept[index]),
         check_file=None if check_file is None else (lambda index: check_file(kept[index])),
+        read_size=None if read_size is None else (lambda index: read_size(kept[index])),
     )
 
 

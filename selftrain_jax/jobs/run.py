@@ -34,6 +34,7 @@ from selftrain_jax.stages.versions import code_revision, versions
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.tasks.spec import Predictor, SelfTraining, TaskSpec
+from selftrain_jax.tasks.tiles import count_tiles
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
 from selftrain_jax.types import Variables
 
@@ -73,6 +74,13 @@ class Run:
     def labellers_of(self, labels: Stage) -> list[Stage]:
         """Return whose weights a round's labels are made with, its teacher last."""
         return labellers_of(labels, self.config.selftrain.label_models)
+
+    @functools.cached_property
+    def tiles_to_label(self) -> int | None:
+        """Into how many tiles the unlabelled images are cut, by their files' headers; None: into none."""
+        if self.sources.unlabeled is None or not self.config.image.tile_px:
+            return None
+        return count_tiles(self.config, self.sources.unlabeled)
 
     @functools.cached_property
     def predictor(self) -> Predictor:

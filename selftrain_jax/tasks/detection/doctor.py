@@ -29,6 +29,7 @@ from selftrain_jax.tasks.detection.box_statistics import (
 )
 from selftrain_jax.tasks.detection.data import coco_categories, judge_slots
 from selftrain_jax.tasks.detection.doctor_page import page_sections
+from selftrain_jax.tasks.detection.tile_boxes import judge_tile_boxes
 
 FAULTS = {
     "zero_area": "boxes without area",
@@ -89,18 +90,26 @@ def examine(
     `errors` are what the run refuses beside that.
     """
     train = labelled.get(TRAIN)
-    crowded = judge_slots(config, train) if train is not None else ()
+    tiles = _judge_tiles(config, train) if train is not None else ()
     diagnosis = examine_boxes(
         labelled=labelled,
         unlabelled=unlabelled,
         problems=problems,
-        errors=[*errors, *crowded],
+        errors=[*errors, *tiles],
         bad_boxes=config.data.bad_boxes,
         max_bad_images=config.data.max_bad_images,
     )
     print(format_diagnosis(diagnosis))
     print(f"with pictures: {write_report(diagnosis, workdir)}")
     return diagnosis.images.has_errors
+
+
+def _judge_tiles(config: ConfigDict, train: Source) -> list[Finding]:
+    """Judge boxes by tile, or by image, unless the config's tiles are refused; that is said elsewhere."""
+    try:
+        return [*judge_slots(config, train), *judge_tile_boxes(config, TRAIN, train)]
+    except InputError:
+        return []
 
 
 def examine_boxes(
