@@ -30,6 +30,14 @@ class TileBoxes(NamedTuple):
     tiles: Int[np.ndarray, " N"]
 
 
+class _Seen(NamedTuple):
+    """The boxes that one tile shows."""
+
+    boxes: Float[np.ndarray, "N 4"]
+    cut: Bool[np.ndarray, "N 4"]  # on which sides
+    tile: Float[np.ndarray, "1 4"]
+
+
 def merge_tiles(found: TileBoxes, grid: Int[np.ndarray, "T 4"], size_px: tuple[int, int]) -> TileBoxes:
     """Merge the boxes of an image of (height, width), best first; `grid` are its tiles, yxyx.
 
@@ -96,19 +104,17 @@ def _same_pairs(
     """Return the pairs of boxes that are one object, as (how alike, first, second), the most alike first."""
     pairs = []
     members = [np.flatnonzero(found.tiles == tile) for tile in range(len(grid))]
-    seen = [(found.boxes[own], cut[own], tile) for own, tile in zip(members, grid, strict=True)]
+    shown = grid.astype(np.float64)
+    seen = [_Seen(found.boxes[own], cut[own], tile[None]) for own, tile in zip(members, shown, strict=True)]
     for first, second in itertools.combinations(range(len(grid)), 2):
-        near = border[[first, second]].max()
+        near = float(border[[first, second]].max())
         ours, theirs = members[first], members[second]
-        if not (len(ours) and len(theirs) and _touch(grid[[first]], grid[[second]], near).all()):
+        if not (len(ours) and len(theirs) and _touch(seen[first].tile, seen[second].tile, near).all()):
             continue
         alike = _are_same(seen[first], seen[second], near)
         alike[found.classes[ours][:, None] != found.classes[theirs]] = 0
-        pairs += [(-alike[i, j], ours[i], theirs[j]) for i, j in np.argwhere(alike)]
+        pairs += [(-float(alike[i, j]), int(ours[i]), int(theirs[j])) for i, j in np.argwhere(alike)]
     return sorted(pairs)
-
-
-_Seen = tuple[Float[np.ndarray, "N 4"], Bool[np.ndarray, "N 4"], Int[np.ndarray, "4"]]  # boxes, cut, tile
 
 
 def _are_same(ours: _Seen, theirs: _Seen, near: float) -> Float[np.ndarray, "N M"]:
@@ -118,14 +124,14 @@ def _are_same(ours: _Seen, theirs: _Seen, near: float) -> Float[np.ndarray, "N M
     SAME_IOU. They must touch, within `near` pixels, and of what both tiles see of either the other must cover
     SAME_COVER: an object that ends in the overlap is not the one that begins there.
     """
-    boxes, other_boxes = ours[0][:, None], theirs[0][None]
+    boxes, other_boxes = ours.boxes[:, None], theirs.boxes[None]
     bounds = np.where(OUTWARD > 0, np.maximum(boxes, other_boxes), np.minimum(boxes, other_boxes))
-    reach = np.where(ours[1][:, None], bounds, boxes)
-    alike = _iou(reach, np.where(theirs[1][None], bounds, other_boxes))
-    shared = _intersections(ours[0], theirs[0])
-    in_theirs, in_ours = _intersections(ours[0], theirs[2][None]), _intersections(theirs[0], ours[2][None])
+    reach = np.where(ours.cut[:, None], bounds, boxes)
+    alike = _iou(reach, np.where(theirs.cut[None], bounds, other_boxes))
+    shared = _intersections(ours.boxes, theirs.boxes)
+    in_theirs, in_ours = _intersections(ours.boxes, theirs.tile), _intersections(theirs.boxes, ours.tile)
     covers = (shared >= SAME_COVER * in_theirs) & (shared >= SAME_COVER * in_ours.T)
-    return np.where((alike > SAME_IOU) & covers & _touch(ours[0], theirs[0], near), alike, 0.0)
+    return np.where((alike > SAME_IOU) & covers & _touch(ours.boxes, theirs.boxes, near), alike, 0.0)
 
 
 def _group(found: TileBoxes, pairs: list[tuple[float, int, int]]) -> list[list[int]]:
