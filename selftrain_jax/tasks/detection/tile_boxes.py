@@ -55,7 +55,7 @@ def _read_boxes(source: Source, index: int) -> Float[np.ndarray, "N 4"]:
 
 
 def _judge_without(
-    name: str, source: Source, boxes: list[Float[np.ndarray, "N 4"]], size_px: int
+    name: str, source: Source, boxes: list[Float[np.ndarray, "_ 4"]], size_px: int
 ) -> Iterator[Finding]:
     sizes = np.array([read_size(source, index) for index in range(len(source))])
     longest = sizes.max(initial=1, axis=1)
@@ -72,7 +72,7 @@ def _judge_without(
 
 
 def _compare_sizes(
-    name: str, tiles: Tiles, boxes: list[Float[np.ndarray, "N 4"]], tiling: Tiling, size_px: int
+    name: str, tiles: Tiles, boxes: list[Float[np.ndarray, "_ 4"]], tiling: Tiling, size_px: int
 ) -> Finding:
     """Name the smallest and the median object, as the network sees them with tiles and without."""
     longest = np.maximum(tiles.sizes_px[tiles.counts.cumsum() - 1].max(axis=1), 1)
@@ -88,14 +88,14 @@ def _compare_sizes(
 
 
 def _scaled_sides(
-    boxes: list[Float[np.ndarray, "N 4"]], scales: Float[np.ndarray, " I"]
+    boxes: list[Float[np.ndarray, "_ 4"]], scales: Float[np.ndarray, " I"]
 ) -> Float[np.ndarray, " M"]:
     """Return the square root of each box's area, times its image's scale."""
     sides = (np.sqrt(box_areas(own)) * scale for own, scale in zip(boxes, scales, strict=True))
     return np.concatenate([np.zeros(0), *sides])
 
 
-def _count_unseen(tiles: Tiles, boxes: list[Float[np.ndarray, "N 4"]], min_visible: float) -> int:
+def _count_unseen(tiles: Tiles, boxes: list[Float[np.ndarray, "_ 4"]], min_visible: float) -> int:
     """Count the boxes that no tile shows enough of."""
     count, first = 0, 0
     for own, num in zip(boxes, tiles.counts, strict=True):
