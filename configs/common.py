@@ -88,9 +88,16 @@ def get_config() -> ConfigDict:
                 # Of the network's input, any number: inside it is padded to a multiple of 2^model.max_level,
                 # for masks of 32.
                 size_px=640,
-                # Slots for an image's boxes. More in an image to train on are refused at the start; of TFDS,
-                # whose labels are on the disk, when the image is read. --job=doctor finds them in either.
+                # Slots for the boxes of an image, or of a tile. More of them to train on are refused at the
+                # start; of TFDS, whose labels are on the disk, when the image is read. --job=doctor finds
+                # them in either.
                 max_boxes=100,
+                # >0: images are cut into tiles of so many of their own pixels, each fitted into size_px.
+                # Steps, batches and epochs count tiles; labels, AP and mIoU are of whole images. 0: off.
+                tile_px=0,
+                tile_overlap_frac=0.25,  # share of its side that a tile has in common with the next, at least
+                # A box of which a tile shows a smaller share is neither object nor background there.
+                tile_min_visible=0.5,
             ),
             augment=dict(
                 policy="s1",  # s1 | s2 | s3 | s4, Paper: Table 1

@@ -23,6 +23,7 @@ from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.stages.choices import compared_kinds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, require_dir
 from selftrain_jax.tasks.lookup import TASKS, get_task
+from selftrain_jax.tasks.tiles import cut_tiles
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Batches
 
@@ -232,6 +233,8 @@ def build_batches(
 ) -> Batches:
     """Return the stage's stream of batches: all human, or mixed as `split_batch` says.
 
+    With config.image.tile_px the images of a batch are tiles.
+
     Every `round` of students draws and augments its own examples.
     `permutation` is the order of an epoch: `generator_permutation` for a stage that began with it.
 
@@ -248,14 +251,14 @@ def build_batches(
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
     )
-    human = cached(human, float(config.data.cache_mib))
+    human = cut_tiles(config, cached(human, float(config.data.cache_mib)))
     seed = stage_seed(config, stage, round)
     length, order = epoch_of(config, "data", human, permutation)
     make_human = functools.partial(make, human, seed=seed, permutation=order, epoch_length=length)
     if pseudo is None:
         return make_human(batch_size=stage_batch_size(config, stage))
     split = split_batch(config)
-    pseudo = cached(pseudo, float(config.data.cache_mib))
+    pseudo = cut_tiles(config, cached(pseudo, float(config.data.cache_mib)))
     length, order = epoch_of(config, "pseudo", pseudo, permutation)
     pseudo_part = make(
         pseudo,

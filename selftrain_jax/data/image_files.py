@@ -124,6 +124,7 @@ def file_source(
         check_file=lambda index: check_image_file(path(index), sizes_px[index] if sizes_px else None),
         file_names=file_names,
         path=path,
+        read_size=lambda index: read_image_size(path(index)),
     )
 
 

@@ -55,6 +55,8 @@ class Source:
     file_names: tuple[str, ...] = ()
     # Where an image lies; None where images are no files.
     path: Callable[[int], pathlib.Path] | None = None
+    # Reads an image's (height, width) from the start of its file; None: `read_encoded` has to do.
+    read_size: Callable[[int], tuple[int, int]] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -81,7 +83,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
             f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
             f"out of range: {shorten_list(wrong)}. Choose indices below {len(source)}."
         )
-    check_file, path = source.check_file, source.path
+    check_file, path, read_size = source.check_file, source.path, source.read_size
     return dataclasses.replace(
         source,
         name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
@@ -92,6 +94,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
         check_file=None if check_file is None else (lambda index: check_file(kept[index])),
         file_names=tuple(source.file_names[index] for index in kept) if source.file_names else (),
         path=None if path is None else (lambda index: path(kept[index])),
+        read_size=None if read_size is None else (lambda index: read_size(kept[index])),
     )
 
 

@@ -191,6 +191,8 @@ def _preset_speed(run: Run, is_labels: bool) -> Speed | None:
     if (config.model.backbone, config.image.size_px) != (preset.backbone, preset.size_px):
         return None
     speed = preset.label_images_per_second if is_labels else preset.train_images_per_second
+    if is_labels and run.tiles_to_label is not None and run.sources.unlabeled is not None:
+        speed *= len(run.sources.unlabeled) / run.tiles_to_label  # of images; the preset's is of the input
     return Speed(speed, f"as measured for the preset {preset.name}") if speed else None
 
 

@@ -38,6 +38,7 @@ from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_ca
 from selftrain_jax.tasks.foreign_settings import check_label_keys
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.tasks.spec import Predictor, SelfTraining, TaskSpec
+from selftrain_jax.tasks.tiles import count_tiles
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
 from selftrain_jax.types import Variables
 
@@ -95,6 +96,13 @@ class Run:
         if label_source(self.config) == TEACHER_LABELS or unlabeled is None:
             return None
         return self.self_training.read_foreign(self.config, unlabeled, self.sources.val, human.categories)
+
+    @functools.cached_property
+    def tiles_to_label(self) -> int | None:
+        """Into how many tiles the unlabelled images are cut, by their files' headers; None: into none."""
+        if self.sources.unlabeled is None or not self.config.image.tile_px:
+            return None
+        return count_tiles(self.config, self.sources.unlabeled)
 
     @functools.cached_property
     def predictor(self) -> Predictor:

@@ -79,7 +79,7 @@ def write_pseudo_labels(
     if not len(source):
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
     identity = _identity(source, labeller, categories, provenance, images_per_shard)
-    hosts.run_on_host0(lambda: claim_folder(directory, identity))
+    hosts.run_on_host0(lambda: claim_folder(directory, identity, _defaults(labeller.settings)))
     per_class_thresholds = dict(per_class_thresholds or {})
     thresholds = class_thresholds(categories, threshold, per_class_thresholds)
     finished = hosts.run_on_host0(
@@ -197,8 +197,10 @@ def shard_paths(directory: Path, num_images: int, images_per_shard: int) -> list
     return [directory / f"pseudo-{shard:05d}-of-{count:05d}.tfrecord" for shard in range(count)]
 
 
-def claim_folder(directory: Path, identity: JsonObject) -> None:
+def claim_folder(directory: Path, identity: JsonObject, defaults: JsonObject | None = None) -> None:
     """Write what makes the labels what they are, or check that the folder was begun with the same.
+
+    A setting that is left out, then or now, is that of `defaults`.
 
     Raises:
         InputError: the folder was begun with something else, which is named.
@@ -213,8 +215,8 @@ def claim_folder(directory: Path, identity: JsonObject) -> None:
     job = read_json(path, hint)
     if not isinstance(job, dict):
         raise InputError(f"{path} holds {show(job)}; expected an object: {hint}")
-    begun = {"kind": FIRST_KIND, **job}
-    asked = json.loads(json.dumps(identity))
+    begun = {"kind": FIRST_KIND, **(defaults or {}), **job}
+    asked = {**(defaults or {}), **json.loads(json.dumps(identity))}
     # Images count by their ids: the name of their source says where they are.
     differing = [key for key in asked if key != "source" and begun.get(key) != asked[key]]
     if differing:
@@ -245,6 +247,14 @@ def _identity(
         "images_per_shard": images_per_shard,
         "kind": labeller.totals.kind,
         **to_json(labeller.settings),
+    }
+
+
+def _defaults(settings: Any) -> JsonObject:
+    """Return the settings that a file leaves out, as it would hold them."""
+    fields = dataclasses.fields(settings)
+    return {
+        field.name: to_json(field.default) for field in fields if field.default is not dataclasses.MISSING
     }
 
 

@@ -20,11 +20,14 @@ from selftrain_jax.stages.choices import (
 )
 
 # The network and what it looks at: whatever is computed by it.
-NETWORK = ("task", "image.size_px", "model", "segmentation.max_side_px")
+NETWORK = ("task", "image.size_px", "image.tile_px", "model", "segmentation.max_side_px")
+TILES = "image.tile_overlap_frac"
+CUTTING = (TILES, "image.tile_min_visible")  # idle without tiles
 
 # One training: the network, its losses, what an image looks like, the optimizer.
 TRAINING = (
     *NETWORK,
+    *CUTTING,
     "seed",
     "augment",
     "loss",
@@ -81,6 +84,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     # keep what is below it.
     "labels": (
         *NETWORK,
+        TILES,
         "postprocess",
         "pseudo.score_floor",
         "pseudo.scales",
@@ -117,7 +121,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.class_target",
     ),
     # Of a model's weights and the test split: how they are measured.
-    "evaluation": (*NETWORK, "postprocess", "eval.backend"),
+    "evaluation": (*NETWORK, TILES, "postprocess", "eval.backend"),
     "pretrain": (*TRAINING, "pretrain"),
 }
 
@@ -127,6 +131,9 @@ FOREIGN_SETTINGS = ("task", "pseudo.score_floor", "pseudo.images_per_shard", "ps
 # What stages did before a key existed: records of that time lack it.
 BEFORE: Mapping[str, Any] = {
     **dict.fromkeys(PATIENCE, 0),
+    "image.tile_px": 0,
+    "image.tile_overlap_frac": 0.25,
+    "image.tile_min_visible": 0.5,
     "augment.box_fit": "corners",
     "optimizer.backbone_rate_factor": 1.0,
     "student.pseudo_policy": "",
@@ -215,7 +222,7 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
 
     `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
     stage's own is the same as one of all stages, and a learning rate by factor the same as by value. The
-    threshold of sampling by class and joint training's keys count where they take place.
+    threshold of sampling by class, how tiles are cut and joint training's keys count where they take place.
 
     Raises:
         InputError: joint training is for a stage that does not exist, or `peak_rate` refuses.
@@ -228,6 +235,8 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
         for key, value in flatten(config.to_dict()).items()
         if is_among(key, keys) and not is_among(key, idle)
     }
+    if not config.image.tile_px:
+        values = {key: value for key, value in values.items() if key not in CUTTING}
     if stage == "labels":
         return _label_settings(values, label_source(config))
     group = {"teacher": "teacher", **dict.fromkeys((*COMPARED, "student"), "student")}.get(stage)

@@ -84,6 +84,9 @@ def test_idle_keys_exist(task) -> None:
         ("eval.batch_size", []),
         ("mesh.space", []),
         ("image.max_boxes", []),
+        ("image.tile_px", ["teacher", "labels", *COMPARED, "student", "evaluation", "pretrain"]),
+        ("image.tile_overlap_frac", ["teacher", "labels", *COMPARED, "student", "evaluation", "pretrain"]),
+        ("image.tile_min_visible", ["teacher", *COMPARED, "student", "pretrain"]),
         ("no.such_key", []),
     ],
 )

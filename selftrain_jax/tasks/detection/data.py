@@ -16,6 +16,7 @@ from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.config_values import class_names, require_dir
+from selftrain_jax.tasks.tiles import cut_tiles
 from selftrain_jax.types import Category
 
 KINDS = ("builtin", "coco", "voc", "tfds", "auto")
@@ -94,17 +95,18 @@ def check_sources(config: ConfigDict, human: Source, measured: Sequence[Source])
 
 
 def judge_slots(config: ConfigDict, human: Source) -> Iterator[Finding]:
-    """Say which training image has more boxes than config.image.max_boxes; crowds take no slot."""
-    max_boxes = config.image.max_boxes
-    counts = [_count_boxes(human, index) for index in range(len(human))]
+    """Say which training image, or tile, has more boxes than config.image.max_boxes; crowds take no slot."""
+    max_boxes, seen = config.image.max_boxes, cut_tiles(config, human)
+    counts = [_count_boxes(seen, index) for index in range(len(seen))]
     num_crowded = sum(count > max_boxes for count in counts)
     if num_crowded:
         most = max(counts)
+        unit, remedy = ("tile", "cut smaller tiles") if seen is not human else ("image", "cut tiles")
         yield Finding(
             "error",
-            f"{human.name}: {num_crowded:,} of {len(human):,} images have more boxes than "
-            f"config.image.max_boxes={max_boxes}; image {human.image_ids[counts.index(most)]} has {most}",
-            f"Set --config.image.max_boxes={most}, or tile the images.",
+            f"{human.name}: {num_crowded:,} of {len(seen):,} {unit}s have more boxes than "
+            f"config.image.max_boxes={max_boxes}; {unit} {seen.image_ids[counts.index(most)]} has {most}",
+            f"Set --config.image.max_boxes={most}, or {remedy} (config.image.tile_px).",
         )
 
 

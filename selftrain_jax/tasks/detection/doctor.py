@@ -35,6 +35,7 @@ from selftrain_jax.tasks.detection.box_statistics import (
 )
 from selftrain_jax.tasks.detection.data import coco_categories, judge_slots
 from selftrain_jax.tasks.detection.doctor_page import page_sections
+from selftrain_jax.tasks.detection.tile_boxes import judge_tile_boxes
 
 FAULTS = {
     "zero_area": "boxes without area",
@@ -95,7 +96,7 @@ def examine(
     `errors` are what the run refuses beside that.
     """
     train = labelled.get(TRAIN)
-    crowded = judge_slots(config, train) if train is not None else ()
+    crowded = _judge_tiles(config, train) if train is not None else ()
     errors = [*errors, *crowded, *_judge_files(config)]
     diagnosis = examine_boxes(
         labelled=labelled,
@@ -128,6 +129,14 @@ def _judge_files(config: ConfigDict) -> list[Finding]:
         found = (judge_corners(split, voc_corners(root, split), counts_from=1) for split in splits)
         return [finding for findings in found for finding in findings]
     return []
+
+
+def _judge_tiles(config: ConfigDict, train: Source) -> list[Finding]:
+    """Judge boxes by tile, or by image, unless the config's tiles are refused; that is said elsewhere."""
+    try:
+        return [*judge_slots(config, train), *judge_tile_boxes(config, TRAIN, train)]
+    except InputError:
+        return []
 
 
 def examine_boxes(

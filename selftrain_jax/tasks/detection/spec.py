@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.data.source import Source
+from selftrain_jax.data.tiles import tile_grid
 from selftrain_jax.detection.nms import HardNMS, SoftNMS
 from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
@@ -38,6 +39,7 @@ from selftrain_jax.tasks.detection.pseudo.weights import check_places, read_weig
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, keep_config
+from selftrain_jax.tasks.tiles import cut_tiles, read_tiling
 from selftrain_jax.types import BoxTargets, Category, Task
 
 if TYPE_CHECKING:
@@ -49,9 +51,10 @@ def check_config(config: ConfigDict) -> None:
 
     Raises:
         InputError: there may be more, a threshold of config.pseudo is below its score_floor, or its
-            views, weights or overlap do not fit.
+            views, weights or overlap, or config.image's tiles, do not fit.
     """
     read_views(config.pseudo.views, config.image.size_px)
+    read_tiling(config)
     if config.unlabeled.kind != "none":
         read_weights(config)
         check_agnostic_iou(config.pseudo.agnostic_iou)
@@ -143,13 +146,15 @@ def _target_shapes(config: ConfigDict, batch_size: int) -> BoxTargets:
     return BoxTargets(array((*slots, 4), np.float32), array(slots, np.int32), flags, flags, **weights)
 
 
-def _label_bytes(config: ConfigDict, _: tuple[int, int]) -> float:
+def _label_bytes(config: ConfigDict, size_px: tuple[int, int]) -> float:
     """Count as many boxes as the teacher may find: seven numbers each, in 26 bytes, and the keys.
 
     Over several views `place_std` is one more, of 4 bytes.
     """
     views = read_views(config.pseudo.views, config.image.size_px)
-    return 400.0 + (26.0 if len(views) == 1 else 30.0) * config.postprocess.max_detections
+    tiling = read_tiling(config)
+    num_boxes = config.postprocess.max_detections * (len(tile_grid(size_px, tiling)) if tiling else 1)
+    return 400.0 + (26.0 if len(views) == 1 else 30.0) * num_boxes
 
 
 def _label_pixels(settings: Mapping[str, Any]) -> int:
@@ -176,6 +181,9 @@ def _open_labels(
     settings, manifest = config.pseudo, read_manifest(directory, BoxTotals)
     thresholds = thresholds or student_thresholds(config)
     check_places(manifest, read_weights(config))
+    tiling = read_tiling(config)
+    # Of an image that is cut into tiles the slots of a tile say nothing.
+    most = np.inf if tiling else float(config.image.max_boxes)
     for warning in check_pseudo_boxes(
         manifest,
         human_categories=human.categories,
@@ -183,7 +191,7 @@ def _open_labels(
         min_boxes_per_image=settings.min_boxes_per_image,
         max_empty_frac=settings.max_empty_frac,
         max_class_frac=settings.max_class_frac or MAX_CLASS_FRAC,
-        max_boxes_per_image=float(config.image.max_boxes),
+        max_boxes_per_image=most,
     ):
         hosts.log(f"warning: {warning}")
     source = read_pseudo_boxes(
@@ -195,7 +203,7 @@ def _open_labels(
         agnostic_iou=settings.agnostic_iou,
         max_damaged=config.data.max_bad_images,
     )
-    check_slots(source, manifest, config.image.max_boxes)
+    check_slots(cut_tiles(config, source), manifest, config.image.max_boxes, is_tiled=tiling is not None)
     return source
 
 

@@ -18,6 +18,7 @@ from selftrain_jax.data.sources.voc_masks import read_voc_masks, refuse_tfds_mas
 from selftrain_jax.demo.builtin import read_builtin_masks
 from selftrain_jax.errors import InputError
 from selftrain_jax.tasks.config_values import class_names, require_dir
+from selftrain_jax.tasks.tiles import read_tiling
 from selftrain_jax.threads import thread_pool
 from selftrain_jax.types import IGNORED
 
@@ -27,11 +28,12 @@ MAX_TOP_K = 3
 
 
 def check_config(config: ConfigDict) -> None:
-    """Refuse TFDS, kind=auto, joint training, and pseudo labels that do not exist.
+    """Refuse TFDS, kind=auto, joint training, and pseudo labels and tiles that do not exist.
 
     Raises:
         InputError: one of them is asked for.
     """
+    read_tiling(config)
     _check_pseudo(config.pseudo.mask_top_k, config.pseudo.mask_target)
     if config.data.kind == "tfds":
         refuse_tfds_masks(config.data.tfds)

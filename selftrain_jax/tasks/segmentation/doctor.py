@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int
 from ml_collections import ConfigDict
 
 from selftrain_jax.data.source import Problem, Source, without_labels
+from selftrain_jax.data.tile_source import find_tiles
 from selftrain_jax.doctor import verdicts
 from selftrain_jax.doctor.class_names import judge_names
 from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, UNLABELLED, find_duplicates
@@ -25,6 +26,7 @@ from selftrain_jax.errors import InputError, printable
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.segmentation.data import Counts, count_each
 from selftrain_jax.tasks.segmentation.doctor_page import MaskStatistics, page_sections
+from selftrain_jax.tasks.tiles import judge_tiles, read_tiling
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED
 
@@ -63,12 +65,23 @@ def examine(
         labelled=labelled,
         unlabelled=unlabelled,
         problems=problems,
-        errors=errors,
+        errors=[*errors, *_judge_tiles(config, labelled.get(TRAIN))],
         max_bad_images=config.data.max_bad_images,
     )
     print(format_diagnosis(diagnosis))
     print(f"with pictures: {write_report(diagnosis, workdir)}")
     return diagnosis.images.has_errors
+
+
+def _judge_tiles(config: ConfigDict, train: Source | None) -> list[Finding]:
+    """Judge the tiles of train, unless the config's are refused; that is said elsewhere."""
+    try:
+        tiling = read_tiling(config)
+    except InputError:
+        return []
+    if train is None or tiling is None:
+        return []
+    return list(judge_tiles(TRAIN, find_tiles(train, tiling), tiling))
 
 
 def examine_masks(

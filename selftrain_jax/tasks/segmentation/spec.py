@@ -139,7 +139,8 @@ def _target_shapes(config: ConfigDict, batch_size: int) -> MaskTargets:
 
 def _label_bytes(config: ConfigDict, size_px: tuple[int, int]) -> float:
     """Take 0.42 bytes for each class and confidence of a pixel, as the quickstart's PNGs have."""
-    scale = min(1.0, config.segmentation.max_side_px / max(size_px))
+    side_px = min(max(size_px), config.image.tile_px or max(size_px))
+    scale = min(1.0, config.segmentation.max_side_px / side_px)
     return 400.0 + 0.42 * config.pseudo.mask_top_k * scale**2 * size_px[0] * size_px[1]
 
 
@@ -176,6 +177,7 @@ SEGMENTATION = TaskSpec(
         "pseudo.class_target",
         "model.anchor_size",
         "augment.box_fit",
+        "image.tile_min_visible",
     ),
     self_training=SelfTraining(
         label_totals=MaskTotals,

@@ -138,25 +138,27 @@ def check_thresholds(score_floor: float, thresholds: np.ndarray, lowest: np.ndar
         )
 
 
-def check_slots(source: Source, manifest: Manifest[BoxTotals], max_boxes: int) -> None:
-    """Make sure that the boxes of each image of `source` fit into config.image.max_boxes.
+def check_slots(
+    source: Source, manifest: Manifest[BoxTotals], max_boxes: int, *, is_tiled: bool = False
+) -> None:
+    """Make sure that the boxes of each image of `source`, or tile, fit into config.image.max_boxes.
 
-    Labels of a teacher that keeps no more detections of an image fit; others, such as labels made elsewhere,
-    are counted, which reads every record once.
+    Labels of a teacher that keeps no more detections of an image fit; others, such as labels made elsewhere
+    or merged of tiles, are counted, which reads every record once.
 
     Raises:
         InputError: an image has more boxes at the thresholds.
     """
     match manifest.provenance.get("nms"):
-        case {"max_detections": int(most)} if most <= max_boxes:
+        case {"max_detections": int(most)} if most <= max_boxes and not is_tiled:
             return
     counts = [len(source.read_labels(index)["boxes"]) for index in range(len(source))]
     most = max(counts, default=0)
     if most > max_boxes:
         raise InputError(
-            f"{source.name}: image {source.image_ids[counts.index(most)]} has {most} pseudo boxes at the "
-            f"thresholds, the most of all, but config.image.max_boxes is {max_boxes}. Set "
-            f"--config.image.max_boxes={most}, or raise config.pseudo.threshold."
+            f"{source.name}: {'tile' if is_tiled else 'image'} {source.image_ids[counts.index(most)]} has "
+            f"{most} pseudo boxes at the thresholds, the most of all, but config.image.max_boxes is "
+            f"{max_boxes}. Set --config.image.max_boxes={most}, or raise config.pseudo.threshold."
         )
 
 
