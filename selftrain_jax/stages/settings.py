@@ -185,6 +185,7 @@ FREE = (
     "checkpoint",
     "mesh",
     "predict",
+    "select",
 )
 
 
