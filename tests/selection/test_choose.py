@@ -94,15 +94,18 @@ def test_diversity_picks_among_the_first_by_the_other_criteria():
         "max_distance": OFF,
     }
     by = ("uncertainty", "diversity")
-    assert choose(by, 2, pool_factor=2, **settings).indices == (3, 2)  # 5, then 3: 2 from 5, as 2 is from 0
+    assert choose(by, 2, pool_factor=2, **settings).indices == (
+        3,
+        1,
+    )  # 5; then 2 and 3 are equally far, 2 is first
     assert choose(by, 2, pool_factor=3, **settings).indices[0] == 4
 
 
 def test_where_the_pool_is_used_up_the_rest_follows():
     scores = {"uncertainty": np.array([9.0, 8.0, 7.0])}
-    candidates = looks([[1], [2], [9]], [FAR[0], FAR[0], FAR[1]])
+    candidates = looks([[1], [2], [9]], [FAR[5], FAR[5], FAR[6]])
     chosen = choose(
-        ("uncertainty", "diversity"), 2, scores=scores, candidates=candidates, labelled=NONE, pool_factor=1
+        ("uncertainty", "diversity"), 2, scores=scores, candidates=candidates, labelled=line(0), pool_factor=1
     )
     assert sorted(chosen.indices)[1] == 2
 
