@@ -100,4 +100,4 @@ def _class_rows(human_counts: Mapping[str, int], selection: Selection) -> list[l
     counts = np.array(list(human_counts.values()), np.float64)
     leading = Counter(image.rarest_class for image in selection.chosen)
     rows = zip(human_counts.items(), class_weights(counts), strict=True)
-    return [[name, f"{count:,}", f"{weight:.3g}", f"{leading[name]:,}"] for (name, count), weight in rows]
+    return [[name, f"{count:,}", f"{weight:,.1f}", f"{leading[name]:,}"] for (name, count), weight in rows]

@@ -33,7 +33,10 @@ def write_selection_page(
     header = ("class", "human labels", "weight", "chosen images where it counts most")
     sections = [
         Section(
-            "images", "Images", "The first to label first; boxes below the threshold are dashed.", blocks
+            "images",
+            "Images",
+            "The first to label first. Boxes below the threshold are dashed, pixels hatched.",
+            blocks,
         ),
         Section(
             "choice", "How they were chosen", "", [Table(("what", "value"), _facts(selection), style="words")]
@@ -74,7 +77,7 @@ def _facts(selection: Selection) -> list[tuple[str, str]]:
     settings = selection.settings
     rows = [(criterion, MEANINGS[criterion]) for criterion in settings.by]
     if "diversity" in settings.by and len(settings.by) > 1:
-        pool = settings.pool_factor * settings.budget
+        pool = min(settings.pool_factor * settings.budget, selection.num_unlabelled)
         rows.append(("pool", f"the {pool:,} images that come first by the other criteria"))
     if settings.max_distance >= 0:
         alike = f"{selection.like_labelled:,} of labelled images, {selection.like_chosen:,} of chosen ones"
