@@ -283,6 +283,17 @@ def get_config() -> ConfigDict:
             # Devices that share one example: its rows (space), the network's large tensors (model).
             mesh=dict(space=1, model=1),
             evaluate=dict(scales=(1.0,), flip=False),  # --job=evaluate on masks, beside the one scale
+            # --job=select: which unlabelled images a person should label next.
+            select=dict(
+                budget=0,  # how many images; there is no default
+                # Comma separated: uncertainty, rarity (of predicted classes), diversity; or random alone.
+                by="uncertainty,rarity,diversity",
+                pool_factor=4,  # diversity picks among so many times the budget, the first by the others
+                # Bits of 64 in which hashes of near-duplicates differ; -1: near-duplicates may be chosen.
+                max_distance=6,
+                seed=0,  # of the order of equals, and of random
+                output="",  # empty: selection/ in the run's folder
+            ),
             # score_threshold and annotations are for detection, scales and flip are for segmentation.
             predict=dict(
                 input="",

@@ -27,6 +27,7 @@ JOBS = {
     "train": "one stage's training, --stage=teacher|control|control_half|oracle|student",
     "pseudo_label": "the teacher's labels for the unlabelled images",
     "thresholds": "score thresholds by class for --config.pseudo.precision, from the labels of data.val",
+    "select": "which unlabelled images to label next, --config.select.budget=50, by --stage=teacher|student",
     "evaluate": "one stage on the test split, --stage=...",
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
@@ -52,7 +53,7 @@ _HOSTS = flags.DEFINE_string(
 _NUM_HOSTS = flags.DEFINE_integer("num_hosts", 0, "How many processes there are, with an address in --hosts.")
 _HOST = flags.DEFINE_integer("host", -1, "Which of them this is, from 0, with an address in --hosts.")
 _HOST_WAIT_SECS = flags.DEFINE_float("host_wait_secs", 300.0, "How long to wait for the other hosts.")
-_STAGE = flags.DEFINE_enum("stage", "teacher", STAGES, "Which model train and evaluate are about.")
+_STAGE = flags.DEFINE_enum("stage", "teacher", STAGES, "Which model train, evaluate and select are about.")
 _ROUND = flags.DEFINE_integer("round", 1, "Which round's student or labels, with config.selftrain.rounds.")
 _VARIANT = flags.DEFINE_string(
     "variant", "", "Name of a variant of the run: stages that differ go to WORKDIR/variants/NAME."

@@ -100,5 +100,9 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.thresholds import run_thresholds
 
         return run_thresholds(run, Stage("labels", options.round))
+    if job == "select":
+        from selftrain_jax.jobs.select import run_select
+
+        return run_select(run, stage)
     preset.announce_preset(run)
     return selftrain.run_all(run)

@@ -214,6 +214,7 @@ FREE = (
     "checkpoint",
     "mesh",
     "predict",
+    "select",
 )
 
 

@@ -17,6 +17,7 @@ from selftrain_jax.html.blocks import Section
 from selftrain_jax.report.workdir import RunFiles
 from selftrain_jax.run_files.evaluation import EvaluationDetails
 from selftrain_jax.run_files.manifest import LabelTotals, Manifest
+from selftrain_jax.selection.criteria import LabelScores
 from selftrain_jax.selftrain.calibration import Counted
 from selftrain_jax.selftrain.foreign.labels import ForeignLabels
 from selftrain_jax.selftrain.label_job import Labeller
@@ -82,6 +83,11 @@ class SelfTraining:
     # The pictures of report.html, from config, workdir, test split, truth by image id and augmented examples.
     gather_images: Callable[..., Any]
     report_sections: Callable[[RunFiles, Any], list[Section]]
+    # What labels say of an image, for --job=select; K is the highest Category.id + 1.
+    score_labels: Callable[[Example, int], LabelScores]
+    count_labels: Callable[[ConfigDict, Source], Mapping[str, int]]  # human boxes or pixels by class name
+    # An image with its labels drawn, its longer side of so many pixels.
+    draw_labels: Callable[[ConfigDict, Any, Example, tuple[Category, ...], int], Any]
     find_problems: Callable[[ConfigDict, str], Iterator[Problem]]  # faults in a split's label files
     examine: Callable[..., bool]  # prints and writes what the doctor finds; True where there are errors
 

@@ -38,6 +38,7 @@ from selftrain_jax.tasks.detection.pseudo.views import ONE_VIEW, count_pixels, r
 from selftrain_jax.tasks.detection.pseudo.weights import check_places, read_weights
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
+from selftrain_jax.tasks.detection.selection import draw_labels, score_boxes
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, keep_config
 from selftrain_jax.tasks.tiles import cut_tiles, read_tiling
 from selftrain_jax.types import BoxTargets, Category, Task
@@ -240,6 +241,9 @@ DETECTION = TaskSpec(
         open_labels=_open_labels,
         gather_images=gather_images,
         report_sections=report_sections,
+        score_labels=score_boxes,
+        count_labels=lambda config, human: class_counts(human),
+        draw_labels=draw_labels,
         find_problems=find_problems,
         examine=examine,
     ),

@@ -42,6 +42,7 @@ from selftrain_jax.tasks.segmentation.pseudo.source import (
 )
 from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
+from selftrain_jax.tasks.segmentation.selection import draw_labels, score_mask
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.types import Category, MaskTargets, Task
 
@@ -194,6 +195,9 @@ SEGMENTATION = TaskSpec(
         open_labels=_open_labels,
         gather_images=gather_images,
         report_sections=report_sections,
+        score_labels=score_mask,
+        count_labels=lambda config, human: pixel_counts(human, max_bad_images=config.data.max_bad_images),
+        draw_labels=draw_labels,
         find_problems=find_problems,
         examine=examine,
     ),
