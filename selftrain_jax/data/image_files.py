@@ -118,6 +118,7 @@ def file_source(
         read_encoded=lambda index: read_encoded_file(path(index)),
         read_image=lambda index: read_image_file(path(index), sizes_px[index] if sizes_px else None),
         check_file=lambda index: check_image_file(path(index), sizes_px[index] if sizes_px else None),
+        file_path=path,
     )
 
 

@@ -7,6 +7,7 @@ Call a reader (`read_coco_json`, `read_voc`, `read_image_folder`, `read_tfds`) t
 import dataclasses
 import io
 import math
+import pathlib
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -50,6 +51,7 @@ class Source:
     fingerprint: str = ""
     # Raises InputError where an image's file shows without decoding that it cannot be read; None: unknown.
     check_file: Callable[[int], None] | None = None
+    file_path: Callable[[int], pathlib.Path] | None = None  # of the image; None: images are in no files
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -76,7 +78,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
             f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
             f"out of range: {shorten_list(wrong)}. Choose indices below {len(source)}."
         )
-    check_file = source.check_file
+    check_file, file_path = source.check_file, source.file_path
     return dataclasses.replace(
         source,
         name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
@@ -85,6 +87,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
         read_encoded=lambda index: source.read_encoded(kept[index]),
         read_image=lambda index: source.read_image(kept[index]),
         check_file=None if check_file is None else (lambda index: check_file(kept[index])),
+        file_path=None if file_path is None else (lambda index: file_path(kept[index])),
     )
 
 

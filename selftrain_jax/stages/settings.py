@@ -158,6 +158,7 @@ BY_CONTENT = (
     "pseudo.thresholds",
     "pseudo.precision",
     "pseudo.min_class_recall",  # by the classes that are ignored
+    "pseudo.corrections",  # by the layer's digest
     "eval.checkpoint",  # which weights the next stage takes
 )
 
@@ -185,6 +186,7 @@ FREE = (
     "checkpoint",
     "mesh",
     "predict",
+    "review",
 )
 
 
