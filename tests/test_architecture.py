@@ -42,7 +42,7 @@ ALLOWED = {
     | {"hosts", "models.spatial_sharding", "named_arrays", "run_files", "selftrain.loss_norm"},
     "report": GROUND
     | {"data", "html", "run_files", "selftrain.advice_words", "selftrain.calibration"}
-    | {"selftrain.threshold_advice"},
+    | {"selftrain.corrections", "selftrain.threshold_advice"},
     "doctor": GROUND | {"data", "html"},
     "stages": GROUND | {"command_line", "data.source", "run_files"},
     "plan": GROUND | {"data", "models", "run_files", "stages.settings", "train"},
@@ -72,6 +72,7 @@ LAZY = {
     ("jobs", "jobs.report"),
     ("jobs", "jobs.evaluation"),
     ("jobs", "jobs.labels"),
+    ("jobs", "jobs.review"),
     ("jobs", "jobs.search"),
     ("jobs", "jobs.selftrain"),
     ("jobs", "jobs.steering"),

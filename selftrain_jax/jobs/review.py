@@ -26,18 +26,17 @@ from selftrain_jax.run_files.corrections import (
     ReviewedImage,
     StoredLayer,
     corrections_folder,
-    count_errors,
     count_outcomes,
     layer_path,
     read_layers,
     reviewed_images,
 )
 from selftrain_jax.run_files.review import REVIEW_FILE, Review, read_review
-from selftrain_jax.selftrain.calibration import wilson_interval
+from selftrain_jax.selftrain.corrections import error_rate, format_rate
 from selftrain_jax.selftrain.inference import Inferred, chunks_in_order
 from selftrain_jax.stages.graph import Stage
 from selftrain_jax.tasks.config_values import LabelThresholds
-from selftrain_jax.text import percent, shorten_list
+from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Example
 
 REVIEW_FOLDER = "review"  # in the work folder, where config.review.output names no other
@@ -213,16 +212,14 @@ def _describe(layer: Layer, found: Corrections, number: int, path: pathlib.Path,
     """Say what was imported, and how often the teacher was wrong in it."""
     names = dict(sent.categories)
     images = {image.image_id: image for image in layer.images}
-    counts = count_outcomes(images)
     lines = [
         f"corrections, layer {number}: {len(images)} of {len(sent.images)} images that went out were "
         f"reviewed ({found.format}); they count as human, the others stay pseudo"
     ]
-    for class_id, by_outcome in counts.items():
-        errors = count_errors(by_outcome)
-        listed = ", ".join(f"{count} {outcome}" for outcome, count in by_outcome.items() if count)
-        low, high = wilson_interval(errors.share or 0.0, errors.boxes)
-        rate = f"; wrong {percent(errors.share)} ({percent(low)} to {percent(high)})" if errors.boxes else ""
-        lines.append(f"  {names[class_id]}: {listed}{rate}")
+    for class_id, counts in count_outcomes(images).items():
+        listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+        rate = error_rate(counts)
+        wrong = "" if rate is None else f"; wrong {format_rate(rate)}"
+        lines.append(f"  {names[class_id]}: {listed}{wrong}")
     lines.append(f"written: {path}; a student uses it by --variant=reviewed --config.pseudo.corrections=last")
     return "\n".join(lines)

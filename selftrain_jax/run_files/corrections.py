@@ -185,21 +185,3 @@ def count_outcomes(images: Mapping[str, ReviewedImage]) -> dict[int, dict[str, i
             class_id = box.class_id if box.teacher_class is None else box.teacher_class
             counts.setdefault(class_id, dict.fromkeys(OUTCOMES, 0))[box.outcome] += 1
     return {class_id: counts[class_id] for class_id in sorted(counts)}
-
-
-class ErrorCount(NamedTuple):
-    """How many of the teacher's boxes a person changed."""
-
-    wrong: int  # moved, relabelled or removed
-    boxes: int  # of the teacher's that were reviewed
-
-    @property
-    def share(self) -> float | None:
-        """The error rate; None without boxes."""
-        return self.wrong / self.boxes if self.boxes else None
-
-
-def count_errors(counts: Mapping[str, int]) -> ErrorCount:
-    """Sum up the outcomes of the teacher's boxes; what was added is no box of the teacher's."""
-    wrong = counts["moved"] + counts["relabelled"] + counts["removed"]
-    return ErrorCount(wrong, wrong + counts["kept"])

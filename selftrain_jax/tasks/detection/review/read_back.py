@@ -214,7 +214,7 @@ def _place(box: RawBox, back: ReturnedImage, image: SentImage, ids: Mapping[str,
         ymin, xmin, ymax, xmax = (round(float(side), 1) for side in pixels)
         raise InputError(
             f"{box.where}: the box from ({xmin}, {ymin}) to ({xmax}, {ymax}) is "
-            f"{'empty' if (pixels[2:] <= pixels[:2]).any() else 'outside the image'} {image.name} of "
+            f"{'empty' if (pixels[2:] <= pixels[:2]).any() else 'outside the image'}: {image.name} has "
             f"{width} x {height} pixels; correct or delete it in the tool"
         )
     return ReturnedBox(inside, ids[box.class_name], box.record_index)

@@ -30,13 +30,13 @@ def write_label_studio(review: Review, folder: Path, *, url_prefix: str, url_roo
     """Write tasks.json, with the boxes as predictions, and labeling_config.xml.
 
     An image's address is `url_prefix` and its path below `url_root`. A region's id is the index of its box in
-    the record, as r12; `model_version` is the teacher's digest.
+    the record, as r12; `model_version` is the start of the teacher's digest.
 
     Raises:
         InputError: an image is not below `url_root`.
     """
     names = dict(review.categories)
-    version = str(review.teacher.get("digest", ""))
+    version = str(review.teacher.get("digest", ""))[:12]
     write_json(
         folder / TASKS_FILE,
         [
