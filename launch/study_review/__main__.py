@@ -2,9 +2,10 @@ r"""What correcting 100 images by hand gains: the least sure ones, as many rando
 
 python -m launch.study_review [--seeds=0,1,2] [--count=100] [--runs=DIR] [--parallel=2] [-- FLAGS]
 
-A seed is a run of `configs/quickstart.py`; for each choice its folder is copied, images go out as a COCO file,
-the truth comes back in place of a person's corrections, and a variant's student uses them. All share teacher,
-labels and control. Started again, the study resumes. FLAGS are added to every run, as --config.teacher.steps=5.
+A seed is a run of `configs/quickstart.py`; for each choice its folder is copied, images go out as a COCO
+file, the truth comes back in place of a person's corrections, and a variant's student uses them. All share
+teacher, labels and control. Started again, the study resumes. FLAGS, such as --config.teacher.steps=5, are
+added to every run.
 """
 
 import argparse
@@ -39,10 +40,10 @@ def format_table(scores: dict[int, dict[str, dict[str, float]]]) -> str:
     for seed, by_way in scores.items():
         arms = [f"{100 * by_way[NONE][arm]:.1f}" for arm in ("teacher", "control")]
         lines.append(f"| {seed} | {' | '.join([*arms, *map(_gain, by_way.values())])} |")
-    means = [
-        f"{statistics.mean(100 * (own[way]['student'] - own[way]['control']) for own in scores.values()):+.1f}"
-        for way in (NONE, *CHOICES)
+    gains = [
+        [own[way]["student"] - own[way]["control"] for own in scores.values()] for way in (NONE, *CHOICES)
     ]
+    means = [f"{100 * statistics.mean(values):+.1f}" for values in gains]
     return "\n".join([*lines, f"| mean over control | | | {' | '.join(means)} |"])
 
 
