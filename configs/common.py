@@ -260,6 +260,26 @@ def get_config() -> ConfigDict:
                 max_class_frac=0.0,
                 min_boxes_per_image=0.01,  # fewer on average: refuse to train a student
                 max_empty_frac=0.98,  # more images without a box: refuse
+                # detection: what people corrected (--job=import_corrections) counts as human labels: last, a
+                # layer's number, or its file. Empty: the labels as the teacher made them.
+                corrections="",
+            ),
+            # --job=export_labels: pseudo labels go out to an annotation tool; import_corrections: back again.
+            review=dict(
+                format="label_studio",  # label_studio | cvat | coco | yolo | labelme
+                output="",  # the folder of the export; empty: review in the work folder
+                # all | least_sure | rarest_class | disagreements (teacher, student) | selection | random
+                choose="all",
+                count=0,  # images; 0: all of the choice
+                selection="",  # of choose=selection: the selection.json of --job=select
+                # Label Studio: an image's address is url_prefix and its path below url_root. Empty: its path.
+                url_prefix="/data/local-files/?d=",
+                url_root="/",
+                yolo_scores=False,  # a score at the end of YOLO's lines, which many tools refuse
+                file="",  # what the tool gives back: a file, or a folder
+                removed="background",  # background | ignore: what a box becomes that a person removed
+                confirmed=False,  # all images in the file were looked at, the unchanged ones too
+                by="",  # who corrected, where the tool does not say
             ),
             # Other models' predictions on the unlabelled images, as labels: docs/foreign_teachers.md. Several
             # models, separated by commas, are merged; the other keys have one value for all or one for each.

@@ -28,6 +28,8 @@ JOBS = {
     "pseudo_label": "the teacher's labels for the unlabelled images",
     "thresholds": "score thresholds by class for --config.pseudo.precision, from the labels of data.val",
     "select": "which unlabelled images to label next, --config.select.budget=50, by --stage=teacher|student",
+    "export_labels": "pseudo labels for an annotation tool, into --config.review.output=DIR",
+    "import_corrections": "what people changed, --config.review.file=PATH, becomes a layer over the labels",
     "evaluate": "one stage on the test split, --stage=...",
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",

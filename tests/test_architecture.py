@@ -42,7 +42,7 @@ ALLOWED = {
     | {"hosts", "models.spatial_sharding", "named_arrays", "run_files", "selftrain.loss_norm"},
     "report": GROUND
     | {"data", "html", "run_files", "selftrain.advice_words", "selftrain.calibration"}
-    | {"selftrain.threshold_advice"},
+    | {"selftrain.corrections", "selftrain.threshold_advice"},
     "doctor": GROUND | {"data", "html"},
     "stages": GROUND | {"command_line", "data.source", "run_files"},
     "selection": GROUND | {"data", "doctor.duplicates", "html", "run_files.selection", "selftrain.inference"},
@@ -75,6 +75,7 @@ LAZY = {
     ("jobs", "jobs.report"),
     ("jobs", "jobs.evaluation"),
     ("jobs", "jobs.labels"),
+    ("jobs", "jobs.review"),
     ("jobs", "jobs.search"),
     ("jobs", "jobs.select"),
     ("jobs", "jobs.selftrain"),

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.jobs.options import Options
 
+REVIEW_JOBS = ("export_labels", "import_corrections")
 HOST0_JOBS = ("doctor", "gold", "report", "import_weights", "predict")  # one host does them, the others wait
 
 
@@ -104,5 +105,10 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.select import run_select
 
         return run_select(run, stage)
+    if job in REVIEW_JOBS:
+        from selftrain_jax.jobs import review
+
+        do = review.export_labels if job == "export_labels" else review.import_corrections
+        return hosts.run_on_host0(lambda: do(run, Stage("labels", options.round)))
     preset.announce_preset(run)
     return selftrain.run_all(run)

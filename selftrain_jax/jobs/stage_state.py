@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
+from selftrain_jax.jobs.corrections import CORRECTIONS, corrections_in_use
 from selftrain_jax.jobs.run import FOREIGN_INPUTS, Run, start_digest
 from selftrain_jax.run_files.arms import COMPARED, ORACLE
 from selftrain_jax.run_files.calibration import CALIBRATION_FILE, TeacherCalibration
@@ -95,6 +96,8 @@ def _inputs(run: Run, stage: Stage) -> dict[str, str]:
     if stage.kind == "student":
         inputs["pseudo labels"] = _digest_of(run, Stage("labels", stage.round))
         inputs["pseudo-labelled images"] = data["unlabeled"]
+        if run.config.pseudo.corrections:
+            inputs[CORRECTIONS] = _corrections_of(run, Stage("labels", stage.round))
     return inputs
 
 
@@ -114,6 +117,13 @@ def check_foreign(run: Run, stage: Stage) -> None:
     """See that other models' predictions fit, where labels are yet to be made of them. Raises: InputError."""
     if stage.kind == LABELS and result_of(run, stage) is None:
         _ = run.foreign
+
+
+def _corrections_of(run: Run, labels: Stage) -> str:
+    """Identify the corrections that a student uses by their highest layer; "" while there are none."""
+    label_set = _digest_of(run, labels)
+    layers = corrections_in_use(run.config, locate(run, labels), label_set) if label_set else []
+    return layers[-1].digest if layers else ""
 
 
 def _truth_of(run: Run) -> str:

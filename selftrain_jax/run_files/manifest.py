@@ -122,7 +122,8 @@ class _CategoryEntry:
     name: Text
 
 
-def _read_category(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+def category_schema(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Let pydantic read an object of id and name as a `Category`."""
     entry = handler(_CategoryEntry)
     return core_schema.no_info_after_validator_function(lambda found: Category(found.id, found.name), entry)
 
@@ -140,7 +141,7 @@ class Manifest(Generic[Totals]):
     num_bad_images: Count
     bad_images: tuple[Text, ...]
     labels: Annotated[Totals, AS_GIVEN]
-    categories: tuple[Annotated[Category, GetPydanticSchema(_read_category)], ...]
+    categories: tuple[Annotated[Category, GetPydanticSchema(category_schema)], ...]
     shards: tuple[ShardEntry, ...]
 
     @classmethod

@@ -179,6 +179,7 @@ BY_CONTENT = (
     "pseudo.thresholds",
     "pseudo.precision",
     "pseudo.min_class_recall",  # by the classes that are ignored
+    "pseudo.corrections",  # by the layer's digest
     "eval.checkpoint",  # which weights the next stage takes
     "foreign.predictions",
     "foreign.map",
@@ -215,6 +216,7 @@ FREE = (
     "mesh",
     "predict",
     "select",
+    "review",
 )
 
 

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.html.blocks import Section
 from selftrain_jax.report.workdir import RunFiles
+from selftrain_jax.run_files.corrections import Corrections, ReviewedImage
 from selftrain_jax.run_files.evaluation import EvaluationDetails
 from selftrain_jax.run_files.manifest import LabelTotals, Manifest
 from selftrain_jax.selection.criteria import LabelScores
@@ -59,6 +60,18 @@ class Predictor:
 
 
 @dataclass(frozen=True)
+class HumanReview:
+    """How a task's pseudo labels go out to annotation tools and come back."""
+
+    # Chooses images of finished labels and writes them for a tool; says what it wrote. Arguments as below.
+    export: Callable[..., str]
+    # What people changed, by a tool's file, what went out and its digest.
+    read_corrections: Callable[..., Corrections]
+    # The pseudo-labelled images that stay so, and those with a person's labels.
+    split_reviewed: Callable[[Source, Mapping[str, ReviewedImage]], tuple[Source, Source | None]]
+
+
+@dataclass(frozen=True)
 class SelfTraining:
     """What teacher, pseudo labels and student need of a task beyond training it."""
 
@@ -90,6 +103,7 @@ class SelfTraining:
     draw_labels: Callable[[ConfigDict, Any, Example, tuple[Category, ...], int], Any]
     find_problems: Callable[[ConfigDict, str], Iterator[Problem]]  # faults in a split's label files
     examine: Callable[..., bool]  # prints and writes what the doctor finds; True where there are errors
+    review: HumanReview | None = None  # None: labels of this task cannot be corrected by hand
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,12 @@ from selftrain_jax.tasks.detection.pseudo.source import (
 from selftrain_jax.tasks.detection.pseudo.views import ONE_VIEW, count_pixels, read_views
 from selftrain_jax.tasks.detection.pseudo.weights import check_places, read_weights
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
+from selftrain_jax.tasks.detection.review.apply import split_reviewed
+from selftrain_jax.tasks.detection.review.export import export_review
+from selftrain_jax.tasks.detection.review.read_back import read_corrections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.detection.selection import draw_labels, score_boxes
-from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, keep_config
+from selftrain_jax.tasks.spec import HumanReview, Metric, Predictor, SelfTraining, TaskSpec, keep_config
 from selftrain_jax.tasks.tiles import cut_tiles, read_tiling
 from selftrain_jax.types import BoxTargets, Category, Task
 
@@ -246,5 +249,6 @@ DETECTION = TaskSpec(
         draw_labels=draw_labels,
         find_problems=find_problems,
         examine=examine,
+        review=HumanReview(export_review, read_corrections, split_reviewed),
     ),
 )

@@ -80,8 +80,7 @@ def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray, agnosti
     scores, classes = labels["scores"], labels["classes"]
     kept = scores >= lowest[classes]
     if agnostic_iou:
-        is_label = scores >= thresholds[classes]
-        kept[is_label] &= keep_surest(labels["boxes"][is_label], scores[is_label], agnostic_iou)
+        kept &= is_label(labels, thresholds, agnostic_iou) | (scores < thresholds[classes])
     place: Example = {"place_std": labels["place_std"][kept]} if "place_std" in labels else {}
     return {
         **place,
@@ -92,6 +91,14 @@ def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray, agnosti
         "is_ignore": (scores < thresholds[classes])[kept],
         "is_pseudo": True,
     }
+
+
+def is_label(labels: Example, thresholds: np.ndarray, agnostic_iou: float) -> Bool[np.ndarray, " N"]:
+    """Mark the boxes of a record that are labels: at the threshold of their class, and the surest there."""
+    found = labels["scores"] >= thresholds[labels["classes"]]
+    if agnostic_iou:
+        found[found] = keep_surest(labels["boxes"][found], labels["scores"][found], agnostic_iou)
+    return found
 
 
 def keep_surest(
