@@ -29,14 +29,21 @@ def get_config() -> ConfigDict:
             ),
             # Where images and human labels come from.
             data=dict(
-                # builtin | coco | voc | tfds | auto: voc where dir is given, else tfds
-                kind="coco",  # segmentation: builtin | voc (VOC2012's folder) | folder (images and PNG masks)
+                # builtin | coco | voc | tfds | auto: what lies in dir is recognised; tfds where dir is empty
+                # segmentation: builtin | voc (VOC2012's folder) | folder (images and PNG masks) | auto
+                kind="coco",
                 dir="",  # folder of the data set; TFDS: its data_dir
                 images="",  # coco, folder: image folder below dir, `{split}` is filled in
                 annotations="",  # coco: JSON file below dir, `{split}` is filled in
                 masks="",  # folder: mask folder below dir, `{split}` is filled in
                 mask_values="",  # folder: "0=0,7=1": the file's value and its class; empty: as they are
                 ignore_value=255,  # folder: the mask value of pixels to ignore; -1: none
+                # folder: what stands in the names of images and of masks behind what both have in common, as
+                # _leftImg8bit and _gtFine_labelIds; files without it are passed over.
+                image_suffix="",
+                mask_suffix="",
+                lists="",  # folder: text file below dir that names a split's images, `{split}` is filled in
+                mask_colors="",  # folder: "0,0,0=0;128,0,0=1": red,green,blue = class, of masks in colours
                 sbd="",  # voc: SBD's folder, for the splits train_aug and aug
                 tfds="",  # tfds: name such as coco/2017
                 train="train",
@@ -46,6 +53,9 @@ def get_config() -> ConfigDict:
                 # coco: those to keep, in any order; found by name in every split, with the ids of train's
                 # file. Empty: all, and then the splits must have the same.
                 classes="",
+                # Shares of train, val and test, as 0.7,0.1,0.2: the images of the split `train` are divided
+                # so, by seed, and `val` and `test` are not read. Empty: the data set has the splits itself.
+                split="",
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
@@ -244,6 +254,8 @@ def get_config() -> ConfigDict:
             # Devices that share one example: its rows (space), the network's large tensors (model).
             mesh=dict(space=1, model=1),
             evaluate=dict(scales=(1.0,), flip=False),  # --job=evaluate on masks, beside the one scale
+            # --job=convert: the layout of kind=coco in a new folder; images: copy | link (hard links).
+            convert=dict(output="", images="copy"),
             # score_threshold and annotations are for detection, scales and flip are for segmentation.
             predict=dict(
                 input="",

@@ -35,6 +35,7 @@ JOBS = {
     "plan": "what would be done, what it takes, what is stale; touches nothing",
     "report": "report.html from what is in the work folder",
     "doctor": "check the data set before training",
+    "convert": "the data set in COCO's format, whatever format it has, into --config.convert.output=FOLDER",
 }
 STAGES = ("teacher", "control", "control_half", "oracle", "student")
 REDO = ("teacher", "labels", "control", "control_half", "oracle", "student", "evaluation")

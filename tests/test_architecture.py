@@ -63,6 +63,7 @@ LAZY = {
     ("main", "jobs.options"),
     ("main", "train.stop_signal"),
     ("jobs", "build.data"),
+    ("jobs", "jobs.convert_data"),
     ("jobs", "jobs.doctor"),
     ("jobs", "jobs.import_weights"),
     ("jobs", "jobs.plan"),

@@ -4,6 +4,8 @@ import errno
 import functools
 import os
 import pathlib
+import re
+import shlex
 import stat
 from collections.abc import Callable, Sequence
 
@@ -15,6 +17,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category, Example
 
 LONGEST_SHOWN = 1000  # characters of a name
+_ARCHIVE = re.compile(r"\.(zip|7z|rar|tar|tgz|tbz2|txz|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
 END_BYTES = 64  # in which an image file's end marker is looked for
 
 
@@ -109,8 +112,12 @@ def file_source(
     path: Callable[[int], pathlib.Path],
     read_labels: Callable[[int], Example],
     sizes_px: Sequence[tuple[int, int]] | None = None,
+    file_names: tuple[str, ...] = (),
 ) -> Source:
-    """Make a source of image files; `sizes_px` (height, width) is what their annotations state."""
+    """Make a source of image files.
+
+    `sizes_px` (height, width) is what their annotations state, `file_names` are theirs where ids are not.
+    """
     return Source(
         name=name,
         categories=categories,
@@ -119,6 +126,8 @@ def file_source(
         read_encoded=lambda index: read_encoded_file(path(index)),
         read_image=lambda index: read_image_file(path(index), sizes_px[index] if sizes_px else None),
         check_file=lambda index: check_image_file(path(index), sizes_px[index] if sizes_px else None),
+        file_names=file_names,
+        path=path,
     )
 
 
@@ -204,6 +213,20 @@ def is_file(path: pathlib.Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def unpack_command(path: pathlib.Path) -> str:
+    """Return the command that unpacks an archive beside itself; "" for any other name."""
+    match = _ARCHIVE.search(path.name)
+    if match is None:
+        return ""
+    archive, folder = shlex.quote(str(path)), shlex.quote(str(path.with_name(path.name[: match.start()])))
+    command = {".zip": f"unzip {archive} -d {folder}", ".7z": f"7z x {archive} -o{folder}"}
+    is_tar = match[0].lower() not in (*command, ".rar")
+    return command.get(
+        match[0].lower(),
+        f"mkdir -p {folder} && tar -xf {archive} -C {folder}" if is_tar else f"unrar x {archive} {folder}/",
+    )
 
 
 def path_inside(root: pathlib.Path, file_name: str) -> pathlib.Path | None:

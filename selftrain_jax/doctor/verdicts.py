@@ -96,6 +96,8 @@ def refuse(findings: Iterable[Finding]) -> None:
 def judge_unlabelled(splits: Sequence[SplitSummary]) -> Iterator[Finding]:
     """Say whether there is enough for the teacher to label."""
     numbers = {split.split: split.num_images for split in splits}
+    if TRAIN not in numbers:  # then the unlabelled ones were not looked for
+        return
     if UNLABELLED not in numbers:
         remedy = "The student has nothing new to learn from; name a folder of images."
         yield Finding("warning", "no unlabelled images", remedy)

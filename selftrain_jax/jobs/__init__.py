@@ -12,7 +12,13 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.jobs.options import Options
 
-HOST0_JOBS = ("doctor", "report", "import_weights", "predict")  # one host does them, the others wait
+HOST0_JOBS = (
+    "doctor",
+    "convert",
+    "report",
+    "import_weights",
+    "predict",
+)  # one host does them, the others wait
 
 
 def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, options: Options | None = None) -> None:
@@ -47,6 +53,10 @@ def _run_alone(job: str, config: ConfigDict, workdir: pathlib.Path, options: Opt
         from selftrain_jax.jobs.doctor import run_doctor
 
         return run_doctor(config, workdir)
+    if job == "convert":
+        from selftrain_jax.jobs.convert_data import run_convert
+
+        return run_convert(config)
     if job == "import_weights":
         from selftrain_jax.jobs.import_weights import run_import_weights
 

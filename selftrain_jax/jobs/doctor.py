@@ -6,7 +6,7 @@ from functools import partial
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import check_augment, judge_classes, labelled_part, open_unlabeled
+from selftrain_jax.build.data import check_augment, judge_classes, labelled_part, log_notes, open_unlabeled
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.doctor.duplicates import TRAIN
 from selftrain_jax.errors import InputError
@@ -31,6 +31,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
         problems += task.find_problems(config, split)
         labelled[split] = _try_open(partial(open_split, tolerant, "data", split), split, problems)
     unlabelled = _open_unlabelled(config, tolerant, labelled[config.data.train], problems)
+    log_notes([*labelled.values(), unlabelled])
     errors = _judge_config(config, labelled)
     train = labelled[config.data.train]
     if train is not None:

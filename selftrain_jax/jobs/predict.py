@@ -6,6 +6,7 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
+from selftrain_jax.build.data import log_notes
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.classification.joint import detector_part
 from selftrain_jax.command_line import flatten
@@ -39,6 +40,7 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     if not settings.input:
         raise InputError("--job=predict needs images: --config.predict.input=FOLDER")
     source = read_image_folder(pathlib.Path(settings.input))
+    log_notes([source])
     categories = read_categories(workdir)
     output = pathlib.Path(settings.output) if settings.output else workdir / "predictions"
     experiment = build_experiment(config, categories)

@@ -180,6 +180,7 @@ FREE = (
     "log",
     "checkpoint",
     "mesh",
+    "convert",
     "predict",
 )
 

@@ -99,8 +99,9 @@ def _regions(
     key = "predictions" if predictions else "annotations"
     if "data" not in task:  # JSON-MIN holds one annotation
         found = [value for value in task.values() if isinstance(value, list) and _is_regions(value)]
-        return (sum(found, []), None), "label"
-    listed = task.get(key) if isinstance(task.get(key), list) else []
+        return ([item for items in found for item in items], None), "label"
+    stated = task.get(key)
+    listed: list[Any] = stated if isinstance(stated, list) else []
     whole = [
         (number, item)
         for number, item in enumerate(listed)

@@ -53,13 +53,18 @@ def parse_boxes(
     missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
     if missing:
         raise InputError(f"{where}: the columns {shorten_list(missing)} are missing; expected {COLUMNS}.")
-    wanted, boxes, problems, others = frozenset(images), [], [], 0
+    wanted, others = frozenset(images), 0
+    boxes: list[BoxRow] = []
+    problems: list[Problem] = []
     for line, row in enumerate(rows, 2):
         if row["ImageID"] not in wanted:
             others += 1
             continue
         found = _read_row(row, names, line, f"{where}:{line}")
-        (problems if isinstance(found, Problem) else boxes).append(found)  # type: ignore[arg-type]
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            boxes.append(found)
     return boxes, problems, others
 
 

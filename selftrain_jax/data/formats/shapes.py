@@ -14,7 +14,7 @@ from selftrain_jax.io import show
 Yxyx = tuple[float, float, float, float]
 Ring = tuple[float, ...]  # x, y, x, y, ... of a polygon's corners, in pixels
 Outline = tuple[Ring, ...] | Mapping[str, object]
-"""Polygons whose union is the object, or COCO's run lengths (counts and size); () where only a box is known."""
+"""Polygons whose union is the object, or COCO's run lengths (counts, size); () where only a box is known."""
 
 
 class Shape(NamedTuple):
