@@ -29,14 +29,21 @@ def get_config() -> ConfigDict:
             ),
             # Where images and human labels come from.
             data=dict(
-                # builtin | coco | voc | tfds | auto: voc where dir is given, else tfds
-                kind="coco",  # segmentation: builtin | voc (VOC2012's folder) | folder (images and PNG masks)
+                # builtin | coco | voc | tfds | auto: what lies in dir is recognised; tfds where dir is empty
+                # segmentation: builtin | voc (VOC2012's folder) | folder (images and PNG masks) | auto
+                kind="coco",
                 dir="",  # folder of the data set; TFDS: its data_dir
                 images="",  # coco, folder: image folder below dir, `{split}` is filled in
                 annotations="",  # coco: JSON file below dir, `{split}` is filled in
                 masks="",  # folder: mask folder below dir, `{split}` is filled in
                 mask_values="",  # folder: "0=0,7=1": the file's value and its class; empty: as they are
                 ignore_value=255,  # folder: the mask value of pixels to ignore; -1: none
+                # folder: what stands in the names of images and of masks behind what both have in common, as
+                # _leftImg8bit and _gtFine_labelIds; files without it are passed over.
+                image_suffix="",
+                mask_suffix="",
+                lists="",  # folder: text file below dir that names a split's images, `{split}` is filled in
+                mask_colors="",  # folder: "0,0,0=0;128,0,0=1": red,green,blue = class, of masks in colours
                 sbd="",  # voc: SBD's folder, for the splits train_aug and aug
                 tfds="",  # tfds: name such as coco/2017
                 train="train",
@@ -314,6 +321,8 @@ def get_config() -> ConfigDict:
                 seed=0,  # of the order of equals, and of random
                 output="",  # empty: selection/ in the run's folder
             ),
+            # --job=convert: the layout of kind=coco in a new folder; images: copy | link (hard links).
+            convert=dict(output="", images="copy"),
             # score_threshold and annotations are for detection, scales and flip are for segmentation.
             predict=dict(
                 input="",

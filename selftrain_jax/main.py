@@ -40,6 +40,7 @@ JOBS = {
     "report": "report.html from what is in the work folder",
     "doctor": "check the data set before training",
     "gold": "draw images to measure on and nothing else, into --config.gold.file=FILE",
+    "convert": "the data set in COCO's format, whatever format it has, into --config.convert.output=FOLDER",
 }
 STAGES = ("teacher", "control", "control_half", "oracle", "student")
 REDO = ("teacher", "labels", "control", "control_half", "oracle", "student", "evaluation")

@@ -64,6 +64,7 @@ LAZY = {
     ("main", "jobs.options"),
     ("main", "train.stop_signal"),
     ("jobs", "build.data"),
+    ("jobs", "jobs.convert_data"),
     ("jobs", "jobs.doctor"),
     ("jobs", "jobs.gold"),
     ("jobs", "jobs.import_predictions"),

@@ -2,11 +2,12 @@
 
 import functools
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from selftrain_jax import hosts
 from selftrain_jax.build.sampling import check_sampling, epoch_of
 from selftrain_jax.build.set_apart import Sources, set_apart
 from selftrain_jax.build.splits import Parts, check_split_keys, labelled_part, open_parts, split_by_label
@@ -59,6 +60,12 @@ def read_parts(config: ConfigDict, parts: Parts) -> Sources:
     return set_apart(config, parts, human, unlabeled)
 
 
+def log_notes(sources: Iterable[Source | None]) -> None:
+    """Print on host 0 what the readers recognised and decided, each line once."""
+    for line in dict.fromkeys(note for source in sources if source is not None for note in source.notes):
+        hosts.log(line)
+
+
 def _require_truth(config: ConfigDict, truth: Source | None) -> Source:
     """Return the human labels of the unlabelled images. Raises: InputError where there are none."""
     if truth is not None:
@@ -83,7 +90,7 @@ def judge_classes(config: ConfigDict, train: Source, measured: Sequence[Source])
     """
     for other in dict.fromkeys(source for source in measured if source.categories != train.categories):
         names, remedy = [name for _, name in train.categories], "Give both one list of classes"
-        if config.data.kind == "coco" and not any("," in name for name in names):
+        if config.data.kind in ("coco", "auto") and not any("," in name for name in names):
             remedy += (
                 f", or set --config.data.classes={shlex.quote(','.join(names))}: then classes are found by "
                 "name, with the ids of train, and others are left out"

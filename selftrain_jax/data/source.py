@@ -57,6 +57,8 @@ class Source:
     path: Callable[[int], pathlib.Path] | None = None
     # Reads an image's (height, width) from the start of its file; None: `read_encoded` has to do.
     read_size: Callable[[int], tuple[int, int]] | None = None
+    # What the reader recognised and decided, in at most three lines for the user.
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)

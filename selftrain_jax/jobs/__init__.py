@@ -13,7 +13,8 @@ from selftrain_jax import hosts
 from selftrain_jax.jobs.options import Options
 
 REVIEW_JOBS = ("export_labels", "import_corrections")
-HOST0_JOBS = ("doctor", "gold", "report", "import_weights", "predict")  # one host does them, the others wait
+# One host does them, the others wait.
+HOST0_JOBS = ("doctor", "convert", "gold", "report", "import_weights", "predict")
 
 
 def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, options: Options | None = None) -> None:
@@ -52,6 +53,10 @@ def _run_alone(job: str, config: ConfigDict, workdir: pathlib.Path, options: Opt
         from selftrain_jax.jobs.gold import run_gold
 
         return run_gold(config)
+    if job == "convert":
+        from selftrain_jax.jobs.convert_data import run_convert
+
+        return run_convert(config)
     if job == "import_weights":
         from selftrain_jax.jobs.import_weights import run_import_weights
 

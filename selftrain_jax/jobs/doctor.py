@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import check_augment, judge_classes, open_unlabeled
+from selftrain_jax.build.data import check_augment, judge_classes, log_notes, open_unlabeled
 from selftrain_jax.build.set_apart import set_apart
 from selftrain_jax.build.splits import Parts, assign_parts, check_split_keys, labelled_part
 from selftrain_jax.data.source import Problem, Source, without_labels
@@ -42,6 +42,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
         opened[split] = _try_open(partial(open_split, tolerant, "data", split), split, problems)
     errors = _judge_config(config)
     labelled, unlabelled = _read_as_the_run(config, tolerant, opened, problems, errors)
+    log_notes([*opened.values(), unlabelled])
     errors += _judge_foreign(config, labelled, unlabelled)
     if task.examine(config, labelled, unlabelled, problems, errors, workdir):
         raise InputError("the data set has errors, listed above; fix them before training")

@@ -6,6 +6,7 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
+from selftrain_jax.build.data import log_notes
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.build.image_checks import find_unreadable
 from selftrain_jax.classification.joint import detector_part
@@ -42,7 +43,9 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     settings, self_training = config.predict, get_self_training(config.task)
     if not settings.input:
         raise InputError("--job=predict needs images: --config.predict.input=FOLDER")
-    source, unreadable = _readable_part(config, read_image_folder(pathlib.Path(settings.input)))
+    images = read_image_folder(pathlib.Path(settings.input))
+    log_notes([images])
+    source, unreadable = _readable_part(config, images)
     categories = read_categories(workdir)
     output = pathlib.Path(settings.output) if settings.output else workdir / "predictions"
     experiment = build_experiment(config, categories)

@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.data import build_sources, stage_settings
+from selftrain_jax.build.data import build_sources, log_notes, stage_settings
 from selftrain_jax.build.experiment import (
     Experiment,
     StepKind,
@@ -121,6 +121,8 @@ def open_run(
         InputError: data or config do not fit.
     """
     sources = build_sources(config)
+    if not is_plan:
+        log_notes((sources.human, sources.val, sources.test, sources.unlabeled))
     joint = open_joint_source(config) if config.joint.weight else None
     run = make_run(config, workdir, sources, joint=joint, base=base)
     if not is_plan:

@@ -214,6 +214,7 @@ FREE = (
     "log",
     "checkpoint",
     "mesh",
+    "convert",
     "predict",
     "select",
     "review",

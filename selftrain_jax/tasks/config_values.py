@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from selftrain_jax.data.image_files import is_file, unpack_command
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.calibration import TeacherCalibration
 from selftrain_jax.selftrain.checks import parse_class_thresholds
@@ -27,11 +28,15 @@ def require_dir(text: str, key: str, what: str) -> pathlib.Path:
     """Return the folder that a key names.
 
     Raises:
-        InputError: the key is empty, which as a path would be the working directory.
+        InputError: the key is empty, which as a path would be the working directory; or it names an archive.
     """
     if not text.strip():
         raise InputError(f"{key} is empty; name the folder of {what}, as --{key}=FOLDER")
-    return pathlib.Path(text)
+    path = pathlib.Path(text)
+    remedy = unpack_command(path) if is_file(path) else ""
+    if remedy:
+        raise InputError(f"{key}={text} is an archive; expected a folder. Unpack it: {remedy}")
+    return path
 
 
 def split_names(config: ConfigDict) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from selftrain_jax.tasks.detection.box_statistics import (
     summarise_boxes,
     suspect_boxes,
 )
-from selftrain_jax.tasks.detection.data import coco_categories, judge_slots
+from selftrain_jax.tasks.detection.data import auto_problems, coco_categories, judge_slots
 from selftrain_jax.tasks.detection.doctor_page import page_sections
 from selftrain_jax.tasks.detection.tile_boxes import judge_tile_boxes
 
@@ -66,8 +66,9 @@ class BoxDiagnosis:
 def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
     """Yield the faults of a split's box files; built-in data and TFDS have no files of the user's."""
     data = config.data
-    is_voc = data.kind == "voc" or (data.kind == "auto" and data.dir)
-    if not (is_voc or data.kind == "coco"):
+    if data.kind == "auto" and data.dir:
+        yield from auto_problems(config, split)
+    if data.kind not in ("voc", "coco"):
         return
     root = require_dir(data.dir, "config.data.dir", "the data set")
     if data.kind == "coco":
@@ -79,7 +80,7 @@ def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
             yield Problem("malformed", "config.data.classes", str(error))
             return
         yield from coco.find_problems(annotations, images, categories=categories)
-    if is_voc:
+    if data.kind == "voc":
         yield from voc_boxes.find_problems(root, split, class_names(config) or None)
 
 
@@ -187,7 +188,8 @@ def format_diagnosis(diagnosis: BoxDiagnosis) -> str:
     """Write the splits, the verdicts with what to do, and the first problems, for a terminal."""
     lines = []
     for split, boxes in zip(diagnosis.images.splits, diagnosis.boxes, strict=True):
-        labels = f"{boxes.num_boxes:,} boxes" if split.is_labelled else "no labels"
+        crowds = f" and {boxes.num_crowd:,} crowds" if boxes.num_crowd else ""
+        labels = f"{boxes.num_boxes:,} boxes{crowds}" if split.is_labelled else "no labels"
         lines.append(f"  {split.split}: {split.num_images:,} images, {labels} ({split.source})")
     return printable("\n".join(["Splits", *lines, "", *verdict_lines(diagnosis.images)]))
 
@@ -204,4 +206,6 @@ def _problem_kinds(bad_boxes: BadBoxes) -> dict[str, ProblemKind]:
     fatal = ProblemKind("", "error", "Fix them, or leave them out: --config.data.bad_boxes=drop.")
     judged = dropped if bad_boxes == "drop" else fatal
     faults = {kind: judged._replace(words=FAULTS[kind]) for kind in BOX_KINDS}
-    return {"unknown_class": ProblemKind("boxes of unknown classes"), **faults, **SUSPECTS}
+    shares = ProblemKind("splits whose boxes are shares from 0 to 1", "error", "Write them in pixels.")
+    unknown = ProblemKind("boxes of unknown classes")
+    return {"unknown_class": unknown, "normalized": shares, **faults, **SUSPECTS}
