@@ -120,7 +120,7 @@ def test_the_loop_closes(run: Run, base: pathlib.Path, tmp_path: pathlib.Path) -
     assert "Student with corrections (reviewed)" in page
 
     # The student that used one layer is not the student of another.
-    with pytest.raises(InputError, match=r"another student .*\n.*corrections: '.*' then, '.*' now"):
+    with pytest.raises(InputError, match=r"another student .*\n  corrections: .* then, .* now"):
         run("selftrain", reviewed, pseudo__corrections="1")
     with pytest.raises(InputError, match=r"no such layer, it has layers 1 to 2"):
         run("selftrain", Options(variant="third"), pseudo__corrections="3")
