@@ -16,7 +16,7 @@ from selftrain_jax.data.layouts.sources import mask_classes, mask_source
 from selftrain_jax.data.layouts.splits import resolve_split
 from selftrain_jax.data.layouts.tree import canonical
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.sources.mask_colors import Colors, read_labelmap
+from selftrain_jax.data.sources.class_colors import Colors, read_labelmap
 from selftrain_jax.data.sources.paired_folders import read_mask_folder
 from selftrain_jax.data.sources.voc_masks import SPLIT_SIZES, read_voc_masks
 from selftrain_jax.errors import InputError
@@ -71,7 +71,7 @@ def read_folder_of_masks(config: ConfigDict, root: pathlib.Path, split: str, **c
         image_suffix=data.image_suffix,
         mask_suffix=data.mask_suffix,
         lists=data.lists,
-        colors=data.mask_colors,
+        colors=data.class_colors,
     )
     return read_mask_folder(root, split, **{**options, **changes})
 
@@ -116,7 +116,7 @@ def _open_folders(
     data = config.data
     divided = data.get("split", "") if group == "data" else None
     name = resolve_split(split, found.splits, str(root), divided)
-    names, colors = class_names(config), data.mask_colors
+    names, colors = class_names(config), data.class_colors
     labelmap = root / "labelmap.txt"
     if is_file(labelmap):
         listed, by_color = read_labelmap(read_file(labelmap).decode("utf-8", "replace"), str(labelmap))
