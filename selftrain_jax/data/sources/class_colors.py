@@ -36,7 +36,7 @@ def parse_colors(text: str, num_classes: int) -> Colors:
             raise InputError(
                 f"mask colors {text!r:.300}: cannot take {item.strip()[:60]!r}; expected red,green,blue (0 "
                 f"to 255, each colour once) = its class (0 to {num_classes - 1}, or {IGNORED} to ignore), as "
-                "0,0,0=0;128,0,0=1. Fix config.data.class_colors."
+                "0,0,0=0;128,0,0=1. Fix config.data.mask_colors."
             )
         colors[red, green, blue] = class_id
     return colors
@@ -89,7 +89,7 @@ def decode_colors(encoded: bytes, colors: Colors, where: str) -> UInt8[np.ndarra
     if unknown:
         raise InputError(
             f"{where}: {len(unknown)} colours have no class: {shorten_list(unknown)}; known are "
-            f"{shorten_list(list(colors), 10)}. Add them to config.data.class_colors (=255 ignores)."
+            f"{shorten_list(list(colors), 10)}. Add them to config.data.mask_colors (=255 ignores)."
         )
     classes = np.array([known[int(code)] for code in found], np.uint8)
     return classes[inverse.reshape(codes.shape)]

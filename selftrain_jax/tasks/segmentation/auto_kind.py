@@ -71,7 +71,7 @@ def read_folder_of_masks(config: ConfigDict, root: pathlib.Path, split: str, **c
         image_suffix=data.image_suffix,
         mask_suffix=data.mask_suffix,
         lists=data.lists,
-        colors=data.class_colors,
+        colors=data.mask_colors,
     )
     return read_mask_folder(root, split, **{**options, **changes})
 
@@ -116,7 +116,7 @@ def _open_folders(
     data = config.data
     divided = data.get("split", "") if group == "data" else None
     name = resolve_split(split, found.splits, str(root), divided)
-    names, colors = class_names(config), data.class_colors
+    names, colors = class_names(config), data.mask_colors
     labelmap = root / "labelmap.txt"
     if is_file(labelmap):
         listed, by_color = read_labelmap(read_file(labelmap).decode("utf-8", "replace"), str(labelmap))

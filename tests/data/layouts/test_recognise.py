@@ -226,15 +226,15 @@ def test_colours_are_classes_by_key_or_labelmap(tmp_path: pathlib.Path) -> None:
     for split in ("train", "val"):
         Image.fromarray(colors[ids]).save(tmp_path / split / "masks/a.png")
     classes = "background,cat,dog"
-    with pytest.raises(InputError, match=r"config\.data\.class_colors"):
+    with pytest.raises(InputError, match=r"config\.data\.mask_colors"):
         open_masks(tmp_path, classes=classes).read_labels(0)
-    found = open_masks(tmp_path, classes=classes, class_colors="0,0,0=0;128,0,0=1;0,128,0=2")
+    found = open_masks(tmp_path, classes=classes, mask_colors="0,0,0=0;128,0,0=1;0,128,0=2")
     np.testing.assert_array_equal(found.read_labels(0)["mask"], ids)
-    missing = open_masks(tmp_path, classes=classes, class_colors="0,0,0=0;128,0,0=1")
+    missing = open_masks(tmp_path, classes=classes, mask_colors="0,0,0=0;128,0,0=1")
     with pytest.raises(InputError, match=r"\(0, 128, 0\)"):
         missing.read_labels(0)
     with pytest.raises(InputError, match="mask colors"):
-        open_masks(tmp_path, classes=classes, class_colors="0,0=0")
+        open_masks(tmp_path, classes=classes, mask_colors="0,0=0")
     write(tmp_path / "labelmap.txt", "background:0,0,0::\ncat:128,0,0::\ndog:0,128,0::\n")
     listed = open_masks(tmp_path)
     assert listed.categories == ((0, "background"), (1, "cat"), (2, "dog"))
