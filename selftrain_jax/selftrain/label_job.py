@@ -7,7 +7,6 @@ arguments: it continues at the first missing shard. Many hosts divide the shards
 import dataclasses
 import hashlib
 import itertools
-import json
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -22,18 +21,18 @@ from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.shards import write_shard
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import read_json, show, write_json
+from selftrain_jax.io import write_json
 from selftrain_jax.run_files.fields import JsonObject, to_json
-from selftrain_jax.run_files.manifest import FIRST_KIND, MANIFEST_FILE, LabelTotals, Manifest
+from selftrain_jax.run_files.manifest import MANIFEST_FILE, LabelTotals, Manifest
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.foreign.files import identify_models
 from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk, chunks_in_order
+from selftrain_jax.selftrain.label_claim import claim_folder, default_settings
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest, summarize_shard
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
 
-JOB_FILE = "job.json"
 MAX_LISTED_BAD = 20  # of the images in the manifest that do not decode
 
 
@@ -79,7 +78,7 @@ def write_pseudo_labels(
     if not len(source):
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
     identity = _identity(source, labeller, categories, provenance, images_per_shard)
-    hosts.run_on_host0(lambda: claim_folder(directory, identity, _defaults(labeller.settings)))
+    hosts.run_on_host0(lambda: claim_folder(directory, identity, default_settings(labeller.settings)))
     per_class_thresholds = dict(per_class_thresholds or {})
     thresholds = class_thresholds(categories, threshold, per_class_thresholds)
     finished = hosts.run_on_host0(
@@ -197,36 +196,6 @@ def shard_paths(directory: Path, num_images: int, images_per_shard: int) -> list
     return [directory / f"pseudo-{shard:05d}-of-{count:05d}.tfrecord" for shard in range(count)]
 
 
-def claim_folder(directory: Path, identity: JsonObject, defaults: JsonObject | None = None) -> None:
-    """Write what makes the labels what they are, or check that the folder was begun with the same.
-
-    A setting that is left out, then or now, is that of `defaults`.
-
-    Raises:
-        InputError: the folder was begun with something else, which is named.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / JOB_FILE
-    hint = (
-        "the shards beside it cannot be told apart from another teacher's; delete the folder to start again"
-    )
-    if not path.exists() and not any(directory.glob("pseudo-*.tfrecord")):
-        write_json(path, identity)
-    job = read_json(path, hint)
-    if not isinstance(job, dict):
-        raise InputError(f"{path} holds {show(job)}; expected an object: {hint}")
-    begun = {"kind": FIRST_KIND, **(defaults or {}), **job}
-    asked = {**(defaults or {}), **json.loads(json.dumps(identity))}
-    # Images count by their ids: the name of their source says where they are.
-    differing = [key for key in asked if key != "source" and begun.get(key) != asked[key]]
-    if differing:
-        changes = "; ".join(f"{key}: {begun.get(key)!r} then, {asked[key]!r} now" for key in differing)
-        raise InputError(
-            f"{directory} holds pseudo labels of another job ({changes}). Move them aside by --redo=labels "
-            "and label again, or choose another --workdir."
-        )
-
-
 def _identity(
     source: Source,
     labeller: Labeller,
@@ -247,14 +216,6 @@ def _identity(
         "images_per_shard": images_per_shard,
         "kind": labeller.totals.kind,
         **to_json(labeller.settings),
-    }
-
-
-def _defaults(settings: Any) -> JsonObject:
-    """Return the settings that a file leaves out, as it would hold them."""
-    fields = dataclasses.fields(settings)
-    return {
-        field.name: to_json(field.default) for field in fields if field.default is not dataclasses.MISSING
     }
 
 
