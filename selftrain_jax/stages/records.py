@@ -37,7 +37,7 @@ def make_record(
     """Return the record of a stage that begins now; settings become what JSON keeps of them."""
     return StageRecord(
         stage=stage,
-        settings=json.loads(json.dumps(dict(settings), sort_keys=True)),
+        settings=_as_json(settings),
         inputs=dict(inputs),
         methods=METHODS,
         versions=dict(versions),
@@ -80,13 +80,18 @@ def differences(found: StageRecord, wanted: StageRecord, which: str = "last") ->
     is_training = "eval.every_steps" in wanted.settings
     ends_by_val = any(record.settings.get(key) for record in (found, wanted) for key in PATIENCE)
     idle = CANDIDATES if is_training and which == "last" and not ends_by_val else ()
-    then = {**{key: BEFORE[key] for key in BEFORE if key in wanted.settings}, **found.settings}
+    then = {**_as_json({key: BEFORE[key] for key in BEFORE if key in wanted.settings}), **found.settings}
     settings = [pair for pair in _pairs(then, wanted.settings) if not is_among(pair.key, idle)]
     inputs = [pair for pair in _pairs(found.inputs, wanted.inputs) if pair.key not in unknown]
     if idle:
         inputs = [pair for pair in inputs if pair.key != VAL]
     named = [Difference(f"config.{key}", then, now) for key, then, now in settings]
     return [pair for pair in (*named, *inputs) if pair.then != pair.now]
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what JSON keeps of settings: tuples become lists."""
+    return json.loads(json.dumps(dict(settings), sort_keys=True))
 
 
 def _pairs(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:

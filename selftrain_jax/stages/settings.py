@@ -145,7 +145,7 @@ BEFORE: Mapping[str, Any] = {
     "pseudo.sampling": "uniform",
     "pseudo.mask_top_k": 1,
     "segmentation.class_balance": 0.0,
-    "segmentation.class_weights": [],
+    "segmentation.class_weights": (),
     "pseudo.mask_target": "hard",
     "pseudo.box_weight": 1.0,
     "pseudo.max_place_std": 0.0,

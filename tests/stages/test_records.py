@@ -1,5 +1,6 @@
 """stage.json: what is compared, what is not, and what a damaged or newer file says."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -153,3 +154,10 @@ def test_a_newer_version_may_add_keys(tmp_path: pathlib.Path) -> None:
     value = {**json.loads(json.dumps(record().to_json())), "more": 1}
     (tmp_path / STAGE_FILE).write_text(json.dumps(value))
     assert read_record(tmp_path) == record()
+
+
+def test_old_records_lack_a_setting_that_is_a_tuple_by_default_without_differing() -> None:
+    now = make_record("teacher", {"segmentation.class_weights": ()}, {}, {}, "")
+    assert differences(dataclasses.replace(now, settings={}), now) == []
+    changed = make_record("teacher", {"segmentation.class_weights": (1.0, 2.0)}, {}, {}, "")
+    assert [pair.then for pair in differences(now, changed)] == [[]]
