@@ -96,6 +96,8 @@ def tiled(source: Source, tiling: Tiling, tiles: Tiles | None = None) -> Source:
         read_image=read_image,
         read_size=lambda index: tuple((found.boxes[index, 2:] - found.boxes[index, :2]).tolist()),
         check_file=None,
+        path=None,
+        file_names=(),
     )
 
 
