@@ -2,18 +2,17 @@
 
 import functools
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.sampling import check_sampling, epoch_of
+from selftrain_jax.build.sampling import check_sampling, epoch_of, order_of_sources
 from selftrain_jax.build.student_batch import split_batch
+from selftrain_jax.build.unlabeled import open_all_unlabeled, require_truth, source_groups, split_by_label
 from selftrain_jax.data.sampling import Permutation, raw_permutation
-from selftrain_jax.data.source import Source, cached, concatenated, label_fraction, subset, without_labels
-from selftrain_jax.data.sources.image_folder import read_image_folder
+from selftrain_jax.data.source import Source, cached, concatenated, subset
 from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
@@ -21,10 +20,11 @@ from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.stages.choices import compared_kinds
-from selftrain_jax.tasks.config_values import class_thresholds_by_name, require_dir
-from selftrain_jax.tasks.lookup import TASKS, get_task
+from selftrain_jax.tasks.config_values import class_thresholds_by_name, own_thresholds
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Batches
+from selftrain_jax.unlabeled_sources import check_further_sources, further_sources
 
 # The half control sees the human images that the student of one round sees, in the same order.
 STAGE_SEEDS = {"teacher": 0, "control": 1, "control_half": 2, "oracle": 3, "student": 2}
@@ -34,8 +34,9 @@ STAGE_SEEDS = {"teacher": 0, "control": 1, "control_half": 2, "oracle": 3, "stud
 class Sources:
     """Who reads what.
 
-    `unlabeled` is None in a supervised run. `unlabeled_truth` has the labels that the teacher is not
-    shown, if there are any.
+    `unlabeled` is None in a supervised run; of several sources it has the images of all, and their ids say of
+    which one they are. `unlabeled_truth` has the labels that the teacher is not shown, if there are any: of
+    the sources that have such.
     """
 
     human: Source
@@ -43,6 +44,7 @@ class Sources:
     unlabeled_truth: Source | None
     val: Source
     test: Source
+    data_sets: Mapping[str, str] = field(default_factory=dict)  # of unlabelled images, by source
 
 
 def build_sources(config: ConfigDict) -> Sources:
@@ -55,33 +57,15 @@ def build_sources(config: ConfigDict) -> Sources:
     task, data = get_task(config.task), config.data
     train = task.open_split(config, "data", data.train)
     human = labelled_part(config, train)
-    unlabeled, truth = None, None
+    unlabeled, truth, data_sets = None, None, dict[str, str]()
     if config.unlabeled.kind != "none":
-        found = open_unlabeled(config, train)
-        unlabeled, truth = without_labels(found), found if found.categories == train.categories else None
+        unlabeled, truth, data_sets = open_all_unlabeled(config, train)
     measured = {split: task.open_split(config, "data", split) for split in (data.val, data.test)}
     refuse(judge_classes(config, train, list(measured.values())))
     task.check_sources(config, human, list(measured.values()))
     if ORACLE in compared_kinds(config):
-        task.check_sources(config, _require_truth(config, truth), [])
-    return Sources(human, unlabeled, truth, measured[data.val], measured[data.test])
-
-
-def _require_truth(config: ConfigDict, truth: Source | None) -> Source:
-    """Return the human labels of the unlabelled images. Raises: InputError where there are none."""
-    if truth is not None:
-        return truth
-    where = config.unlabeled.kind
-    found = "there are no unlabelled images"
-    if where != "none":
-        found = (
-            f"the unlabelled images (config.unlabeled.kind={where}) have no labels of the classes of train"
-        )
-    raise InputError(
-        f"config.student.oracle=True trains on the human labels of the unlabelled images, but {found}; take "
-        "them from a labelled data set, as config.unlabeled.kind=remainder with config.data.label_percent "
-        "below 100 does, or set config.student.oracle=False"
-    )
+        task.check_sources(config, require_truth(config, truth, unlabeled), [])
+    return Sources(human, unlabeled, truth, measured[data.val], measured[data.test], data_sets)
 
 
 def judge_classes(config: ConfigDict, train: Source, measured: Sequence[Source]) -> Iterator[Finding]:
@@ -101,6 +85,16 @@ def judge_classes(config: ConfigDict, train: Source, measured: Sequence[Source])
         class_thresholds(train.categories, config.pseudo.threshold, class_thresholds_by_name(config))
     except InputError as error:
         yield Finding("error", f"config.pseudo.threshold, per_class_thresholds: {error}", "")
+    yield from _judge_source_classes(config, train)
+
+
+def _judge_source_classes(config: ConfigDict, train: Source) -> Iterator[Finding]:
+    """Say which further source of unlabelled images has thresholds of classes that do not exist."""
+    for name in further_sources(config):
+        try:
+            class_thresholds(train.categories, *own_thresholds(config, name))
+        except InputError as error:
+            yield Finding("error", f"config.unlabeled.also.{name}: {error}", "")
 
 
 def _compare_classes(train: Source, other: Source) -> str:
@@ -120,10 +114,11 @@ def check_data_sets(config: ConfigDict) -> None:
         InputError: there is no such task; a setting does not fit it; or data sets, joint training's
             included, are missing: with their sizes and the commands that prepare them.
     """
+    check_further_sources(config)
     get_task(config.task).check_config(config)
     check_sampling(config)
     wanted: dict[tuple[str, str], str] = {}
-    for group in ("data", "unlabeled", *(["joint"] if config.joint.weight else [])):
+    for group in ("data", *source_groups(config).values(), *(["joint"] if config.joint.weight else [])):
         where = config[group]
         if where.kind == "tfds" or (where.kind == "auto" and not where.dir):
             kind = "" if where.kind == "tfds" else f"--config.{group}.kind=tfds "
@@ -134,48 +129,10 @@ def check_data_sets(config: ConfigDict) -> None:
         check_prepared(wanted)
 
 
-def open_unlabeled(config: ConfigDict, train: Source) -> Source:
-    """Open the unlabelled images, with their labels where the data set has them.
-
-    Raises:
-        InputError: there are none.
-    """
-    source, limit = _open_unlabeled(config, train), config.unlabeled.limit
-    return subset(source, range(min(limit, len(source)))) if limit else source
-
-
-def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
-    where = config.unlabeled
-    if where.kind == "remainder":
-        _, remainder = _split_by_label(config, train)
-        if not len(remainder):
-            raise InputError(
-                "config.unlabeled.kind=remainder, but config.data.label_percent=100 leaves no image of "
-                "train without its label; lower label_percent or name another source"
-            )
-        return subset(train, remainder, f"{train.name}, the remainder")
-    if where.kind == "folder":
-        return read_image_folder(require_dir(where.dir, "config.unlabeled.dir", "the unlabelled images"))
-    if where.kind == "tfds":
-        from selftrain_jax.data.sources.tfds import read_tfds
-
-        return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
-    # The run's own task first; else the images of a data set that another task reads.
-    readers = [get_task(config.task), *TASKS]
-    task = next((task for task in readers if where.kind in task.data_kinds), readers[0])
-    return task.open_split(config, "unlabeled", "unlabeled" if where.kind == "builtin" else where.split)
-
-
 def labelled_part(config: ConfigDict, train: Source) -> Source:
     """Return the images of train that keep their labels, config.data.label_percent of them."""
-    labelled, _ = _split_by_label(config, train)
+    labelled, _ = split_by_label(config, train)
     return subset(train, labelled, f"{train.name}, {config.data.label_percent:g} % labelled")
-
-
-def _split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of train's images that keep their labels, and of the others."""
-    data = config.data
-    return label_fraction(len(train), data.label_percent, seed=config.seed, fold=data.label_fold)
 
 
 def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:
@@ -276,7 +233,11 @@ def build_batches(
         return make_human(batch_size=stage_batch_size(config, stage))
     split = split_batch(config)
     pseudo = cached(pseudo, float(config.data.cache_mib))
-    length, order = epoch_of(config, "pseudo", pseudo, permutation)
+    index_at = order_of_sources(config, pseudo, seed + 500, permutation)
+    # Of several sources each has an epoch of its own.
+    length, order = (
+        (0, permutation) if index_at is not None else epoch_of(config, "pseudo", pseudo, permutation)
+    )
     pseudo_part = make(
         pseudo,
         augment=build_augment(config, config.student.pseudo_policy or policy),
@@ -285,5 +246,6 @@ def build_batches(
         is_pseudo=True,
         permutation=order,
         epoch_length=length,
+        index_at=index_at,
     )
     return mix_batches(make_human(batch_size=split.num_human), pseudo_part)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from selftrain_jax.data.source import Problem
-from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED, Duplicates
+from selftrain_jax.doctor.duplicates import TRAIN, Duplicates, is_trained_on, is_unlabelled
 from selftrain_jax.doctor.examine import SplitSummary
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding, Level
@@ -65,6 +65,30 @@ def judge_images(splits: Sequence[SplitSummary], max_bad_images: int = 0) -> Ite
         else:
             num_bad = len(split.unreadable)
             yield judge_unreadable(split.split, num_bad, split.num_examined, max_bad_images)
+    yield from _judge_all_sources([split for split in splits if is_unlabelled(split.split)], max_bad_images)
+
+
+def _judge_all_sources(sources: Sequence[SplitSummary], max_bad_images: int) -> Iterator[Finding]:
+    """Judge the images of several unlabelled sources together, as the labelling of them does."""
+    bad = [len(split.unreadable) for split in sources]
+    if len(sources) > 1 and max(bad) <= max_bad_images < sum(bad):
+        num_images = sum(split.num_examined for split in sources)
+        yield judge_unreadable("unlabelled", sum(bad), num_images, max_bad_images)
+
+
+def judge_copies(copies: Mapping[str, int], splits: Sequence[SplitSummary]) -> Iterator[Finding]:
+    """Say which unlabelled source holds labelled images of train, or has no other ones."""
+    numbers = {split.split: split.num_examined for split in splits}
+    for name, num in copies.items():
+        if num and num == numbers[name]:
+            remedy = (
+                "It is the labelled set itself: name other images, or those without labels (kind=remainder)."
+            )
+            yield Finding("error", f"{name}: all {num:,} images are labelled images of {TRAIN}", remedy)
+        elif num:
+            finding = f"{name}: {num:,} of {numbers[name]:,} images are labelled images of {TRAIN}"
+            remedy = "The student sees them with the teacher's labels too; leave them out."
+            yield Finding("warning", finding, remedy)
 
 
 def judge_unreadable(split: str, num_bad: int, num_images: int, max_bad_images: int) -> Finding:
@@ -73,7 +97,7 @@ def judge_unreadable(split: str, num_bad: int, num_images: int, max_bad_images: 
     The run and the doctor both call this, with config.data.max_bad_images.
     """
     finding = f"{split}: {num_bad:,} of {num_images:,} images do not decode"
-    if split not in (TRAIN, UNLABELLED):
+    if not is_trained_on(split):
         return Finding("error", finding, "Replace or remove the files: evaluation needs every image.")
     if num_bad <= max_bad_images:
         return Finding("warning", finding, "Training skips them; replace or remove the files.")
@@ -96,11 +120,12 @@ def refuse(findings: Iterable[Finding]) -> None:
 def judge_unlabelled(splits: Sequence[SplitSummary]) -> Iterator[Finding]:
     """Say whether there is enough for the teacher to label."""
     numbers = {split.split: split.num_images for split in splits}
-    if UNLABELLED not in numbers:
+    unlabelled = sum(number for name, number in numbers.items() if is_unlabelled(name))
+    if not any(map(is_unlabelled, numbers)):
         remedy = "The student has nothing new to learn from; name a folder of images."
         yield Finding("warning", "no unlabelled images", remedy)
-    elif numbers[UNLABELLED] < numbers.get(TRAIN, 0):
-        finding = f"{numbers[UNLABELLED]:,} unlabelled images for {numbers[TRAIN]:,} labelled"
+    elif unlabelled < numbers.get(TRAIN, 0):
+        finding = f"{unlabelled:,} unlabelled images for {numbers[TRAIN]:,} labelled"
         remedy = "Self-training gains most with more unlabelled than labelled images."
         yield Finding("warning", finding, remedy)
 
@@ -130,6 +155,6 @@ def judge_duplicates(
 def _duplicates_remedy(split: str, evaluation: str, score: str) -> tuple[Level, str]:
     if split == evaluation:
         return "warning", f"Remove the copies: each counts again in {score}."
-    if split in (TRAIN, UNLABELLED):
+    if is_trained_on(split):
         return "error", f"Remove them from {split}: scores on {evaluation} would not count."
     return "warning", f"Remove them from {split}: settings chosen there would be tested on themselves."

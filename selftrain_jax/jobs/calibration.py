@@ -19,7 +19,7 @@ from selftrain_jax.run_files.calibration import (
 from selftrain_jax.run_files.fields import JsonObject, to_json
 from selftrain_jax.selftrain.calibration import Counted, add_curves, hash_labels
 from selftrain_jax.selftrain.inference import chunks_in_order
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.tasks.spec import Predictor, SelfTraining
 from selftrain_jax.train.checkpoint import digest
 from selftrain_jax.types import Example, Variables

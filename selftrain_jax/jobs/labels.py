@@ -1,6 +1,7 @@
 """A round's teacher labels the unlabelled images; call `label_stage`."""
 
 from selftrain_jax import hosts
+from selftrain_jax.data.named_sources import of_known_sources
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
 from selftrain_jax.jobs.claims import finish_labels
@@ -16,7 +17,8 @@ from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.selftrain.label_job import recount_labels, write_pseudo_labels
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE
 from selftrain_jax.stages.graph import TEACHER, Stage
-from selftrain_jax.tasks.config_values import LabelThresholds
+from selftrain_jax.tasks.config_values import LabelThresholds, source_thresholds
+from selftrain_jax.unlabeled_sources import further_sources
 
 
 def label_stage(run: Run, stage: Stage) -> None:
@@ -37,7 +39,11 @@ def label_stage(run: Run, stage: Stage) -> None:
     record = begin_on_host0(run, stage)
     labeller = run.predictor.labeller(models, run.sources.unlabeled)
     chosen = label_thresholds(run, stage, models)
-    thresholds = {"threshold": config.pseudo.threshold, "per_class_thresholds": dict(chosen.per_class)}
+    thresholds: JsonObject = {
+        "threshold": config.pseudo.threshold,
+        "per_class_thresholds": dict(chosen.per_class),
+        "thresholds_by_source": source_thresholds(config, chosen),
+    }
     if record.results:
         manifest = recount_labels(directory, labeller, **thresholds)
     else:
@@ -47,6 +53,7 @@ def label_stage(run: Run, stage: Stage) -> None:
             labeller=labeller,
             categories=run.sources.human.categories,
             provenance=_provenance(run, stage, record),
+            data_sets=run.sources.data_sets,
             images_per_shard=config.pseudo.images_per_shard,
             max_bad_images=config.data.max_bad_images,
             **thresholds,
@@ -90,7 +97,8 @@ def _measure_labels(run: Run, stage: Stage, thresholds: LabelThresholds) -> None
     if truth is None or (directory / QUALITY_FILE).exists():
         return
     labelled = read_json(directory / IMAGE_IDS_FILE, "it is written with manifest.json; label again")
-    if more := set(labelled) - set(truth.image_ids):
+    names = further_sources(run.config)
+    if more := set(of_known_sources(labelled, truth.image_ids, names)) - set(truth.image_ids):
         print(f"the labels' quality is not measured: {len(more)} of their images are not this run's")
         return
     run.self_training.write_quality(run.config, directory, truth, thresholds)

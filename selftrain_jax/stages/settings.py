@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.command_line import flatten
 from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.stages.choices import batch_norm_of, has_joint_training, peak_rate
+from selftrain_jax.unlabeled_sources import GROUP, further_sources
 
 # The network and what it looks at: whatever is computed by it.
 NETWORK = ("task", "image.size_px", "model", "segmentation.max_side_px")
@@ -95,6 +96,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "selftrain.alpha",
         "selftrain.loss_norm",
         "selftrain.decay",
+        "unlabeled.weight",  # where there are further sources; then their weights and thresholds too
         "pseudo.threshold",
         "pseudo.per_class_thresholds",
         "pseudo.ignore_below",
@@ -113,6 +115,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 
 # What stages did before a key existed: records of that time lack it.
 BEFORE: Mapping[str, Any] = {
+    "unlabeled.weight": 1.0,
     **dict.fromkeys(PATIENCE, 0),
     "augment.box_fit": "corners",
     "optimizer.backbone_rate_factor": 1.0,
@@ -217,11 +220,23 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     values.pop("student.rate_factor", None)
     if "student.batch_norm" in values:
         values["student.batch_norm"] = batch_norm_of(config, stage)
+    if "unlabeled.weight" in values:
+        values |= _source_settings(config)
+        if not further_sources(config):
+            del values["unlabeled.weight"]
     if BY_CLASS not in (values["data.sampling"], values.get("pseudo.sampling")):
         del values["data.repeat_threshold"]
     if not has_joint_training(config, stage):
         values = {key: value for key, value in values.items() if not key.startswith("joint.")}
     return values
+
+
+def _source_settings(config: ConfigDict) -> dict[str, Any]:
+    """Return how a student uses the labels of further sources; their images count by their ids."""
+    keys = ("weight", "threshold", "per_class_thresholds")
+    return {
+        f"{GROUP}.{name}.{key}": group[key] for name, group in further_sources(config).items() for key in keys
+    }
 
 
 def stages_decided_by(key: str, idle: tuple[str, ...] = ()) -> list[str]:

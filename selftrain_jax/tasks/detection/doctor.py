@@ -14,7 +14,7 @@ from selftrain_jax.data.problems import BOX_KINDS, BadBoxes
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources import coco, voc_boxes
 from selftrain_jax.doctor import verdicts
-from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, find_duplicates
+from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, find_copies, find_duplicates
 from selftrain_jax.doctor.examine import Diagnosis, scan_splits, summarise
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
 from selftrain_jax.doctor.verdicts import ProblemKind
@@ -83,16 +83,18 @@ def examine(
     problems: Iterable[Problem],
     errors: Iterable[Finding],
     workdir: Path,
+    further: Mapping[str, Source] | None = None,
 ) -> bool:
     """Print what is found in the splits, write doctor.json and doctor.html; say whether there are errors.
 
-    `errors` are what the run refuses beside that.
+    `errors` are what the run refuses beside that. `further` are more sources of unlabelled images.
     """
     train = labelled.get(TRAIN)
     crowded = judge_slots(config, train) if train is not None else ()
     diagnosis = examine_boxes(
         labelled=labelled,
         unlabelled=unlabelled,
+        further=further,
         problems=problems,
         errors=[*errors, *crowded],
         bad_boxes=config.data.bad_boxes,
@@ -108,6 +110,7 @@ def examine_boxes(
     labelled: Mapping[str, Source | None],
     unlabelled: Source | None,
     problems: Iterable[Problem],
+    further: Mapping[str, Source] | None = None,
     errors: Iterable[Finding] = (),
     max_images: int | None = None,
     bad_boxes: BadBoxes = "error",
@@ -120,11 +123,12 @@ def examine_boxes(
     a run refuses. `bad_boxes` is the reader's setting: boxes that it drops are only a warning. So are up
     to `max_bad_images` images to train on that do not decode. For `max_images` see `scan_splits`.
     """
-    scans = scan_splits(labelled, unlabelled, max_images)
+    scans = scan_splits(labelled, unlabelled, max_images, further)
     splits = summarise(scans)
     boxes = tuple(summarise_boxes(scan) for scan in scans.values())
     all_problems = [*problems, *(problem for scan in scans.values() for problem in suspect_boxes(scan))]
-    duplicates = find_duplicates({name: scan.images for name, scan in scans.items()})
+    scanned = {name: scan.images for name, scan in scans.items()}
+    duplicates = find_duplicates(scanned)
     judged = [
         *errors,
         *verdicts.judge_missing(labelled),
@@ -137,6 +141,7 @@ def examine_boxes(
             for verdict in judge_boxes(split.split, split.num_examined, of_split)
         ),
         *verdicts.judge_unlabelled(splits),
+        *verdicts.judge_copies(find_copies(scanned), splits),
         *verdicts.judge_duplicates(duplicates, splits, "AP"),
     ]
     images = Diagnosis(splits, tuple(all_problems), duplicates, MAX_DISTANCE, verdicts.worst_first(judged))

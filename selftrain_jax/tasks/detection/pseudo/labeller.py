@@ -19,7 +19,7 @@ from selftrain_jax.detection.box_fusion import fuse_boxes
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Histogram
 from selftrain_jax.selftrain.inference import Chunk, InferredChunk, Loaded, label_chunk, run_ahead
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
 from selftrain_jax.tasks.detection.pseudo.views import View, format_views
 from selftrain_jax.tasks.detection.run_files import BoxSettings, BoxTotals, ClassBoxes

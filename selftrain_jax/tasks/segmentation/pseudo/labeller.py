@@ -24,7 +24,7 @@ from selftrain_jax.selftrain.inference import (
     label_chunk,
     run_ahead,
 )
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
 from selftrain_jax.selftrain.quality import ratio
 from selftrain_jax.tasks.segmentation.pseudo.network import (

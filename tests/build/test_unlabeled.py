@@ -1,0 +1,168 @@
+"""Several sources of unlabelled images from the config to batches: shares, ids, and what is refused."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from configs.common import unlabeled_source
+from selftrain_jax.build.data import Sources, build_batches, build_sources
+from selftrain_jax.build.sampling import order_of_sources
+from selftrain_jax.data.pipeline import take_steps
+from selftrain_jax.data.sampling import raw_permutation
+from selftrain_jax.data.source import subset
+from selftrain_jax.errors import InputError
+from selftrain_jax.jobs.run import digest_data
+from selftrain_jax.types import Batches
+from tests import tiny, tiny_masks
+
+pytestmark = pytest.mark.tf
+
+
+def make_config(**rest: object) -> ConfigDict:
+    """Two sources, both with truth: built-in images, and the part of train without labels."""
+    config = tiny.get_config()
+    config.data.builtin.train, config.data.label_percent = 12, 50.0
+    config.student.batch_size = 8
+    config.unlabeled.also.rest = unlabeled_source(kind="remainder", **rest)
+    return config
+
+
+def batches_of(config: ConfigDict, sources: Sources) -> Batches:
+    """The student's, as if the truth were its pseudo labels."""
+    return build_batches(config, "student", sources.human, sources.unlabeled_truth)
+
+
+def ids_of_steps(batches: Batches, start: int, num: int) -> list[list[str]]:
+    return [ids for _, ids in take_steps(batches, start, num)]
+
+
+def test_images_of_both_are_to_be_labelled_and_their_truth_is_known() -> None:
+    sources = build_sources(make_config())
+    assert sources.unlabeled is not None and sources.unlabeled_truth is not None
+    ids = sources.unlabeled.image_ids
+    assert len(ids) == 12 + 6
+    assert [id.startswith("rest/") for id in ids] == [False] * 12 + [True] * 6
+    assert sources.unlabeled_truth.image_ids == ids
+    assert set(sources.human.image_ids).isdisjoint(id.removeprefix("rest/") for id in ids[12:])
+    assert set(sources.unlabeled.read_labels(13)) == {"image_id"}
+    assert sources.data_sets == {"unlabeled": "builtin/unlabeled", "rest": "builtin/train, the remainder"}
+
+
+def test_one_source_has_the_ids_digests_and_batches_that_it_has_without_the_keys() -> None:
+    config = make_config()
+    config.unlabeled.also.rest.kind = "none"
+    config.unlabeled.weight = 3.0
+    left_out = build_sources(config)
+    del config.unlabeled["also"], config.unlabeled["weight"]
+    config.unlabeled.also = ConfigDict()
+    config.unlabeled.weight = 1.0
+    alone = build_sources(config)
+    assert left_out.unlabeled is not None and alone.unlabeled is not None
+    assert left_out.unlabeled.image_ids == alone.unlabeled.image_ids
+    assert digest_data(left_out, None) == digest_data(alone, None)
+    assert order_of_sources(config, alone.unlabeled, 0, raw_permutation) is None
+    steps = [take_steps(batches_of(config, sources), 0, 3) for sources in (left_out, alone)]
+    for (one, one_ids), (other, other_ids) in zip(*steps, strict=True):
+        assert one_ids == other_ids
+        np.testing.assert_array_equal(one.images, other.images)
+
+
+@pytest.mark.parametrize(("weight", "in_batch"), [(1.0, 2), (1 / 3, 1), (3.0, 3)])
+def test_each_batch_has_the_shares_and_each_source_goes_through_its_own_images(weight, in_batch) -> None:
+    config = make_config(weight=round(weight, 10) if weight != 1 / 3 else 1.0)
+    if weight == 1 / 3:
+        config.unlabeled.weight = 3.0
+    sources = build_sources(config)
+    steps = ids_of_steps(batches_of(config, sources), 0, 12)
+    pseudo = [[id for id in ids if id not in sources.human.image_ids] for ids in steps]
+    assert [sum(id.startswith("rest/") for id in ids) for ids in pseudo] == [in_batch] * 12
+    for prefix, num in (("rest/", 6), ("", 12)):
+        drawn = [id for ids in pseudo for id in ids if id.startswith("rest/") == bool(prefix)]
+        for start in range(0, len(drawn) - num + 1, num):
+            assert len(set(drawn[start : start + num])) == num  # an epoch of its own
+
+
+def test_a_stream_resumes_at_any_step() -> None:
+    config = make_config(weight=0.3)
+    sources = build_sources(config)
+    whole = ids_of_steps(batches_of(config, sources), 0, 7)
+    assert ids_of_steps(batches_of(config, sources), 5, 2) == whole[5:]
+    config.unlabeled.also.rest.weight = 0.31
+    assert ids_of_steps(batches_of(config, sources), 0, 7) != whole
+
+
+def test_a_source_without_labelled_images_has_no_share_to_give() -> None:
+    config = make_config()
+    truth = build_sources(config).unlabeled_truth
+    assert truth is not None
+    with pytest.raises(InputError, match="has no image of the unlabelled source 'rest'"):
+        order_of_sources(config, subset(truth, range(12)), 0, raw_permutation)
+
+
+def test_an_oracle_needs_the_truth_of_all_sources(tmp_path: pathlib.Path) -> None:
+    config = make_config()
+    config.student.oracle = True
+    build_sources(config)
+    write_image(tmp_path / "a.png")
+    config.unlabeled.also.web = unlabeled_source(dir=str(tmp_path))
+    with pytest.raises(InputError, match="only 18 of the 19 unlabelled images, of .* have such labels"):
+        build_sources(config)
+
+
+def write_image(path: pathlib.Path) -> None:
+    Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(path)
+
+
+def test_truth_is_of_the_sources_that_have_it(tmp_path: pathlib.Path) -> None:
+    write_image(tmp_path / "a.png")
+    config = make_config()
+    config.unlabeled.also.web = unlabeled_source(dir=str(tmp_path))
+    sources = build_sources(config)
+    assert sources.unlabeled is not None and sources.unlabeled_truth is not None
+    assert sources.unlabeled.image_ids[-1] == "web/a.png"
+    assert "web/a.png" not in sources.unlabeled_truth.image_ids
+    assert len(sources.unlabeled_truth) == 18
+
+
+@pytest.mark.parametrize("make", [tiny.get_config, tiny_masks.get_config])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "builtin"}, "config.unlabeled.also.more and config.unlabeled are the same images"),
+        ({"kind": "remainder"}, r"also\.more\.kind=remainder, but config\.data\.label_percent=100"),
+        ({"kind": "folder"}, r"config\.unlabeled\.also\.more\.dir is empty"),
+        ({"kind": "remainder", "per_class_thresholds": "zebra=0.4"}, "unknown classes 'zebra'"),
+        ({"per_class_thresholds": "0.4"}, r"also\.more\.per_class_thresholds='0\.4'; expected name=score"),
+        ({"per_class_thresholds": "person=2"}, "between 0 and 1|unknown classes"),
+    ],
+)
+def test_sources_that_cannot_be_used_are_refused_by_key(make, values, message: str, tmp_path) -> None:
+    config = make()
+    if "per_class_thresholds" in values:
+        write_image(tmp_path / "a.png")
+        values = {**values, "kind": "folder", "dir": str(tmp_path)}
+    config.unlabeled.also.more = unlabeled_source(**values)
+    with pytest.raises(InputError, match=message):
+        build_sources(config)
+
+
+def test_a_folder_without_images_and_one_that_is_given_twice_are_refused(tmp_path: pathlib.Path) -> None:
+    config = make_config()
+    config.unlabeled.also.web = unlabeled_source(dir=str(tmp_path))
+    with pytest.raises(InputError, match=str(tmp_path)):
+        build_sources(config)
+    write_image(tmp_path / "a.png")
+    build_sources(config)
+    config.unlabeled.also.copy = unlabeled_source(dir=f"{tmp_path}/../{tmp_path.name}")
+    with pytest.raises(
+        InputError, match=r"config\.unlabeled\.also\.web and config\.unlabeled\.also\.copy are"
+    ):
+        build_sources(config)
+
+
+def test_thresholds_below_the_floor_of_the_records_are_refused_by_the_source() -> None:
+    with pytest.raises(InputError, match=r"config\.unlabeled\.also\.rest: score thresholds down to 0\.0001"):
+        build_sources(make_config(threshold=0.0001))
