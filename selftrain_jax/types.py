@@ -21,9 +21,6 @@ Metrics = Mapping[str, Array]
 IGNORED = 255
 """The value of mask pixels that are ignored: neither learnt from nor measured."""
 
-FIRST_SOURCE = "unlabeled"
-"""What the first of several sources of unlabelled images is called; its images keep their ids."""
-
 MAX_CLASS_ID = 9999
 """Every id up to the highest costs channels of the class head."""
 

@@ -14,8 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.text import shorten_list
-from selftrain_jax.types import FIRST_SOURCE
+from selftrain_jax.text import FIRST_SOURCE, shorten_list
 
 GROUP = "unlabeled.also"
 PSEUDO = -1.0

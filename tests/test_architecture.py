@@ -86,6 +86,7 @@ LAZY = {
     ("build.data", "augment.policies"),
     ("build.data", "data.pipeline"),
     ("build.data", "data.sources.tfds"),
+    ("build.unlabeled", "data.sources.tfds"),
     ("tasks.classification.data", "augment.crop"),
     ("tasks.classification.data", "data.pipeline"),
     ("tasks.classification.data", "data.sources.tfds"),

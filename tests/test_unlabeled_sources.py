@@ -124,7 +124,7 @@ def test_names_that_differ_by_case_and_groups_that_are_none_are_refused() -> Non
         check_further_sources(make_config(coco={}, COCO={}))
     config = common.get_config()
     config.unlabeled.also.coco = "coco"
-    with pytest.raises(InputError, match="also.coco='coco' is not a group of keys"):
+    with pytest.raises(InputError, match=r"also\.coco='coco' is not a group of keys"):
         check_further_sources(config)
     config = common.get_config()
     config.unlabeled.also.coco = ConfigDict({"kind": "coco"})

@@ -15,7 +15,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.config_values import require_dir
 from selftrain_jax.tasks.lookup import TASKS, get_task
-from selftrain_jax.types import FIRST_SOURCE
+from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.unlabeled_sources import GROUP, further_sources
 
 

@@ -12,8 +12,8 @@ from jaxtyping import Int
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.text import shorten_list
-from selftrain_jax.types import FIRST_SOURCE, Example
+from selftrain_jax.text import FIRST_SOURCE, shorten_list
+from selftrain_jax.types import Example
 
 
 def source_of(image_id: str, names: Collection[str]) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Int, UInt8, UInt64
 from PIL import Image
 
-from selftrain_jax.types import FIRST_SOURCE, Example
+from selftrain_jax.text import FIRST_SOURCE
+from selftrain_jax.types import Example
 
 TRAIN, UNLABELLED = "train", "unlabelled"  # the splits that are trained on; all others are for evaluation
 FURTHER = f"{UNLABELLED}/"  # begins the names of further sources of unlabelled images

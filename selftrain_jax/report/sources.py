@@ -8,8 +8,7 @@ from selftrain_jax.report.workdir import RunFiles, stage_points
 from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.manifest import SourceEntry
 from selftrain_jax.run_files.variants import differing_values, pick_number, pick_value
-from selftrain_jax.text import NO_VALUE, number, percent
-from selftrain_jax.types import FIRST_SOURCE
+from selftrain_jax.text import FIRST_SOURCE, NO_VALUE, number, percent
 
 NO_KIND = "none"
 

@@ -30,8 +30,8 @@ from selftrain_jax.selftrain.inference import Inferred, InferredChunk
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest
 from selftrain_jax.selftrain.source_counts import count_labels, describe_sources
-from selftrain_jax.text import shorten_list
-from selftrain_jax.types import FIRST_SOURCE, Category
+from selftrain_jax.text import FIRST_SOURCE, shorten_list
+from selftrain_jax.types import Category
 
 JOB_FILE = "job.json"
 MAX_LISTED_BAD = 20  # of the images in the manifest that do not decode

@@ -11,7 +11,8 @@ from selftrain_jax.run_files.manifest import LabelTotals, SourceEntry
 from selftrain_jax.selftrain.checks import SourceThresholds, class_thresholds
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import ShardSummary, summarize_shard
-from selftrain_jax.types import FIRST_SOURCE, Category, Example
+from selftrain_jax.text import FIRST_SOURCE
+from selftrain_jax.types import Category, Example
 
 
 class CountedLabels(NamedTuple):

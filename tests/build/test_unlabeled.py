@@ -8,14 +8,13 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs.common import unlabeled_source
-from selftrain_jax.build.data import Sources, build_batches, build_sources
+from selftrain_jax.build.data import build_batches, build_sources, stage_seed
 from selftrain_jax.build.sampling import order_of_sources
 from selftrain_jax.data.pipeline import take_steps
 from selftrain_jax.data.sampling import raw_permutation
 from selftrain_jax.data.source import subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.run import digest_data
-from selftrain_jax.types import Batches
 from tests import tiny, tiny_masks
 
 pytestmark = pytest.mark.tf
@@ -30,18 +29,10 @@ def make_config(**rest: object) -> ConfigDict:
     return config
 
 
-def batches_of(config: ConfigDict, sources: Sources) -> Batches:
-    """The student's, as if the truth were its pseudo labels."""
-    return build_batches(config, "student", sources.human, sources.unlabeled_truth)
-
-
-def ids_of_steps(batches: Batches, start: int, num: int) -> list[list[str]]:
-    return [ids for _, ids in take_steps(batches, start, num)]
-
-
 def test_images_of_both_are_to_be_labelled_and_their_truth_is_known() -> None:
     sources = build_sources(make_config())
-    assert sources.unlabeled is not None and sources.unlabeled_truth is not None
+    assert sources.unlabeled is not None
+    assert sources.unlabeled_truth is not None
     ids = sources.unlabeled.image_ids
     assert len(ids) == 12 + 6
     assert [id.startswith("rest/") for id in ids] == [False] * 12 + [True] * 6
@@ -56,42 +47,67 @@ def test_one_source_has_the_ids_digests_and_batches_that_it_has_without_the_keys
     config.unlabeled.also.rest.kind = "none"
     config.unlabeled.weight = 3.0
     left_out = build_sources(config)
-    del config.unlabeled["also"], config.unlabeled["weight"]
-    config.unlabeled.also = ConfigDict()
-    config.unlabeled.weight = 1.0
+    del config.unlabeled.also["rest"]
     alone = build_sources(config)
-    assert left_out.unlabeled is not None and alone.unlabeled is not None
+    assert left_out.unlabeled is not None
+    assert alone.unlabeled is not None
     assert left_out.unlabeled.image_ids == alone.unlabeled.image_ids
     assert digest_data(left_out, None) == digest_data(alone, None)
     assert order_of_sources(config, alone.unlabeled, 0, raw_permutation) is None
-    steps = [take_steps(batches_of(config, sources), 0, 3) for sources in (left_out, alone)]
-    for (one, one_ids), (other, other_ids) in zip(*steps, strict=True):
-        assert one_ids == other_ids
-        np.testing.assert_array_equal(one.images, other.images)
 
 
-@pytest.mark.parametrize(("weight", "in_batch"), [(1.0, 2), (1 / 3, 1), (3.0, 3)])
-def test_each_batch_has_the_shares_and_each_source_goes_through_its_own_images(weight, in_batch) -> None:
-    config = make_config(weight=round(weight, 10) if weight != 1 / 3 else 1.0)
-    if weight == 1 / 3:
-        config.unlabeled.weight = 3.0
-    sources = build_sources(config)
-    steps = ids_of_steps(batches_of(config, sources), 0, 12)
-    pseudo = [[id for id in ids if id not in sources.human.image_ids] for ids in steps]
-    assert [sum(id.startswith("rest/") for id in ids) for ids in pseudo] == [in_batch] * 12
-    for prefix, num in (("rest/", 6), ("", 12)):
-        drawn = [id for ids in pseudo for id in ids if id.startswith("rest/") == bool(prefix)]
+@pytest.mark.parametrize(("weight", "first", "in_batch"), [(1.0, 1.0, 2), (1.0, 3.0, 1), (3.0, 1.0, 3)])
+def test_a_batch_has_the_shares_and_each_source_goes_through_its_own_images(
+    weight: float, first: float, in_batch: int
+) -> None:
+    config = make_config(weight=weight)
+    config.unlabeled.weight = first
+    ids = draw(config, range(4 * 12))
+    for step in range(12):
+        assert sum(id.startswith("rest/") for id in ids[4 * step : 4 * step + 4]) == in_batch
+    for is_rest, num in ((True, 6), (False, 12)):
+        drawn = [id for id in ids if id.startswith("rest/") == is_rest]
         for start in range(0, len(drawn) - num + 1, num):
             assert len(set(drawn[start : start + num])) == num  # an epoch of its own
 
 
-def test_a_stream_resumes_at_any_step() -> None:
+def draw(config: ConfigDict, positions: range) -> list[str]:
+    """The pseudo-labelled images at positions of the student's stream."""
+    pseudo = build_sources(config).unlabeled_truth
+    assert pseudo is not None
+    index_at = order_of_sources(config, pseudo, 7, raw_permutation)
+    assert index_at is not None
+    return [pseudo.image_ids[index_at(position)] for position in positions]
+
+
+def test_what_is_at_a_position_depends_on_nothing_before_it() -> None:
     config = make_config(weight=0.3)
+    whole = draw(config, range(40))
+    assert draw(config, range(33, 40)) == whole[33:]
+    config.unlabeled.also.rest.weight = 0.5
+    assert draw(config, range(40)) != whole
+
+
+def test_by_class_each_source_is_drawn_by_its_own_labels() -> None:
+    config = make_config()
+    config.pseudo.sampling, config.data.repeat_threshold = "class", 1.0
+    ids = draw(config, range(400))
+    assert sum(id.startswith("rest/") for id in ids) == 200
+    assert len({ids.count(id) for id in set(ids)}) > 2  # some come more often than others of their source
+
+
+def test_batches_are_drawn_so() -> None:
+    config = make_config()
     sources = build_sources(config)
-    whole = ids_of_steps(batches_of(config, sources), 0, 7)
-    assert ids_of_steps(batches_of(config, sources), 5, 2) == whole[5:]
-    config.unlabeled.also.rest.weight = 0.31
-    assert ids_of_steps(batches_of(config, sources), 0, 7) != whole
+    assert sources.unlabeled_truth is not None
+    batches = build_batches(config, "student", sources.human, sources.unlabeled_truth)
+    index_at = order_of_sources(
+        config, sources.unlabeled_truth, stage_seed(config, "student") + 500, raw_permutation
+    )
+    assert index_at is not None
+    expected = [sources.unlabeled_truth.image_ids[index_at(position)] for position in range(8)]
+    found = [id for _, ids in take_steps(batches, 0, 2) for id in ids[1::2]]
+    assert found == expected
 
 
 def test_a_source_without_labelled_images_has_no_share_to_give() -> None:
@@ -108,7 +124,7 @@ def test_an_oracle_needs_the_truth_of_all_sources(tmp_path: pathlib.Path) -> Non
     build_sources(config)
     write_image(tmp_path / "a.png")
     config.unlabeled.also.web = unlabeled_source(dir=str(tmp_path))
-    with pytest.raises(InputError, match="only 18 of the 19 unlabelled images, of .* have such labels"):
+    with pytest.raises(InputError, match=r"only 18 of the 19 unlabelled images, of .* have such labels"):
         build_sources(config)
 
 
@@ -121,7 +137,8 @@ def test_truth_is_of_the_sources_that_have_it(tmp_path: pathlib.Path) -> None:
     config = make_config()
     config.unlabeled.also.web = unlabeled_source(dir=str(tmp_path))
     sources = build_sources(config)
-    assert sources.unlabeled is not None and sources.unlabeled_truth is not None
+    assert sources.unlabeled is not None
+    assert sources.unlabeled_truth is not None
     assert sources.unlabeled.image_ids[-1] == "web/a.png"
     assert "web/a.png" not in sources.unlabeled_truth.image_ids
     assert len(sources.unlabeled_truth) == 18

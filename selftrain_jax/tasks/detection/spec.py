@@ -44,7 +44,8 @@ from selftrain_jax.tasks.detection.pseudo.weights import check_places, read_weig
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, keep_config
-from selftrain_jax.types import FIRST_SOURCE, BoxTargets, Category, Task
+from selftrain_jax.text import FIRST_SOURCE
+from selftrain_jax.types import BoxTargets, Category, Task
 from selftrain_jax.unlabeled_sources import further_sources
 
 if TYPE_CHECKING:

@@ -43,7 +43,8 @@ from selftrain_jax.tasks.segmentation.pseudo.source import (
 from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
-from selftrain_jax.types import FIRST_SOURCE, Category, MaskTargets, Task
+from selftrain_jax.text import FIRST_SOURCE
+from selftrain_jax.types import Category, MaskTargets, Task
 
 if TYPE_CHECKING:
     from selftrain_jax.data.pipeline import TargetSpec

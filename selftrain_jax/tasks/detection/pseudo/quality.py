@@ -28,7 +28,8 @@ from selftrain_jax.selftrain.quality import (
 )
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.run_files import BoxTotals
-from selftrain_jax.types import FIRST_SOURCE, Category, Example
+from selftrain_jax.text import FIRST_SOURCE
+from selftrain_jax.types import Category, Example
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 

@@ -27,7 +27,8 @@ from selftrain_jax.selftrain.checks import (
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.records import open_records
 from selftrain_jax.tasks.detection.run_files import BoxTotals
-from selftrain_jax.types import FIRST_SOURCE, Category, Example
+from selftrain_jax.text import FIRST_SOURCE
+from selftrain_jax.types import Category, Example
 
 MAX_CLASS_FRAC = 0.95
 

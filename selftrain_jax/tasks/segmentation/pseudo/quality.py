@@ -20,8 +20,8 @@ from selftrain_jax.run_files.quality import QUALITY_FILE, Calibration, Quality
 from selftrain_jax.selftrain.checks import SourceThresholds, class_thresholds
 from selftrain_jax.selftrain.quality import CALIBRATION_EDGES, calibrate, find_truth, of_known_truth, ratio
 from selftrain_jax.tasks.segmentation.pseudo.source import NUM_LEVELS, confidence_levels, read_raw_masks
-from selftrain_jax.text import shorten_list
-from selftrain_jax.types import FIRST_SOURCE, IGNORED, Category, Example
+from selftrain_jax.text import FIRST_SOURCE, shorten_list
+from selftrain_jax.types import IGNORED, Category, Example
 
 THRESHOLDS = np.round(np.arange(0, 0.96, 0.05), 2)
 

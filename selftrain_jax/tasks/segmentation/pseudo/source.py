@@ -30,7 +30,8 @@ from selftrain_jax.selftrain.checks import (
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.records import open_records
 from selftrain_jax.tasks.segmentation.run_files import MaskTotals
-from selftrain_jax.types import FIRST_SOURCE, IGNORED, Category, Example
+from selftrain_jax.text import FIRST_SOURCE
+from selftrain_jax.types import IGNORED, Category, Example
 
 NUM_LEVELS = 256
 MAX_CLASS_FRAC = 0.99
