@@ -103,11 +103,10 @@ def add_asked_sources(config: ConfigDict, argv: Sequence[str]) -> None:
     """Add the sources whose keys a command line sets, `--config.unlabeled.also.NAME.KEY=VALUE`.
 
     Raises:
-        InputError: a name that cannot be one, a key that sources do not have, or one that is given twice.
+        InputError: a name that cannot be one, or a key that sources do not have.
     """
     if "unlabeled" not in config or "also" not in config.unlabeled:
         return
-    given = set()
     for argument in argv:
         path = argument.partition("=")[0]
         if not path.startswith(f"--config.{GROUP}."):
@@ -115,9 +114,6 @@ def add_asked_sources(config: ConfigDict, argv: Sequence[str]) -> None:
         name, _, key = path.removeprefix(f"--config.{GROUP}.").partition(".")
         _check_name(name, {FIRST_SOURCE: "the first source, config.unlabeled,"})
         _check_key(key, f"{GROUP}.{name}")
-        if path in given:
-            raise InputError(f"{path} is given twice; give each source a name of its own")
-        given.add(path)
         if name not in config.unlabeled.also:
             with config.unlocked():
                 config.unlabeled.also[name] = unlabeled_source()

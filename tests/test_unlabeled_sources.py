@@ -64,7 +64,6 @@ def test_a_command_adds_sources_and_sets_their_keys(parsed) -> None:
         (["also.coco=1"], "config.unlabeled.also.coco has no key ''; it has kind, dir"),
         (["also.my-coco.dir=x"], "a source cannot be called 'my-coco'"),
         (["also.unlabeled.dir=x"], "also.unlabeled: the first source, config.unlabeled, is called so"),
-        (["also.coco.dir=x", "also.coco.dir=y"], "--config.unlabeled.also.coco.dir is given twice"),
         (["also.coco.weight=much"], "much"),
     ],
 )
