@@ -24,7 +24,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.name, config.seed = "bccd", chosen["seed"]
     config.data.update(kind="auto", tfds="bccd", classes="RBC,WBC,Platelets", bad_boxes="drop")
     config.data.update(label_percent=chosen["labels"], val="val", test="test")
-    config.image = dict(size_px=256, max_boxes=64)
+    config.image.update(size_px=256, max_boxes=64)
     config.augment.policy = chosen["aug"]
     config.model.update(
         backbone=chosen["backbone"], max_level=6, fpn_channels=64, head_channels=64, head_convs=1

@@ -33,14 +33,21 @@ def get_config() -> ConfigDict:
             ),
             # Where images and human labels come from.
             data=dict(
-                # builtin | coco | voc | tfds | auto: voc where dir is given, else tfds
-                kind="coco",  # segmentation: builtin | voc (VOC2012's folder) | folder (images and PNG masks)
+                # builtin | coco | voc | tfds | auto: what lies in dir is recognised; tfds where dir is empty
+                # segmentation: builtin | voc (VOC2012's folder) | folder (images and PNG masks) | auto
+                kind="coco",
                 dir="",  # folder of the data set; TFDS: its data_dir
                 images="",  # coco, folder: image folder below dir, `{split}` is filled in
                 annotations="",  # coco: JSON file below dir, `{split}` is filled in
                 masks="",  # folder: mask folder below dir, `{split}` is filled in
                 mask_values="",  # folder: "0=0,7=1": the file's value and its class; empty: as they are
                 ignore_value=255,  # folder: the mask value of pixels to ignore; -1: none
+                # folder: what stands in the names of images and of masks behind what both have in common, as
+                # _leftImg8bit and _gtFine_labelIds; files without it are passed over.
+                image_suffix="",
+                mask_suffix="",
+                lists="",  # folder: text file below dir that names a split's images, `{split}` is filled in
+                mask_colors="",  # folder: "0,0,0=0;128,0,0=1": red,green,blue = class, of masks in colours
                 sbd="",  # voc: SBD's folder, for the splits train_aug and aug
                 tfds="",  # tfds: name such as coco/2017
                 train="train",
@@ -50,6 +57,15 @@ def get_config() -> ConfigDict:
                 # coco: those to keep, in any order; found by name in every split, with the ids of train's
                 # file. Empty: all, and then the splits must have the same.
                 classes="",
+                # Shares of train, val and test, as 0.7,0.1,0.2: the images of the split `train` are divided
+                # so, by seed, and `val` and `test` are not read. Empty: the data set has the splits itself.
+                split="",
+                # A regular expression: images whose names (of files, or ids) have the same first group, or
+                # whole match, stay together in `split`, label_percent and a gold set. As '^(.+)_[0-9]+'.
+                group_by="",
+                drop_leaks=False,  # leave copies of images of val and test (the same file) out of training
+                # A gold set's file, of --job=gold: its images are the test split, and nothing else.
+                gold="",
                 label_percent=100.0,  # share of train whose labels are used
                 label_fold=0,
                 bad_boxes="error",  # error | drop: boxes of zero area or outside their image
@@ -66,6 +82,8 @@ def get_config() -> ConfigDict:
                 max_bad_images=0,
                 builtin=dict(train=0, val=0, test=0, unlabeled=0),  # images drawn for each split
             ),
+            # --job=gold: how many of the labelled images are drawn, by seed, and into which new file.
+            gold=dict(count=0, file=""),
             # Where unlabelled images come from.
             unlabeled=dict(
                 # remainder (of train) | folder | builtin | coco | voc | tfds | none: a supervised run
@@ -87,9 +105,16 @@ def get_config() -> ConfigDict:
                 # Of the network's input, any number: inside it is padded to a multiple of 2^model.max_level,
                 # for masks of 32.
                 size_px=640,
-                # Slots for an image's boxes. More in an image to train on are refused at the start; of TFDS,
-                # whose labels are on the disk, when the image is read. --job=doctor finds them in either.
+                # Slots for the boxes of an image, or of a tile. More of them to train on are refused at the
+                # start; of TFDS, whose labels are on the disk, when the image is read. --job=doctor finds
+                # them in either.
                 max_boxes=100,
+                # >0: images are cut into tiles of so many of their own pixels, each fitted into size_px.
+                # Steps, batches and epochs count tiles; labels, AP and mIoU are of whole images. 0: off.
+                tile_px=0,
+                tile_overlap_frac=0.25,  # share of its side that a tile has in common with the next, at least
+                # A box of which a tile shows a smaller share is neither object nor background there.
+                tile_min_visible=0.5,
             ),
             augment=dict(
                 policy="s1",  # s1 | s2 | s3 | s4, Paper: Table 1
@@ -217,6 +242,8 @@ def get_config() -> ConfigDict:
                 stop_when_worse=True,  # no further round after one that is worse on val than the one before
             ),
             pseudo=dict(
+                # Whose they are: teacher | foreign (config.foreign's predictions) | both, merged.
+                labels="teacher",
                 score_floor=0.05,  # kept in the records; NMS keeps boxes from here on, too
                 threshold=0.5,  # applied when the records are read. Paper: Section 3.1
                 per_class_thresholds="",  # "person=0.4,car=0.6"
@@ -250,6 +277,40 @@ def get_config() -> ConfigDict:
                 max_class_frac=0.0,
                 min_boxes_per_image=0.01,  # fewer on average: refuse to train a student
                 max_empty_frac=0.98,  # more images without a box: refuse
+                # detection: what people corrected (--job=import_corrections) counts as human labels: last, a
+                # layer's number, or its file. Empty: the labels as the teacher made them.
+                corrections="",
+            ),
+            # --job=export_labels: pseudo labels go out to an annotation tool; import_corrections: back again.
+            review=dict(
+                format="label_studio",  # label_studio | cvat | coco | yolo | labelme
+                output="",  # the folder of the export; empty: review in the work folder
+                # all | least_sure | rarest_class | disagreements (teacher, student) | selection | random
+                choose="all",
+                count=0,  # images; 0: all of the choice
+                selection="",  # of choose=selection: the selection.json of --job=select
+                # Label Studio: an image's address is url_prefix and its path below url_root. Empty: its path.
+                url_prefix="/data/local-files/?d=",
+                url_root="/",
+                yolo_scores=False,  # a score at the end of YOLO's lines, which many tools refuse
+                file="",  # what the tool gives back: a file, or a folder
+                removed="background",  # background | ignore: what a box becomes that a person removed
+                confirmed=False,  # all images in the file were looked at, the unchanged ones too
+                by="",  # who corrected, where the tool does not say
+            ),
+            # Other models' predictions on the unlabelled images, as labels: docs/foreign_teachers.md. Several
+            # models, separated by commas, are merged; the other keys have one value for all or one for each.
+            foreign=dict(
+                # COCO results, Label Studio's JSON, a folder of YOLO's txt files; segmentation: of PNGs.
+                predictions="",
+                map="",  # CSV: their class (name or id), ours (empty: dropped), "merge" where two become one
+                annotations="",  # COCO's JSON whose image and category ids COCO results use
+                model="",  # name for tables; empty: as the file says, or its own name
+                val="",  # predictions for data.val, in the same order: models are weighted by class
+                val_annotations="",
+                unpredicted="empty",  # an image that a model does not name: empty | unknown
+                unknown_images="error",  # predictions for other images than this run's: error | drop
+                bad_boxes="error",  # error | drop: boxes of zero area or outside their image
             ),
             eval=dict(
                 batch_size=8, every_steps=0, checkpoint="last", backend="auto"
@@ -259,6 +320,19 @@ def get_config() -> ConfigDict:
             # Devices that share one example: its rows (space), the network's large tensors (model).
             mesh=dict(space=1, model=1),
             evaluate=dict(scales=(1.0,), flip=False),  # --job=evaluate on masks, beside the one scale
+            # --job=select: which unlabelled images a person should label next.
+            select=dict(
+                budget=0,  # how many images; there is no default
+                # Comma separated: uncertainty, rarity (of predicted classes), diversity; or random alone.
+                by="uncertainty,rarity,diversity",
+                pool_factor=4,  # diversity picks among so many times the budget, the first by the others
+                # Bits of 64 in which hashes of near-duplicates differ; -1: near-duplicates may be chosen.
+                max_distance=6,
+                seed=0,  # of the order of equals, and of random
+                output="",  # empty: selection/ in the run's folder
+            ),
+            # --job=convert: the layout of kind=coco in a new folder; images: copy | link (hard links).
+            convert=dict(output="", images="copy"),
             # score_threshold and annotations are for detection, scales and flip are for segmentation.
             predict=dict(
                 input="",

@@ -1,9 +1,10 @@
-r"""Your own images: a few with boxes (COCO JSON or Pascal VOC), many without (any folder).
+r"""Your own images: a few with boxes (as your annotation tool exports them), many without (any folder).
 
-python -m selftrain_jax.main --config=configs/own_data.py:kind=coco \\
+python -m selftrain_jax.main --config=configs/own_data.py \\
   --config.data.dir=DATA --config.unlabeled.dir=FOLDER_OF_IMAGES
 
-kind=coco expects DATA/annotations/{train,val,test}.json and DATA/images/; kind=voc expects
+What lies in DATA is recognised, docs/own_data.md lists the formats; kind=coco expects
+DATA/annotations/{train,val,test}.json and DATA/images/, kind=voc
 DATA/{Annotations,JPEGImages,ImageSets/Main/{train,val,test}.txt}. Check the data first: --job=doctor.
 
 Size, steps and network are a preset by the device, printed with the time that they take; what is given by
@@ -25,13 +26,13 @@ PRESETS = {
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read kind (coco or voc), device, size (of the input), steps, aug, backbone, init, student_init, seed.
+    """Read kind (auto, coco, voc), device, size, steps, aug, backbone, init, student_init, seed.
 
     `steps` are the student's. The teacher has 2.4 times as many, to be finished before it labels.
     """
     chosen = common.parse_arguments(
         arguments,
-        kind="coco",
+        kind="auto",
         device="auto",
         size=0,
         steps=0,

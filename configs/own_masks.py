@@ -1,4 +1,4 @@
-r"""Your own images: a few with masks (PNG, a pixel is a class number), many without (any folder).
+r"""Your own images: a few with masks (PNG, or polygons of a tool), many without (any folder).
 
 python -m selftrain_jax.main --config=configs/own_masks.py \\
   --config.data.dir=DATA --config.data.classes=background,road,car --config.unlabeled.dir=FOLDER_OF_IMAGES
@@ -7,6 +7,9 @@ DATA holds {train,val,test}/images and {train,val,test}/masks; a mask has its im
 order of folders is --config.data.images="images/{split}" and --config.data.masks="masks/{split}". The classes
 are named from 0 on; the pixel value 255 is ignored (--config.data.ignore_value). Masks with other
 values are mapped: --config.data.mask_values="0=0,128=1,254=2". Check the data first: --job=doctor.
+
+kind=folder, of the config's arguments, is that alone; by default other layouts are recognised too, and
+polygons painted: docs/own_data.md.
 
 Size, steps and network are a preset by the device, printed with the time that they take; what is given by
 hand wins: `size=256,steps=3000`. The recipe is for few labels, see docs/few_labels.md, and starts from
@@ -26,12 +29,13 @@ PRESETS = {
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read device, size (px of the input), steps, aug, backbone, init, student_init, seed.
+    """Read kind (auto, folder), device, size (of the input), steps, aug, backbone, init, student_init, seed.
 
     `steps` are the student's. The teacher has 2.4 times as many, to be finished before it labels.
     """
     chosen = common.parse_arguments(
         arguments,
+        kind="auto",
         device="auto",
         size=0,
         steps=0,
@@ -44,7 +48,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config = common.get_config()
     config.name, config.task, config.seed = "own_masks", "segmentation", chosen["seed"]
     chosen = common.choose_preset(config, PRESETS, chosen)
-    config.data.update(kind="folder", images="{split}/images", masks="{split}/masks")
+    config.data.update(kind=chosen["kind"], images="{split}/images", masks="{split}/masks")
     config.unlabeled.kind = "folder"
     config.image.size_px = chosen["size"]
     config.augment.policy = chosen["aug"]

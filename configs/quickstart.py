@@ -21,7 +21,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.data.kind = "builtin"
     config.data.builtin = dict(train=200, val=60, test=600, unlabeled=2000)
     config.unlabeled.kind = "builtin"
-    config.image = dict(size_px=128, max_boxes=20)
+    config.image.update(size_px=128, max_boxes=20)
     config.augment.policy = "s1"
     config.augment.flip_frac = 0.0  # a mirrored digit is no digit
     config.model.update(

@@ -27,14 +27,20 @@ JOBS = {
     "train": "one stage's training, --stage=teacher|control|control_half|oracle|student",
     "pseudo_label": "the teacher's labels for the unlabelled images",
     "thresholds": "score thresholds by class for --config.pseudo.precision, from the labels of data.val",
+    "select": "which unlabelled images to label next, --config.select.budget=50, by --stage=teacher|student",
+    "export_labels": "pseudo labels for an annotation tool, into --config.review.output=DIR",
+    "import_corrections": "what people changed, --config.review.file=PATH, becomes a layer over the labels",
     "evaluate": "one stage on the test split, --stage=...",
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
     "import_weights": "a published weight file becomes a checkpoint to start from, with a card",
+    "import_predictions": "other models' predictions (--config.foreign.predictions) become labels",
     "search": "students for a --grid of config values, chosen on val",
     "plan": "what would be done, what it takes, what is stale; touches nothing",
     "report": "report.html from what is in the work folder",
     "doctor": "check the data set before training",
+    "gold": "draw images to measure on and nothing else, into --config.gold.file=FILE",
+    "convert": "the data set in COCO's format, whatever format it has, into --config.convert.output=FOLDER",
 }
 STAGES = ("teacher", "control", "control_half", "oracle", "student")
 REDO = ("teacher", "labels", "control", "control_half", "oracle", "student", "evaluation")
@@ -51,7 +57,7 @@ _HOSTS = flags.DEFINE_string(
 _NUM_HOSTS = flags.DEFINE_integer("num_hosts", 0, "How many processes there are, with an address in --hosts.")
 _HOST = flags.DEFINE_integer("host", -1, "Which of them this is, from 0, with an address in --hosts.")
 _HOST_WAIT_SECS = flags.DEFINE_float("host_wait_secs", 300.0, "How long to wait for the other hosts.")
-_STAGE = flags.DEFINE_enum("stage", "teacher", STAGES, "Which model train and evaluate are about.")
+_STAGE = flags.DEFINE_enum("stage", "teacher", STAGES, "Which model train, evaluate and select are about.")
 _ROUND = flags.DEFINE_integer("round", 1, "Which round's student or labels, with config.selftrain.rounds.")
 _VARIANT = flags.DEFINE_string(
     "variant", "", "Name of a variant of the run: stages that differ go to WORKDIR/variants/NAME."

@@ -150,12 +150,21 @@ class LossTerms(NamedTuple):
     auxiliary: Float[Array, ""] | float = 0.0
 
 
+class FittedImages(NamedTuple):
+    """Images fitted into the network's input from the corner on, and what they cover of it."""
+
+    images: Float[Array, "B S S 3"]
+    covered_px: Float[Array, "B 2"]  # height, width
+
+
 class Task(NamedTuple):
     """The pure functions that make a trainer's task; everything static is closed over.
 
-    `loss` runs the network once in training mode and returns the new `batch_stats` too.
+    `loss` runs the network once in training mode and returns the new `batch_stats` too. `features` returns
+    what the backbone makes of each image, a vector of length 1.
     """
 
     init: Callable[[PRNGKeyArray], Variables]
     loss: Callable[[Variables, Batch, PRNGKeyArray], tuple[LossTerms, Variables]]
     predict: Callable[[Variables, Float[Array, "B H W 3"]], Any]  # Detections, PixelLogits, ...
+    features: Callable[[Variables, FittedImages], Float[Array, "B C"]] | None = None

@@ -43,9 +43,10 @@ ALLOWED = {
     | {"hosts", "models.spatial_sharding", "named_arrays", "run_files", "selftrain.loss_norm"},
     "report": GROUND
     | {"data", "html", "run_files", "selftrain.advice_words", "selftrain.calibration"}
-    | {"selftrain.threshold_advice"},
+    | {"selftrain.corrections", "selftrain.threshold_advice"},
     "doctor": GROUND | {"data", "html"},
     "stages": GROUND | {"command_line", "data.source", "run_files", "unlabeled_sources"},
+    "selection": GROUND | {"data", "doctor.duplicates", "html", "run_files.selection", "selftrain.inference"},
     "plan": GROUND | {"data", "models", "run_files", "stages.settings", "train"},
     "tasks": {"*"},
     "build": {"*"},
@@ -64,7 +65,10 @@ LAZY = {
     ("main", "jobs.options"),
     ("main", "train.stop_signal"),
     ("jobs", "build.data"),
+    ("jobs", "jobs.convert_data"),
     ("jobs", "jobs.doctor"),
+    ("jobs", "jobs.gold"),
+    ("jobs", "jobs.import_predictions"),
     ("jobs", "jobs.import_weights"),
     ("jobs", "jobs.plan"),
     ("jobs", "jobs.predict"),
@@ -73,7 +77,9 @@ LAZY = {
     ("jobs", "jobs.report"),
     ("jobs", "jobs.evaluation"),
     ("jobs", "jobs.labels"),
+    ("jobs", "jobs.review"),
     ("jobs", "jobs.search"),
+    ("jobs", "jobs.select"),
     ("jobs", "jobs.selftrain"),
     ("jobs", "jobs.steering"),
     ("jobs", "jobs.training"),
@@ -228,7 +234,7 @@ def test_package_imports_without_tensorflow_and_without_a_device() -> None:
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("job", ["doctor", "import_weights"])
+@pytest.mark.parametrize("job", ["doctor", "gold", "import_weights"])
 def test_job_that_reads_no_image_stream_starts_without_tensorflow(job: str) -> None:
     code = f"import sys, selftrain_jax.jobs.{job}; print('tensorflow' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ def get_config() -> ConfigDict:
     config.data.kind = "builtin"
     config.data.builtin = dict(train=8, val=4, test=6, unlabeled=12)
     config.unlabeled.kind = "builtin"
-    config.image = dict(size_px=64, max_boxes=16)
+    config.image.update(size_px=64, max_boxes=16)
     config.augment.update(policy="s4", reference_size_px=640)
     config.model.update(backbone="resnet18", width_factor=0.125, max_level=5, head_convs=1)
     config.model.update(fpn_channels=16, head_channels=16, bn_momentum=0.9, dtype="float32")

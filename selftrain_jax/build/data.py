@@ -2,17 +2,19 @@
 
 import functools
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from selftrain_jax import hosts
 from selftrain_jax.build.sampling import check_sampling, epoch_of, order_of_sources
+from selftrain_jax.build.set_apart import Sources, set_apart
+from selftrain_jax.build.splits import Parts, check_split_keys, labelled_part, open_parts
 from selftrain_jax.build.student_batch import split_batch
-from selftrain_jax.build.unlabeled import open_all_unlabeled, require_truth, source_groups, split_by_label
+from selftrain_jax.build.unlabeled import open_all_unlabeled, require_truth, source_groups
 from selftrain_jax.data.sampling import Permutation, raw_permutation
-from selftrain_jax.data.source import Source, cached, concatenated, subset
+from selftrain_jax.data.source import Source, cached, concatenated
 from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
@@ -22,29 +24,13 @@ from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.stages.choices import compared_kinds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, own_thresholds
 from selftrain_jax.tasks.lookup import get_task
+from selftrain_jax.tasks.tiles import cut_tiles
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Batches
 from selftrain_jax.unlabeled_sources import check_further_sources, further_sources
 
 # The half control sees the human images that the student of one round sees, in the same order.
 STAGE_SEEDS = {"teacher": 0, "control": 1, "control_half": 2, "oracle": 3, "student": 2}
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Who reads what.
-
-    `unlabeled` is None in a supervised run; of several sources it has the images of all, and their ids say of
-    which one they are. `unlabeled_truth` has the labels that the teacher is not shown, if there are any: of
-    the sources that have such.
-    """
-
-    human: Source
-    unlabeled: Source | None
-    unlabeled_truth: Source | None
-    val: Source
-    test: Source
-    data_sets: Mapping[str, str] = field(default_factory=dict)  # of unlabelled images, by source
 
 
 def build_sources(config: ConfigDict) -> Sources:
@@ -54,18 +40,32 @@ def build_sources(config: ConfigDict) -> Sources:
         InputError: a data set is missing or malformed, splits' classes differ, or val or test labels are bad.
     """
     check_data_sets(config)
-    task, data = get_task(config.task), config.data
-    train = task.open_split(config, "data", data.train)
-    human = labelled_part(config, train)
-    unlabeled, truth, data_sets = None, None, dict[str, str]()
-    if config.unlabeled.kind != "none":
-        unlabeled, truth, data_sets = open_all_unlabeled(config, train)
-    measured = {split: task.open_split(config, "data", split) for split in (data.val, data.test)}
-    refuse(judge_classes(config, train, list(measured.values())))
-    task.check_sources(config, human, list(measured.values()))
+    task = get_task(config.task)
+    parts = open_parts(config, functools.partial(task.open_split, config, "data"))
+    sources = read_parts(config, parts)
+    task.check_sources(config, sources.human, [*dict.fromkeys((sources.val, sources.test))])
     if ORACLE in compared_kinds(config):
-        task.check_sources(config, require_truth(config, truth, unlabeled), [])
-    return Sources(human, unlabeled, truth, measured[data.val], measured[data.test], data_sets)
+        truth = require_truth(config, sources.unlabeled_truth, sources.unlabeled)
+        task.check_sources(config, truth, [])
+    return sources
+
+
+def read_parts(config: ConfigDict, parts: Parts) -> Sources:
+    """Return what a run reads of its labelled images and the unlabelled ones.
+
+    Raises:
+        InputError: the unlabelled images are missing, splits' classes differ, or as `set_apart`.
+    """
+    human = labelled_part(config, parts.train)
+    unlabeled = open_all_unlabeled(config, parts.train) if config.unlabeled.kind != "none" else {}
+    refuse(judge_classes(config, parts.train, [source for source in parts[1:] if source is not None]))
+    return set_apart(config, parts, human, unlabeled)
+
+
+def log_notes(sources: Iterable[Source | None]) -> None:
+    """Print on host 0 what the readers recognised and decided, each line once."""
+    for line in dict.fromkeys(note for source in sources if source is not None for note in source.notes):
+        hosts.log(line)
 
 
 def judge_classes(config: ConfigDict, train: Source, measured: Sequence[Source]) -> Iterator[Finding]:
@@ -75,7 +75,7 @@ def judge_classes(config: ConfigDict, train: Source, measured: Sequence[Source])
     """
     for other in dict.fromkeys(source for source in measured if source.categories != train.categories):
         names, remedy = [name for _, name in train.categories], "Give both one list of classes"
-        if config.data.kind == "coco" and not any("," in name for name in names):
+        if config.data.kind in ("coco", "auto") and not any("," in name for name in names):
             remedy += (
                 f", or set --config.data.classes={shlex.quote(','.join(names))}: then classes are found by "
                 "name, with the ids of train, and others are left out"
@@ -117,6 +117,7 @@ def check_data_sets(config: ConfigDict) -> None:
     check_further_sources(config)
     get_task(config.task).check_config(config)
     check_sampling(config)
+    check_split_keys(config)
     wanted: dict[tuple[str, str], str] = {}
     for group in ("data", *source_groups(config).values(), *(["joint"] if config.joint.weight else [])):
         where = config[group]
@@ -127,12 +128,6 @@ def check_data_sets(config: ConfigDict) -> None:
         from selftrain_jax.data.sources.tfds import check_prepared
 
         check_prepared(wanted)
-
-
-def labelled_part(config: ConfigDict, train: Source) -> Source:
-    """Return the images of train that keep their labels, config.data.label_percent of them."""
-    labelled, _ = split_by_label(config, train)
-    return subset(train, labelled, f"{train.name}, {config.data.label_percent:g} % labelled")
 
 
 def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:
@@ -209,6 +204,8 @@ def build_batches(
 ) -> Batches:
     """Return the stage's stream of batches: all human, or mixed as `split_batch` says.
 
+    With config.image.tile_px the images of a batch are tiles.
+
     Every `round` of students draws and augments its own examples.
     `permutation` is the order of an epoch: `generator_permutation` for a stage that began with it.
 
@@ -225,14 +222,14 @@ def build_batches(
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
     )
-    human = cached(human, float(config.data.cache_mib))
+    human = cut_tiles(config, cached(human, float(config.data.cache_mib)))
     seed = stage_seed(config, stage, round)
     length, order = epoch_of(config, "data", human, permutation)
     make_human = functools.partial(make, human, seed=seed, permutation=order, epoch_length=length)
     if pseudo is None:
         return make_human(batch_size=stage_batch_size(config, stage))
     split = split_batch(config)
-    pseudo = cached(pseudo, float(config.data.cache_mib))
+    pseudo = cut_tiles(config, cached(pseudo, float(config.data.cache_mib)))
     index_at = order_of_sources(config, pseudo, seed + 500, permutation)
     # Of several sources each has an epoch of its own.
     length, order = (

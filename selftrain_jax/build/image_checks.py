@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.data import Sources
+from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.batch_timeout import Reading, with_timeout
 from selftrain_jax.data.source import Source
 from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED
@@ -15,6 +15,7 @@ from selftrain_jax.doctor.verdicts import judge_unreadable, refuse
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.html.galleries import spread
+from selftrain_jax.tasks.config_values import measured_names
 from selftrain_jax.text import shorten_list
 from selftrain_jax.threads import thread_pool
 
@@ -35,7 +36,8 @@ def check_images(config: ConfigDict, sources: Sources) -> None:
             or any of val and test.
         RunAgainError: reading took longer than config.data.max_stall_secs.
     """
-    splits = {config.data.val: sources.val, config.data.test: sources.test, TRAIN: sources.human}
+    val, test = measured_names(config)
+    splits = {val: sources.val, test: sources.test, TRAIN: sources.human}
     if sources.unlabeled is not None:
         splits[UNLABELLED] = sources.unlabeled
 

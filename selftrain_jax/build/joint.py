@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.batch_norm import with_statistics
 from selftrain_jax.build.data import stage_seed
+from selftrain_jax.build.set_apart import without_gold
 from selftrain_jax.classification.joint import attach, make_joint_task
 from selftrain_jax.classification.task import make_classification_task
 from selftrain_jax.data.sampling import Permutation, raw_permutation
@@ -25,7 +26,7 @@ def open_joint_source(config: ConfigDict) -> Source:
     Raises:
         InputError: they are missing or malformed.
     """
-    return open_split(config, "joint", config.joint.split)
+    return without_gold(config, open_split(config, "joint", config.joint.split))
 
 
 def build_joint_task(

@@ -23,9 +23,15 @@ def build_class_sources(config: ConfigDict) -> tuple[Source, Source]:
     """Open config.data's splits train and val, of the same classes; no image is decoded.
 
     Raises:
-        InputError: a data set is missing or malformed, or the splits' classes differ.
+        InputError: a data set is missing or malformed, the splits' classes differ, or keys of config.data are
+            set that pre-training does not read.
     """
     task, data = get_task(TASK), config.data
+    for key in ("split", "group_by", "gold", "drop_leaks"):
+        if data[key]:
+            raise InputError(
+                f"config.data.{key} is for self-training; --job=pretrain reads its splits as they are"
+            )
     train, val = (task.open_split(config, "data", split) for split in (data.train, data.val))
     check_same_classes(train, val)
     return train, val

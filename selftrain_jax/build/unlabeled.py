@@ -2,43 +2,29 @@
 
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from selftrain_jax.data.named_sources import join_sources
-from selftrain_jax.data.source import Source, label_fraction, subset, without_labels
+from selftrain_jax.build.splits import split_by_label
+from selftrain_jax.data.source import Source, subset
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
-from selftrain_jax.tasks.config_values import require_dir
+from selftrain_jax.tasks.config_values import require_dir, split_names
 from selftrain_jax.tasks.lookup import TASKS, get_task
 from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.unlabeled_sources import GROUP, further_sources
 
 
-class Unlabeled(NamedTuple):
-    """The images to label, and those of them with labels that the teacher is not shown, if there are any."""
-
-    images: Source
-    truth: Source | None
-    data_sets: dict[str, str]  # what each source is, by name
-
-
-def open_all_unlabeled(config: ConfigDict, train: Source) -> Unlabeled:
-    """Open and join the sources of unlabelled images, without their labels.
+def open_all_unlabeled(config: ConfigDict, train: Source) -> dict[str, Source]:
+    """Open the sources of unlabelled images by name, with their labels where the data sets have them.
 
     Raises:
         InputError: a source is missing or malformed, has no image, or holds what another one holds.
     """
     refuse(judge_locations(config))
-    sources = {name: open_unlabeled(config, train, group) for name, group in source_groups(config).items()}
-    labelled = {name: source for name, source in sources.items() if source.categories == train.categories}
-    images = join_sources({name: without_labels(source) for name, source in sources.items()})
-    data_sets = {name: source.name for name, source in sources.items()}
-    return Unlabeled(images, join_sources(labelled) if labelled else None, data_sets)
+    return {name: open_unlabeled(config, train, group) for name, group in source_groups(config).items()}
 
 
 def source_groups(config: ConfigDict) -> dict[str, str]:
@@ -73,7 +59,7 @@ def judge_locations(config: ConfigDict) -> Iterator[Finding]:
     groups = source_groups(config)
     places = {group: _place(config, group, config[group].get("split", "")) for group in groups.values()}
     data = config.data
-    splits = {_place(config, "data", split): split for split in (data.test, data.val, data.train)}
+    splits = {_place(config, "data", split): split for split in reversed(split_names(config))}
     for position, (group, place) in enumerate(places.items()):
         if not position or place is None:
             continue
@@ -93,8 +79,8 @@ def _place(config: ConfigDict, group: str, split: str) -> tuple[str, ...] | None
     """Return what a group's images are told apart by; None where it is not said."""
     where = config[group]
     kind = where.kind
-    if kind == "auto":
-        kind = "voc" if where.dir else "tfds"
+    if kind == "auto" and not where.dir and where.get("tfds"):
+        kind = "tfds"
     if kind == "remainder":
         return (kind,)
     if kind == "builtin":
@@ -103,7 +89,7 @@ def _place(config: ConfigDict, group: str, split: str) -> tuple[str, ...] | None
     if kind == "folder" and group != "data":
         return (kind, str(pathlib.Path(folder).resolve())) if where.dir else None
     root = str(pathlib.Path(folder).resolve()) if folder else ""
-    template = where.get("annotations", "") if kind == "coco" else where.get("tfds", "")
+    template = {"coco": where.get("annotations", ""), "tfds": where.get("tfds", "")}.get(kind, "")
     return (kind, root, template.replace("{split}", split), split)
 
 
@@ -142,9 +128,3 @@ def _open(config: ConfigDict, train: Source, group: str) -> Source:
     readers = [get_task(config.task), *TASKS]
     task = next((task for task in readers if where.kind in task.data_kinds), readers[0])
     return task.open_split(config, group, "unlabeled" if where.kind == "builtin" else where.split)
-
-
-def split_by_label(config: ConfigDict, train: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of train's images that keep their labels, and of the others."""
-    data = config.data
-    return label_fraction(len(train), data.label_percent, seed=config.seed, fold=data.label_fold)

@@ -22,7 +22,7 @@ def make_joint_task(detection: Task, classification: Task, *, weight: float) -> 
 
     Both tasks must have the same backbone. In a step the detector runs first; the classifier starts from the
     detector's running averages of BatchNorm. Without `auxiliary`, or with weight 0, the loss is that of
-    detection only. `predict` is the detector's.
+    detection only. `predict` and `features` are the detector's.
 
     Raises:
         InputError: the weight is negative; from init: the backbones differ.
@@ -57,7 +57,7 @@ def make_joint_task(detection: Task, classification: Task, *, weight: float) -> 
     def predict(variables: Variables, images: Array) -> Any:
         return detection.predict(detector_part(variables), images)
 
-    return Task(init=init, loss=loss, predict=predict)
+    return Task(init=init, loss=loss, predict=predict, features=detection.features)
 
 
 def attach(batches: Batches, class_batches: Batches) -> Batches:

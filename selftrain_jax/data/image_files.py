@@ -1,8 +1,11 @@
 """Image files, which are read only from inside the folder that the user named."""
 
 import errno
+import functools
 import os
 import pathlib
+import re
+import shlex
 import stat
 from collections.abc import Callable, Sequence
 
@@ -14,6 +17,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category, Example
 
 LONGEST_SHOWN = 1000  # characters of a name
+_ARCHIVE = re.compile(r"\.(zip|7z|rar|tar|tgz|tbz2|txz|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
 END_BYTES = 64  # in which an image file's end marker is looked for
 
 
@@ -108,8 +112,12 @@ def file_source(
     path: Callable[[int], pathlib.Path],
     read_labels: Callable[[int], Example],
     sizes_px: Sequence[tuple[int, int]] | None = None,
+    file_names: tuple[str, ...] = (),
 ) -> Source:
-    """Make a source of image files; `sizes_px` (height, width) is what their annotations state."""
+    """Make a source of image files.
+
+    `sizes_px` (height, width) is what their annotations state, `file_names` are theirs where ids are not.
+    """
     return Source(
         name=name,
         categories=categories,
@@ -118,6 +126,9 @@ def file_source(
         read_encoded=lambda index: read_encoded_file(path(index)),
         read_image=lambda index: read_image_file(path(index), sizes_px[index] if sizes_px else None),
         check_file=lambda index: check_image_file(path(index), sizes_px[index] if sizes_px else None),
+        file_names=file_names,
+        path=path,
+        read_size=lambda index: read_image_size(path(index)),
     )
 
 
@@ -157,7 +168,44 @@ def find_image(root: pathlib.Path, file_name: str, where: str) -> pathlib.Path |
         return Problem(
             "malformed", where, f"file name {shown} leaves {root}; expected a path inside that folder"
         )
-    return path if is_file(path) else Problem("missing_image", where, f"image {shown} is not in {root}")
+    if is_file(path):
+        return path
+    near = nearest_file(root, file_name)
+    hint = f"; there is {near!r}" if near else ""
+    return Problem("missing_image", where, f"image {shown} is not in {root}{hint}")
+
+
+def nearest_file(root: pathlib.Path, file_name: str) -> str:
+    """Return the file that a wrong name may mean: other case or suffix, or its last part; "" for none."""
+    parts = [
+        part for part in file_name[:LONGEST_SHOWN].replace("\\", "/").split("/") if part not in ("", "..")
+    ]
+    for skipped in range(len(parts)):  # the longest end of the name first
+        *folders, last = parts[skipped:]
+        folder = root.joinpath(*folders)
+        there = _names_by_lower(folder, _mtime(folder))
+        stem = last.lower().rpartition(".")[0] or last.lower()
+        found = there.get(last.lower()) or there.get(stem)
+        if found:
+            return "/".join([*folders, found])
+    return ""
+
+
+@functools.lru_cache(maxsize=8)
+def _names_by_lower(folder: pathlib.Path, _changed: int) -> dict[str, str]:
+    """Map a folder's file names in lower case, and without their suffixes, to the names."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except (OSError, ValueError):
+        return {}
+    return {name.rpartition(".")[0].lower(): name for name in names} | {name.lower(): name for name in names}
+
+
+def _mtime(folder: pathlib.Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 def is_file(path: pathlib.Path) -> bool:
@@ -166,6 +214,20 @@ def is_file(path: pathlib.Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def unpack_command(path: pathlib.Path) -> str:
+    """Return the command that unpacks an archive beside itself; "" for any other name."""
+    match = _ARCHIVE.search(path.name)
+    if match is None:
+        return ""
+    archive, folder = shlex.quote(str(path)), shlex.quote(str(path.with_name(path.name[: match.start()])))
+    command = {".zip": f"unzip {archive} -d {folder}", ".7z": f"7z x {archive} -o{folder}"}
+    is_tar = match[0].lower() not in (*command, ".rar")
+    return command.get(
+        match[0].lower(),
+        f"mkdir -p {folder} && tar -xf {archive} -C {folder}" if is_tar else f"unrar x {archive} {folder}/",
+    )
 
 
 def path_inside(root: pathlib.Path, file_name: str) -> pathlib.Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from selftrain_jax.data.source import Source
+from selftrain_jax.data.source import Source, image_size
 from selftrain_jax.errors import InputError
 from selftrain_jax.text import FIRST_SOURCE, shorten_list
 from selftrain_jax.types import Example
@@ -47,11 +47,8 @@ def join_sources(sources: Mapping[str, Source]) -> Source:
         _check_ids(sources[FIRST_SOURCE], further)
     parts = list(sources.values())
     ends = np.cumsum([len(source) for source in parts])
-    image_ids = tuple(
-        image_id if name == FIRST_SOURCE else f"{name}/{image_id}"
-        for name, source in sources.items()
-        for image_id in source.image_ids
-    )
+    image_ids = _add_names({name: source.image_ids for name, source in sources.items()})
+    file_names = _add_names({name: source.file_names or source.image_ids for name, source in sources.items()})
 
     def find(index: int) -> tuple[Source, int]:
         part = int(np.searchsorted(ends, index, side="right"))
@@ -69,6 +66,12 @@ def join_sources(sources: Mapping[str, Source]) -> Source:
         if source.check_file is not None:
             source.check_file(own)
 
+    def read_size(index: int) -> tuple[int, int]:
+        source, own = find(index)
+        if source.read_size is not None:
+            return source.read_size(own)
+        return image_size(source.read_encoded(own), source.image_ids[own])
+
     names = [source.name for source in parts]
     return Source(
         name=" and ".join(names),
@@ -79,6 +82,17 @@ def join_sources(sources: Mapping[str, Source]) -> Source:
         read_image=lambda index: read("read_image", index),
         fingerprint=" ".join(source.fingerprint for source in parts if source.fingerprint),
         check_file=check_file if any(source.check_file for source in parts) else None,
+        file_names=file_names if any(source.file_names for source in parts) else (),
+        path=(lambda index: read("path", index)) if all(source.path for source in parts) else None,
+        read_size=read_size if any(source.read_size for source in parts) else None,
+        notes=tuple(dict.fromkeys(note for source in parts for note in source.notes)),
+    )
+
+
+def _add_names(names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Put the ids or file names of sources behind one another, a further source's after its own name."""
+    return tuple(
+        text if name == FIRST_SOURCE else f"{name}/{text}" for name, texts in names.items() for text in texts
     )
 
 

@@ -7,6 +7,7 @@ Call a reader (`read_coco_json`, `read_voc`, `read_image_folder`, `read_tfds`) t
 import dataclasses
 import io
 import math
+import pathlib
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -50,6 +51,14 @@ class Source:
     fingerprint: str = ""
     # Raises InputError where an image's file shows without decoding that it cannot be read; None: unknown.
     check_file: Callable[[int], None] | None = None
+    # Names of the files below their folder, in the order of `image_ids`, where ids are something else.
+    file_names: tuple[str, ...] = ()
+    # Where an image lies; None where images are no files.
+    path: Callable[[int], pathlib.Path] | None = None
+    # Reads an image's (height, width) from the start of its file; None: `read_encoded` has to do.
+    read_size: Callable[[int], tuple[int, int]] | None = None
+    # What the reader recognised and decided, in at most three lines for the user.
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -76,7 +85,7 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
             f"{source.name} has {len(source)} images, numbered from 0; got {len(wrong)} indices "
             f"out of range: {shorten_list(wrong)}. Choose indices below {len(source)}."
         )
-    check_file = source.check_file
+    check_file, path, read_size = source.check_file, source.path, source.read_size
     return dataclasses.replace(
         source,
         name=name if name is not None else f"{source.name}[{len(kept)} of {len(source)}]",
@@ -85,6 +94,9 @@ def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None
         read_encoded=lambda index: source.read_encoded(kept[index]),
         read_image=lambda index: source.read_image(kept[index]),
         check_file=None if check_file is None else (lambda index: check_file(kept[index])),
+        file_names=tuple(source.file_names[index] for index in kept) if source.file_names else (),
+        path=None if path is None else (lambda index: path(kept[index])),
+        read_size=None if read_size is None else (lambda index: read_size(kept[index])),
     )
 
 
@@ -118,6 +130,9 @@ def concatenated(first: Source, second: Source, name: str) -> Source:
         read_labels=choose("read_labels"),
         read_encoded=choose("read_encoded"),
         read_image=choose("read_image"),
+        check_file=choose("check_file") if first.check_file and second.check_file else None,
+        file_names=(*first.file_names, *second.file_names) if first.file_names and second.file_names else (),
+        path=choose("path") if first.path and second.path else None,
     )
 
 

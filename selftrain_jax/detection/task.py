@@ -14,8 +14,9 @@ from selftrain_jax.detection.matching import match_anchors
 from selftrain_jax.detection.postprocess import DEFAULT_POSTPROCESS, Postprocess, select_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.input_padding import pad_images, padded_size
+from selftrain_jax.models.pooled_features import pooled_features
 from selftrain_jax.models.retinanet import RetinaNet
-from selftrain_jax.types import Batch, BoxTargets, Detections, LossTerms, Task, Variables
+from selftrain_jax.types import Batch, BoxTargets, Detections, FittedImages, LossTerms, Task, Variables
 
 
 def make_detection_task(
@@ -80,7 +81,10 @@ def make_detection_task(
         anchors = jnp.asarray(anchors_of(image_size_px=padded.shape[1]))
         return to_detections(anchors, logits, outputs, image_size_px=size_px, postprocess=postprocess)
 
-    return Task(init=init, loss=loss, predict=predict)
+    def features(variables: Variables, inputs: FittedImages) -> Float[Array, "B C"]:
+        return pooled_features(model, variables, inputs, stride_px)
+
+    return Task(init=init, loss=loss, predict=predict, features=features)
 
 
 def to_detections(

@@ -23,6 +23,7 @@ MAX_DISTANCE = 6
 SIDE_PX = 32  # the grey thumbnail whose spectrum is hashed
 NUM_FREQUENCIES = 8
 BLOCK_ROWS = 512
+UPRIGHT = 1  # the EXIF orientation of an image that no viewer turns
 NO_MATCH = 255  # more than the 64 bits that can differ
 
 # The first rows of a DCT-II.
@@ -36,6 +37,8 @@ class ImageScan(NamedTuple):
     size_px: tuple[int, int]  # height, width
     digest: str
     hash: np.uint64  # what it looks like
+    content: str = ""  # SHA-256 of the file
+    orientation: int = UPRIGHT  # of EXIF
 
     @property
     def image_id(self) -> str:
@@ -50,6 +53,7 @@ class Pair(NamedTuple):
     evaluation_image_id: str
     distance: int  # bits of 64 in which the perceptual hashes differ
     is_exact: bool  # every pixel equal
+    is_same_file: bool = False  # every byte, as config.data.drop_leaks asks
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class Duplicates:
     def num_exact(self) -> int:
         """Evaluation images found again pixel by pixel."""
         return sum(pair.is_exact for pair in self.pairs)
+
+    @property
+    def num_same_file(self) -> int:
+        """Evaluation images found again byte by byte."""
+        return sum(pair.is_same_file for pair in self.pairs)
 
     @property
     def num_near(self) -> int:
@@ -178,7 +187,13 @@ def _compare(splits: Mapping[str, Sequence[ImageScan]], name: str, evaluation: s
     matches = sorted((0, other, index) for other, index in exact.items())
     matches += sorted((bits, other, index) for index, other, bits in near if other not in exact)
     pairs = [
-        Pair(images[index].image_id, evaluated[other].image_id, bits, other in exact)
+        Pair(
+            images[index].image_id,
+            evaluated[other].image_id,
+            bits,
+            other in exact,
+            bool(evaluated[other].content) and evaluated[other].content == images[index].content,
+        )
         for bits, other, index in matches
     ]
     return Duplicates(name, evaluation, tuple(pairs))

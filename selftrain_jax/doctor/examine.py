@@ -4,18 +4,31 @@ Call `scan_splits`, then `summarise` and `duplicates.find_duplicates`. Not in th
 unlabelled and evaluation images would make any gain of section 4 worthless.
 """
 
+import hashlib
+import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from selftrain_jax.data.source import Problem, Source
-from selftrain_jax.doctor.duplicates import UNLABELLED, Duplicates, ImageScan, perceptual_hash, pixel_digest
+from PIL import Image
+
+from selftrain_jax.data.source import IMAGE_FORMATS, Problem, Source
+from selftrain_jax.doctor.duplicates import (
+    UNLABELLED,
+    UPRIGHT,
+    Duplicates,
+    ImageScan,
+    perceptual_hash,
+    pixel_digest,
+)
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.html.galleries import spread
 from selftrain_jax.threads import thread_pool
+
+_ORIENTATION_TAG = 0x0112  # of EXIF
 
 
 class SplitScan(NamedTuple):
@@ -113,8 +126,26 @@ def _count(words: Iterable[str]) -> dict[str, int]:
 def _scan_image(source: Source, index: int) -> ImageScan | str:
     try:
         example = source.read(index)
-    except InputError as error:
+        encoded = source.path(index).read_bytes() if source.path is not None else source.read_encoded(index)
+    except (InputError, OSError) as error:
         return f"image {source.image_ids[index]}: {error}"
     image = example.pop("image")
     example.pop("mask", None)
-    return ImageScan(example, image.shape[:2], pixel_digest(image), perceptual_hash(image))
+    return ImageScan(
+        example,
+        image.shape[:2],
+        pixel_digest(image),
+        perceptual_hash(image),
+        hashlib.sha256(encoded).hexdigest(),
+        _read_orientation(encoded),
+    )
+
+
+def _read_orientation(encoded: bytes) -> int:
+    """Return the EXIF orientation, 1 to 8, from the header; upright where none is stated."""
+    try:
+        with Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS) as image:
+            found = image.getexif().get(_ORIENTATION_TAG, UPRIGHT)
+    except Exception:  # Pillow's parsers raise many types on damaged tags
+        return UPRIGHT
+    return found if isinstance(found, int) and 1 <= found <= 8 else UPRIGHT

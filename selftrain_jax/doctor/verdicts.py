@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from selftrain_jax.data.source import Problem
 from selftrain_jax.doctor.duplicates import TRAIN, Duplicates, is_trained_on, is_unlabelled
-from selftrain_jax.doctor.examine import SplitSummary
+from selftrain_jax.doctor.examine import SplitScan, SplitSummary
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding, Level
 
@@ -121,6 +121,8 @@ def judge_unlabelled(splits: Sequence[SplitSummary]) -> Iterator[Finding]:
     """Say whether there is enough for the teacher to label."""
     numbers = {split.split: split.num_images for split in splits}
     unlabelled = sum(number for name, number in numbers.items() if is_unlabelled(name))
+    if TRAIN not in numbers:
+        return  # then they were not looked for
     if not any(map(is_unlabelled, numbers)):
         remedy = "The student has nothing new to learn from; name a folder of images."
         yield Finding("warning", "no unlabelled images", remedy)
@@ -145,11 +147,38 @@ def judge_duplicates(
         level, remedy = _duplicates_remedy(split, evaluation, score)
         if repeats.num_exact:
             finding = f"{evaluation}: {repeats.num_exact:,} of {number:,} images equal {elsewhere}"
-            yield Finding(level, finding, remedy)
+            yield Finding(level, finding, remedy + _drop_remedy(repeats))
         if repeats.num_near:
             finding = f"{evaluation}: {repeats.num_near:,} of {number:,} images look like {elsewhere}"
             look = "Look at the pairs on the page; where they show the same scene, "
             yield Finding("warning", finding, look + remedy[0].lower() + remedy[1:])
+
+
+def _drop_remedy(repeats: Duplicates) -> str:
+    """Say what config.data.drop_leaks would do: it leaves out files that are the same, byte by byte."""
+    if not is_trained_on(repeats.split) or not repeats.num_same_file:
+        return ""
+    if repeats.num_same_file == repeats.num_exact:
+        return " Or leave them out: --config.data.drop_leaks=True."
+    key = "config.data.drop_leaks"
+    return f" {key} would leave out {repeats.num_same_file:,}, the others are other files of equal pixels."
+
+
+def judge_repeats(scans: Mapping[str, SplitScan]) -> Iterator[Finding]:
+    """Say which images to train on are there under two ids; `judge_duplicates` does of the other splits."""
+    scan = scans.get(TRAIN)
+    if scan is None:
+        return
+    ids: dict[str, list[str]] = {}
+    for image in scan.images:
+        ids.setdefault(image.digest, []).append(image.image_id)
+    repeated = [names for names in ids.values() if len(names) > 1]
+    if repeated:
+        count, total = sum(map(len, repeated)), len(scan.images)
+        finding = f"{TRAIN}: {count:,} of {total:,} images are there under several ids, as "
+        finding += " and ".join(repeated[0][:2])
+        remedy = "Give each one id with all its labels: what one copy lacks is taught as background."
+        yield Finding("warning", finding, remedy)
 
 
 def _duplicates_remedy(split: str, evaluation: str, score: str) -> tuple[Level, str]:

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.jobs.options import Options
 
-HOST0_JOBS = ("doctor", "report", "import_weights", "predict")  # one host does them, the others wait
+REVIEW_JOBS = ("export_labels", "import_corrections")
+# One host does them, the others wait.
+HOST0_JOBS = ("doctor", "convert", "gold", "report", "import_weights", "predict")
 
 
 def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, options: Options | None = None) -> None:
@@ -47,6 +49,14 @@ def _run_alone(job: str, config: ConfigDict, workdir: pathlib.Path, options: Opt
         from selftrain_jax.jobs.doctor import run_doctor
 
         return run_doctor(config, workdir)
+    if job == "gold":
+        from selftrain_jax.jobs.gold import run_gold
+
+        return run_gold(config)
+    if job == "convert":
+        from selftrain_jax.jobs.convert_data import run_convert
+
+        return run_convert(config)
     if job == "import_weights":
         from selftrain_jax.jobs.import_weights import run_import_weights
 
@@ -75,6 +85,10 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.search import run_search
 
         return run_search(config, workdir, options)
+    if job == "import_predictions":
+        from selftrain_jax.jobs.import_predictions import run_import_predictions
+
+        return run_import_predictions(config, workdir, options)
     run = steering.open_prepared(config, workdir, options)
     stage = Stage(options.stage, options.round)
     if job == "train":
@@ -92,5 +106,14 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.thresholds import run_thresholds
 
         return run_thresholds(run, Stage("labels", options.round))
+    if job == "select":
+        from selftrain_jax.jobs.select import run_select
+
+        return run_select(run, stage)
+    if job in REVIEW_JOBS:
+        from selftrain_jax.jobs import review
+
+        do = review.export_labels if job == "export_labels" else review.import_corrections
+        return hosts.run_on_host0(lambda: do(run, Stage("labels", options.round)))
     preset.announce_preset(run)
     return selftrain.run_all(run)

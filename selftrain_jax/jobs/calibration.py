@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -18,11 +18,10 @@ from selftrain_jax.run_files.calibration import (
 )
 from selftrain_jax.run_files.fields import JsonObject, to_json
 from selftrain_jax.selftrain.calibration import Counted, add_curves, hash_labels
-from selftrain_jax.selftrain.inference import chunks_in_order
-from selftrain_jax.selftrain.labeller import Labeller
+from selftrain_jax.selftrain.label_job import pair_with_found
 from selftrain_jax.tasks.spec import Predictor, SelfTraining
 from selftrain_jax.train.checkpoint import digest
-from selftrain_jax.types import Example, Variables
+from selftrain_jax.types import Variables
 
 
 def calibrate(
@@ -129,16 +128,7 @@ def _count(
     """Label this host's part of val as the unlabelled images are labelled, and compare."""
     part = subset(val, hosts.shard_range(len(val)), val.name)
     labeller = predictor.labeller(models, part)
-    return self_training.count_right(_pair(part, labeller), val.categories, labeller.settings)
-
-
-def _pair(source: Source, labeller: Labeller) -> Iterator[tuple[Example, Example]]:
-    """Give the (truth, found) labels of each image. Raises: InputError, an image does not decode."""
-    batches = labeller.infer(chunks_in_order(len(source), labeller.batch_size))
-    for index, image in enumerate(image for _, images in batches for image in images):
-        if isinstance(image, InputError):
-            raise image
-        yield source.read_labels(index), image.labels
+    return self_training.count_right(pair_with_found(part, labeller), val.categories, labeller.settings)
 
 
 def _describe(counted: Counted, val: Source) -> JsonObject:

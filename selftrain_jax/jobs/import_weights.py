@@ -24,6 +24,7 @@ from selftrain_jax.train.state import TrainState
 from selftrain_jax.types import Variables
 
 KINDS = ("tf", "timm", "torchvision", "simclr", "lite", "detector")
+TORCH_KINDS = ("timm", "torchvision", "lite")
 TF_KINDS = ("tf", "simclr", "detector")
 
 
@@ -54,6 +55,8 @@ def run_import_weights(config: ConfigDict, workdir: pathlib.Path) -> None:
         f"{workdir}: {card.num_imported} arrays of {source}, {card.num_ignored} ignored; trained on "
         f"{imported.preprocessing.input_rule} input{', folded into the stem' * imported.preprocessing.folded}"
     )
+    if "dense" not in imported.variables["params"] and settings.kind in TORCH_KINDS:
+        print("the file has no classifier: the backbone alone is imported, which is what a detector takes")
     if imported.preprocessing.pool_padding != "same":
         print(f"use them with --config.model.pool_padding={imported.preprocessing.pool_padding}")
 

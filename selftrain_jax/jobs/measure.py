@@ -90,7 +90,5 @@ def _time_labels(run: Run, state: TrainState, source: Source) -> Speed:
     results = iter(labeller.infer([(0, chunk)] * (NUM_STEPS + 1)))
     next(results)
     begin = time.monotonic()
-    for _ in results:
-        pass
-    images = NUM_STEPS * len(chunk) * hosts.count()
+    images = sum(len(found) for _, found in results) * hosts.count()
     return Speed(images / (time.monotonic() - begin), f"{NUM_STEPS} batches now")

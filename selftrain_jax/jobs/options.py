@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Options:
     """What a job is told beside its config; each job reads those that are about it."""
 
-    stage: str = "teacher"  # which model train and evaluate are about
+    stage: str = "teacher"  # which model train, evaluate and select are about
     round: int = 1  # of students and their labels
     variant: str = ""
     from_run: str = ""

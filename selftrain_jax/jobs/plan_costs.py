@@ -166,6 +166,8 @@ def _images_a_step(run: Run, stage: Stage) -> int:
 def _speed_of(run: Run, stage: Stage, measured: "Measured | None") -> Speed | None:
     """Take what was measured now, or look in the folders of the run, its base and all variants."""
     num_models = len(run.labellers_of(stage)) if stage.kind == LABELS else 1
+    if not num_models:
+        return None  # labels that other models made: no network of ours takes part
     if measured is not None:
         speed = measured.labelling if stage.kind == LABELS else measured.training
         return speed and speed.divided(num_models)
@@ -189,6 +191,8 @@ def _preset_speed(run: Run, is_labels: bool) -> Speed | None:
     if (config.model.backbone, config.image.size_px) != (preset.backbone, preset.size_px):
         return None
     speed = preset.label_images_per_second if is_labels else preset.train_images_per_second
+    if is_labels and run.tiles_to_label is not None and run.sources.unlabeled is not None:
+        speed *= len(run.sources.unlabeled) / run.tiles_to_label  # of images; the preset's is of the input
     return Speed(speed, f"as measured for the preset {preset.name}") if speed else None
 
 

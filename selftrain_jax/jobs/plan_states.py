@@ -13,6 +13,7 @@ from selftrain_jax.jobs.convert import find_old_stages, old_record, with_old_con
 from selftrain_jax.jobs.run import Run
 from selftrain_jax.jobs.stage_state import (
     LABELS,
+    check_foreign,
     disagreements,
     evaluation_disagreements,
     is_unfinished_in_base,
@@ -138,6 +139,7 @@ def _plan_new(run: Run, stage: Stage, total: int) -> PlannedStage:
     if is_unfinished_in_base(run, stage):
         why = f"shared with {run.base / stage.folder}, which is not finished: finish the base first"
         return PlannedStage(stage, REFUSED, why, total=total)
+    check_foreign(run, stage)
     return PlannedStage(stage, TO_DO, total=total)
 
 

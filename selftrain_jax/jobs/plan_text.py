@@ -52,6 +52,8 @@ def _cells(run: Run, planned: PlannedStage) -> tuple[str, ...]:
     state = separator.join(filter(None, [planned.state, note]))
     if stage.kind == "labels":
         images = format_images_to_label(run.config, run.task.idle_keys, planned.total)
+        if run.tiles_to_label is not None:
+            images += f" in {run.tiles_to_label:,} tiles"
         return stage.folder, state, "-", images, "-"
     most = "at most " if is_bound(run, planned) else ""
     steps, images = f"{most}{planned.total:,}", f"{most}{_images(run, planned)}"
@@ -66,14 +68,15 @@ def format_images_to_label(config: ConfigDict, idle_keys: tuple[str, ...], num_i
 
 
 def _images(run: Run, planned: PlannedStage) -> str:
-    """Count the images of all steps, by source where there are pseudo labels."""
+    """Count the images, or tiles, of all steps, by source where there are pseudo labels."""
     stage = planned.stage
     total = planned.total * stage_batch_size(run.config, stage.kind)
-    text = f"{total:,} human"
+    tiles = " tiles" if run.config.image.tile_px else ""
+    text = f"{total:,} human{tiles}"
     if stage.kind == "student":
         split = split_batch(run.config)
         human, pseudo = (planned.total * number for number in split)
-        text = f"{human:,} human + {pseudo:,} pseudo"
+        text = f"{human:,} human + {pseudo:,} pseudo{tiles}"
     if has_joint_training(run.config, stage.kind):
         text += f" + {planned.total * run.config.joint.batch_size:,} classified"
     return text

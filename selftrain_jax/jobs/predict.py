@@ -6,9 +6,12 @@ import pathlib
 import jax
 from ml_collections import ConfigDict
 
+from selftrain_jax.build.data import log_notes
 from selftrain_jax.build.experiment import build_experiment
+from selftrain_jax.build.image_checks import find_unreadable
 from selftrain_jax.classification.joint import detector_part
 from selftrain_jax.command_line import flatten
+from selftrain_jax.data.source import Source, subset
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
@@ -31,14 +34,18 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     (categories, images, annotations with scores) and, where the images have integer ids, `results.json` for
     COCO's server; for segmentation `masks/*.png` and `classes.json`; for both pictures in `drawn/`.
 
+    Images that cannot be read are left out, and listed when the others are done.
+
     Raises:
-        InputError: no input folder, no trained stage, an image that does not decode or that
-            config.predict.annotations does not list.
+        InputError: no input folder, no trained stage, an image that config.predict.annotations does not list;
+            or, at the end, images that cannot be read.
     """
     settings, self_training = config.predict, get_self_training(config.task)
     if not settings.input:
         raise InputError("--job=predict needs images: --config.predict.input=FOLDER")
-    source = read_image_folder(pathlib.Path(settings.input))
+    images = read_image_folder(pathlib.Path(settings.input))
+    log_notes([images])
+    source, unreadable = _readable_part(config, images)
     categories = read_categories(workdir)
     output = pathlib.Path(settings.output) if settings.output else workdir / "predictions"
     experiment = build_experiment(config, categories)
@@ -50,6 +57,24 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     predictor = self_training.open_predictor(config, experiment.task, experiment.mesh)
     found = predictor.predict(variables, source, categories, output)
     print(f"{found}, by {checkpoint}; written to {output}")
+    if unreadable:
+        raise InputError(_describe(unreadable, "The others have their predictions."))
+
+
+def _readable_part(config: ConfigDict, images: Source) -> tuple[Source, list[str]]:
+    """Return the images that can be read, and why the others cannot. Raises: InputError, none can."""
+    max_stall_secs = float(config.data.max_stall_secs)
+    bad = find_unreadable(images, range(len(images)), max_stall_secs)
+    reasons = [bad[index] for index in sorted(bad)]
+    kept = [index for index in range(len(images)) if index not in bad]
+    if not kept:
+        raise InputError(_describe(reasons, "There is no other."))
+    return subset(images, kept, images.name) if bad else images, reasons
+
+
+def _describe(unreadable: list[str], others: str) -> str:
+    listed = "".join(f"\n  {reason}" for reason in unreadable)
+    return f"{len(unreadable):,} images cannot be read and have no prediction. {others}{listed}"
 
 
 def check_network(config: ConfigDict, workdir: pathlib.Path, folder: pathlib.Path) -> None:

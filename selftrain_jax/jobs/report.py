@@ -9,9 +9,11 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from selftrain_jax.augment.resize import MEAN_RGB, STDDEV_RGB
-from selftrain_jax.build.data import Sources, build_augment, build_sources
-from selftrain_jax.data.source import Source
+from selftrain_jax.build.data import build_augment, build_sources
+from selftrain_jax.build.set_apart import Sources
+from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
+from selftrain_jax.html.galleries import spread
 from selftrain_jax.report.page import write_report_page
 from selftrain_jax.report.workdir import LABELS_FOLDER, read_config, read_known, read_run
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
@@ -19,6 +21,7 @@ from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.summary import STAGES
 from selftrain_jax.tasks.lookup import TASKS, get_self_training, get_task
 from selftrain_jax.tasks.spec import TaskSpec
+from selftrain_jax.tasks.tiles import cut_tiles
 from selftrain_jax.types import Example
 
 POLICIES = ("s1", "s2", "s3", "s4")
@@ -82,10 +85,14 @@ def _truth(sources: Sources) -> Callable[[str], Example] | None:
 
 
 def augmented_pairs(config: ConfigDict, source: Source, policy: str) -> list[tuple[Example, Example]]:
-    """Return (before, after) of the first labelled images under a policy, as the network sees them."""
+    """Return (before, after) of the first labelled images under a policy, as the network sees them.
+
+    Of images that are cut into tiles these are some tiles.
+    """
     augment = build_augment(config, policy)
+    source = cut_tiles(config, subset(source, range(min(NUM_AUGMENTED, len(source)))))
     pairs = []
-    for index in range(min(NUM_AUGMENTED, len(source))):
+    for index in spread(len(source), NUM_AUGMENTED):
         before = source.read(index)
         moving = [key for key in ("image", "boxes", "classes", "mask") if key in before]
         tensors = {key: tf.constant(before[key]) for key in moving}

@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.data import Sources, build_sources, stage_settings
+from selftrain_jax.build.data import build_sources, log_notes, stage_settings
 from selftrain_jax.build.experiment import (
     Experiment,
     StepKind,
@@ -21,23 +21,36 @@ from selftrain_jax.build.experiment import (
     step_kind,
 )
 from selftrain_jax.build.joint import open_joint_source
+from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.source import Source
 from selftrain_jax.jobs.calibration import check_val
 from selftrain_jax.named_arrays import digest
 from selftrain_jax.pretrain.init_modes import load_mode
 from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.stages.choices import compared_kinds
+from selftrain_jax.selftrain.foreign.files import hash_content, read_paths
+from selftrain_jax.selftrain.foreign.labels import ForeignLabels
+from selftrain_jax.stages.choices import FOREIGN_LABELS, TEACHER_LABELS, compared_kinds, label_source
 from selftrain_jax.stages.graph import Stage, labellers_of
 from selftrain_jax.stages.inputs import images_digest, labels_digest
 from selftrain_jax.stages.versions import code_revision, versions
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
+from selftrain_jax.tasks.foreign_settings import check_label_keys
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.tasks.spec import Predictor, SelfTraining, TaskSpec
+from selftrain_jax.tasks.tiles import count_tiles
 from selftrain_jax.train.checkpoint import restore_variables, restore_whole
 from selftrain_jax.types import Variables
 
 RANDOM_START = "random"
+# What labels take from config.foreign: the name among a stage's inputs, and the key.
+FOREIGN_INPUTS = {
+    "foreign predictions": "predictions",
+    "class map": "map",
+    "foreign image ids": "annotations",
+    "foreign val predictions": "val",
+    "foreign val image ids": "val_annotations",
+}
 
 
 @dataclass(frozen=True)
@@ -71,8 +84,25 @@ class Run:
         return self._experiments[kind]
 
     def labellers_of(self, labels: Stage) -> list[Stage]:
-        """Return whose weights a round's labels are made with, its teacher last."""
+        """Return whose weights a round's labels are made with, its teacher last; none for foreign labels."""
+        if label_source(self.config) == FOREIGN_LABELS:
+            return []
         return labellers_of(labels, self.config.selftrain.label_models)
+
+    @functools.cached_property
+    def foreign(self) -> ForeignLabels | None:
+        """Other models' predictions, where config.pseudo.labels takes them. Raises: InputError."""
+        unlabeled, human = self.sources.unlabeled, self.sources.human
+        if label_source(self.config) == TEACHER_LABELS or unlabeled is None:
+            return None
+        return self.self_training.read_foreign(self.config, unlabeled, self.sources.val, human.categories)
+
+    @functools.cached_property
+    def tiles_to_label(self) -> int | None:
+        """Into how many tiles the unlabelled images are cut, by their files' headers; None: into none."""
+        if self.sources.unlabeled is None or not self.config.image.tile_px:
+            return None
+        return count_tiles(self.config, self.sources.unlabeled)
 
     @functools.cached_property
     def predictor(self) -> Predictor:
@@ -91,6 +121,8 @@ def open_run(
         InputError: data or config do not fit.
     """
     sources = build_sources(config)
+    if not is_plan:
+        log_notes((sources.human, sources.val, sources.test, sources.unlabeled))
     joint = open_joint_source(config) if config.joint.weight else None
     run = make_run(config, workdir, sources, joint=joint, base=base)
     if not is_plan:
@@ -118,6 +150,7 @@ def make_run(
     if reads_calibration(config):
         check_val(config, sources.val)
     check_patience(config)
+    check_label_keys(config)
     labellers_of(Stage("labels"), config.selftrain.label_models)
     experiment = build_experiment(config, categories, len(joint.categories) if joint else 0)
     return Run(
@@ -129,7 +162,9 @@ def make_run(
         experiment=experiment,
         task=get_task(config.task),
         self_training=self_training,
-        data_digests=hosts.run_on_host0(lambda: digest_data(sources, joint, compared_kinds(config))),
+        data_digests=hosts.run_on_host0(
+            lambda: digest_data(sources, joint, compared_kinds(config)) | digest_foreign(config)
+        ),
         versions=versions(),
         code=code_revision(),
     )
@@ -150,6 +185,16 @@ def digest_data(sources: Sources, joint: Source | None, compared: tuple[str, ...
     if ORACLE in compared and sources.unlabeled_truth is not None:
         digests["truth"] = labels_digest(sources.unlabeled_truth)
     return digests | ({} if joint is None else {"joint": labels_digest(joint)})
+
+
+def digest_foreign(config: ConfigDict) -> dict[str, str]:
+    """Identify the files of config.foreign that labels are made of, by content; "" for one that has gone."""
+    if label_source(config) == TEACHER_LABELS:
+        return {}
+    foreign = config.foreign
+    paths = {name: read_paths(foreign[key]) for name, key in FOREIGN_INPUTS.items()}
+    found = {name: [hash_content(path) for path in own] for name, own in paths.items() if own}
+    return {name: ", ".join(own) if all(own) else "" for name, own in found.items()}
 
 
 def load_start(config: ConfigDict, init: str) -> Variables:

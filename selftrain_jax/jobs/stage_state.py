@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
-from selftrain_jax.jobs.run import Run, start_digest
+from selftrain_jax.jobs.corrections import CORRECTIONS, corrections_in_use
+from selftrain_jax.jobs.run import FOREIGN_INPUTS, Run, start_digest
 from selftrain_jax.run_files.arms import COMPARED, ORACLE
 from selftrain_jax.run_files.calibration import CALIBRATION_FILE, TeacherCalibration
 from selftrain_jax.run_files.calibration import REMEDY as CALIBRATION_REMEDY
@@ -86,9 +87,7 @@ def thresholds_in_use(run: Run, stage: Stage) -> LabelThresholds | None:
 def _inputs(run: Run, stage: Stage) -> dict[str, str]:
     data = run.data_digests
     if stage.kind == "labels":
-        *earlier, teacher = (_digest_of(run, model) for model in run.labellers_of(stage))
-        inputs = {"teacher": teacher, "unlabelled images": data["unlabeled"]}
-        return inputs | ({"earlier models": ",".join(earlier) if all(earlier) else ""} if earlier else {})
+        return _label_inputs(run, stage)
     inputs = {"labelled images": data["human"], VAL: data["val"], "start": _start(run, stage)}
     if has_joint_training(run.config, stage.kind):
         inputs["images of joint training"] = data["joint"]
@@ -97,7 +96,34 @@ def _inputs(run: Run, stage: Stage) -> dict[str, str]:
     if stage.kind == "student":
         inputs["pseudo labels"] = _digest_of(run, Stage("labels", stage.round))
         inputs["pseudo-labelled images"] = data["unlabeled"]
+        if run.config.pseudo.corrections:
+            inputs[CORRECTIONS] = _corrections_of(run, Stage("labels", stage.round))
     return inputs
+
+
+def _label_inputs(run: Run, stage: Stage) -> dict[str, str]:
+    """Return what a set of labels is made of: models' weights, other models' predictions, or both."""
+    data = run.data_digests
+    models = [_digest_of(run, model) for model in run.labellers_of(stage)]
+    inputs = {"teacher": models[-1]} if models else {}
+    inputs["unlabelled images"] = data["unlabeled"]
+    if earlier := models[:-1]:
+        inputs["earlier models"] = ",".join(earlier) if all(earlier) else ""
+    inputs |= {name: data[name] for name in FOREIGN_INPUTS if name in data}
+    return inputs | ({VAL: data["val"]} if "foreign val predictions" in inputs else {})
+
+
+def check_foreign(run: Run, stage: Stage) -> None:
+    """See that other models' predictions fit, where labels are yet to be made of them. Raises: InputError."""
+    if stage.kind == LABELS and result_of(run, stage) is None:
+        _ = run.foreign
+
+
+def _corrections_of(run: Run, labels: Stage) -> str:
+    """Identify the corrections that a student uses by their highest layer; "" while there are none."""
+    label_set = _digest_of(run, labels)
+    layers = corrections_in_use(run.config, locate(run, labels), label_set) if label_set else []
+    return layers[-1].digest if layers else ""
 
 
 def _truth_of(run: Run) -> str:
@@ -223,6 +249,7 @@ def check_stages(run: Run, moved: Sequence[Stage] = (), *, has_evaluations: bool
         found = read_record(folder)
         if found is None:
             wanted_record(run, stage)  # opens what the stage starts from, which may not be there
+            check_foreign(run, stage)
             _check_base(run, stage)
             continue
         if differing := disagreements(run, stage, found):

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.convert import convert_old_folder
+from selftrain_jax.jobs.corrections import check_corrections
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.stage_state import check_stages, disagreements, stages_of, wanted_record
@@ -26,6 +27,7 @@ from selftrain_jax.stages.folders import (
 )
 from selftrain_jax.stages.graph import TEACHER, Stage, stages_after
 from selftrain_jax.stages.records import read_record
+from selftrain_jax.tasks.lookup import get_self_training
 
 VARIANT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}")
 
@@ -58,6 +60,7 @@ def open_prepared(config: ConfigDict, workdir: pathlib.Path, options: Options) -
         InputError: as `open_run` and `prepare`.
     """
     check_rounds(config)
+    check_corrections(config, get_self_training(config.task))
     folder = hosts.run_on_host0(lambda: str(variant_folder(workdir, options.variant)))
     run = open_run(config, pathlib.Path(folder), base=workdir)
     hosts.run_on_host0(lambda: prepare(run, options))

@@ -18,9 +18,10 @@ from selftrain_jax.run_files.arms import (
     find_stronger_control,
     share_of_oracle,
 )
+from selftrain_jax.run_files.corrections import read_layers
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.fields import JsonObject, Number
-from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest
+from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest, labelled_by
 from selftrain_jax.run_files.quality import QUALITY_FILE, Quality
 from selftrain_jax.run_files.rounds import Round, Rounds, read_rounds, round_folder, stage_folders
 from selftrain_jax.run_files.stage import find_stop
@@ -39,6 +40,7 @@ from selftrain_jax.run_files.variants import (
     pick_value,
     variant_folders,
 )
+from selftrain_jax.selftrain.corrections import summarize_corrections
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.stages.records import IGNORED_CLASSES, read_record
 from selftrain_jax.stages.versions import device_name, versions
@@ -164,7 +166,14 @@ def _summarize_labels(directory: pathlib.Path, manifest: Manifest | None) -> Lab
         seconds=manifest.seconds,
         quality=quality,
         ignored_classes=_read_ignored(directory),
+        labelled_by=labelled_by(manifest) or None,
+        corrections=_read_corrections(directory, manifest),
     )
+
+
+def _read_corrections(directory: pathlib.Path, manifest: Manifest) -> JsonObject | None:
+    layers = read_layers(directory / LABELS_FOLDER)
+    return summarize_corrections(layers, dict(manifest.categories)) if layers else None
 
 
 def _read_ignored(directory: pathlib.Path) -> tuple[str, ...] | None:

@@ -20,7 +20,14 @@ def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
         stop = f"  {stage.stopped}" if stage.stopped else ""
         lines.append(f"{name:{width}}{values} {stage.steps:7d} {stage.seconds:8.0f}{stop}")
     lines += [*_format_gains(summary, metrics[0]), *_format_share(summary, metrics[0])]
-    return "\n".join([*lines, *_format_rounds(summary, metrics[0]), *_format_variants(summary, metrics[0])])
+    return "\n".join(
+        [
+            *lines,
+            *_format_rounds(summary, metrics[0]),
+            *_format_variants(summary, metrics[0]),
+            *_format_label_sources(summary, metrics[0]),
+        ]
+    )
 
 
 def _format_gains(summary: Summary, metric: Metric) -> Iterator[str]:
@@ -76,6 +83,26 @@ def _format_variants(summary: Summary, metric: Metric) -> list[str]:
         student = _format_student(entry.stages, metric)
         val = f" {_format_val(entry.val):>9}" if has_val else ""
         lines.append(f"{name:{width}}{val} {student:>7} {gains}  {_format_differs(entry)}".rstrip())
+    return lines
+
+
+def _format_label_sources(summary: Summary, metric: Metric) -> list[str]:
+    """List whose labels taught the base's student and each variant's, where other models' are among them."""
+    entries: list[tuple[str, Summary | VariantSummary]] = [(BASE, summary)]
+    entries += [(printable(name), entry) for name, entry in (summary.variants or {}).items()]
+    labelled = [(name, entry, entry.pseudo_labels) for name, entry in entries if entry.pseudo_labels]
+    if not any(labels.labelled_by for _, _, labels in labelled):
+        return []
+    width = max(len(name) for name, _, _ in labelled)
+    lines = [
+        "",
+        f"{'':{width}} {'precision':>9} {'recall':>7} {metric.head:>7} {'over control':>13}  labels of",
+    ]
+    for name, entry, labels in labelled:
+        quality = [_format_val(labels.quality.get(key)) for key in ("precision", "recall")]
+        student, gain = _format_student(entry.stages, metric), _format_gain(entry.gain_over_control)
+        whose = printable(", ".join(labels.labelled_by or ("teacher",)))
+        lines.append(f"{name:{width}} {quality[0]:>9} {quality[1]:>7} {student:>7} {gain:>13}  {whose}")
     return lines
 
 

@@ -14,14 +14,16 @@ from selftrain_jax.build.experiment import Experiment, build_experiment, build_s
 from selftrain_jax.build.image_checks import check_images
 from selftrain_jax.build.joint import build_joint_batches
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
-from selftrain_jax.data.source import Source, subset
+from selftrain_jax.data.source import Source, concatenated, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.claims import begin, finish_training
+from selftrain_jax.jobs.corrections import require_corrections, require_review
 from selftrain_jax.jobs.evaluation import evaluate_stage, measure_on_val
 from selftrain_jax.jobs.run import Run, load_start, restore_stage
 from selftrain_jax.jobs.stage_state import locate, result_of, thresholds_in_use
 from selftrain_jax.pretrain.init_modes import format_init, init_variables
 from selftrain_jax.run_files.arms import COMPARED
+from selftrain_jax.run_files.corrections import StoredLayer, reviewed_images
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
 from selftrain_jax.stages.records import read_record
@@ -60,12 +62,17 @@ def begin_on_host0(run: Run, stage: Stage) -> StageRecord:
 
 def begin_inputs(run: Run, stage: Stage) -> None:
     """See that what a stage takes is finished, and in a variant's folder where it is another's."""
-    inputs = [] if stage == TEACHER else [teacher_of(stage)]
+    if stage.kind == "labels":
+        inputs = run.labellers_of(stage)[-1:]  # none where other models label alone
+    else:
+        inputs = [] if stage == TEACHER else [teacher_of(stage)]
     if stage.kind == "student":
         inputs.append(Stage("labels", stage.round))
     for needed in inputs:
         require_finished(run, needed)
         begin_on_host0(run, needed)
+    if stage.kind == "student":
+        hosts.run_on_host0(lambda: len(_corrections(run, stage)))
 
 
 def _train(run: Run, stage: Stage, record: StageRecord) -> None:
@@ -128,11 +135,13 @@ def _experiment(run: Run, stage: Stage, record: StageRecord) -> Experiment:
 def _batches(run: Run, stage: Stage, record: StageRecord) -> Batches:
     is_old = record.methods.get("sampling") == "generator"
     permutation = generator_permutation if is_old else raw_permutation
-    pseudo = _open_labels(run, stage) if stage.kind == "student" else None
+    human, pseudo = human_images(run.sources, stage.kind), None
+    if stage.kind == "student":
+        human, pseudo = _with_corrections(run, stage, human, _open_labels(run, stage))
     batches = build_batches(
         run.config,
         stage.kind,
-        human_images(run.sources, stage.kind),
+        human,
         pseudo,
         round=stage.round,
         permutation=permutation,
@@ -154,6 +163,31 @@ def _open_labels(run: Run, stage: Stage) -> Source:
     wanted = set(run.sources.unlabeled.image_ids)
     kept = [index for index, image_id in enumerate(labels.image_ids) if image_id in wanted]
     return labels if len(kept) == len(labels) else subset(labels, kept)
+
+
+def _corrections(run: Run, stage: Stage) -> list[StoredLayer]:
+    """Return the layers of corrections that a student uses. Raises: InputError: there are none yet."""
+    labels = Stage("labels", stage.round)
+    result = result_of(run, labels)
+    assert result is not None  # `begin_inputs` has seen to it
+    return require_corrections(run.config, locate(run, labels), result.digest)
+
+
+def _with_corrections(run: Run, stage: Stage, human: Source, pseudo: Source) -> tuple[Source, Source]:
+    """Let the images that people corrected leave the pseudo labels and join the human ones."""
+    if not run.config.pseudo.corrections:
+        return human, pseudo
+    reviewed = reviewed_images([stored.layer for stored in _corrections(run, stage)])
+    review = require_review(run.self_training, run.config.task)
+    rest, corrected = review.split_reviewed(pseudo, reviewed)
+    if corrected is None:
+        raise InputError("config.pseudo.corrections: none of the corrected images is among this run's")
+    run.task.check_sources(run.config, corrected, [])
+    hosts.log(
+        f"{stage.folder}: {len(corrected)} corrected images count as human beside {len(human)}; "
+        f"{len(rest)} stay pseudo"
+    )
+    return concatenated(human, corrected, f"{human.name} and {corrected.name}"), rest
 
 
 def initial_state(run: Run, stage: Stage) -> TrainState:

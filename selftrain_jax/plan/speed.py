@@ -14,7 +14,7 @@ from selftrain_jax.io import read_json
 from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
 from selftrain_jax.run_files.stage import STAGE_FILE
-from selftrain_jax.stages.settings import NETWORK, is_among
+from selftrain_jax.stages.settings import BEFORE, NETWORK, is_among
 
 SPEED = "speed/images_per_second"
 LATEST = 20  # lines of a log
@@ -89,7 +89,9 @@ def _is_same_network(folder: Path, settings: Mapping[str, Any]) -> bool:
         return (folder / METRICS_FILE).exists()  # of an older version
     then = _read(folder / STAGE_FILE).get("settings")
     keys = [key for key in settings if is_among(key, NETWORK)]
-    return isinstance(then, dict) and all(then.get(key) == _as_json(settings[key]) for key in keys)
+    return isinstance(then, dict) and all(
+        then.get(key, BEFORE.get(key)) == _as_json(settings[key]) for key in keys
+    )
 
 
 def _as_json(value: Any) -> Any:

@@ -108,7 +108,7 @@ def import_variables(
     file, `allow_missing` for variables (`params/fpn/*`), which keep their leaf.
 
     Raises:
-        InputError: anything else is missing, unexpected or of another shape.
+        InputError: anything else is missing, unexpected or of another shape, or a number is not finite.
     """
     leaves = arrays_by_name(template)
     slots = {name: slot for name, slot in names.items() if str(slot) in leaves}
@@ -129,7 +129,13 @@ def import_variables(
     if report.missing or report.unexpected or report.mis_shaped:
         raise InputError(
             f"{source} does not fit the network:\n{format_report(report)}\n"
-            "Choose the network that the file was made for, or name what may be missing or ignored."
+            "Choose the network that the file was made for (config.import_weights.network and kind)."
+        )
+    bad = [name for name in sorted(common) if not np.isfinite(filled[str(slots[name])]).all()]
+    if bad:
+        raise InputError(
+            f"{source}: {len(bad)} arrays hold numbers that are not finite{listing(bad)}. The training that "
+            "made the file diverged, or the file is damaged; take another."
         )
     merged = [filled.get(name, leaf) for name, leaf in leaves.items()]
     return jax.tree.unflatten(jax.tree.structure(template), merged), report

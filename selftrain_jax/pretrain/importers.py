@@ -143,12 +143,12 @@ def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fol
     """
     if network in RESNETS:
         return import_torchvision(path, network, input_rule=input_rule, fold=fold)
-    arrays = read_torch_file(path)
     if network not in EFFICIENTNETS:
         raise InputError(f"network={network!r} is not one of {', '.join(BACKBONES)}")
     names = timm_efficientnet_names(EFFICIENTNETS[network])
     rule = _choose_rule(input_rule, "half" if "lite" in network else default_rule(path))
-    template = _classifier_shapes(network, arrays, "classifier.bias")
+    arrays = without_prefix(read_torch_file(path), names)
+    template = _torch_shapes(network, arrays, "classifier")
     return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3), [COUNTERS])
 
 
@@ -167,8 +167,9 @@ def import_torchvision(
         raise InputError(
             f"network={network!r} is not a ResNet of torchvision; use one of {', '.join(RESNETS)}"
         )
-    arrays, names = read_torch_file(path), torchvision_resnet_names(RESNETS[network])
-    template = _classifier_shapes(network, arrays, "fc.bias")
+    names = torchvision_resnet_names(RESNETS[network])
+    arrays = without_prefix(read_torch_file(path), names)
+    template = _torch_shapes(network, arrays, "fc")
     preprocessing = Preprocessing(_choose_rule(input_rule, "imagenet"), fold, 1e-5, "fixed")
     return _import(template, arrays, names, path, preprocessing, [COUNTERS])
 
@@ -181,10 +182,28 @@ def import_lite(path: Path | str, variant: str, *, input_rule: str = "auto", fol
     Raises:
         InputError: no such file, a damaged one, or another network.
     """
-    arrays, names = read_torch_file(path), lite_names(variant)
-    template = _classifier_shapes(f"efficientnet_{variant}", arrays, "_fc.bias")
+    names = lite_names(variant)
+    arrays = without_prefix(read_torch_file(path), names)
+    template = _torch_shapes(f"efficientnet_{variant}", arrays, "_fc")
     preprocessing = Preprocessing(_choose_rule(input_rule, "lite"), fold, 1e-3)
     return _import(template, arrays, names, path, preprocessing, [COUNTERS])
+
+
+def without_prefix(arrays: Mapping[str, np.ndarray], names: NameMap) -> Mapping[str, np.ndarray]:
+    """Take off what all names of a file begin with, as model. or backbone., where that makes them ours."""
+    parts = next(iter(arrays), "").split(".")[:-1]
+    prefixes = [".".join(parts[:count]) + "." for count in range(len(parts), 0, -1)]
+    prefix = next((known for known in prefixes if all(name.startswith(known) for name in arrays)), "")
+    stripped = {name.removeprefix(prefix): array for name, array in arrays.items()}
+    return stripped if prefix and len(stripped.keys() & names) > len(arrays.keys() & names) else arrays
+
+
+def _torch_shapes(network: str, arrays: Mapping[str, np.ndarray], head: str) -> Variables:
+    """Return the shapes of `_classifier_shapes`, or of the backbone alone where the file has no head."""
+    template = _classifier_shapes(network, arrays, f"{head}.bias")
+    if any(name.startswith(f"{head}.") for name in arrays):
+        return template
+    return {collection: {"backbone": tree["backbone"]} for collection, tree in template.items()}
 
 
 def default_rule(path: Path | str) -> str:

@@ -53,6 +53,7 @@ def read_torch_file(path: Path | str) -> Arrays:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file of weights; expected .safetensors, .pth, .pt or .bin")
+    _refuse_text(path)
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     if path.suffix in (".pth", ".pt", ".bin"):
@@ -60,6 +61,16 @@ def read_torch_file(path: Path | str) -> Arrays:
     raise InputError(
         f"{path}: files of weights end in .safetensors, .pth, .pt or .bin, not in {path.suffix!r}"
     )
+
+
+def _refuse_text(path: Path) -> None:
+    """Refuse what is downloaded in place of a file. Raises: InputError, with what it is."""
+    with path.open("rb") as file:
+        start = file.read(100).lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is a Git LFS pointer, not the file itself; get it with: git lfs pull")
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise InputError(f"{path} is a web page, not weights; download the file itself")
 
 
 def read_safetensors(path: Path) -> Arrays:

@@ -26,6 +26,7 @@ from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.html.plots import Plot
 from selftrain_jax.html.render import write_page
 from selftrain_jax.report import curves
+from selftrain_jax.report.label_sources import has_foreign_labels, label_sources_section
 from selftrain_jax.report.results import (
     early_stops,
     fewer_human_images,
@@ -155,6 +156,7 @@ def comparison_sections(run: RunFiles, key: str, label: str) -> list[Section]:
     return [
         *([rounds_section(run, key, label)] if run.rounds or wants_rounds else []),
         *([variants_section(run, key, label)] if run.variants else []),
+        *([label_sources_section(run, key, label)] if has_foreign_labels(run) else []),
         *([search_section(run.search, label)] if run.search is not None else []),
     ]
 

@@ -16,6 +16,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, show
 from selftrain_jax.run_files.arms import CONTROLS, find_stronger_control
 from selftrain_jax.run_files.calibration import CALIBRATION_FILE, TeacherCalibration
+from selftrain_jax.run_files.corrections import StoredLayer, read_layers
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, SCALES_FILE, Evaluation, EvaluationDetails
 from selftrain_jax.run_files.fields import JsonObject, Number
 from selftrain_jax.run_files.manifest import MANIFEST_FILE, LabelTotals, Manifest
@@ -75,6 +76,7 @@ class RunFiles(NamedTuple):
     rounds: tuple[RoundFiles, ...]  # none where the run has no rounds.json
     search: Search | None
     variants: Mapping[str, "RunFiles"]  # by name, without predictions and truth
+    corrections: Sequence[StoredLayer] = ()  # of the pseudo labels, the lowest layer first
 
 
 def read_run(workdir: Path, details: type[EvaluationDetails], totals: type[LabelTotals]) -> RunFiles:
@@ -121,6 +123,7 @@ def _read_training(workdir: Path, details: type[EvaluationDetails], totals: type
         else (),
         search=None,
         variants={},
+        corrections=read_layers(workdir / LABELS_FOLDER),
     )
 
 

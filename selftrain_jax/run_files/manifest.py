@@ -72,6 +72,13 @@ class LabelTotals:
         return {}
 
 
+def labelled_by(manifest: "Manifest[Any]") -> tuple[str, ...]:
+    """Name the models whose labels these are, where other models' are among them; else nothing."""
+    found = manifest.provenance.get("foreign")
+    entries = found if isinstance(found, list) else []
+    return tuple(str(entry.get("model")) for entry in entries if isinstance(entry, dict))
+
+
 Totals = TypeVar("Totals", bound=LabelTotals)
 
 
@@ -130,7 +137,8 @@ class _CategoryEntry:
     name: Text
 
 
-def _read_category(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+def category_schema(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Let pydantic read an object of id and name as a `Category`."""
     entry = handler(_CategoryEntry)
     return core_schema.no_info_after_validator_function(lambda found: Category(found.id, found.name), entry)
 
@@ -148,7 +156,7 @@ class Manifest(Generic[Totals]):
     num_bad_images: Count
     bad_images: tuple[Text, ...]
     labels: Annotated[Totals, AS_GIVEN]
-    categories: tuple[Annotated[Category, GetPydanticSchema(_read_category)], ...]
+    categories: tuple[Annotated[Category, GetPydanticSchema(category_schema)], ...]
     shards: tuple[ShardEntry, ...]
     sources: tuple[SourceEntry, ...] = ()  # where there are several
 

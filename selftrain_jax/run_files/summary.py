@@ -26,7 +26,14 @@ from selftrain_jax.run_files.stage import Stop
 
 SUMMARY_FILE = "summary.json"
 STAGES = ("teacher", *COMPARED, "student")
-LABEL_KEYS = ("images", "per_class", "seconds", "ignored_classes")  # the others are counts and quality
+LABEL_KEYS = (
+    "images",
+    "per_class",
+    "seconds",
+    "ignored_classes",
+    "labelled_by",
+    "corrections",
+)  # the others are counts and quality
 REMEDY = "Delete it and run the same command again; it writes the file from what the stages measured."
 
 Pair = Annotated[
@@ -61,13 +68,17 @@ class LabelSummary:
     seconds: Duration
     quality: Mapping[Text, FiniteNumber | None]  # precision, recall, ...; None where the truth is not known
     ignored_classes: tuple[Text, ...] | None = None  # by the student, for their recall
+    labelled_by: tuple[Text, ...] | None = None  # where other models than the teacher took part
+    corrections: Object | None = None  # what people changed, by class: `summarize_corrections`
 
     def to_json(self) -> JsonObject:
         """Return the object for the file, keys in the order of the file."""
         first = {name: self.quality[name] for name in ("precision", "recall") if name in self.quality}
         values = {"images": self.images, **self.counts, "per_class": dict(self.per_class), **first}
         ignored = {} if self.ignored_classes is None else {"ignored_classes": list(self.ignored_classes)}
-        return {**values, "seconds": self.seconds, **self.quality, **ignored}
+        others = {} if self.labelled_by is None else {"labelled_by": list(self.labelled_by)}
+        corrected = {} if self.corrections is None else {"corrections": self.corrections}
+        return {**values, "seconds": self.seconds, **self.quality, **ignored, **others, **corrected}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,14 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.input_padding import pad_images, padded_size
+from selftrain_jax.models.pooled_features import pooled_features
 from selftrain_jax.models.segmenter import STRIDE_PX, Segmenter
 from selftrain_jax.segmentation.losses import RESOLUTIONS, mean_over, pixel_hits, pixel_losses, source_loss
 from selftrain_jax.types import (
     IGNORED,
     SIZE_STEP_PX,
     Batch,
+    FittedImages,
     LossTerms,
     MaskTargets,
     PixelLogits,
@@ -58,7 +60,10 @@ def make_segmentation_task(
         logits = model.apply(variables, pad_images(images, SIZE_STEP_PX), train=False)
         return PixelLogits(crop_logits(cast(Array, logits), images))
 
-    return Task(init=init, loss=loss, predict=predict)
+    def features(variables: Variables, inputs: FittedImages) -> Float[Array, "B C"]:
+        return pooled_features(model, variables, inputs, SIZE_STEP_PX)
+
+    return Task(init=init, loss=loss, predict=predict, features=features)
 
 
 def crop_logits(

@@ -7,6 +7,7 @@ source into batches. What comes out for pseudo labels is an `InferredChunk`, wha
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,10 @@ InferredChunk = tuple[int, list[Inferred | InputError]]
 """Shard, and its images; an error stands for an image that does not decode."""
 
 
+ReadPixels = Callable[[int], tuple[bytes, UInt8[np.ndarray, "H W 3"]]]
+"""From an index in the source to the image as it is encoded, and its pixels; a tile's are a part of them."""
+
+
 class Loaded(NamedTuple):
     """A decoded image on its way through the network."""
 
@@ -57,16 +62,19 @@ def run_ahead(
     dispatch: Callable[[Mapping[int, Loaded]], Any],
     batches_ahead: int,
     num_threads: int,
+    read: ReadPixels | None = None,
 ) -> Generator[tuple[int, list[Loaded | InputError], Any], None, None]:
     """Yield each chunk's shard, its images and what `dispatch` returned for it.
 
     `load` turns an image into `Loaded`'s `inputs` and `geometry`, in the threads. `dispatch` starts the
-    network on the images that decode, by row of the batch. A chunk is yielded after the next one is
+    network on the images that decode, by row of the batch. `read` is for a source of parts of images; else
+    images are decoded (`read_pixels`). A chunk is yielded after the next one is
     dispatched, so that the device computes while the results are read. Close it to end the threads early.
     """
     with thread_pool(num_threads) as pool:
         dispatched: deque[tuple[int, list[Loaded | InputError], Any]] = deque()
-        for shard, futures in _load_ahead(chunks, source, load, pool, batches_ahead):
+        load_one = partial(_load_one, source=source, read=read or partial(read_pixels, source), load=load)
+        for shard, futures in _load_ahead(chunks, load_one, pool, batches_ahead):
             images = [future.result() for future in futures]
             rows = {row: image for row, image in enumerate(images) if isinstance(image, Loaded)}
             results = dispatch(rows)
@@ -87,24 +95,31 @@ def label_chunk(
     ]
 
 
+def read_pixels(source: Source, index: int) -> tuple[bytes, UInt8[np.ndarray, "H W 3"]]:
+    """Read an image as it is encoded, and decode that. Raises: InputError."""
+    encoded = source.read_encoded(index)
+    return encoded, decode_image(encoded, f"image {source.image_ids[index]} of {source.name}")
+
+
 def _load_ahead(
-    chunks: Iterable[Chunk], source: Source, load: Callable, pool: ThreadPoolExecutor, batches_ahead: int
+    chunks: Iterable[Chunk],
+    load_one: Callable[[int], Loaded | InputError],
+    pool: ThreadPoolExecutor,
+    batches_ahead: int,
 ) -> Iterator[tuple[int, list[Future]]]:
     waiting: deque[tuple[int, list[Future]]] = deque()
     for shard, indices in chunks:
-        waiting.append((shard, [pool.submit(_load_one, index, source, load) for index in indices]))
+        waiting.append((shard, [pool.submit(load_one, index) for index in indices]))
         if len(waiting) > batches_ahead:
             yield waiting.popleft()
     while waiting:
         yield waiting.popleft()
 
 
-def _load_one(index: int, source: Source, load: Callable) -> Loaded | InputError:
-    image_id = source.image_ids[index]
+def _load_one(index: int, source: Source, read: ReadPixels, load: Callable) -> Loaded | InputError:
     try:
-        encoded = source.read_encoded(index)
-        image = decode_image(encoded, f"image {image_id} of {source.name}")
+        encoded, image = read(index)
     except InputError as error:
         return error
     height, width = image.shape[:2]
-    return Loaded(image_id, encoded, (height, width), *load(image))
+    return Loaded(source.image_ids[index], encoded, (height, width), *load(image))

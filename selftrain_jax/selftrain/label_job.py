@@ -5,9 +5,7 @@ arguments: it continues at the first missing shard. Many hosts divide the shards
 """
 
 import dataclasses
-import hashlib
 import itertools
-import json
 import math
 import time
 from collections import Counter
@@ -21,19 +19,19 @@ from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.shards import write_shard
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import read_json, show, write_json
-from selftrain_jax.run_files.fields import JsonObject, to_json
-from selftrain_jax.run_files.manifest import FIRST_KIND, MANIFEST_FILE, Manifest
+from selftrain_jax.io import write_json
+from selftrain_jax.run_files.fields import JsonObject
+from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.selftrain.checks import SourceThresholds, class_thresholds
-from selftrain_jax.selftrain.inference import Inferred, InferredChunk
+from selftrain_jax.selftrain.inference import Inferred, InferredChunk, chunks_in_order
+from selftrain_jax.selftrain.label_identity import claim_folder, identify_labels
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest
 from selftrain_jax.selftrain.source_counts import count_labels, describe_sources
 from selftrain_jax.text import FIRST_SOURCE, shorten_list
-from selftrain_jax.types import Category
+from selftrain_jax.types import Category, Example
 
-JOB_FILE = "job.json"
 MAX_LISTED_BAD = 20  # of the images in the manifest that do not decode
 
 
@@ -53,11 +51,12 @@ def write_pseudo_labels(
 ) -> Manifest:
     """Let the teacher label `source`, which `labeller` was made for; return the manifest.
 
-    `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `config`, `versions`, of boxes
-    `nms`. Shard k holds images k*n to (k+1)*n - 1 of the source, less those that do not decode. Batches end
-    with their shard: let `images_per_shard` be a multiple of the batch. The thresholds only count boxes or
-    pixels; when they have changed, a finished folder is counted again without inference. Of several sources
-    (`named_sources`) the further ones have thresholds of their own, by name; `data_sets` names what each is.
+    `provenance` goes into the manifest: `teacher` (checkpoint, digest, step), `foreign` (of each other model
+    name, file, digest, weights), `config`, `versions`, of boxes `nms`. Shard k holds images k*n to
+    (k+1)*n - 1 of the source, less those that do not decode. Batches end with their shard: let
+    `images_per_shard` be a multiple of the batch. The thresholds only count boxes or pixels; when they have
+    changed, a finished folder is counted again without inference. Of several sources (`named_sources`) the
+    further ones have thresholds of their own, by name; `data_sets` names what each is.
 
     Raises:
         InputError: the source is empty, the folder belongs to another job or is damaged, more than
@@ -69,8 +68,8 @@ def write_pseudo_labels(
     started = time.monotonic()
     if not len(source):
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
-    identity = _identity(source, labeller, categories, provenance, images_per_shard)
-    hosts.run_on_host0(lambda: claim_folder(directory, identity))
+    identity = identify_labels(source, labeller, categories, provenance, images_per_shard)
+    hosts.run_on_host0(lambda: claim_folder(directory, identity, labeller.settings))
     first = SourceThresholds(threshold, dict(per_class_thresholds or {}))
     thresholds = {FIRST_SOURCE: first, **(thresholds_by_source or {})}
     for of_source in thresholds.values():
@@ -88,7 +87,7 @@ def write_pseudo_labels(
     hosts.wait_for_all()
 
     def finish() -> JsonObject:
-        counted = count_labels(paths, labeller, categories, thresholds)
+        counted = count_labels(paths, labeller, categories, thresholds, labeller.settings)
         asked = Counter(source_of(image_id, thresholds) for image_id in source.image_ids)
         manifest = Manifest(
             provenance=provenance,
@@ -107,6 +106,19 @@ def write_pseudo_labels(
         return manifest
 
     return Manifest.from_json(hosts.run_on_host0(finish), directory / MANIFEST_FILE, labeller.totals)
+
+
+def pair_with_found(source: Source, labeller: Labeller) -> Iterator[tuple[Example, Example]]:
+    """Give the (truth, found) labels of each image of a labelled source, which `labeller` was made for.
+
+    Raises:
+        InputError: an image does not decode.
+    """
+    batches = labeller.infer(chunks_in_order(len(source), labeller.batch_size))
+    for index, image in enumerate(image for _, images in batches for image in images):
+        if isinstance(image, InputError):
+            raise image
+        yield source.read_labels(index), image.labels
 
 
 def recount_labels(
@@ -134,7 +146,8 @@ def recount_labels(
         if thresholds == _counted_at(manifest):
             return manifest.to_json()
         paths = [directory / shard.file for shard in manifest.shards]
-        counted = count_labels(paths, labeller, manifest.categories, thresholds)
+        made_with = manifest.labels.settings
+        counted = count_labels(paths, labeller, manifest.categories, thresholds, made_with)
         before = {source.name: source for source in manifest.sources}
         recounted = dataclasses.replace(
             manifest,
@@ -190,56 +203,6 @@ def shard_paths(directory: Path, num_images: int, images_per_shard: int) -> list
     """Return `pseudo-00000-of-00012.tfrecord` and so on."""
     count = math.ceil(num_images / images_per_shard)
     return [directory / f"pseudo-{shard:05d}-of-{count:05d}.tfrecord" for shard in range(count)]
-
-
-def claim_folder(directory: Path, identity: JsonObject) -> None:
-    """Write what makes the labels what they are, or check that the folder was begun with the same.
-
-    Raises:
-        InputError: the folder was begun with something else, which is named.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / JOB_FILE
-    hint = (
-        "the shards beside it cannot be told apart from another teacher's; delete the folder to start again"
-    )
-    if not path.exists() and not any(directory.glob("pseudo-*.tfrecord")):
-        write_json(path, identity)
-    job = read_json(path, hint)
-    if not isinstance(job, dict):
-        raise InputError(f"{path} holds {show(job)}; expected an object: {hint}")
-    begun = {"kind": FIRST_KIND, **job}
-    asked = json.loads(json.dumps(identity))
-    # Images count by their ids: the name of their source says where they are.
-    differing = [key for key in asked if key != "source" and begun.get(key) != asked[key]]
-    if differing:
-        changes = "; ".join(f"{key}: {begun.get(key)!r} then, {asked[key]!r} now" for key in differing)
-        raise InputError(
-            f"{directory} holds pseudo labels of another job ({changes}). Move them aside by --redo=labels "
-            "and label again, or choose another --workdir."
-        )
-
-
-def _identity(
-    source: Source,
-    labeller: Labeller,
-    categories: Sequence[Category],
-    provenance: JsonObject,
-    images_per_shard: int,
-) -> JsonObject:
-    """Collect what makes the labels what they are; labels of another identity may not be mixed in."""
-    return {
-        "teacher_digest": provenance["teacher"]["digest"],
-        **({"earlier_models": provenance["earlier_models"]} if "earlier_models" in provenance else {}),
-        **({"nms": provenance["nms"]} if "nms" in provenance else {}),
-        "source": source.name,
-        "image_ids_sha256": hashlib.sha256("\n".join(source.image_ids).encode()).hexdigest(),
-        "num_images": len(source),
-        "categories": [category._asdict() for category in categories],
-        "images_per_shard": images_per_shard,
-        "kind": labeller.totals.kind,
-        **to_json(labeller.settings),
-    }
 
 
 def _plan(

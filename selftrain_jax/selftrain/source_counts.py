@@ -34,8 +34,11 @@ def count_labels(
     labeller: Labeller,
     categories: Sequence[Category],
     thresholds: Mapping[str, SourceThresholds],
+    settings: Any,
 ) -> CountedLabels:
-    """Read shards back and count their labels; `thresholds` are of each source, the first one included.
+    """Read shards back and count their labels, which were made with `settings`.
+
+    `thresholds` are of each source, the first one included.
 
     Raises:
         InputError: a shard is damaged, or a threshold does not fit.
@@ -56,7 +59,7 @@ def count_labels(
     def add_up(*names: str) -> LabelTotals:
         chosen = [count for name, count in counts if name in names]
         none = labeller.count_shard((), levels[FIRST_SOURCE])
-        return labeller.sum_counts(chosen or [none], categories, labeller.settings)
+        return labeller.sum_counts(chosen or [none], categories, settings)
 
     num_images = Counter(source_of(image_id, levels) for shard in shards for image_id in shard.image_ids)
     return CountedLabels(shards, add_up(*levels), {name: add_up(name) for name in levels}, num_images)

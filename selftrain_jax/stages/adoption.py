@@ -22,6 +22,7 @@ from selftrain_jax.stages.settings import NETWORK, is_among
 
 ADOPTED_FILE = "adopted.json"
 FOLDERS = {"teacher": "teacher", "labels": LABELS_FOLDER}  # by what is taken over
+UNLABELLED = "unlabelled images"  # an input of labels: theirs may be more
 REMEDY = "It says which teacher this run took over; restore it, or choose another --workdir."
 
 
@@ -102,8 +103,12 @@ def find_labels(
     found = read_record(source / LABELS_FOLDER)
     if found is None or "labels" not in found.results:
         return "", "they are not finished"
-    if found.inputs.get("teacher") != teacher:
+    ours = {**wanted.inputs, **({"teacher": teacher} if "teacher" in wanted.inputs else {})}
+    differing = sorted({name for name, _ in ours.items() ^ found.inputs.items()} - {UNLABELLED})
+    if "teacher" in differing:
         return "", "they are of another teacher or checkpoint"
+    if differing:
+        return "", f"they were made of other inputs ({', '.join(differing)})"
     others = _setting_differences(found, wanted)
     if others:
         return "", ", ".join(f"{d.key} is {d.then!r} there and {d.now!r} here" for d in others)

@@ -14,6 +14,7 @@ from selftrain_jax.run_files.arms import COMPARED, CONTROLS, ORACLE
 CONTROL_CHOICES = {"full": CONTROLS[:1], "half": CONTROLS[1:], "both": CONTROLS, "none": ()}
 OLD_CONTROLS = {"true": "full", "t": "full", "1": "full", "false": "none", "f": "none", "0": "none"}
 BATCH_NORMS = ("batch", "human", "frozen")
+TEACHER_LABELS, FOREIGN_LABELS, BOTH_LABELS = LABEL_SOURCES = ("teacher", "foreign", "both")
 
 
 def peak_rate(config: ConfigDict, stage: str) -> float:
@@ -49,6 +50,18 @@ def batch_norm_of(config: ConfigDict, stage: str) -> str:
     if stage == "student" or (stage in COMPARED and source == "frozen"):
         return source
     return "batch"
+
+
+def label_source(config: ConfigDict) -> str:
+    """Return whose labels the student learns from: the teacher's, other models', or both merged.
+
+    Raises:
+        InputError: config.pseudo.labels is none of them.
+    """
+    source = config.pseudo.get("labels", TEACHER_LABELS)  # a config.json of an older version lacks it
+    if source not in LABEL_SOURCES:
+        raise InputError(f"config.pseudo.labels={source!r} is not one of {', '.join(LABEL_SOURCES)}")
+    return source
 
 
 def has_joint_training(config: ConfigDict, stage: str) -> bool:

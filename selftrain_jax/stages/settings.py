@@ -10,15 +10,25 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.command_line import flatten
 from selftrain_jax.run_files.arms import COMPARED
-from selftrain_jax.stages.choices import batch_norm_of, has_joint_training, peak_rate
+from selftrain_jax.stages.choices import (
+    FOREIGN_LABELS,
+    TEACHER_LABELS,
+    batch_norm_of,
+    has_joint_training,
+    label_source,
+    peak_rate,
+)
 from selftrain_jax.unlabeled_sources import GROUP, further_sources
 
 # The network and what it looks at: whatever is computed by it.
-NETWORK = ("task", "image.size_px", "model", "segmentation.max_side_px")
+NETWORK = ("task", "image.size_px", "image.tile_px", "model", "segmentation.max_side_px")
+TILES = "image.tile_overlap_frac"
+CUTTING = (TILES, "image.tile_min_visible")  # idle without tiles
 
 # One training: the network, its losses, what an image looks like, the optimizer.
 TRAINING = (
     *NETWORK,
+    *CUTTING,
     "seed",
     "augment",
     "loss",
@@ -75,6 +85,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     # keep what is below it.
     "labels": (
         *NETWORK,
+        TILES,
         "postprocess",
         "pseudo.score_floor",
         "pseudo.scales",
@@ -82,6 +93,9 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.views",
         "pseudo.mask_top_k",
         "pseudo.images_per_shard",  # shards of two sizes cannot be one set
+        "pseudo.labels",
+        "foreign.unpredicted",
+        "foreign.bad_boxes",
     ),
     # As many steps as the student, on human labels alone.
     **dict.fromkeys(COMPARED, (*TRAINING, *SAMPLING, *JOINT, *STUDENT)),
@@ -109,14 +123,20 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "pseudo.class_target",
     ),
     # Of a model's weights and the test split: how they are measured.
-    "evaluation": (*NETWORK, "postprocess", "eval.backend"),
+    "evaluation": (*NETWORK, TILES, "postprocess", "eval.backend"),
     "pretrain": (*TRAINING, "pretrain"),
 }
+
+# Of labels that other models' predictions alone make, what counts beside the predictions.
+FOREIGN_SETTINGS = ("task", "pseudo.score_floor", "pseudo.images_per_shard", "pseudo.labels", "foreign")
 
 # What stages did before a key existed: records of that time lack it.
 BEFORE: Mapping[str, Any] = {
     "unlabeled.weight": 1.0,
     **dict.fromkeys(PATIENCE, 0),
+    "image.tile_px": 0,
+    "image.tile_overlap_frac": 0.25,
+    "image.tile_min_visible": 0.5,
     "augment.box_fit": "corners",
     "optimizer.backbone_rate_factor": 1.0,
     "student.pseudo_policy": "",
@@ -135,6 +155,7 @@ BEFORE: Mapping[str, Any] = {
     "pseudo.agnostic_iou": 0.0,
     "pseudo.class_weight": "one",
     "pseudo.class_target": "one",
+    "pseudo.labels": "teacher",
 }
 
 
@@ -161,7 +182,13 @@ BY_CONTENT = (
     "pseudo.thresholds",
     "pseudo.precision",
     "pseudo.min_class_recall",  # by the classes that are ignored
+    "pseudo.corrections",  # by the layer's digest
     "eval.checkpoint",  # which weights the next stage takes
+    "foreign.predictions",
+    "foreign.map",
+    "foreign.annotations",
+    "foreign.val",
+    "foreign.val_annotations",
 )
 
 # Keys that decide no result: they may change at any time, in the middle of a stage too.
@@ -175,6 +202,9 @@ FREE = (
     "optimizer.remat",
     "optimizer.max_rollbacks",
     "import_weights",
+    "gold",  # which images are drawn; what is left out of a run is data's
+    "foreign.model",  # a name
+    "foreign.unknown_images",  # a guard: refuses or lets pass
     "student.control",  # which controls there are
     "student.oracle",  # whether there is one
     "pseudo.min_coverage",  # guards: they refuse or let pass
@@ -187,7 +217,10 @@ FREE = (
     "log",
     "checkpoint",
     "mesh",
+    "convert",
     "predict",
+    "select",
+    "review",
 )
 
 
@@ -196,7 +229,7 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
 
     `idle` are keys, or groups of them, that the run's task does not read. An augmentation policy of the
     stage's own is the same as one of all stages, and a learning rate by factor the same as by value. The
-    threshold of sampling by class and joint training's keys count where they take place.
+    threshold of sampling by class, how tiles are cut and joint training's keys count where they take place.
 
     Raises:
         InputError: joint training is for a stage that does not exist, or `peak_rate` refuses.
@@ -209,6 +242,10 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
         for key, value in flatten(config.to_dict()).items()
         if is_among(key, keys) and not is_among(key, idle)
     }
+    if not config.image.tile_px:
+        values = {key: value for key, value in values.items() if key not in CUTTING}
+    if stage == "labels":
+        return _label_settings(values, label_source(config))
     group = {"teacher": "teacher", **dict.fromkeys((*COMPARED, "student"), "student")}.get(stage)
     if group is None:
         return values
@@ -237,6 +274,15 @@ def _source_settings(config: ConfigDict) -> dict[str, Any]:
     return {
         f"{GROUP}.{name}.{key}": group[key] for name, group in further_sources(config).items() for key in keys
     }
+
+
+def _label_settings(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Leave out what does not count for labels of this source: other models' need no network of ours."""
+    if source == TEACHER_LABELS:
+        return {key: value for key, value in values.items() if not key.startswith("foreign.")}
+    if source == FOREIGN_LABELS:
+        return {key: value for key, value in values.items() if is_among(key, FOREIGN_SETTINGS)}
+    return values
 
 
 def stages_decided_by(key: str, idle: tuple[str, ...] = ()) -> list[str]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from selftrain_jax.data.image_files import is_file, unpack_command
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.calibration import TeacherCalibration
 from selftrain_jax.selftrain.checks import SourceThresholds, parse_class_thresholds
@@ -28,11 +29,32 @@ def require_dir(text: str, key: str, what: str) -> pathlib.Path:
     """Return the folder that a key names.
 
     Raises:
-        InputError: the key is empty, which as a path would be the working directory.
+        InputError: the key is empty, which as a path would be the working directory; or it names an archive.
     """
     if not text.strip():
         raise InputError(f"{key} is empty; name the folder of {what}, as --{key}=FOLDER")
-    return pathlib.Path(text)
+    path = pathlib.Path(text)
+    remedy = unpack_command(path) if is_file(path) else ""
+    if remedy:
+        raise InputError(f"{key}={text} is an archive; expected a folder. Unpack it: {remedy}")
+    return path
+
+
+def split_names(config: ConfigDict) -> tuple[str, ...]:
+    """Name the splits of the data set that are opened; the one to train on is first."""
+    data = config.data
+    if data.split:
+        return (data.train,)
+    # Where a gold set is measured the data set needs no test split.
+    names = (data.train, data.val) if data.gold else (data.train, data.val, data.test)
+    return tuple(dict.fromkeys(names))
+
+
+def measured_names(config: ConfigDict) -> tuple[str, str]:
+    """Name val and test for messages: by their splits, unless they are no splits of the data set."""
+    data = config.data
+    val, test = ("val", "test") if data.split else (data.val, data.test)
+    return val, "gold" if data.gold else test
 
 
 def class_names(config: ConfigDict) -> tuple[str, ...]:

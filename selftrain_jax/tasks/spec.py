@@ -15,9 +15,12 @@ from ml_collections import ConfigDict
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.html.blocks import Section
 from selftrain_jax.report.workdir import RunFiles
+from selftrain_jax.run_files.corrections import Corrections, ReviewedImage
 from selftrain_jax.run_files.evaluation import EvaluationDetails
 from selftrain_jax.run_files.manifest import LabelTotals, Manifest
+from selftrain_jax.selection.criteria import LabelScores
 from selftrain_jax.selftrain.calibration import Counted
+from selftrain_jax.selftrain.foreign.labels import ForeignLabels
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.types import Category, Example, Task, Variables
 
@@ -57,6 +60,18 @@ class Predictor:
 
 
 @dataclass(frozen=True)
+class HumanReview:
+    """How a task's pseudo labels go out to annotation tools and come back."""
+
+    # Chooses images of finished labels and writes them for a tool; says what it wrote. Arguments as below.
+    export: Callable[..., str]
+    # What people changed, by a tool's file, what went out and its digest.
+    read_corrections: Callable[..., Corrections]
+    # The pseudo-labelled images that stay so, and those with a person's labels.
+    split_reviewed: Callable[[Source, Mapping[str, ReviewedImage]], tuple[Source, Source | None]]
+
+
+@dataclass(frozen=True)
 class SelfTraining:
     """What teacher, pseudo labels and student need of a task beyond training it."""
 
@@ -73,14 +88,22 @@ class SelfTraining:
     # How often (truth, found) labels are right from each score on; with the labeller's settings.
     count_right: Callable[[Iterable[tuple[Example, Example]], Sequence[Category], Any], Counted]
     describe_labels: Callable[[ConfigDict, Manifest], str]
+    # Other models' predictions, as config.foreign names them, on unlabelled images, on val, of these classes.
+    read_foreign: Callable[[ConfigDict, Source, Source, Sequence[Category]], ForeignLabels]
     # For the student, checked against human labels: from config, folder, human labels and, where the
     # teacher's calibration decides, the thresholds of `config_values.student_thresholds`.
     open_labels: Callable[..., Source]
     # The pictures of report.html, from config, workdir, test split, truth by image id and augmented examples.
     gather_images: Callable[..., Any]
     report_sections: Callable[[RunFiles, Any], list[Section]]
+    # What labels say of an image, for --job=select; K is the highest Category.id + 1.
+    score_labels: Callable[[Example, int], LabelScores]
+    count_labels: Callable[[ConfigDict, Source], Mapping[str, int]]  # human boxes or pixels by class name
+    # An image with its labels drawn, its longer side of so many pixels.
+    draw_labels: Callable[[ConfigDict, Any, Example, tuple[Category, ...], int], Any]
     find_problems: Callable[[ConfigDict, str], Iterator[Problem]]  # faults in a split's label files
     examine: Callable[..., bool]  # prints and writes what the doctor finds; True where there are errors
+    review: HumanReview | None = None  # None: labels of this task cannot be corrected by hand
 
 
 @dataclass(frozen=True)

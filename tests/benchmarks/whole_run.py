@@ -28,7 +28,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import coco_retinanet
-from selftrain_jax.build.data import Sources
+from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.source import Source, decode_image, without_labels
 from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.jobs.run import Run, make_run

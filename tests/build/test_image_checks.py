@@ -10,8 +10,8 @@ from PIL import Image
 
 from configs import common
 from selftrain_jax.build import image_checks
-from selftrain_jax.build.data import Sources
 from selftrain_jax.build.image_checks import check_images, find_unreadable
+from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.demo.builtin import read_builtin

@@ -27,7 +27,7 @@ def test_requirements_are_what_a_run_needs_and_no_test_tool() -> None:
     run_time = package_names((ROOT / "requirements.txt").read_text().splitlines())
     dev, demo = package_names(EXTRAS["dev"]), package_names(EXTRAS["demo"])
     assert {"jax", "flax", "tensorflow", "jinja2"} <= run_time
-    assert {"pytest", "ruff", "mypy", "beartype", "pyyaml"} <= dev
+    assert {"pytest", "ruff", "mypy", "beartype"} <= dev
     assert demo == {"scikit-image", "scikit-learn"}
     assert not run_time & (dev | demo)
     assert PROJECT["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}

@@ -227,6 +227,24 @@ def test_predict_writes_class_maps_with_a_palette_and_overlays(
     assert Image.open(tmp_path / "out" / "drawn" / "a.png").size == (50, 70)
 
 
+def test_images_that_cannot_be_read_are_listed_when_the_others_have_their_masks(
+    whole: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "new" / "good.png")
+    encoded = (tmp_path / "new" / "good.png").read_bytes()
+    (tmp_path / "new" / "cut.png").write_bytes(encoded[:60])
+    (tmp_path / "new" / "empty.jpg").write_bytes(b"")
+    config = tiny_masks.get_config()
+    config.predict.update(input=str(tmp_path / "new"), output=str(tmp_path / "out"))
+    with pytest.raises(InputError, match=r"(?s)2 images cannot be read.*The others.*cut\.png.*empty\.jpg"):
+        run_job("predict", config, whole)
+    assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["good.png"]
+    (tmp_path / "new" / "good.png").unlink()
+    with pytest.raises(InputError, match=r"2 images cannot be read.*There is no other"):
+        run_job("predict", config, whole)
+
+
 def test_images_that_would_have_one_mask_are_refused(whole: pathlib.Path, tmp_path: pathlib.Path) -> None:
     for suffix in ("png", "jpg"):
         Image.new("RGB", (40, 40)).save(tmp_path / f"a.{suffix}")

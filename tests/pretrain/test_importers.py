@@ -161,3 +161,56 @@ def test_folding_our_own_rule_changes_nothing():
         "batch_stats": {"backbone": {"stem_bn": {"mean": np.ones(2, np.float32)}}},
     }
     assert_same(fold_normalization(variables, NORMALIZATIONS["imagenet"]), variables)
+
+
+def resnet18_arrays():
+    names = torchvision_resnet_names(18)
+    shapes = file_shapes(variable_shapes(make_classifier("resnet18"), 32), names)
+    return {name: torch_golden_array(name, shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module.backbone."])
+@pytest.mark.parametrize("has_head", [True, False])
+def test_backbones_without_classifier_and_names_with_a_prefix_are_the_same_weights(
+    prefix, has_head, tmp_path
+):
+    arrays = resnet18_arrays()
+    whole = importers.import_torchvision(write_safetensors(tmp_path / "a.safetensors", arrays), "resnet18")
+    kept = {f"{prefix}{name}": a for name, a in arrays.items() if has_head or not name.startswith("fc.")}
+    found = importers.import_timm(write_safetensors(tmp_path / "b.safetensors", kept), "resnet18")
+    for collection in ("params", "batch_stats"):
+        assert_same(found.variables[collection]["backbone"], whole.variables[collection]["backbone"])
+    assert ("dense" in found.variables["params"]) == has_head
+
+
+def test_half_a_classifier_is_refused(tmp_path):
+    arrays = resnet18_arrays()
+    del arrays["fc.bias"]
+    path = write_safetensors(tmp_path / "a.safetensors", arrays)
+    with pytest.raises(InputError, match=r"1 missing: params/dense/bias \(fc\.bias\)"):
+        importers.import_torchvision(path, "resnet18")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused_by_name(value, tmp_path):
+    arrays = resnet18_arrays()
+    arrays["layer1.0.conv1.weight"][0, 0, 0, 0] = value
+    path = write_safetensors(tmp_path / "a.safetensors", arrays)
+    with pytest.raises(
+        InputError, match=r"1 arrays hold numbers that are not finite: layer1\.0\.conv1\.weight"
+    ):
+        importers.import_torchvision(path, "resnet18")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 46830571\n", "a Git LFS pointer"),
+        ("<!DOCTYPE html><html>rate limited</html>", "is a web page, not weights"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_what_is_downloaded_in_place_of_a_file_is_told(text, words, suffix, tmp_path):
+    (tmp_path / f"w.{suffix}").write_text(text)
+    with pytest.raises(InputError, match=words):
+        importers.import_torchvision(tmp_path / f"w.{suffix}", "resnet18")

@@ -70,6 +70,10 @@ def test_idle_keys_exist(task) -> None:
         ("pseudo.ignore_below", ["student"]),
         ("pseudo.score_floor", ["labels"]),
         ("pseudo.views", ["labels"]),
+        ("pseudo.labels", ["labels"]),
+        ("foreign.unpredicted", ["labels"]),
+        ("foreign.predictions", []),  # by content
+        ("foreign.model", []),
         ("pseudo.box_weight", ["student"]),
         ("pseudo.max_place_std", ["student"]),
         ("pseudo.class_weight", ["student"]),
@@ -81,6 +85,9 @@ def test_idle_keys_exist(task) -> None:
         ("eval.batch_size", []),
         ("mesh.space", []),
         ("image.max_boxes", []),
+        ("image.tile_px", ["teacher", "labels", *COMPARED, "student", "evaluation", "pretrain"]),
+        ("image.tile_overlap_frac", ["teacher", "labels", *COMPARED, "student", "evaluation", "pretrain"]),
+        ("image.tile_min_visible", ["teacher", *COMPARED, "student", "pretrain"]),
         ("no.such_key", []),
     ],
 )
@@ -193,3 +200,17 @@ def test_a_control_that_does_not_exist_is_refused() -> None:
         InputError, match=r"config\.student\.control='quarter' is not one of full, half, both, none"
     ):
         compared_kinds(config)
+
+
+def test_labels_of_other_models_do_not_depend_on_our_network() -> None:
+    config = common.get_config()
+    old = deciding_settings(config, "labels")
+    assert not [key for key in old if key.startswith("foreign.")]
+    config.pseudo.labels = "foreign"
+    now = deciding_settings(config, "labels")
+    assert set(now) == {
+        *("task", "pseudo.labels", "pseudo.score_floor", "pseudo.images_per_shard"),
+        *("foreign.unpredicted", "foreign.bad_boxes"),
+    }
+    config.pseudo.labels = "both"
+    assert {*old, *now} == set(deciding_settings(config, "labels"))

@@ -76,6 +76,7 @@ def read_coco_json(
         images.paths.__getitem__,
         lambda index: table_example(table, index),
         images.sizes_px,
+        tuple(os.path.relpath(file, images_dir.resolve()) for file in images.paths),
     )
 
 
@@ -106,7 +107,7 @@ def read_coco_categories(annotations_path: str | os.PathLike, names: Sequence[st
     """
     path = pathlib.Path(annotations_path)
     document = parse_json(read_file(path), str(path))
-    categories, problems = read_categories(_records(document, "categories", path), str(path))
+    categories, problems = read_categories(take_records(document, "categories", path), str(path))
     report_problems(problems, str(path), "error")
     return _select(categories, names, str(path))
 
@@ -123,9 +124,11 @@ def _read(
 ) -> tuple[tuple[Category, ...], Images, LabelTable, list[Problem]]:
     document = parse_json(read_file(path), str(path))
     root = require_folder(images_dir, "the image folder")
-    categories, problems = read_categories(_records(document, "categories", path), str(path))
-    images, found = read_images(_records(document, "images", path), root, str(path))
-    boxes, more = read_boxes(_records(document, "annotations", path), images.indices, categories, str(path))
+    categories, problems = read_categories(take_records(document, "categories", path), str(path))
+    images, found = read_images(take_records(document, "images", path), root, str(path))
+    boxes, more = read_boxes(
+        take_records(document, "annotations", path), images.indices, categories, str(path)
+    )
     kept = tuple(wanted.categories or _select(categories, wanted.names, str(path)))
     ids_by_name = {name: class_id for class_id, name in kept}
     ids = {class_id: ids_by_name[name] for class_id, name in categories if name in ids_by_name}
@@ -137,7 +140,7 @@ def _read(
     return kept, images, table, [*problems, *found, *more, *bad]
 
 
-def _records(document: Any, key: str, path: pathlib.Path) -> list[Any]:
+def take_records(document: Any, key: str, path: pathlib.Path) -> list[Any]:
     """Take a list out of the document; only the annotations may be none."""
     found = document.get(key) if isinstance(document, dict) else None
     if isinstance(found, list) and (found or key == "annotations"):

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import pathlib
 from collections import Counter
+from collections.abc import Iterable
 
 from selftrain_jax.data.image_files import file_source, is_text, path_inside, require_folder
 from selftrain_jax.data.source import Source
@@ -15,6 +16,11 @@ from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Category, Example
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+# Pictures that are not read: said, as a folder half full of them would look complete.
+OTHER_SUFFIXES = (
+    *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".j2k", ".jxl", ".ppm"),
+    *(".pgm", ".pbm", ".pnm", ".tga", ".ico", ".dcm", ".dng", ".cr2", ".nef", ".arw", ".raw", ".exr", ".hdr"),
+)
 
 
 def read_image_folder(root: str | os.PathLike) -> Source:
@@ -26,10 +32,13 @@ def read_image_folder(root: str | os.PathLike) -> Source:
         InputError: the folder is missing or holds no image, a link leads out of it, or a name is not UTF-8.
     """
     folder = require_folder(pathlib.Path(root), "the image folder")
-    image_ids = tuple(sorted(_relative_paths(folder)))
+    paths = _relative_paths(folder)
+    image_ids = tuple(sorted(path for path in paths if path.lower().endswith(SUFFIXES)))
+    passed_over = describe_passed_over(paths)
     if not image_ids:
         raise InputError(
             f"{folder}: holds no images; expected files named {', '.join('*' + s for s in SUFFIXES)}."
+            + (f" There are {passed_over}: convert them." if passed_over else "")
         )
     odd = [repr(image_id) for image_id in image_ids if not is_text(image_id)]
     if odd:
@@ -43,13 +52,28 @@ def read_image_folder(root: str | os.PathLike) -> Source:
             f"{folder}: {len(outside)} images are links out of this folder: {shorten_list(outside)}. Copy "
             "the files here or name the folder that really holds them."
         )
-    return file_source(
+    source = file_source(
         f"folder:{folder.name}",
         (),
         image_ids,
         lambda index: folder / image_ids[index],
         lambda index: {"image_id": image_ids[index]},
     )
+    note = (
+        f"{folder}: {passed_over} passed over; read are {', '.join(SUFFIXES)}: convert them to have them read"
+    )
+    return dataclasses.replace(source, notes=(note,) if passed_over else ())
+
+
+def describe_passed_over(paths: Iterable[str]) -> str:
+    """Count the pictures that are not read, by suffix: "3 files (.tif 2, .gif 1)"; "" for none."""
+    suffixes = Counter(pathlib.PurePosixPath(path).suffix.lower() for path in paths)
+    counts = [(suffix, count) for suffix, count in suffixes.most_common() if suffix in OTHER_SUFFIXES]
+    if not counts:
+        return ""
+    total = sum(count for _, count in counts)
+    listed = ", ".join(f"{suffix} {count:,}" for suffix, count in counts)
+    return f"{total:,} file{'s' if total > 1 else ''} ({listed})"
 
 
 def read_class_folder(root: str | os.PathLike) -> Source:
@@ -107,7 +131,7 @@ def _relative_paths(root: pathlib.Path) -> list[str]:
         found += [
             (pathlib.Path(folder) / name).relative_to(root).as_posix()
             for name in files
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+            if name.lower().endswith((*SUFFIXES, *OTHER_SUFFIXES)) and not name.startswith(".")
         ]
     return found
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from selftrain_jax.data.formats.shapes import Outline
 from selftrain_jax.data.problems import check_boxes, describe_fault
 from selftrain_jax.data.source import Problem
 from selftrain_jax.geometry import box_areas
@@ -24,6 +25,7 @@ class Box(NamedTuple):
     is_crowd: bool
     number: int  # of the record or line in the file
     area: float = np.nan  # px² of the object itself; NaN where unknown
+    outline: Outline = ()  # only where a reader is asked for it
 
 
 class LabelTable(NamedTuple):
@@ -53,6 +55,7 @@ def make_table(
         for box, fault in zip(annotations, faults, strict=True)
         if fault
     ]
+    problems += _find_shares(annotations, raw, sizes_px[images], where)
     good = np.array([not fault for fault in faults], bool)
     table = LabelTable(
         image_ids=image_ids,
@@ -82,3 +85,20 @@ def table_example(table: LabelTable, index: int) -> Example:
     if not is_unknown.all():
         labels["areas"] = np.where(is_unknown, box_areas(labels["boxes"]), areas)
     return labels
+
+
+def _find_shares(
+    annotations: Sequence[Box],
+    raw: Float[np.ndarray, "N 4"],
+    sizes_px: Float[np.ndarray, "N 2"],
+    where: Callable[[Box], str],
+) -> list[Problem]:
+    """Say so where all boxes of a split are shares of the image, from 0 to 1, in place of pixels."""
+    is_small = len(raw) > 0 and bool(np.all(np.abs(raw) <= 1) and np.all(sizes_px > 2))
+    if not is_small or np.all(raw == np.round(raw)):
+        return []
+    message = (
+        f"all {len(raw)} boxes lie between 0 and 1: they are normalized, shares of the image's width and "
+        "height; expected pixels. Multiply x by the width and y by the height"
+    )
+    return [Problem("normalized", where(annotations[0]), message)]

@@ -6,6 +6,7 @@ Call `read_mask_folder`. Not in the paper.
 import functools
 import os
 import pathlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from jaxtyping import Bool, UInt8
 from selftrain_jax.data.image_files import file_source, fill_template, read_file, read_image_size
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.image_folder import read_image_folder
+from selftrain_jax.data.sources.mask_colors import Colors, decode_colors, parse_colors
 from selftrain_jax.data.sources.png_masks import (
     check_mask,
     check_palette,
@@ -36,7 +38,9 @@ class ValueTable(NamedTuple):
     is_known: Bool[np.ndarray, "256"]
 
 
-class _Pair(NamedTuple):
+class Pair(NamedTuple):
+    """An image and its mask."""
+
     image: pathlib.Path
     mask: pathlib.Path
 
@@ -50,6 +54,10 @@ def read_mask_folder(
     class_names: Sequence[str],
     values: str = "",
     ignore_value: int = 255,
+    image_suffix: str = "",
+    mask_suffix: str = "",
+    lists: str = "",
+    colors: Colors | str = "",
 ) -> Source:
     """Read a split whose masks have the names of their images, but for the suffix.
 
@@ -58,16 +66,25 @@ def read_mask_folder(
     classes, as "0=0,7=1,8=255" (255 ignores); empty means that they are the classes. `ignore_value` is one
     more value to ignore, -1 for none.
 
+    `image_suffix` and `mask_suffix` are what stands between the common name and the suffix, as `_leftImg8bit`
+    and `_gtFine_labelIds`; files without it are passed over. `lists` is a text file below `root` that names
+    the split's images without suffix, as "ImageSets/Segmentation/{split}.txt". `colors` are the classes'
+    colours, for masks that are no ids, as `parse_colors` reads them.
+
     Raises:
         InputError: missing folders, unpaired files, bad names, values or templates; on reading, a bad mask.
     """
     categories = _make_categories(class_names)
     table = make_value_table(values, ignore_value, len(categories))
     folder = pathlib.Path(root)
-    pairs = _pair_up(
+    pairs = pair_up(
         folder / fill_template(images, split, "config.data.images"),
         folder / fill_template(masks, split, "config.data.masks"),
+        image_suffix=image_suffix,
+        mask_suffix=mask_suffix,
+        names=read_list(folder / fill_template(lists, split, "config.data.lists")) if lists else None,
     )
+    by_color = parse_colors(colors, len(categories)) if isinstance(colors, str) else colors
     image_ids, files = tuple(pairs), tuple(pairs.values())
 
     @functools.cache
@@ -77,6 +94,10 @@ def read_mask_folder(
     def read_labels(index: int) -> Example:
         pair, reference = files[index], palette()
         where = str(pair.mask)
+        if by_color:
+            mask = decode_colors(read_file(pair.mask), by_color, where)
+            check_mask(mask, read_image_size(pair.image), len(categories), where)
+            return {"image_id": image_ids[index], "mask": mask}
         decoded = decode_mask(read_file(pair.mask), where)
         if reference is not None:
             check_palette(decoded, reference[1], str(reference[0]), where)
@@ -160,24 +181,80 @@ def _make_categories(class_names: Sequence[str]) -> tuple[Category, ...]:
     return tuple(Category(number, name) for number, name in enumerate(class_names))
 
 
-def _pair_up(image_folder: pathlib.Path, mask_folder: pathlib.Path) -> dict[str, _Pair]:
-    images, masks = _files_by_stem(image_folder), _files_by_stem(mask_folder)
+def read_list(path: pathlib.Path) -> list[str]:
+    """Read a text file that names a split's images, one a line, with or without suffix.
+
+    Raises:
+        InputError: it cannot be read, is empty or names one twice.
+    """
+    lines = read_file(path).decode("utf-8-sig", "replace").splitlines()
+    names = [re.sub(r"\.(jpe?g|png|bmp|webp)$", "", line.strip(), flags=re.IGNORECASE) for line in lines]
+    names = [name for name in names if name]
+    if not names or len(set(names)) < len(names):
+        found = f"{len(names) - len(set(names))} names are there twice" if names else "is empty"
+        raise InputError(f"{path}: {found}; expected the name of an image a line, each once. Fix the list.")
+    return names
+
+
+def pair_up(
+    image_folder: pathlib.Path,
+    mask_folder: pathlib.Path,
+    *,
+    image_suffix: str = "",
+    mask_suffix: str = "",
+    names: Sequence[str] | None = None,
+) -> dict[str, Pair]:
+    """Find the image and the mask of each name; `names` are those of a list, else all must have both.
+
+    Raises:
+        InputError: files without a partner, with the suffixes that would pair them.
+    """
+    images, masks = _files_by_stem(image_folder, image_suffix), _files_by_stem(mask_folder, mask_suffix)
+    wanted_images, wanted_masks = (names, names) if names is not None else (images, masks)
     unpaired = {
-        "images have no mask": [name for name in images if name not in masks],
-        "masks have no image": [name for name in masks if name not in images],
+        "images have no mask": [name for name in wanted_images if name not in masks],
+        "masks have no image": [name for name in wanted_masks if name not in images],
     }
-    faults = [f"{len(names)} {what}: {shorten_list(names)}" for what, names in unpaired.items() if names]
+    faults = [f"{len(stems)} {what}: {shorten_list(stems)}" for what, stems in unpaired.items() if stems]
     if faults:
+        flags = _propose_suffixes(list(images), list(masks))
+        remedy = f"set {flags}" if flags else "add what is missing or remove the others"
         raise InputError(
             f"{image_folder} and {mask_folder}: {'; '.join(faults)}. Expected masks with the names of "
-            "their images, as a.jpg and a.png; add what is missing or remove the others."
+            f"their images, as a.jpg and a.png; {remedy}."
         )
-    return {name: _Pair(images[name], masks[name]) for name in images}
+    return {name: Pair(images[name], masks[name]) for name in wanted_images}
 
 
-def _files_by_stem(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    names = read_image_folder(folder).image_ids
-    found = {pathlib.PurePosixPath(name).with_suffix("").as_posix(): folder / name for name in names}
+def _propose_suffixes(images: Sequence[str], masks: Sequence[str]) -> str:
+    """Return the keys that would pair all images, by how the first one's nearest mask is called."""
+    if not images or not masks:
+        return ""
+    first = images[0]
+    best = max(masks, key=lambda name: (_common_start(first, name), name))
+    lengths = list(range(_common_start(first, best), 0, -1))
+    at_word = [n for n in lengths if not (first[n : n + 1] + best[n : n + 1]).strip("_-. ")]
+    for length in (*at_word, *lengths):
+        image_suffix, mask_suffix = first[length:], best[length:]
+        stems = [name[: len(name) - len(image_suffix)] for name in images if name.endswith(image_suffix)]
+        if len(stems) == len(images) and {f"{stem}{mask_suffix}" for stem in stems} <= set(masks):
+            keys = {"image_suffix": image_suffix, "mask_suffix": mask_suffix}
+            return " ".join(f"--config.data.{key}={value}" for key, value in keys.items() if value)
+    return ""
+
+
+def _common_start(left: str, right: str) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((number for number, (a, b) in pairs if a != b), min(len(left), len(right)))
+
+
+def _files_by_stem(folder: pathlib.Path, suffix: str = "") -> dict[str, pathlib.Path]:
+    listed = read_image_folder(folder).image_ids
+    stems = {name: pathlib.PurePosixPath(name).with_suffix("").as_posix() for name in listed}
+    names = [name for name in listed if stems[name].endswith(suffix)]
+    found = {stems[name].removesuffix(suffix): folder / name for name in names}
+    if not found:
+        raise InputError(f"{folder}: none of {len(listed)} files ends with {suffix!r} before its suffix.")
     if len(found) < len(names):
         repeated = [repr(name) for name in names if folder / name not in found.values()]
         raise InputError(

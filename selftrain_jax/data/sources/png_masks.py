@@ -26,7 +26,8 @@ _COLOUR_TYPES = {2: "colour (RGB)", 4: "grey with transparency (LA)", 6: "colour
 _GREY_STEPS = {2: 85, 4: 17}  # Pillow stretches grey of few bits to 0..255: value * 85, value * 17
 _CONVERT = (
     "Save the class id of every pixel as a grey or palette PNG of 8 bits, as Pillow does with "
-    "Image.fromarray(ids.astype('uint8')).save('mask.png')."
+    "Image.fromarray(ids.astype('uint8')).save('mask.png'). Colours of classes are read with "
+    "--config.data.kind=folder '--config.data.mask_colors=0,0,0=0;128,0,0=1'."
 )
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from selftrain_jax.data.formats.shapes import read_whole
+from selftrain_jax.data.formats.voc import objects, parse_object
 from selftrain_jax.data.image_files import (
     LONGEST_SHOWN,
     file_source,
@@ -48,19 +50,21 @@ def read_voc(
     classes: Sequence[str] | None = None,
     *,
     bad_boxes: BadBoxes = "error",
+    is_one_based: bool = True,
 ) -> Source:
     """Read boxes as yxyx pixels, clipped to the image size that the XML states.
 
     Class ids are positions in `classes`, from 1; without it, among all names in the Annotations folder,
     sorted, so that all splits agree. `difficult` objects get `is_crowd`: training leaves them out and
     evaluation ignores them, as VOC's own does. A box whose two corners coincide in x or in y (a stray click)
-    has no area. With `bad_boxes="drop"`, bad boxes are left out, with one warning.
+    has no area. With `bad_boxes="drop"`, bad boxes are left out, with one warning. An object with several
+    <bndbox> gives a box each. `is_one_based` is False for corners from 0 that are half-open, as CVAT's are.
 
     Raises:
         InputError: anything that `find_problems` finds.
     """
     root = pathlib.Path(root)
-    categories, images, table, problems = _read(root, split, classes)
+    categories, images, table, problems = _read(root, split, classes, is_one_based)
     name = f"voc:{root.resolve().name}/{split}"
     report_problems(problems, name, bad_boxes)
     return file_source(
@@ -74,18 +78,22 @@ def read_voc(
 
 
 def find_problems(
-    root: str | os.PathLike, split: str, classes: Sequence[str] | None = None
+    root: str | os.PathLike,
+    split: str,
+    classes: Sequence[str] | None = None,
+    *,
+    is_one_based: bool = True,
 ) -> Iterator[Problem]:
     """Yield all that is wrong with a split's files and boxes; decodes no image."""
     try:
-        *_, problems = _read(pathlib.Path(root), split, classes)
+        *_, problems = _read(pathlib.Path(root), split, classes, is_one_based)
     except InputError as error:
         problems = [Problem("malformed", str(root), str(error))]
     yield from problems
 
 
 def _read(
-    root: pathlib.Path, split: str, classes: Sequence[str] | None
+    root: pathlib.Path, split: str, classes: Sequence[str] | None, is_one_based: bool
 ) -> tuple[tuple[Category, ...], list[_Image], LabelTable, list[Problem]]:
     root = require_folder(root, "the VOC folder")
     xml_root = require_folder(root / "Annotations", "the folder of annotations")
@@ -97,7 +105,7 @@ def _read(
     read = [_read_image(image_id, xml, tree, image_root) for image_id, (xml, tree) in trees.items()]
     images = [image for image in read if isinstance(image, _Image)]
     problems += [problem for problem in read if isinstance(problem, Problem)]
-    boxes, more = _read_boxes(images, names)
+    boxes, more = _read_boxes(images, names, is_one_based)
     sizes = np.array([image.size_px for image in images], np.float64).reshape(-1, 2)
     image_ids = tuple(image.image_id for image in images)
     table, bad = make_table(boxes, image_ids, sizes, lambda box: f"{images[box.image].xml}:{box.number}")
@@ -156,12 +164,8 @@ def _all_names(xml_root: pathlib.Path, trees: _Trees, problems: list[Problem]) -
             parsed[path] = parse_xml(path)
         except InputError as error:
             problems.append(Problem("malformed", str(path), str(error)))
-    names = {item.find_text("name") for tree in parsed.values() for item in _objects(tree)}
+    names = {item.find_text("name") for tree in parsed.values() for item in objects(tree)}
     return tuple(sorted(name for name in names if name))
-
-
-def _objects(tree: Element) -> list[Element]:
-    return [child for child in tree.children if child.tag == "object"]
 
 
 def _read_image(
@@ -177,51 +181,58 @@ def _read_image(
         size_px = _stated_size(tree) or read_image_size(path)
     except InputError as error:
         return Problem("malformed", str(path), str(error))
-    return _Image(image_id, xml, path, size_px, _objects(tree))
+    return _Image(image_id, xml, path, size_px, objects(tree))
 
 
 def _stated_size(tree: Element) -> tuple[int, int] | None:
     """Return (height, width), or None where the XML does not say, or says 0 as some tools do."""
     height, width = (tree.find_text(f"size/{side}") or "" for side in ("height", "width"))
-    if not (height.isdecimal() and width.isdecimal()):
+    sides = [_read_side(text) for text in (height, width)]
+    if None in sides:
         return None
-    sides = [int(text) if len(text) <= LONGEST_NUMBER else MAX_IMAGE_PIXELS + 1 for text in (height, width)]
-    if sides[0] * sides[1] > MAX_IMAGE_PIXELS:
+    tall, wide = (side or 0 for side in sides)
+    if tall * wide > MAX_IMAGE_PIXELS:
         raise InputError(
             f"<size> is {width[:LONGEST_NUMBER]} x {height[:LONGEST_NUMBER]} pixels (width x height); "
             f"expected at most {MAX_IMAGE_PIXELS}. Scale or tile the image."
         )
-    return (sides[0], sides[1]) if min(sides) > 0 else None
+    return (tall, wide) if min(tall, wide) > 0 else None
 
 
-def _read_boxes(images: list[_Image], names: tuple[str, ...]) -> tuple[list[Box], list[Problem]]:
+def _read_side(text: str) -> int | None:
+    """Return a side of 640, also of 640.0; None for what is no whole number."""
+    if text.isdecimal() and len(text) > LONGEST_NUMBER:
+        return MAX_IMAGE_PIXELS + 1
+    side = read_whole(text)
+    return side if side is not None and side >= 0 else None
+
+
+def _read_boxes(
+    images: list[_Image], names: tuple[str, ...], is_one_based: bool
+) -> tuple[list[Box], list[Problem]]:
     class_ids = {name: number for number, name in enumerate(names, 1)}
     found = [
-        _read_box(index, item, class_ids, image)
+        box
         for index, image in enumerate(images)
         for item in image.objects
+        for box in _read_object(index, item, class_ids, image, is_one_based)
     ]
     problems = [problem for problem in found if isinstance(problem, Problem)]
     return [box for box in found if isinstance(box, Box)], problems
 
 
-def _read_box(index: int, item: Element, class_ids: dict[str, int], image: _Image) -> Box | Problem:
-    where = f"{image.xml}:{item.line}"
+def _read_object(
+    index: int, item: Element, class_ids: dict[str, int], image: _Image, is_one_based: bool
+) -> list[Box | Problem]:
     name = item.find_text("name")
     if name not in class_ids:
         message = f"image {image.image_id}: class {name!r} is not among `classes`"
         hint = f" ({nearest_names(name, class_ids)})" if name else ""
-        return Problem("unknown_class", where, message + hint)
-    texts = [item.find_text(f"bndbox/{side}") for side in ("ymin", "xmin", "ymax", "xmax")]
-    try:
-        ymin, xmin, ymax, xmax = (float(text or "absent") for text in texts)
-    except ValueError:
-        message = (
-            f"image {image.image_id}: <bndbox> holds ymin, xmin, ymax, xmax = {texts}; expected four numbers"
-        )
-        return Problem("malformed", where, message)
-    # Corners that coincide stay so, for the check to find a box without area.
-    low_y, low_x = ymin - (ymax > ymin), xmin - (xmax > xmin)
-    return Box(
-        index, (low_y, low_x, ymax, xmax), class_ids[name], item.find_text("difficult") == "1", item.line
-    )
+        return [Problem("unknown_class", f"{image.xml}:{item.line}", message + hint)]
+    shapes = parse_object(item, str(image.xml), image.image_id, is_one_based=is_one_based)
+    return [
+        shape
+        if isinstance(shape, Problem)
+        else Box(index, shape.yxyx, class_ids[name], shape.is_crowd, shape.number)
+        for shape in shapes
+    ]

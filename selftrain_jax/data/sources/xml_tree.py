@@ -19,6 +19,7 @@ class Element:
     line: int
     text: str = ""
     children: list["Element"] = field(default_factory=list)
+    attributes: dict[str, str] = field(default_factory=dict)
 
     def find(self, path: str) -> "Element | None":
         """Find the first element at a path such as "bndbox/xmin"."""
@@ -69,8 +70,8 @@ class _TreeBuilder:
         self.parser.CharacterDataHandler = self.add_text
         self.parser.EntityDeclHandler = self.refuse_entity
 
-    def start(self, tag: str, _attributes: dict[str, str]) -> None:
-        element = Element(tag, self.parser.CurrentLineNumber)
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        element = Element(tag, self.parser.CurrentLineNumber, attributes=attributes)
         self.open_elements[-1].children.append(element)
         self.open_elements.append(element)
         self.texts.append([])

@@ -62,6 +62,9 @@ CLASSIFICATION = TaskSpec(
     check_sources=accept,
     build_task=build_task,
     targets=_targets,
-    idle_keys=("loss", "segmentation", "postprocess", "pseudo", "model.anchor_size"),
+    idle_keys=(
+        *("loss", "segmentation", "postprocess", "pseudo", "model.anchor_size"),
+        *("image.tile_px", "image.tile_overlap_frac", "image.tile_min_visible"),
+    ),
     self_training=None,
 )

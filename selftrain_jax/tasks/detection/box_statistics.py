@@ -17,6 +17,7 @@ RARE_BOXES = 10  # a class with fewer in training is hardly learned
 MAX_DETECTIONS = 100  # that COCO's evaluation keeps of an image
 COCO_AREAS_PX = (32**2, 96**2)  # where medium and large begin
 TINY_PX = 2
+_UNCROWD = "Set iscrowd to 0 where one object is meant; CVAT writes 1 for every mask"
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,25 @@ def judge_boxes(name: str, num_examined: int, boxes: BoxStatistics) -> Iterator[
     absent = [class_name for class_name, count in boxes.class_counts.items() if not count]
     rare = [class_name for class_name, count in boxes.class_counts.items() if 0 < count < RARE_BOXES]
     is_train = name == TRAIN
+    if not boxes.num_boxes and boxes.num_crowd:
+        finding = (
+            f"{name}: all {boxes.num_crowd:,} objects are crowds (iscrowd=1, difficult=1): nothing is trained"
+        )
+        yield Finding("error", f"{finding} or measured", f"{_UNCROWD}.")
+        return
     if not boxes.num_boxes:
         yield Finding("error", f"{name}: no box at all", "Check that the labels belong to the split.")
         return
+    if boxes.num_crowd > boxes.num_boxes:
+        finding = f"{name}: {boxes.num_crowd:,} of {boxes.num_crowd + boxes.num_boxes:,} objects are crowds"
+        yield Finding("warning", f"{finding} (iscrowd=1, difficult=1), which are left out", f"{_UNCROWD}.")
+    if boxes.box_side_px and boxes.box_side_px[-1] <= 1:
+        finding = (
+            f"{name}: no box is larger than 1 px: coordinates seem to be shares of the image, from 0 to 1"
+        )
+        yield Finding(
+            "error", finding, "Multiply them by the image's width and height, or export the labels anew."
+        )
     if absent:
         remedy = "AP leaves them out; move some images here."
         remedy = "The detector cannot learn them; label some." if is_train else remedy

@@ -14,21 +14,29 @@ from selftrain_jax.data.problems import BOX_KINDS, BadBoxes
 from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.data.sources import coco, voc_boxes
 from selftrain_jax.doctor import verdicts
+from selftrain_jax.doctor.class_names import judge_names
+from selftrain_jax.doctor.coco_files import CocoFile, judge_coco_files
+from selftrain_jax.doctor.corners import judge_corners
 from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, find_copies, find_duplicates
 from selftrain_jax.doctor.examine import Diagnosis, scan_splits, summarise
+from selftrain_jax.doctor.neighbours import judge_neighbours
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
+from selftrain_jax.doctor.turns import judge_turns
 from selftrain_jax.doctor.verdicts import ProblemKind
+from selftrain_jax.doctor.voc_files import voc_corners
 from selftrain_jax.errors import InputError, printable
 from selftrain_jax.html.blocks import Finding
-from selftrain_jax.tasks.config_values import class_names, require_dir
+from selftrain_jax.tasks.config_values import class_names, require_dir, split_names
 from selftrain_jax.tasks.detection.box_statistics import (
     BoxStatistics,
     judge_boxes,
     summarise_boxes,
     suspect_boxes,
 )
-from selftrain_jax.tasks.detection.data import coco_categories, judge_slots
+from selftrain_jax.tasks.detection.data import auto_problems, coco_categories, judge_slots
 from selftrain_jax.tasks.detection.doctor_page import page_sections
+from selftrain_jax.tasks.detection.tile_boxes import judge_tile_boxes
+from selftrain_jax.unlabeled_sources import further_sources
 
 FAULTS = {
     "zero_area": "boxes without area",
@@ -59,8 +67,9 @@ class BoxDiagnosis:
 def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
     """Yield the faults of a split's box files; built-in data and TFDS have no files of the user's."""
     data = config.data
-    is_voc = data.kind == "voc" or (data.kind == "auto" and data.dir)
-    if not (is_voc or data.kind == "coco"):
+    if data.kind == "auto" and data.dir:
+        yield from auto_problems(config, split)
+    if data.kind not in ("voc", "coco"):
         return
     root = require_dir(data.dir, "config.data.dir", "the data set")
     if data.kind == "coco":
@@ -72,7 +81,7 @@ def find_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
             yield Problem("malformed", "config.data.classes", str(error))
             return
         yield from coco.find_problems(annotations, images, categories=categories)
-    if is_voc:
+    if data.kind == "voc":
         yield from voc_boxes.find_problems(root, split, class_names(config) or None)
 
 
@@ -90,19 +99,48 @@ def examine(
     `errors` are what the run refuses beside that. `further` are more sources of unlabelled images.
     """
     train = labelled.get(TRAIN)
-    crowded = judge_slots(config, train) if train is not None else ()
+    crowded = _judge_tiles(config, train) if train is not None else ()
+    errors = [*errors, *crowded, *_judge_files(config)]
     diagnosis = examine_boxes(
         labelled=labelled,
         unlabelled=unlabelled,
         further=further,
         problems=problems,
-        errors=[*errors, *crowded],
+        errors=errors,
         bad_boxes=config.data.bad_boxes,
         max_bad_images=config.data.max_bad_images,
     )
     print(format_diagnosis(diagnosis))
     print(f"with pictures: {write_report(diagnosis, workdir)}")
     return diagnosis.images.has_errors
+
+
+def _judge_files(config: ConfigDict) -> list[Finding]:
+    """Look at the label files themselves, for what does not show in what the readers make of them."""
+    data, sources = config.data, (config.unlabeled, *further_sources(config).values())
+    root, splits = Path(data.dir), split_names(config)
+    if not data.dir.strip():
+        return []
+    if data.kind == "coco":
+        templates = (data.annotations, data.images)
+        files = {
+            split: CocoFile(*(root / text.replace("{split}", split) for text in templates))
+            for split in splits
+        }
+        folders = [Path(source.dir) for source in sources if source.kind == "folder" and source.dir.strip()]
+        return list(judge_coco_files(files, folders))
+    if data.kind in ("voc", "auto"):
+        found = (judge_corners(split, voc_corners(root, split), counts_from=1) for split in splits)
+        return [finding for findings in found for finding in findings]
+    return []
+
+
+def _judge_tiles(config: ConfigDict, train: Source) -> list[Finding]:
+    """Judge boxes by tile, or by image, unless the config's tiles are refused; that is said elsewhere."""
+    try:
+        return [*judge_slots(config, train), *judge_tile_boxes(config, TRAIN, train)]
+    except InputError:
+        return []
 
 
 def examine_boxes(
@@ -140,9 +178,13 @@ def examine_boxes(
             if split.is_labelled
             for verdict in judge_boxes(split.split, split.num_examined, of_split)
         ),
+        *judge_names({name: scan.source for name, scan in scans.items()}),
+        *judge_turns(scans),
         *verdicts.judge_unlabelled(splits),
         *verdicts.judge_copies(find_copies(scanned), splits),
         *verdicts.judge_duplicates(duplicates, splits, "AP"),
+        *verdicts.judge_repeats(scans),
+        *judge_neighbours(scans, duplicates),
     ]
     images = Diagnosis(splits, tuple(all_problems), duplicates, MAX_DISTANCE, verdicts.worst_first(judged))
     return BoxDiagnosis(images, boxes, {name: scan.source for name, scan in scans.items()})
@@ -152,7 +194,8 @@ def format_diagnosis(diagnosis: BoxDiagnosis) -> str:
     """Write the splits, the verdicts with what to do, and the first problems, for a terminal."""
     lines = []
     for split, boxes in zip(diagnosis.images.splits, diagnosis.boxes, strict=True):
-        labels = f"{boxes.num_boxes:,} boxes" if split.is_labelled else "no labels"
+        crowds = f" and {boxes.num_crowd:,} crowds" if boxes.num_crowd else ""
+        labels = f"{boxes.num_boxes:,} boxes{crowds}" if split.is_labelled else "no labels"
         lines.append(f"  {split.split}: {split.num_images:,} images, {labels} ({split.source})")
     return printable("\n".join(["Splits", *lines, "", *verdict_lines(diagnosis.images)]))
 
@@ -169,4 +212,6 @@ def _problem_kinds(bad_boxes: BadBoxes) -> dict[str, ProblemKind]:
     fatal = ProblemKind("", "error", "Fix them, or leave them out: --config.data.bad_boxes=drop.")
     judged = dropped if bad_boxes == "drop" else fatal
     faults = {kind: judged._replace(words=FAULTS[kind]) for kind in BOX_KINDS}
-    return {"unknown_class": ProblemKind("boxes of unknown classes"), **faults, **SUSPECTS}
+    shares = ProblemKind("splits whose boxes are shares from 0 to 1", "error", "Write them in pixels.")
+    unknown = ProblemKind("boxes of unknown classes")
+    return {"unknown_class": unknown, "normalized": shares, **faults, **SUSPECTS}

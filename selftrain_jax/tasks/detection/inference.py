@@ -17,11 +17,13 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.augment.policies import make_inference_resize
 from selftrain_jax.data.source import Source, subset
+from selftrain_jax.data.tiles import Tiling
 from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
 from selftrain_jax.selftrain.inference import chunks_in_order
 from selftrain_jax.tasks.detection.coco_export import export_image_ids, to_coco_results
 from selftrain_jax.tasks.detection.pseudo.labeller import Load, Network, infer_images
 from selftrain_jax.tasks.detection.pseudo.views import View
+from selftrain_jax.tasks.tiles import read_tiling
 from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
 from selftrain_jax.types import Detections, Example, Task, Variables
 
@@ -42,6 +44,7 @@ class Detector:
     image_size_px: int
     score_floor: float
     eval_backend: Backend
+    tiling: Tiling | None = None
 
 
 def build_detector(config: ConfigDict, task: Task, mesh: Mesh) -> Detector:
@@ -55,6 +58,7 @@ def build_detector(config: ConfigDict, task: Task, mesh: Mesh) -> Detector:
         image_size_px=config.image.size_px,
         score_floor=config.postprocess.score_threshold,
         eval_backend=config.eval.backend,
+        tiling=read_tiling(config),
     )
 
 
@@ -72,6 +76,7 @@ def bind_variables(
         image_size_px=detector.image_size_px,
         score_floor=score_floor,
         views=views,
+        tiling=detector.tiling,
     )
 
 

@@ -17,6 +17,8 @@ class BoxSettings:
     image_size_px: Count | None = None
     views: Text = "1"  # as config.pseudo.views
     num_models: Count = 1  # that labelled together
+    tile_px: Count = 0  # side of the tiles that images were cut into; 0: they were not
+    tile_overlap_px: Count = 0
 
     @property
     def has_places(self) -> bool:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
 from selftrain_jax.data.source import Source
+from selftrain_jax.data.tiles import tile_grid
 from selftrain_jax.detection.nms import HardNMS, SoftNMS
 from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
@@ -30,6 +31,7 @@ from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_co
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.calibration import count_right_boxes
+from selftrain_jax.tasks.detection.pseudo.foreign import read_foreign
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
 from selftrain_jax.tasks.detection.pseudo.source import (
     MAX_CLASS_FRAC,
@@ -42,8 +44,13 @@ from selftrain_jax.tasks.detection.pseudo.source import (
 from selftrain_jax.tasks.detection.pseudo.views import ONE_VIEW, count_pixels, read_views
 from selftrain_jax.tasks.detection.pseudo.weights import check_places, read_weights
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
+from selftrain_jax.tasks.detection.review.apply import split_reviewed
+from selftrain_jax.tasks.detection.review.export import export_review
+from selftrain_jax.tasks.detection.review.read_back import read_corrections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
-from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec, keep_config
+from selftrain_jax.tasks.detection.selection import draw_labels, score_boxes
+from selftrain_jax.tasks.spec import HumanReview, Metric, Predictor, SelfTraining, TaskSpec, keep_config
+from selftrain_jax.tasks.tiles import cut_tiles, read_tiling
 from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import BoxTargets, Category, Task
 from selftrain_jax.unlabeled_sources import further_sources
@@ -57,9 +64,10 @@ def check_config(config: ConfigDict) -> None:
 
     Raises:
         InputError: there may be more, a threshold of config.pseudo is below its score_floor, or its
-            views, weights or overlap do not fit.
+            views, weights or overlap, or config.image's tiles, do not fit.
     """
     read_views(config.pseudo.views, config.image.size_px)
+    read_tiling(config)
     if config.unlabeled.kind != "none":
         read_weights(config)
         check_agnostic_iou(config.pseudo.agnostic_iou)
@@ -152,13 +160,15 @@ def _target_shapes(config: ConfigDict, batch_size: int) -> BoxTargets:
     return BoxTargets(array((*slots, 4), np.float32), array(slots, np.int32), flags, flags, **weights)
 
 
-def _label_bytes(config: ConfigDict, _: tuple[int, int]) -> float:
+def _label_bytes(config: ConfigDict, size_px: tuple[int, int]) -> float:
     """Count as many boxes as the teacher may find: seven numbers each, in 26 bytes, and the keys.
 
     Over several views `place_std` is one more, of 4 bytes.
     """
     views = read_views(config.pseudo.views, config.image.size_px)
-    return 400.0 + (26.0 if len(views) == 1 else 30.0) * config.postprocess.max_detections
+    tiling = read_tiling(config)
+    num_boxes = config.postprocess.max_detections * (len(tile_grid(size_px, tiling)) if tiling else 1)
+    return 400.0 + (26.0 if len(views) == 1 else 30.0) * num_boxes
 
 
 def _label_pixels(settings: Mapping[str, Any]) -> int:
@@ -206,6 +216,9 @@ def _open_labels(
     check_places(manifest, read_weights(config))
     by_source = source_thresholds(config, thresholds)
     check_every_source(manifest, [FIRST_SOURCE, *by_source])
+    tiling = read_tiling(config)
+    # Of an image that is cut into tiles the slots of a tile say nothing.
+    most = np.inf if tiling else float(config.image.max_boxes)
     for warning in check_pseudo_boxes(
         manifest,
         human_categories=human.categories,
@@ -213,7 +226,7 @@ def _open_labels(
         min_boxes_per_image=settings.min_boxes_per_image,
         max_empty_frac=settings.max_empty_frac,
         max_class_frac=settings.max_class_frac or MAX_CLASS_FRAC,
-        max_boxes_per_image=float(config.image.max_boxes),
+        max_boxes_per_image=most,
     ):
         hosts.log(f"warning: {warning}")
     source = read_pseudo_boxes(
@@ -226,7 +239,7 @@ def _open_labels(
         agnostic_iou=settings.agnostic_iou,
         max_damaged=config.data.max_bad_images,
     )
-    check_slots(source, manifest, config.image.max_boxes)
+    check_slots(cut_tiles(config, source), manifest, config.image.max_boxes, is_tiled=tiling is not None)
     return source
 
 
@@ -259,10 +272,15 @@ DETECTION = TaskSpec(
         write_quality=_write_quality,
         count_right=count_right_boxes,
         describe_labels=_describe_labels,
+        read_foreign=read_foreign,
         open_labels=_open_labels,
         gather_images=gather_images,
         report_sections=report_sections,
+        score_labels=score_boxes,
+        count_labels=lambda config, human: class_counts(human),
+        draw_labels=draw_labels,
         find_problems=find_problems,
         examine=examine,
+        review=HumanReview(export_review, read_corrections, split_reviewed),
     ),
 )

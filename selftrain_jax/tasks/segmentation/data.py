@@ -12,31 +12,36 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.data.problems import check_bad_count
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.sources.paired_folders import read_mask_folder
 from selftrain_jax.data.sources.png_masks import value_counts
 from selftrain_jax.data.sources.voc_masks import read_voc_masks, refuse_tfds_masks
 from selftrain_jax.demo.builtin import read_builtin_masks
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.config_values import class_names, require_dir
+from selftrain_jax.tasks.config_values import require_dir
+from selftrain_jax.tasks.segmentation.auto_kind import open_auto, read_folder_of_masks
+from selftrain_jax.tasks.tiles import read_tiling
 from selftrain_jax.threads import thread_pool
 from selftrain_jax.types import IGNORED
 
-KINDS = ("builtin", "voc", "folder")
+KINDS = ("builtin", "voc", "folder", "auto")
 HARD, SOFT = "hard", "soft"  # config.pseudo.mask_target
 MAX_TOP_K = 3
 
 
 def check_config(config: ConfigDict) -> None:
-    """Refuse TFDS, kind=auto, joint training, and pseudo labels that do not exist.
+    """Refuse TFDS, kind=auto without a folder, joint training, and pseudo labels and tiles that do not exist.
 
     Raises:
         InputError: one of them is asked for.
     """
+    read_tiling(config)
     _check_pseudo(config.pseudo.mask_top_k, config.pseudo.mask_target)
     if config.data.kind == "tfds":
         refuse_tfds_masks(config.data.tfds)
-    if config.data.kind == "auto":
-        raise InputError(f"config.data.kind=auto is for boxes; for masks choose one of {', '.join(KINDS)}")
+    if config.data.kind == "auto" and not config.data.dir:
+        raise InputError(
+            "config.data.kind=auto without config.data.dir is TFDS, which has boxes and no masks; name the "
+            "folder, --config.data.dir=FOLDER"
+        )
     if config.joint.weight:
         raise InputError(
             f"config.joint.weight={config.joint.weight:g}: joint training is of detectors (Table 7); use 0"
@@ -81,15 +86,9 @@ def open_split(config: ConfigDict, group: str, split: str) -> Source:
     root = require_dir(where.dir or data.dir, f"config.{group}.dir", "the images and masks")
     if where.kind == "voc":
         return read_voc_masks(root, split, sbd=data.sbd)
-    return read_mask_folder(
-        root,
-        split,
-        images=data.images,
-        masks=data.masks,
-        class_names=class_names(config),
-        values=data.mask_values,
-        ignore_value=data.ignore_value,
-    )
+    if where.kind == "auto":
+        return open_auto(config, group, split, root)
+    return read_folder_of_masks(config, root, split)
 
 
 def check_sources(config: ConfigDict, human: Source, measured: list[Source]) -> None:

@@ -13,7 +13,9 @@ from jaxtyping import Bool, Int
 from ml_collections import ConfigDict
 
 from selftrain_jax.data.source import Problem, Source, without_labels
+from selftrain_jax.data.tile_source import find_tiles
 from selftrain_jax.doctor import verdicts
+from selftrain_jax.doctor.class_names import judge_names
 from selftrain_jax.doctor.duplicates import (
     MAX_DISTANCE,
     TRAIN,
@@ -23,17 +25,21 @@ from selftrain_jax.doctor.duplicates import (
     is_unlabelled,
 )
 from selftrain_jax.doctor.examine import Diagnosis, SplitSummary, scan_splits, summarise
+from selftrain_jax.doctor.neighbours import judge_neighbours
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
+from selftrain_jax.doctor.turns import judge_turns
 from selftrain_jax.doctor.verdicts import ProblemKind
 from selftrain_jax.errors import InputError, printable
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.segmentation.data import Counts, count_each
 from selftrain_jax.tasks.segmentation.doctor_page import MaskStatistics, page_sections
+from selftrain_jax.tasks.tiles import judge_tiles, read_tiling
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED
 
 # Ends the name of the masks of unlabelled images, that pseudo masks are compared with; nobody trains on them.
 TRUTH = " truth"
+MOSTLY_IGNORED = 0.5  # VOC's outlines are 5 % of its pixels
 BAD_MASKS = "masks that do not fit their image or classes"
 
 
@@ -69,12 +75,23 @@ def examine(
         unlabelled=unlabelled,
         further=further,
         problems=problems,
-        errors=errors,
+        errors=[*errors, *_judge_tiles(config, labelled.get(TRAIN))],
         max_bad_images=config.data.max_bad_images,
     )
     print(format_diagnosis(diagnosis))
     print(f"with pictures: {write_report(diagnosis, workdir)}")
     return diagnosis.images.has_errors
+
+
+def _judge_tiles(config: ConfigDict, train: Source | None) -> list[Finding]:
+    """Judge the tiles of train, unless the config's are refused; that is said elsewhere."""
+    try:
+        tiling = read_tiling(config)
+    except InputError:
+        return []
+    if train is None or tiling is None:
+        return []
+    return list(judge_tiles(TRAIN, find_tiles(train, tiling), tiling))
 
 
 def examine_masks(
@@ -137,6 +154,10 @@ def _examine_images(
         *verdicts.judge_unlabelled(splits),
         *verdicts.judge_copies(find_copies(scanned), splits),
         *verdicts.judge_duplicates(duplicates, splits, "mIoU"),
+        *verdicts.judge_repeats(scans),
+        *judge_neighbours(scans, duplicates),
+        *judge_names({name: source for name, source in labelled.items() if source is not None}),
+        *judge_turns(scans),
         *(verdict for split in masks for verdict in _judge(split, max_bad_images)),
     ]
     return Diagnosis(splits, tuple(problems), duplicates, MAX_DISTANCE, verdicts.worst_first(judged))
@@ -231,6 +252,10 @@ def _judge(masks: MaskStatistics, max_bad_images: int) -> Iterator[Finding]:
     if masks.num_ignored_masks:
         finding = f"{name}: {masks.num_ignored_masks:,} of {masks.num_masks:,} masks are ignored throughout"
         yield Finding("warning", finding, "Nothing, if they are meant so; they are ignored.")
+    if masks.ignored_frac > MOSTLY_IGNORED:
+        finding = f"{name}: {masks.ignored_frac:.1%} of the pixels are ignored"
+        remedy = "If they are not meant so, correct config.data.ignore_value and config.data.mask_values."
+        yield Finding("warning", finding, remedy)
     absent = [class_name for class_name, count in masks.pixels_by_class.items() if not count]
     if absent:
         names = shorten_list(absent) + (" classes" if len(absent) > 5 else "")

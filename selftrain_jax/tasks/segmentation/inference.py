@@ -18,11 +18,13 @@ from selftrain_jax import hosts
 from selftrain_jax.augment.policies import make_inference_resize
 from selftrain_jax.augment.resize import legacy_nearest_window
 from selftrain_jax.data.source import Source, subset
+from selftrain_jax.data.tiles import Tiling
 from selftrain_jax.geometry import confusion_matrix, iou_by_class, mean_iou
 from selftrain_jax.segmentation.multi_scale import label_pixels
 from selftrain_jax.tasks.segmentation.draw import mask_path, save_mask_png
 from selftrain_jax.tasks.segmentation.pseudo.labeller import predict_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import Label, Load, MaskNetwork, network_sizes
+from selftrain_jax.tasks.tiles import read_tiling
 from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_batch, shard_state
 from selftrain_jax.types import Category, PixelLogits, Task, Variables
 
@@ -39,6 +41,7 @@ class Segmenter:
     batch_size: int
     image_size_px: int
     max_side_px: int
+    tiling: Tiling | None = None
 
 
 def build_segmenter(config: ConfigDict, task: Task, mesh: Mesh) -> Segmenter:
@@ -51,6 +54,7 @@ def build_segmenter(config: ConfigDict, task: Task, mesh: Mesh) -> Segmenter:
         batch_size=config.eval.batch_size // hosts.count(),
         image_size_px=config.image.size_px,
         max_side_px=config.segmentation.max_side_px,
+        tiling=read_tiling(config),
     )
 
 
@@ -79,6 +83,7 @@ def bind_variables(
         sizes_px=sizes_px,
         flip=flip,
         max_side_px=segmenter.max_side_px,
+        tiling=segmenter.tiling,
     )
 
 

@@ -18,6 +18,8 @@ class MaskSettings:
     max_side_px: Count | None = None
     top_k: Count = 1  # classes of a pixel that are kept, with their probabilities
     num_models: Count = 1  # that labelled together
+    tile_px: Count = 0  # side of the tiles that images were cut into; 0: they were not
+    tile_overlap_px: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from selftrain_jax.tasks.segmentation.data import (
 )
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
 from selftrain_jax.tasks.segmentation.pseudo.calibration import count_right_pixels
+from selftrain_jax.tasks.segmentation.pseudo.foreign import read_foreign
 from selftrain_jax.tasks.segmentation.pseudo.network import network_sizes
 from selftrain_jax.tasks.segmentation.pseudo.quality import write_mask_quality
 from selftrain_jax.tasks.segmentation.pseudo.source import (
@@ -42,6 +43,7 @@ from selftrain_jax.tasks.segmentation.pseudo.source import (
 )
 from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
+from selftrain_jax.tasks.segmentation.selection import draw_labels, score_mask
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import Category, MaskTargets, Task
@@ -145,7 +147,8 @@ def _target_shapes(config: ConfigDict, batch_size: int) -> MaskTargets:
 
 def _label_bytes(config: ConfigDict, size_px: tuple[int, int]) -> float:
     """Take 0.42 bytes for each class and confidence of a pixel, as the quickstart's PNGs have."""
-    scale = min(1.0, config.segmentation.max_side_px / max(size_px))
+    side_px = min(max(size_px), config.image.tile_px or max(size_px))
+    scale = min(1.0, config.segmentation.max_side_px / side_px)
     return 400.0 + 0.42 * config.pseudo.mask_top_k * scale**2 * size_px[0] * size_px[1]
 
 
@@ -182,6 +185,7 @@ SEGMENTATION = TaskSpec(
         "pseudo.class_target",
         "model.anchor_size",
         "augment.box_fit",
+        "image.tile_min_visible",
     ),
     self_training=SelfTraining(
         label_totals=MaskTotals,
@@ -194,9 +198,13 @@ SEGMENTATION = TaskSpec(
         write_quality=_write_quality,
         count_right=count_right_pixels,
         describe_labels=_describe_labels,
+        read_foreign=read_foreign,
         open_labels=_open_labels,
         gather_images=gather_images,
         report_sections=report_sections,
+        score_labels=score_mask,
+        count_labels=lambda config, human: pixel_counts(human, max_bad_images=config.data.max_bad_images),
+        draw_labels=draw_labels,
         find_problems=find_problems,
         examine=examine,
     ),

@@ -12,15 +12,18 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from selftrain_jax.data.source import Source
+from selftrain_jax.data.tiles import Tiling
 from selftrain_jax.detection.box_fusion import fuse_boxes
+from selftrain_jax.detection.tile_merge import TileBoxes, merge_tiles
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Histogram
-from selftrain_jax.selftrain.inference import Chunk, InferredChunk, Loaded, label_chunk, run_ahead
+from selftrain_jax.selftrain.inference import Chunk, InferredChunk, Loaded, ReadPixels, label_chunk, run_ahead
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
+from selftrain_jax.selftrain.tile_inference import infer_by_tiles
 from selftrain_jax.tasks.detection.pseudo.views import View, format_views
 from selftrain_jax.tasks.detection.run_files import BoxSettings, BoxTotals, ClassBoxes
 from selftrain_jax.types import Category, Detections, Example
@@ -45,6 +48,7 @@ class Network:
     image_size_px: int
     score_floor: float  # detections below it are dropped, after the views were merged too
     views: tuple[View, ...] = ()  # none stands for the image as it is, at `image_size_px`
+    tiling: Tiling | None = None  # how images are cut into what the network sees; None: they are not
 
     @property
     def inputs(self) -> tuple[View, ...]:
@@ -71,6 +75,8 @@ def box_labeller(source: Source, network: Network, *, num_threads: int = 8) -> L
             image_size_px=network.image_size_px,
             views=format_views(network.inputs),
             num_models=len(network.models),
+            tile_px=network.tiling.tile_px if network.tiling else 0,
+            tile_overlap_px=network.tiling.overlap_px if network.tiling else 0,
         ),
         totals=BoxTotals,
         count_shard=count_boxes,
@@ -116,14 +122,36 @@ def sum_box_counts(
 def infer_images(
     chunks: Iterable[Chunk], *, source: Source, network: Network, num_threads: int = 4
 ) -> Generator[InferredChunk, None, None]:
-    """Detect in the images of each chunk.
+    """Detect in the images of each chunk, or in their tiles, whose boxes are merged on the whole image.
 
     The network always sees [batch_size, S, S, 3]: rows without an image that decodes are zero. Boxes of
-    several views or models are merged, and the best kept, as many as of one view, with their `place_std`.
+    several views or models are merged, and the best kept, as many as of one view, with their `place_std`. Of
+    tiles (`detection.tile_merge`) all are kept.
 
     Raises:
         InputError: the network's scores or boxes are not finite.
     """
+    infer = functools.partial(_infer, network=network, num_threads=num_threads)
+    if network.tiling is None:
+        return infer(chunks, source=source)
+    return infer_by_tiles(
+        chunks,
+        source=source,
+        tiling=network.tiling,
+        batch_size=network.batch_size,
+        infer=infer,
+        merge=_merge_tiles,
+    )
+
+
+def _infer(
+    chunks: Iterable[Chunk],
+    *,
+    source: Source,
+    network: Network,
+    num_threads: int,
+    read: ReadPixels | None = None,
+) -> Generator[InferredChunk, None, None]:
     predictions = run_ahead(
         chunks,
         source=source,
@@ -131,11 +159,36 @@ def infer_images(
         dispatch=lambda rows: _start_views(rows, network),
         batches_ahead=BATCHES_AHEAD if len(network.inputs) == 1 else 1,
         num_threads=num_threads,
+        read=read,
     )
     with closing(predictions):
         for shard, images, by_view in predictions:
             found = [Detections(*jax.device_get(tuple(detections))) for detections in by_view]
             yield label_chunk(shard, images, functools.partial(_to_labels, found, network))
+
+
+def _merge_tiles(
+    by_tile: Sequence[Example], tiles: Int[np.ndarray, "T 4"], size_px: tuple[int, int]
+) -> Example:
+    """Move the boxes of an image's tiles to where they are in the image, and merge them."""
+    has_places = "place_std" in by_tile[0]
+    counts = [len(labels["boxes"]) for labels in by_tile]
+    boxes, classes, scores = (
+        np.concatenate([labels[key] for labels in by_tile]) for key in ("boxes", "classes", "scores")
+    )
+    tile = np.repeat(np.arange(len(by_tile)), counts)
+    moved = boxes + np.tile(tiles[:, :2], 2)[tile].astype(np.float32)
+    places = np.zeros(len(boxes), np.float32)
+    if has_places:
+        places = np.concatenate([labels["place_std"] for labels in by_tile])
+    merged = merge_tiles(TileBoxes(moved, classes, scores, places, tile), tiles, size_px)
+    found: Example = {
+        "boxes": merged.boxes,
+        "classes": merged.classes,
+        "scores": merged.scores,
+        "is_pseudo": True,
+    }
+    return found | {"place_std": merged.place_std} if has_places else found
 
 
 def _load(

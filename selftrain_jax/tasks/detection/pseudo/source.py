@@ -98,8 +98,7 @@ def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray, agnosti
     scores, classes = labels["scores"], labels["classes"]
     kept = scores >= lowest[classes]
     if agnostic_iou:
-        is_label = scores >= thresholds[classes]
-        kept[is_label] &= keep_surest(labels["boxes"][is_label], scores[is_label], agnostic_iou)
+        kept &= is_label(labels, thresholds, agnostic_iou) | (scores < thresholds[classes])
     place: Example = {"place_std": labels["place_std"][kept]} if "place_std" in labels else {}
     return {
         **place,
@@ -110,6 +109,14 @@ def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray, agnosti
         "is_ignore": (scores < thresholds[classes])[kept],
         "is_pseudo": True,
     }
+
+
+def is_label(labels: Example, thresholds: np.ndarray, agnostic_iou: float) -> Bool[np.ndarray, " N"]:
+    """Mark the boxes of a record that are labels: at the threshold of their class, and the surest there."""
+    found = labels["scores"] >= thresholds[labels["classes"]]
+    if agnostic_iou:
+        found[found] = keep_surest(labels["boxes"][found], labels["scores"][found], agnostic_iou)
+    return found
 
 
 def keep_surest(
@@ -156,25 +163,27 @@ def check_thresholds(score_floor: float, thresholds: np.ndarray, lowest: np.ndar
         )
 
 
-def check_slots(source: Source, manifest: Manifest[BoxTotals], max_boxes: int) -> None:
-    """Make sure that the boxes of each image of `source` fit into config.image.max_boxes.
+def check_slots(
+    source: Source, manifest: Manifest[BoxTotals], max_boxes: int, *, is_tiled: bool = False
+) -> None:
+    """Make sure that the boxes of each image of `source`, or tile, fit into config.image.max_boxes.
 
-    Labels of a teacher that keeps no more detections of an image fit; others, such as labels made elsewhere,
-    are counted, which reads every record once.
+    Labels of a teacher that keeps no more detections of an image fit; others, such as labels made elsewhere
+    or merged of tiles, are counted, which reads every record once.
 
     Raises:
         InputError: an image has more boxes at the thresholds.
     """
     match manifest.provenance.get("nms"):
-        case {"max_detections": int(most)} if most <= max_boxes:
+        case {"max_detections": int(most)} if most <= max_boxes and not is_tiled:
             return
     counts = [len(source.read_labels(index)["boxes"]) for index in range(len(source))]
     most = max(counts, default=0)
     if most > max_boxes:
         raise InputError(
-            f"{source.name}: image {source.image_ids[counts.index(most)]} has {most} pseudo boxes at the "
-            f"thresholds, the most of all, but config.image.max_boxes is {max_boxes}. Set "
-            f"--config.image.max_boxes={most}, or raise config.pseudo.threshold."
+            f"{source.name}: {'tile' if is_tiled else 'image'} {source.image_ids[counts.index(most)]} has "
+            f"{most} pseudo boxes at the thresholds, the most of all, but config.image.max_boxes is "
+            f"{max_boxes}. Set --config.image.max_boxes={most}, or raise config.pseudo.threshold."
         )
 
 

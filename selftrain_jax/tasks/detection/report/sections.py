@@ -14,6 +14,7 @@ from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.report import labels as label_parts
 from selftrain_jax.report import page as parts
 from selftrain_jax.report.results import ClassScore, class_gain_bars
+from selftrain_jax.report.review import review_section
 from selftrain_jax.report.sources import source_blocks
 from selftrain_jax.report.thresholds import thresholds_section
 from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, threshold_used
@@ -73,6 +74,7 @@ def report_sections(run: RunFiles, images: BoxImages | None) -> list[Section]:
         precision_recall_section(run),
         *thresholds_section(run),
         _labels_section(run, threshold, labelled),
+        *review_section(run, names, "ap", "AP"),
         _label_images_section(images, labelled, names),
         _augmentation_section(images, names),
         _test_images_section(run, images, names),

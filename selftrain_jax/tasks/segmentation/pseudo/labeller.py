@@ -1,54 +1,45 @@
 """The teacher as it labels with masks, averaged over scales; call `mask_labeller`.
 
-`infer_masks` runs the network for pseudo labels, `predict_masks` for evaluation; `count_masks` and
-`sum_mask_counts` are what the manifest says of the masks.
+`infer_masks` runs the network for pseudo labels, `predict_masks` for evaluation.
 """
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Int, UInt8
 
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.run_files.manifest import Histogram
 from selftrain_jax.selftrain.inference import (
     Chunk,
     InferredChunk,
     Loaded,
+    ReadPixels,
     chunks_in_order,
     label_chunk,
     run_ahead,
 )
 from selftrain_jax.selftrain.labeller import Labeller
-from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
-from selftrain_jax.selftrain.quality import ratio
+from selftrain_jax.selftrain.tile_inference import infer_by_tiles
+from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, sum_mask_counts
 from selftrain_jax.tasks.segmentation.pseudo.network import (
     MaskNetwork,
     canvas_side,
     enlarge_nearest,
     reduced_size,
 )
-from selftrain_jax.tasks.segmentation.pseudo.source import NUM_LEVELS, confidence_levels
-from selftrain_jax.tasks.segmentation.run_files import ClassPixels, Coverage, MaskSettings, MaskTotals
-from selftrain_jax.types import Category, Example
+from selftrain_jax.tasks.segmentation.pseudo.tiles import fitted_size, paste_tiles
+from selftrain_jax.tasks.segmentation.run_files import MaskSettings, MaskTotals
+from selftrain_jax.types import Example
 
 BATCHES_AHEAD = 1  # a batch is an input of every scale, 27 MB an image at 512 px and the paper's six
 _Size = tuple[int, int]  # height, width
 _Views = list[tuple[np.ndarray, _Size]]  # input of each view, and the part of it that the image covers
 _Labels = tuple[Array | None, ...]  # classes, confidence, is finite, maybe runners-up; on the devices
-
-
-class MaskCounts(NamedTuple):
-    """Pixels over the images of one shard, by Category.id."""
-
-    pixels: Int[np.ndarray, "K 256"]  # by class and confidence level
-    at_threshold: Int[np.ndarray, " K"]
-    images_without_pixels: int  # at the threshold
 
 
 def mask_labeller(source: Source, network: MaskNetwork, *, num_threads: int = 8) -> Labeller:
@@ -62,57 +53,12 @@ def mask_labeller(source: Source, network: MaskNetwork, *, num_threads: int = 8)
             max_side_px=network.max_side_px,
             top_k=network.top_k,
             num_models=len(network.models),
+            tile_px=network.tiling.tile_px if network.tiling else 0,
+            tile_overlap_px=network.tiling.overlap_px if network.tiling else 0,
         ),
         totals=MaskTotals,
         count_shard=count_masks,
         sum_counts=sum_mask_counts,
-    )
-
-
-def count_pixels(
-    mask: UInt8[np.ndarray, "H W"], confidence: UInt8[np.ndarray, "H W"], num_classes: int
-) -> Int[np.ndarray, "K 256"]:
-    """Count a pseudo mask's pixels by class and confidence level."""
-    assert mask.max(initial=0) < num_classes, f"class {mask.max()} among {num_classes} classes"
-    bins = mask.astype(np.int64) * NUM_LEVELS + confidence
-    return np.bincount(bins.ravel(), minlength=num_classes * NUM_LEVELS).reshape(num_classes, NUM_LEVELS)
-
-
-def count_masks(examples: Iterable[Example], thresholds: Float[np.ndarray, " K"]) -> MaskCounts:
-    """Count pseudo masks; `thresholds` are by Category.id."""
-    is_kept = np.arange(NUM_LEVELS) >= confidence_levels(thresholds)[:, None]
-    pixels, num_empty = np.zeros(is_kept.shape, np.int64), 0
-    for example in examples:
-        of_image = count_pixels(example["mask"], example["confidence"], len(thresholds))
-        pixels += of_image
-        num_empty += not of_image[is_kept].any()
-    return MaskCounts(pixels, (pixels * is_kept).sum(axis=1), num_empty)
-
-
-def sum_mask_counts(
-    counts: Sequence[MaskCounts], categories: Sequence[Category], settings: MaskSettings
-) -> MaskTotals:
-    """Add up the counts of all shards."""
-    pixels, at_threshold, num_empty = (np.sum(values, axis=0) for values in zip(*counts, strict=True))
-    num_per_class, num_by_level = pixels.sum(axis=1), pixels.sum(axis=0)
-    num_pixels = int(num_by_level.sum())
-    from_level = np.append(num_by_level[::-1].cumsum()[::-1], 0)  # pixels of at least this level
-    from_edge = from_level[confidence_levels(HISTOGRAM_EDGES)]
-    edges = HISTOGRAM_EDGES.tolist()
-    return MaskTotals(
-        settings=settings,
-        num_pixels=num_pixels,
-        num_pixels_at_threshold=int(at_threshold.sum()),
-        coverage=ratio(at_threshold.sum(), num_pixels),
-        images_without_pixels_at_threshold=int(num_empty),
-        per_class={
-            name: ClassPixels(pixels=int(num_per_class[id]), pixels_at_threshold=int(at_threshold[id]))
-            for id, name in categories
-        },
-        confidence_histogram=Histogram(edges=tuple(edges), counts=tuple((-np.diff(from_edge)).tolist())),
-        coverage_by_threshold=Coverage(
-            thresholds=tuple(edges[:-1]), coverage=tuple(ratio(kept, num_pixels) for kept in from_edge[:-1])
-        ),
     )
 
 
@@ -128,18 +74,40 @@ class Predicted(NamedTuple):
 def infer_masks(
     chunks: Iterable[Chunk], *, source: Source, network: MaskNetwork, num_threads: int = 4
 ) -> Generator[InferredChunk, None, None]:
-    """Label the images of each chunk.
+    """Label the images of each chunk, or their tiles, which are then put together.
 
     Labels are `image_id`, `mask` (every pixel's best class), `confidence` (types.Example), `is_pseudo` and,
     if the network labels with more than one class, `runners_up`.
-    An image above `network.max_side_px` is labelled at that size, and its maps are enlarged by nearest.
+    An image, or a tile, above `network.max_side_px` is labelled at that size, and its maps are enlarged by
+    nearest.
 
     Raises:
         InputError: the network's logits are not finite.
 
     Paper: Section 3.1. Differs: no pixel is ignored yet; the threshold acts on the stored confidence.
     """
-    with closing(_run(chunks, source, network, None, num_threads)) as results:
+    infer = partial(_infer, network=network, num_threads=num_threads)
+    if network.tiling is None:
+        return infer(chunks, source=source)
+    return infer_by_tiles(
+        chunks,
+        source=source,
+        tiling=network.tiling,
+        batch_size=network.batch_size,
+        infer=infer,
+        merge=paste_tiles,
+    )
+
+
+def _infer(
+    chunks: Iterable[Chunk],
+    *,
+    source: Source,
+    network: MaskNetwork,
+    num_threads: int,
+    read: ReadPixels | None = None,
+) -> Generator[InferredChunk, None, None]:
+    with closing(_run(chunks, source, network, None, num_threads, read)) as results:
         for shard, images, (labels, _) in results:
             yield label_chunk(shard, images, partial(_to_labels, jax.device_get(labels), network))
 
@@ -147,14 +115,18 @@ def infer_masks(
 def predict_masks(
     *, source: Source, network: MaskNetwork, frame_size_px: int
 ) -> Generator[Predicted, None, None]:
-    """Yield every image's class map in the source's order, in two frames from the same logits.
+    """Yield every image's class map in the source's order, in two frames.
 
-    `resized` is the frame of the official evaluation, the image fitted into a square of `frame_size_px`.
+    `resized` is the frame of the official evaluation, the image fitted into a square of `frame_size_px`: from
+    the same logits or, of tiles, the class map shrunk as the true mask is.
 
     Raises:
         InputError: an image does not decode, or the network's logits are not finite.
     """
     chunks = chunks_in_order(len(source), network.batch_size)
+    if network.tiling is not None:
+        yield from _predict_tiled(chunks, source, network, frame_size_px)
+        return
     with closing(_run(chunks, source, network, frame_size_px, num_threads=4)) as results:
         for _, images, (labels, framed) in results:
             classes, is_finite, resized = jax.device_get((labels[0], labels[2], framed[0]))
@@ -166,8 +138,25 @@ def predict_masks(
                 yield Predicted(image.image_id, image.size_px, original, _cut(resized[row], image.geometry))
 
 
+def _predict_tiled(
+    chunks: Iterable[Chunk], source: Source, network: MaskNetwork, frame_size_px: int
+) -> Generator[Predicted, None, None]:
+    with closing(infer_masks(chunks, source=source, network=network)) as inferred:
+        for image in (image for _, images in inferred for image in images):
+            if isinstance(image, InputError):
+                raise image
+            mask = image.labels["mask"]
+            resized = enlarge_nearest(mask, fitted_size(image.size_px, frame_size_px))
+            yield Predicted(image.labels["image_id"], image.size_px, mask, resized)
+
+
 def _run(
-    chunks: Iterable[Chunk], source: Source, network: MaskNetwork, frame_size_px: int | None, num_threads: int
+    chunks: Iterable[Chunk],
+    source: Source,
+    network: MaskNetwork,
+    frame_size_px: int | None,
+    num_threads: int,
+    read: ReadPixels | None = None,
 ) -> Generator[tuple[int, list[Loaded | InputError], tuple[_Labels, _Labels]], None, None]:
     """Yield each chunk's shard, its images, and their labels at the images' own size and in the frame."""
     return run_ahead(
@@ -177,6 +166,7 @@ def _run(
         dispatch=lambda rows: _dispatch(rows, network, frame_size_px),
         batches_ahead=BATCHES_AHEAD,
         num_threads=num_threads,
+        read=read,
     )
 
 

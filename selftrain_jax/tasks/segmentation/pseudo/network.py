@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from selftrain_jax.data.tiles import Tiling
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.input_padding import padded_size
 from selftrain_jax.types import SIZE_STEP_PX, PixelLogits
@@ -55,6 +56,7 @@ class MaskNetwork:
     max_side_px: int  # larger images are labelled at this size, and enlarged
     top_k: int = 1  # classes of a pixel that `label` returns
     shapes_used: ShapesUsed = field(default_factory=ShapesUsed)
+    tiling: Tiling | None = None  # how images are cut into what the network sees; None: they are not
 
     def __post_init__(self) -> None:
         check_max_side(self.max_side_px)

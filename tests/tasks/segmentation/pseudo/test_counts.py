@@ -3,7 +3,7 @@ import json
 import numpy as np
 
 from selftrain_jax.run_files.fields import to_json
-from selftrain_jax.tasks.segmentation.pseudo.labeller import count_masks, count_pixels, sum_mask_counts
+from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, count_pixels, sum_mask_counts
 from selftrain_jax.tasks.segmentation.run_files import MaskSettings
 from selftrain_jax.types import Category
 

@@ -1,0 +1,1 @@
+"""Which images to label next: chosen ones against random ones; see `__main__.py`."""

@@ -1,0 +1,1 @@
+"""Annotation formats as pure functions: a parsed document becomes the shapes of each image."""

@@ -1,0 +1,1 @@
+"""Folders as annotation tools leave them: recognised, and read without conversion."""

@@ -1,0 +1,1 @@
+"""What to label next: `criteria` and `embedding` describe images, `choose` picks; see `jobs/select.py`."""
