@@ -16,8 +16,8 @@ from jaxtyping import Bool, UInt8
 
 from selftrain_jax.data.image_files import file_source, fill_template, read_file, read_image_size
 from selftrain_jax.data.source import Source
+from selftrain_jax.data.sources.class_colors import Colors, decode_colors, parse_colors
 from selftrain_jax.data.sources.image_folder import read_image_folder
-from selftrain_jax.data.sources.mask_colors import Colors, decode_colors, parse_colors
 from selftrain_jax.data.sources.png_masks import (
     check_mask,
     check_palette,

@@ -16,7 +16,7 @@ from selftrain_jax.data.layouts.sources import mask_classes, mask_source
 from selftrain_jax.data.layouts.splits import resolve_split
 from selftrain_jax.data.layouts.tree import canonical
 from selftrain_jax.data.source import Source
-from selftrain_jax.data.sources.mask_colors import Colors, read_labelmap
+from selftrain_jax.data.sources.class_colors import Colors, read_labelmap
 from selftrain_jax.data.sources.paired_folders import read_mask_folder
 from selftrain_jax.data.sources.voc_masks import SPLIT_SIZES, read_voc_masks
 from selftrain_jax.errors import InputError

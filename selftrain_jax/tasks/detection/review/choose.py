@@ -53,7 +53,7 @@ def order_by_rarity(images: Sequence[Boxes]) -> list[int]:
         rarest = min(
             (box.class_id for box in images[index]), key=lambda class_id: (counts[class_id], class_id)
         )
-        return counts[rarest], -sum(box.class_id == rarest for box in images[index])
+        return float(counts[rarest]), -sum(box.class_id == rarest for box in images[index])
 
     return sorted(range(len(images)), key=rank)
 
