@@ -14,8 +14,8 @@ from selftrain_jax.data.sampling import Permutation, example_index, interleave
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.stages.settings import BY_CLASS
-from selftrain_jax.text import shorten_list
-from selftrain_jax.unlabeled_sources import further_sources, source_weights
+from selftrain_jax.text import FIRST_SOURCE, shorten_list
+from selftrain_jax.unlabeled_sources import GROUP, further_sources, source_weights
 
 SEED_STEP = 2**32  # between the seeds of the sources of a stream
 SAMPLINGS = ("uniform", BY_CLASS)
@@ -68,10 +68,11 @@ def order_of_sources(
         return None
     parts = indices_by_source(pseudo.image_ids, names)
     if empty := [name for name, part in parts.items() if not len(part)]:
+        key = "" if empty[0] == FIRST_SOURCE else f" (--config.{GROUP}.{empty[0]}.kind=none)"
         raise InputError(
             f"{pseudo.name} has no image of the unlabelled source {empty[0]!r}, which is to have a share of "
-            "every batch: none of its images could be read. Repair them and label again by --redo=labels, or "
-            "name other images"
+            "every batch: none of them could be read or was labelled, or people corrected all. Repair them "
+            f"and label again by --redo=labels, or name other images in its place or none{key}"
         )
     weights = source_weights(config)
     epochs = [

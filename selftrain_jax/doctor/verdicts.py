@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from selftrain_jax.data.source import Problem
-from selftrain_jax.doctor.duplicates import TRAIN, Duplicates, is_trained_on, is_unlabelled
+from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED, Duplicates, is_trained_on, is_unlabelled
 from selftrain_jax.doctor.examine import SplitScan, SplitSummary
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding, Level
@@ -77,14 +77,18 @@ def _judge_all_sources(sources: Sequence[SplitSummary], max_bad_images: int) -> 
 
 
 def judge_copies(copies: Mapping[str, int], splits: Sequence[SplitSummary]) -> Iterator[Finding]:
-    """Say which unlabelled source holds labelled images of train, or has no other ones."""
+    """Say which unlabelled source holds labelled images of train, or has no other ones.
+
+    The latter is an error of a further source, which brings nothing; alone a run may label its own images.
+    """
     numbers = {split.split: split.num_examined for split in splits}
     for name, num in copies.items():
         if num and num == numbers[name]:
             remedy = (
                 "It is the labelled set itself: name other images, or those without labels (kind=remainder)."
             )
-            yield Finding("error", f"{name}: all {num:,} images are labelled images of {TRAIN}", remedy)
+            level: Level = "warning" if name == UNLABELLED else "error"
+            yield Finding(level, f"{name}: all {num:,} images are labelled images of {TRAIN}", remedy)
         elif num:
             finding = f"{name}: {num:,} of {numbers[name]:,} images are labelled images of {TRAIN}"
             remedy = "The student sees them with the teacher's labels too; leave them out."

@@ -1,5 +1,6 @@
 """Several sources of unlabelled images from the config to batches: shares, ids, and what is refused."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -14,6 +15,7 @@ from selftrain_jax.data.pipeline import take_steps
 from selftrain_jax.data.sampling import raw_permutation
 from selftrain_jax.data.source import subset
 from selftrain_jax.errors import InputError
+from selftrain_jax.jobs.doctor import run_doctor
 from selftrain_jax.jobs.run import digest_data
 from tests import tiny, tiny_masks
 
@@ -183,3 +185,71 @@ def test_a_folder_without_images_and_one_that_is_given_twice_are_refused(tmp_pat
 def test_thresholds_below_the_floor_of_the_records_are_refused_by_the_source() -> None:
     with pytest.raises(InputError, match=r"config\.unlabeled\.also\.rest: score thresholds down to 0\.0001"):
         build_sources(make_config(threshold=0.0001))
+
+
+def write_noise(path: pathlib.Path, seed: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def folders(tmp_path: pathlib.Path) -> ConfigDict:
+    """Two folders beside built-in data; each has a copy of the first image of val, under another name."""
+    config = tiny.get_config()
+    val = build_sources(config).val
+    for name, count, seed in (("first", 2, 10), ("web", 3, 20)):
+        for number in range(count):
+            write_noise(tmp_path / name / f"{number}.png", seed + number)
+        (tmp_path / name / "leak.png").write_bytes(val.read_encoded(0))
+    config.unlabeled.update(kind="folder", dir=str(tmp_path / "first"))
+    config.unlabeled.also.web = unlabeled_source(dir=str(tmp_path / "web"))
+    return config
+
+
+def test_copies_of_what_is_measured_are_left_out_of_every_source(folders: ConfigDict, capsys) -> None:
+    whole = build_sources(folders).unlabeled
+    assert whole is not None
+    assert {"leak.png", "web/leak.png"} < set(whole.image_ids)
+    folders.data.drop_leaks = True
+    kept = build_sources(folders)
+    assert kept.unlabeled is not None
+    assert kept.unlabeled.image_ids == ("0.png", "1.png", "web/0.png", "web/1.png", "web/2.png")
+    assert "0 of train, 2 unlabelled (unlabeled 1, web 1)" in capsys.readouterr().out
+    assert kept.unlabeled.path is not None
+    assert kept.unlabeled.path(4) == pathlib.Path(folders.unlabeled.also.web.dir) / "2.png"
+    assert kept.unlabeled.read_size is not None
+    assert kept.unlabeled.read_size(4) == (16, 16)
+    np.testing.assert_array_equal(
+        kept.unlabeled.read_image(4), np.asarray(Image.open(kept.unlabeled.path(4)).convert("RGB"))
+    )
+
+
+def test_a_source_of_which_nothing_is_left_is_refused(folders: ConfigDict) -> None:
+    for number in range(3):
+        (pathlib.Path(folders.unlabeled.also.web.dir) / f"{number}.png").unlink()
+    folders.data.drop_leaks = True
+    with pytest.raises(InputError, match=r"all 1 images of .*web.* are images that are measured on"):
+        build_sources(folders)
+
+
+def test_the_doctor_lists_every_source_as_the_run_reads_it(folders: ConfigDict, tmp_path, capsys) -> None:
+    with pytest.raises(InputError, match="has errors"):
+        run_doctor(folders, tmp_path)
+    out = capsys.readouterr().out
+    for name in ("unlabelled", "unlabelled/web"):
+        assert f"val: 1 of {len(build_sources(folders).val)} images equal an image of {name}" in out
+    assert "--config.data.drop_leaks=True" in out
+    folders.data.drop_leaks = True
+    run_doctor(folders, tmp_path)
+    splits = {split["split"]: split for split in json.loads((tmp_path / "doctor.json").read_text())["splits"]}
+    assert [splits[name]["num_images"] for name in ("unlabelled", "unlabelled/web")] == [2, 3]
+
+
+def test_the_doctor_refuses_ids_that_two_sources_share(folders: ConfigDict, tmp_path, capsys) -> None:
+    write_noise(pathlib.Path(folders.unlabeled.dir) / "web" / "0.png", 7)
+    with pytest.raises(InputError, match="has errors"):
+        run_doctor(folders, tmp_path)
+    assert "whose ids begin with the name of a further source" in capsys.readouterr().out
+    with pytest.raises(InputError, match="whose ids begin with the name of a further source"):
+        build_sources(folders)

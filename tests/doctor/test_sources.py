@@ -41,16 +41,17 @@ def test_copies_of_evaluation_images_are_found_in_each_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "level", "words"),
+    ("name", "images", "level", "words"),
     [
-        (("a", "b"), "error", "all 2 images are labelled images of train"),
-        (("a", "c"), "warning", "1 of 2 images are labelled images of train"),
-        (("c", "d"), None, ""),
+        (WEB, ("a", "b"), "error", "all 2 images are labelled images of train"),
+        ("unlabelled", ("a", "b"), "warning", "all 2 images are labelled images of train"),
+        (WEB, ("a", "c"), "warning", "1 of 2 images are labelled images of train"),
+        (WEB, ("c", "d"), None, ""),
     ],
 )
-def test_a_source_of_labelled_images_is_an_error(images, level, words: str) -> None:
-    splits = {"train": scans("a", "b"), WEB: scans(*images)}
-    verdicts = list(judge_copies(find_copies(splits), [summary("train", 2), summary(WEB, 2)]))
+def test_a_further_source_of_labelled_images_is_an_error(name: str, images, level, words: str) -> None:
+    splits = {"train": scans("a", "b"), name: scans(*images)}
+    verdicts = list(judge_copies(find_copies(splits), [summary("train", 2), summary(name, 2)]))
     assert [verdict.level for verdict in verdicts] == ([level] if level else [])
     assert all(words in verdict.finding for verdict in verdicts)
 
