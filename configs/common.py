@@ -11,6 +11,10 @@ from importlib.metadata import entry_points
 
 from ml_collections import ConfigDict, FieldReference
 
+from selftrain_jax.unlabeled_sources import unlabeled_source
+
+__all__ = ["get_config", "unlabeled_source"]
+
 UNLABELED = {"imagenet": "imagenet2012", "openimages": "open_images_v4", "remainder": ""}
 
 
@@ -90,6 +94,12 @@ def get_config() -> ConfigDict:
                 tfds="",
                 split="train",
                 limit=0,  # at most so many images; 0: all
+                # Its part of the student's pseudo-labelled images, beside the weights of further sources.
+                weight=1.0,
+                # Further sources by name, each a group with the keys above, with `threshold` (-1: that of
+                # `pseudo`) and `per_class_thresholds`: --config.unlabeled.also.NAME.KEY=VALUE, or in a
+                # config file config.unlabeled.also.NAME = unlabeled_source(kind="coco", dir="coco").
+                also=dict(),
             ),
             image=dict(
                 # Of the network's input, any number: inside it is padded to a multiple of 2^model.max_level,

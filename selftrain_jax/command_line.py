@@ -9,8 +9,10 @@ from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.unlabeled_sources import add_asked_sources
 
 LONGEST_NAME = 200  # letters of an option
 MISTAKES = (
@@ -23,6 +25,17 @@ MISTAKES = (
     TypeError,
     ValueError,
 )
+
+
+class ConfigFileParser(config_flags.ConfigFileFlagParser):
+    """Reads the config file, with the sources of unlabelled images that the command adds to it."""
+
+    def parse(self, path: str) -> ConfigDict:
+        """Load `FILE.py[:arguments]`. Raises: InputError, as `add_asked_sources`."""
+        config = super().parse(path)
+        if isinstance(config, ConfigDict):
+            add_asked_sources(config, sys.argv)
+        return config
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -76,6 +89,7 @@ def check_override_keys(argv: list[str], config: ConfigDict) -> None:
     Raises:
         InputError: names the key and the nearest one of the config.
     """
+    add_asked_sources(config, argv)
     known = list(flatten(config.to_dict()))
     for argument in argv:
         if not argument.startswith("--config."):

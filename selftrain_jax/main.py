@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from selftrain_jax.command_line import default_workdir, parse_flags
+from selftrain_jax.command_line import ConfigFileParser, default_workdir, parse_flags
 from selftrain_jax.errors import INTERRUPTED, RUN_AGAIN, USER_MISTAKE, InputError, RunAgainError, printable
 from selftrain_jax.threads import end_process_if_reads_hang
 
@@ -46,6 +46,7 @@ STAGES = ("teacher", "control", "control_half", "oracle", "student")
 REDO = ("teacher", "labels", "control", "control_half", "oracle", "student", "evaluation")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/quickstart.py.")
+flags.FLAGS["config"].parser = ConfigFileParser("config")
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run; by default runs/ and the config's name with its arguments."
 )

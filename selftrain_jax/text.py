@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 NO_VALUE = "\u2013"  # en dash
 MINUS = "\u2212"
+FIRST_SOURCE = "unlabeled"  # what the first of several sources of unlabelled images is called
 
 
 def shorten_list(items: Sequence[object], limit: int = 5) -> str:

@@ -23,7 +23,8 @@ ALLOWED = {
     "types": set(),
     "geometry": GROUND,
     "io": GROUND,
-    "command_line": GROUND,
+    "unlabeled_sources": GROUND,
+    "command_line": GROUND | {"unlabeled_sources"},
     "named_arrays": GROUND,
     "hosts": GROUND,
     "html": GROUND,
@@ -44,7 +45,7 @@ ALLOWED = {
     | {"data", "html", "run_files", "selftrain.advice_words", "selftrain.calibration"}
     | {"selftrain.corrections", "selftrain.threshold_advice"},
     "doctor": GROUND | {"data", "html"},
-    "stages": GROUND | {"command_line", "data.source", "run_files"},
+    "stages": GROUND | {"command_line", "data.source", "run_files", "unlabeled_sources"},
     "selection": GROUND | {"data", "doctor.duplicates", "html", "run_files.selection", "selftrain.inference"},
     "plan": GROUND | {"data", "models", "run_files", "stages.settings", "train"},
     "tasks": {"*"},
@@ -55,7 +56,7 @@ ALLOWED = {
 TASKS = ("detection", "segmentation", "classification")
 ABOVE = {"tasks": ("build", "jobs", "main"), "build": ("jobs", "main"), "jobs": ("main",)}
 NO_TENSORFLOW = ("models", "detection", "segmentation", "classification", "paper", "train", "report", "html")
-KNOW_THE_CONFIG = ("main", "jobs", "command_line", "build", "stages", "tasks")
+KNOW_THE_CONFIG = ("main", "jobs", "command_line", "unlabeled_sources", "build", "stages", "tasks")
 
 # Imports inside functions: what needs TensorFlow (5 to 13 seconds), or a job that is not asked for.
 LAZY = {
@@ -91,6 +92,7 @@ LAZY = {
     ("build.data", "augment.policies"),
     ("build.data", "data.pipeline"),
     ("build.data", "data.sources.tfds"),
+    ("build.unlabeled", "data.sources.tfds"),
     ("tasks.classification.data", "augment.crop"),
     ("tasks.classification.data", "data.pipeline"),
     ("tasks.classification.data", "data.sources.tfds"),

@@ -8,13 +8,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
-from selftrain_jax.build.sampling import check_sampling, epoch_of
+from selftrain_jax.build.sampling import check_sampling, epoch_of, order_of_sources
 from selftrain_jax.build.set_apart import Sources, set_apart
-from selftrain_jax.build.splits import Parts, check_split_keys, labelled_part, open_parts, split_by_label
+from selftrain_jax.build.splits import Parts, check_split_keys, labelled_part, open_parts
 from selftrain_jax.build.student_batch import split_batch
+from selftrain_jax.build.unlabeled import open_all_unlabeled, require_truth, source_groups
 from selftrain_jax.data.sampling import Permutation, raw_permutation
-from selftrain_jax.data.source import Source, cached, concatenated, subset
-from selftrain_jax.data.sources.image_folder import read_image_folder
+from selftrain_jax.data.source import Source, cached, concatenated
 from selftrain_jax.doctor.verdicts import refuse
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
@@ -22,11 +22,12 @@ from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.stages.choices import compared_kinds
-from selftrain_jax.tasks.config_values import class_thresholds_by_name, require_dir
-from selftrain_jax.tasks.lookup import TASKS, get_task
+from selftrain_jax.tasks.config_values import class_thresholds_by_name, own_thresholds
+from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.tiles import cut_tiles
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Batches
+from selftrain_jax.unlabeled_sources import check_further_sources, further_sources
 
 # The half control sees the human images that the student of one round sees, in the same order.
 STAGE_SEEDS = {"teacher": 0, "control": 1, "control_half": 2, "oracle": 3, "student": 2}
@@ -44,7 +45,8 @@ def build_sources(config: ConfigDict) -> Sources:
     sources = read_parts(config, parts)
     task.check_sources(config, sources.human, [*dict.fromkeys((sources.val, sources.test))])
     if ORACLE in compared_kinds(config):
-        task.check_sources(config, _require_truth(config, sources.unlabeled_truth), [])
+        truth = require_truth(config, sources.unlabeled_truth, sources.unlabeled)
+        task.check_sources(config, truth, [])
     return sources
 
 
@@ -55,7 +57,7 @@ def read_parts(config: ConfigDict, parts: Parts) -> Sources:
         InputError: the unlabelled images are missing, splits' classes differ, or as `set_apart`.
     """
     human = labelled_part(config, parts.train)
-    unlabeled = open_unlabeled(config, parts.train) if config.unlabeled.kind != "none" else None
+    unlabeled = open_all_unlabeled(config, parts.train) if config.unlabeled.kind != "none" else {}
     refuse(judge_classes(config, parts.train, [source for source in parts[1:] if source is not None]))
     return set_apart(config, parts, human, unlabeled)
 
@@ -64,23 +66,6 @@ def log_notes(sources: Iterable[Source | None]) -> None:
     """Print on host 0 what the readers recognised and decided, each line once."""
     for line in dict.fromkeys(note for source in sources if source is not None for note in source.notes):
         hosts.log(line)
-
-
-def _require_truth(config: ConfigDict, truth: Source | None) -> Source:
-    """Return the human labels of the unlabelled images. Raises: InputError where there are none."""
-    if truth is not None:
-        return truth
-    where = config.unlabeled.kind
-    found = "there are no unlabelled images"
-    if where != "none":
-        found = (
-            f"the unlabelled images (config.unlabeled.kind={where}) have no labels of the classes of train"
-        )
-    raise InputError(
-        f"config.student.oracle=True trains on the human labels of the unlabelled images, but {found}; take "
-        "them from a labelled data set, as config.unlabeled.kind=remainder with config.data.label_percent "
-        "below 100 does, or set config.student.oracle=False"
-    )
 
 
 def judge_classes(config: ConfigDict, train: Source, measured: Sequence[Source]) -> Iterator[Finding]:
@@ -100,6 +85,16 @@ def judge_classes(config: ConfigDict, train: Source, measured: Sequence[Source])
         class_thresholds(train.categories, config.pseudo.threshold, class_thresholds_by_name(config))
     except InputError as error:
         yield Finding("error", f"config.pseudo.threshold, per_class_thresholds: {error}", "")
+    yield from _judge_source_classes(config, train)
+
+
+def _judge_source_classes(config: ConfigDict, train: Source) -> Iterator[Finding]:
+    """Say which further source of unlabelled images has thresholds of classes that do not exist."""
+    for name in further_sources(config):
+        try:
+            class_thresholds(train.categories, *own_thresholds(config, name))
+        except InputError as error:
+            yield Finding("error", f"config.unlabeled.also.{name}: {error}", "")
 
 
 def _compare_classes(train: Source, other: Source) -> str:
@@ -119,11 +114,12 @@ def check_data_sets(config: ConfigDict) -> None:
         InputError: there is no such task; a setting does not fit it; or data sets, joint training's
             included, are missing: with their sizes and the commands that prepare them.
     """
+    check_further_sources(config)
     get_task(config.task).check_config(config)
     check_sampling(config)
     check_split_keys(config)
     wanted: dict[tuple[str, str], str] = {}
-    for group in ("data", "unlabeled", *(["joint"] if config.joint.weight else [])):
+    for group in ("data", *source_groups(config).values(), *(["joint"] if config.joint.weight else [])):
         where = config[group]
         if where.kind == "tfds" or (where.kind == "auto" and not where.dir):
             kind = "" if where.kind == "tfds" else f"--config.{group}.kind=tfds "
@@ -132,38 +128,6 @@ def check_data_sets(config: ConfigDict) -> None:
         from selftrain_jax.data.sources.tfds import check_prepared
 
         check_prepared(wanted)
-
-
-def open_unlabeled(config: ConfigDict, train: Source) -> Source:
-    """Open the unlabelled images, with their labels where the data set has them.
-
-    Raises:
-        InputError: there are none.
-    """
-    source, limit = _open_unlabeled(config, train), config.unlabeled.limit
-    return subset(source, range(min(limit, len(source)))) if limit else source
-
-
-def _open_unlabeled(config: ConfigDict, train: Source) -> Source:
-    where = config.unlabeled
-    if where.kind == "remainder":
-        _, remainder = split_by_label(config, train)
-        if not len(remainder):
-            raise InputError(
-                "config.unlabeled.kind=remainder, but config.data.label_percent=100 leaves no image of "
-                "train without its label; lower label_percent or name another source"
-            )
-        return subset(train, remainder, f"{train.name}, the remainder")
-    if where.kind == "folder":
-        return read_image_folder(require_dir(where.dir, "config.unlabeled.dir", "the unlabelled images"))
-    if where.kind == "tfds":
-        from selftrain_jax.data.sources.tfds import read_tfds
-
-        return read_tfds(where.tfds, where.split, data_dir=where.dir or None, labelled=False)
-    # The run's own task first; else the images of a data set that another task reads.
-    readers = [get_task(config.task), *TASKS]
-    task = next((task for task in readers if where.kind in task.data_kinds), readers[0])
-    return task.open_split(config, "unlabeled", "unlabeled" if where.kind == "builtin" else where.split)
 
 
 def stage_settings(config: ConfigDict, stage: str) -> ConfigDict:
@@ -266,7 +230,11 @@ def build_batches(
         return make_human(batch_size=stage_batch_size(config, stage))
     split = split_batch(config)
     pseudo = cut_tiles(config, cached(pseudo, float(config.data.cache_mib)))
-    length, order = epoch_of(config, "pseudo", pseudo, permutation)
+    index_at = order_of_sources(config, pseudo, seed + 500, permutation)
+    # Of several sources each has an epoch of its own.
+    length, order = (
+        (0, permutation) if index_at is not None else epoch_of(config, "pseudo", pseudo, permutation)
+    )
     pseudo_part = make(
         pseudo,
         augment=build_augment(config, config.student.pseudo_policy or policy),
@@ -275,5 +243,6 @@ def build_batches(
         is_pseudo=True,
         permutation=order,
         epoch_length=length,
+        index_at=index_at,
     )
     return mix_batches(make_human(batch_size=split.num_human), pseudo_part)

@@ -1,15 +1,23 @@
-"""In which order a stage draws its images: config.data.sampling and config.pseudo.sampling; `epoch_of`."""
+"""In which order a stage draws its images: config.data.sampling and config.pseudo.sampling; `epoch_of`.
+
+Of several sources of unlabelled images each has its share of every batch: `order_of_sources`.
+"""
+
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
+from selftrain_jax.data.named_sources import indices_by_source
 from selftrain_jax.data.repeat_factors import Epoch, RepeatFactors, repeat_rare, repeated_epoch
-from selftrain_jax.data.sampling import Permutation
-from selftrain_jax.data.source import Source
+from selftrain_jax.data.sampling import Permutation, example_index, interleave
+from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.stages.settings import BY_CLASS
-from selftrain_jax.text import shorten_list
+from selftrain_jax.text import FIRST_SOURCE, shorten_list
+from selftrain_jax.unlabeled_sources import GROUP, further_sources, source_weights
 
+SEED_STEP = 2**32  # between the seeds of the sources of a stream
 SAMPLINGS = ("uniform", BY_CLASS)
 
 
@@ -42,6 +50,49 @@ def epoch_of(config: ConfigDict, group: str, source: Source, permutation: Permut
     epoch = repeated_epoch(factors.of_images)
     hosts.log(f"config.{group}.sampling={BY_CLASS}: {_describe(config, source, factors, epoch)}")
     return epoch
+
+
+def order_of_sources(
+    config: ConfigDict, pseudo: Source, seed: int, permutation: Permutation
+) -> Callable[[int], int] | None:
+    """Return which pseudo-labelled image is at a position, where they are of several sources; else None.
+
+    Sources alternate by their weights (`interleave`), and each goes through its own images as one alone does:
+    each once an epoch of its own, or by class. Logs the shares.
+
+    Raises:
+        InputError: a source has no image with pseudo labels.
+    """
+    names = list(further_sources(config))
+    if not names:
+        return None
+    parts = indices_by_source(pseudo.image_ids, names)
+    if empty := [name for name, part in parts.items() if not len(part)]:
+        key = "" if empty[0] == FIRST_SOURCE else f" (--config.{GROUP}.{empty[0]}.kind=none)"
+        raise InputError(
+            f"{pseudo.name} has no image of the unlabelled source {empty[0]!r}, which is to have a share of "
+            "every batch: none of them could be read or was labelled, or people corrected all. Repair them "
+            f"and label again by --redo=labels, or name other images in its place or none{key}"
+        )
+    weights = source_weights(config)
+    epochs = [
+        epoch_of(config, "pseudo", subset(pseudo, part, f"{pseudo.name}, {name}"), permutation)
+        for name, part in parts.items()
+    ]
+    shares = [
+        f"{name} {weights[name] / sum(weights.values()):.1%} ({len(part):,} images)"
+        for name, part in parts.items()
+    ]
+    hosts.log(f"pseudo-labelled images by source: {', '.join(shares)}")
+    slot_at, indices = interleave([weights[name] for name in parts]), list(parts.values())
+
+    def index_at(position: int) -> int:
+        source, own = slot_at(position)
+        length, order = epochs[source]
+        chosen = example_index(own, length, seed + source * SEED_STEP, permutation=order)
+        return int(indices[source][chosen])
+
+    return index_at
 
 
 def _describe(config: ConfigDict, source: Source, factors: RepeatFactors, epoch: Epoch) -> str:

@@ -2,8 +2,9 @@
 
 import functools
 import pathlib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -11,6 +12,7 @@ from selftrain_jax import hosts
 from selftrain_jax.build.splits import Parts
 from selftrain_jax.data.contents import Content, find_copies, read_contents
 from selftrain_jax.data.gold import GoldImage, read_gold
+from selftrain_jax.data.named_sources import join_sources
 from selftrain_jax.data.source import Source, concatenated, subset, without_labels
 from selftrain_jax.errors import InputError
 from selftrain_jax.text import shorten_list
@@ -20,8 +22,9 @@ from selftrain_jax.text import shorten_list
 class Sources:
     """Who reads what.
 
-    `unlabeled` is None in a supervised run. `unlabeled_truth` has the labels that the teacher is not
-    shown, if there are any.
+    `unlabeled` is None in a supervised run; of several sources it has the images of all, and their ids say of
+    which one they are. `unlabeled_truth` has the labels that the teacher is not shown, if there are any: of
+    the sources that have such.
     """
 
     human: Source
@@ -29,41 +32,80 @@ class Sources:
     unlabeled_truth: Source | None
     val: Source
     test: Source
+    data_sets: Mapping[str, str] = field(default_factory=dict)  # of unlabelled images, by source
 
 
-def set_apart(config: ConfigDict, parts: Parts, human: Source, unlabeled: Source | None) -> Sources:
-    """Return what a run reads: `human` of parts.train, the unlabelled images, val and test.
+class Apart(NamedTuple):
+    """The images of a run, none of them on two sides."""
+
+    human: Source
+    unlabeled: dict[str, Source]  # by the name of the source; with their labels, if any
+    val: Source
+    test: Source
+
+
+def set_apart(config: ConfigDict, parts: Parts, human: Source, unlabeled: Mapping[str, Source]) -> Sources:
+    """Return what a run reads: as `take_apart`, with the sources of unlabelled images as one.
+
+    Raises:
+        InputError: as `take_apart`, or ids of two sources cannot be told apart.
+    """
+    apart = take_apart(config, parts, human, unlabeled)
+    labelled = {
+        name: source for name, source in apart.unlabeled.items() if source.categories == human.categories
+    }
+    return Sources(
+        human=apart.human,
+        unlabeled=join_unlabelled(apart.unlabeled),
+        unlabeled_truth=join_sources(labelled) if labelled else None,
+        val=apart.val,
+        test=apart.test,
+        data_sets={name: source.name for name, source in apart.unlabeled.items()},
+    )
+
+
+def join_unlabelled(sources: Mapping[str, Source]) -> Source | None:
+    """Join sources of unlabelled images, without their labels; None where there are none.
+
+    Raises:
+        InputError: ids of two sources cannot be told apart.
+    """
+    images = {name: without_labels(source) for name, source in sources.items()}
+    return join_sources(images) if images else None
+
+
+def take_apart(config: ConfigDict, parts: Parts, human: Source, unlabeled: Mapping[str, Source]) -> Apart:
+    """Separate `human` of parts.train, the sources of unlabelled images, val and test.
 
     With config.data.gold the gold set is the test split, and none of its images is trained on, labelled or
     in val. With config.data.drop_leaks nothing of val and test is trained on or labelled. Both go by the
     content of the files, and what is left out is counted in the log. `unlabeled` has its labels, if any.
 
     Raises:
-        InputError: the gold set is not whole, or nothing is left of a part.
+        InputError: the gold set is not whole, or nothing is left of a part or of a source.
     """
-    val, test, path = parts.val, parts.test, config.data.gold
+    val, test, path, left = parts.val, parts.test, config.data.gold, dict(unlabeled)
     if path:
         gold = read_gold(pathlib.Path(path))
         contents = {image.content for image in gold}
         test = gold_source(path, gold, [source for source in parts if source is not None])
         human, num_human = leave_out(human, contents)
         val, num_val = leave_out(val, contents)
-        unlabeled, num_unlabeled = _leave_out_if_any(unlabeled, contents)
+        left, num_unlabeled = _leave_out_of_all(left, contents)
         hosts.log(
             f"data.gold={path}: {len(test):,} images are the test split; left out: {num_human:,} of train, "
-            f"{num_val:,} of val, {num_unlabeled:,} unlabelled"
+            f"{num_val:,} of val, {_describe(num_unlabeled)}"
         )
     assert test is not None
     if config.data.drop_leaks:
         measured = {content for source in (val, test) for content in read_contents(source) if content}
         human, num_human = leave_out(human, measured)
-        unlabeled, num_unlabeled = _leave_out_if_any(unlabeled, measured)
+        left, num_unlabeled = _leave_out_of_all(left, measured)
         hosts.log(
             f"data.drop_leaks=True: left out as copies of val or test: {num_human:,} of train, "
-            f"{num_unlabeled:,} unlabelled"
+            f"{_describe(num_unlabeled)}"
         )
-    truth = unlabeled if unlabeled is not None and unlabeled.categories == human.categories else None
-    return Sources(human, None if unlabeled is None else without_labels(unlabeled), truth, val, test)
+    return Apart(human, left, val, test)
 
 
 def without_gold(config: ConfigDict, source: Source) -> Source:
@@ -115,5 +157,15 @@ def leave_out(source: Source, contents: Collection[Content]) -> tuple[Source, in
     return subset(source, indices, source.name) if copies else source, len(copies)
 
 
-def _leave_out_if_any(source: Source | None, contents: Collection[Content]) -> tuple[Source | None, int]:
-    return (None, 0) if source is None else leave_out(source, contents)
+def _leave_out_of_all(
+    sources: Mapping[str, Source], contents: Collection[Content]
+) -> tuple[dict[str, Source], dict[str, int]]:
+    """Leave images of these contents out of each source; return how many they are of each, too."""
+    left = {name: leave_out(source, contents) for name, source in sources.items()}
+    return {name: kept for name, (kept, _) in left.items()}, {name: num for name, (_, num) in left.items()}
+
+
+def _describe(counts: Mapping[str, int]) -> str:
+    """Say how many unlabelled images were left out, of several sources of each."""
+    listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return f"{sum(counts.values()):,} unlabelled" + (f" ({listed})" if len(counts) > 1 else "")

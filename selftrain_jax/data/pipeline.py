@@ -88,12 +88,13 @@ def make_batches(
     max_stall_secs: float = MAX_STALL_SECS,
     permutation: Permutation = raw_permutation,
     epoch_length: int = 0,
+    index_at: Callable[[int], int] | None = None,
 ) -> Batches:
     """Return the function that streams batches of `source` from a given step on.
 
     Each host makes its own part of every batch, ahead of when it is asked for. `permutation` is the order of
     an epoch: a run must resume with the one that it began with. `epoch_length` is how many positions it has;
-    0: as many as there are examples.
+    0: as many as there are examples. `index_at` says which example is at a position in place of both.
 
     Raises:
         InputError: the source is empty; from the stream: see `Reader` and the task's `TargetSpec`, or the
@@ -102,9 +103,10 @@ def make_batches(
     """
     reader = Reader(source, max_bad_images=max_bad_images)
     length = epoch_length or len(source)
+    find = index_at or (lambda position: example_index(position, length, seed, permutation=permutation))
 
     def read(position: int) -> tuple[int, Mapping[str, np.ndarray]]:
-        index, example = reader(example_index(position, length, seed, permutation=permutation))
+        index, example = reader(find(position))
         arrays = target_spec.read(example, f"image {example['image_id']} of {source.name}")
         return index, {**arrays, "image": example["image"]}
 

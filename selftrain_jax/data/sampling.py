@@ -2,11 +2,14 @@
 
 `repeat_factors` has orders in which some examples come more often.
 
-Call `example_index`. The order is a pure function of the number of examples, the seed and the epoch.
+Call `example_index`, or `interleave` for the shares of several sources. The order is a pure function of the
+number of examples, the seed and the epoch.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -43,6 +46,35 @@ def example_index(
     return int(_cached(permutation, length, seed, epoch)[offset])
 
 
-@functools.lru_cache(maxsize=4)
+class Slot(NamedTuple):
+    """What is at a position of a stream of several sources."""
+
+    source: int
+    position: int  # among those of this source
+
+
+def interleave(weights: Sequence[float]) -> Callable[[int], Slot]:
+    """Return which of several sources is at a position of a stream, its share proportional to its weight.
+
+    Of any n positions in a row the first source has floor or ceil of n times its share; of those left the
+    second one has its share likewise, and so on. So a batch has exactly the shares where they are whole
+    numbers of images, and any two batches differ by few images. Weights are taken as the decimals that they
+    are written as.
+    """
+    left = [Fraction(repr(float(weight))) for weight in weights]
+    shares = [weight / sum(left[index:]) for index, weight in enumerate(left[:-1])]
+
+    def slot_at(position: int) -> Slot:
+        for source, share in enumerate(shares):
+            before = position * share.numerator // share.denominator
+            if (position + 1) * share.numerator // share.denominator > before:
+                return Slot(source, before)
+            position -= before
+        return Slot(len(shares), position)
+
+    return slot_at
+
+
+@functools.lru_cache(maxsize=32)  # of each source of a stream an epoch, or two at its end
 def _cached(permutation: Permutation, length: int, seed: int, epoch: int) -> Int[np.ndarray, " length"]:
     return permutation(length, seed, epoch)

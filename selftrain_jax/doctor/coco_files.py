@@ -8,7 +8,7 @@ import os
 import pathlib
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from selftrain_jax.data.image_files import read_file
@@ -39,9 +39,9 @@ class Records(NamedTuple):
 
 
 def judge_coco_files(
-    files: Mapping[str, CocoFile], unlabelled: pathlib.Path | None = None
+    files: Mapping[str, CocoFile], unlabelled: Collection[pathlib.Path] = ()
 ) -> Iterator[Finding]:
-    """Look at the files of all splits; `unlabelled` is the folder that is labelled by the teacher, if any."""
+    """Look at the files of all splits; `unlabelled` are the folders that are labelled by the teacher."""
     documents = {split: _read(file.annotations) for split, file in files.items()}
     records = {split: found for split, found in documents.items() if found is not None}
     for split, found in records.items():
@@ -155,11 +155,11 @@ def _outline_gap(segmentation: Any, box: list[float]) -> float:
 
 
 def _judge_unlisted(
-    files: Mapping[str, CocoFile], records: Mapping[str, Records], unlabelled: pathlib.Path | None
+    files: Mapping[str, CocoFile], records: Mapping[str, Records], unlabelled: Collection[pathlib.Path]
 ) -> Iterator[Finding]:
     """Count files in the image folders that no split lists, as images without objects that were left out."""
     for folder in dict.fromkeys(file.images for file in files.values()):
-        if not folder.is_dir() or (unlabelled is not None and unlabelled.resolve() == folder.resolve()):
+        if not folder.is_dir() or folder.resolve() in {path.resolve() for path in unlabelled}:
             continue
         splits = [split for split, file in files.items() if file.images == folder]
         listed = {

@@ -13,9 +13,11 @@ import numpy as np
 from jaxtyping import Int, UInt8, UInt64
 from PIL import Image
 
+from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import Example
 
 TRAIN, UNLABELLED = "train", "unlabelled"  # the splits that are trained on; all others are for evaluation
+FURTHER = f"{UNLABELLED}/"  # begins the names of further sources of unlabelled images
 # JPEG at quality 20 moves a hash by 0 to 4 bits; of 66,000 pairs of cell images one is under 10.
 MAX_DISTANCE = 6
 SIDE_PX = 32  # the grey thumbnail whose spectrum is hashed
@@ -78,9 +80,34 @@ class Duplicates:
         return len(self.pairs) - self.num_exact
 
 
+def split_name(source: str) -> str:
+    """Return how a source of unlabelled images is called among the splits."""
+    return UNLABELLED if source == FIRST_SOURCE else f"{FURTHER}{source}"
+
+
+def is_unlabelled(split: str) -> bool:
+    """Tell whether a split is a source of unlabelled images."""
+    return split == UNLABELLED or split.startswith(FURTHER)
+
+
+def is_trained_on(split: str) -> bool:
+    """Tell whether a split is trained on, with labels or without; all others are measured on."""
+    return split == TRAIN or is_unlabelled(split)
+
+
+def find_copies(splits: Mapping[str, Sequence[ImageScan]]) -> dict[str, int]:
+    """Count the images of each source of unlabelled images that equal a labelled image of train."""
+    labelled = {image.digest for image in splits.get(TRAIN, ())}
+    return {
+        name: sum(image.digest in labelled for image in images)
+        for name, images in splits.items()
+        if is_unlabelled(name)
+    }
+
+
 def find_duplicates(splits: Mapping[str, Sequence[ImageScan]]) -> tuple[Duplicates, ...]:
     """Compare each evaluation split with what is trained on, with itself and with those before it."""
-    trained = [name for name in splits if name in (TRAIN, UNLABELLED)]
+    trained = [name for name in splits if is_trained_on(name)]
     evaluated = [name for name in splits if name not in trained]
     return tuple(
         _compare(splits, name, evaluation)

@@ -74,15 +74,20 @@ class Diagnosis:
 
 
 def scan_splits(
-    labelled: Mapping[str, Source | None], unlabelled: Source | None, max_images: int | None = None
+    labelled: Mapping[str, Source | None],
+    unlabelled: Source | None,
+    max_images: int | None = None,
+    further: Mapping[str, Source] | None = None,
 ) -> dict[str, SplitScan]:
     """Scan the splits that could be opened.
 
-    `max_images` bounds the images looked at in each split (spread evenly): faster, but duplicates are missed.
+    `further` are more sources of unlabelled images, by the names of their splits. `max_images` bounds the
+    images looked at in each split (spread evenly): faster, but duplicates are missed.
     """
     sources = {name: source for name, source in labelled.items() if source is not None}
     if unlabelled is not None:
         sources[UNLABELLED] = unlabelled
+    sources |= further or {}
     return {name: scan_split(source, max_images) for name, source in sources.items()}
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selftrain_jax.data.groups import group_name, image_name
-from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED, Duplicates, ImageScan
+from selftrain_jax.doctor.duplicates import Duplicates, ImageScan, is_trained_on, is_unlabelled
 from selftrain_jax.doctor.examine import SplitScan
 from selftrain_jax.html.blocks import Finding
 
@@ -50,9 +50,9 @@ def judge_neighbours(scans: Mapping[str, SplitScan], duplicates: Iterable[Duplic
     """Warn of evaluation images whose neighbours are trained on or labelled, with the regex to paste."""
     names = {split: _names_by_id(scan) for split, scan in scans.items()}
     alike = {(found.split, found.evaluation_split): found.pairs for found in duplicates}
-    labelled = [name for split, by_id in names.items() if split != UNLABELLED for name in by_id.values()]
+    labelled = [name for split, by_id in names.items() if not is_unlabelled(split) for name in by_id.values()]
     for (split, evaluation), repeats in alike.items():
-        if split not in (TRAIN, UNLABELLED):
+        if not is_trained_on(split):
             continue
         pairs = {
             (names[split][pair.image_id], names[evaluation][pair.evaluation_image_id])
@@ -131,7 +131,7 @@ def _warn(
         f"{evaluation}: {len(frames):,} of {num_images:,} images are neighbours in time of an image of "
         f"{split}, as {other} of {one}"
     )
-    if split == UNLABELLED:
+    if is_unlabelled(split):
         remedy = (
             f"Take the sequences of {evaluation} out of the unlabelled images: the student is shown them."
         )

@@ -6,7 +6,7 @@ that the labels state tells what they were drawn on; a half turn, a mirror image
 
 from collections.abc import Iterator, Mapping
 
-from selftrain_jax.doctor.duplicates import UNLABELLED, UPRIGHT, ImageScan
+from selftrain_jax.doctor.duplicates import UPRIGHT, ImageScan, is_unlabelled
 from selftrain_jax.doctor.examine import SplitScan
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.text import shorten_list
@@ -23,7 +23,7 @@ def judge_turns(scans: Mapping[str, SplitScan]) -> Iterator[Finding]:
             continue
         names = shorten_list([f"{image.image_id} ({image.orientation})" for image in turned], 3)
         count = f"{split}: {len(turned):,} of {len(scan.images):,} images carry an EXIF turn, as {names}"
-        if split == UNLABELLED:
+        if is_unlabelled(split):
             lying = "they are read as stored, on their side or head"
             yield Finding("warning", f"{count}; {lying}", f"To see them as viewers do, {_TURN}.")
             continue

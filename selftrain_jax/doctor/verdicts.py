@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from selftrain_jax.data.source import Problem
-from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED, Duplicates
+from selftrain_jax.doctor.duplicates import TRAIN, UNLABELLED, Duplicates, is_trained_on, is_unlabelled
 from selftrain_jax.doctor.examine import SplitScan, SplitSummary
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding, Level
@@ -65,6 +65,34 @@ def judge_images(splits: Sequence[SplitSummary], max_bad_images: int = 0) -> Ite
         else:
             num_bad = len(split.unreadable)
             yield judge_unreadable(split.split, num_bad, split.num_examined, max_bad_images)
+    yield from _judge_all_sources([split for split in splits if is_unlabelled(split.split)], max_bad_images)
+
+
+def _judge_all_sources(sources: Sequence[SplitSummary], max_bad_images: int) -> Iterator[Finding]:
+    """Judge the images of several unlabelled sources together, as the labelling of them does."""
+    bad = [len(split.unreadable) for split in sources]
+    if len(sources) > 1 and max(bad) <= max_bad_images < sum(bad):
+        num_images = sum(split.num_examined for split in sources)
+        yield judge_unreadable("unlabelled", sum(bad), num_images, max_bad_images)
+
+
+def judge_copies(copies: Mapping[str, int], splits: Sequence[SplitSummary]) -> Iterator[Finding]:
+    """Say which unlabelled source holds labelled images of train, or has no other ones.
+
+    The latter is an error of a further source, which brings nothing; alone a run may label its own images.
+    """
+    numbers = {split.split: split.num_examined for split in splits}
+    for name, num in copies.items():
+        if num and num == numbers[name]:
+            remedy = (
+                "It is the labelled set itself: name other images, or those without labels (kind=remainder)."
+            )
+            level: Level = "warning" if name == UNLABELLED else "error"
+            yield Finding(level, f"{name}: all {num:,} images are labelled images of {TRAIN}", remedy)
+        elif num:
+            finding = f"{name}: {num:,} of {numbers[name]:,} images are labelled images of {TRAIN}"
+            remedy = "The student sees them with the teacher's labels too; leave them out."
+            yield Finding("warning", finding, remedy)
 
 
 def judge_unreadable(split: str, num_bad: int, num_images: int, max_bad_images: int) -> Finding:
@@ -73,7 +101,7 @@ def judge_unreadable(split: str, num_bad: int, num_images: int, max_bad_images: 
     The run and the doctor both call this, with config.data.max_bad_images.
     """
     finding = f"{split}: {num_bad:,} of {num_images:,} images do not decode"
-    if split not in (TRAIN, UNLABELLED):
+    if not is_trained_on(split):
         return Finding("error", finding, "Replace or remove the files: evaluation needs every image.")
     if num_bad <= max_bad_images:
         return Finding("warning", finding, "Training skips them; replace or remove the files.")
@@ -96,13 +124,14 @@ def refuse(findings: Iterable[Finding]) -> None:
 def judge_unlabelled(splits: Sequence[SplitSummary]) -> Iterator[Finding]:
     """Say whether there is enough for the teacher to label."""
     numbers = {split.split: split.num_images for split in splits}
+    unlabelled = sum(number for name, number in numbers.items() if is_unlabelled(name))
     if TRAIN not in numbers:
         return  # then they were not looked for
-    if UNLABELLED not in numbers:
+    if not any(map(is_unlabelled, numbers)):
         remedy = "The student has nothing new to learn from; name a folder of images."
         yield Finding("warning", "no unlabelled images", remedy)
-    elif numbers[UNLABELLED] < numbers.get(TRAIN, 0):
-        finding = f"{numbers[UNLABELLED]:,} unlabelled images for {numbers[TRAIN]:,} labelled"
+    elif unlabelled < numbers.get(TRAIN, 0):
+        finding = f"{unlabelled:,} unlabelled images for {numbers[TRAIN]:,} labelled"
         remedy = "Self-training gains most with more unlabelled than labelled images."
         yield Finding("warning", finding, remedy)
 
@@ -131,7 +160,7 @@ def judge_duplicates(
 
 def _drop_remedy(repeats: Duplicates) -> str:
     """Say what config.data.drop_leaks would do: it leaves out files that are the same, byte by byte."""
-    if repeats.split not in (TRAIN, UNLABELLED) or not repeats.num_same_file:
+    if not is_trained_on(repeats.split) or not repeats.num_same_file:
         return ""
     if repeats.num_same_file == repeats.num_exact:
         return " Or leave them out: --config.data.drop_leaks=True."
@@ -159,6 +188,6 @@ def judge_repeats(scans: Mapping[str, SplitScan]) -> Iterator[Finding]:
 def _duplicates_remedy(split: str, evaluation: str, score: str) -> tuple[Level, str]:
     if split == evaluation:
         return "warning", f"Remove the copies: each counts again in {score}."
-    if split in (TRAIN, UNLABELLED):
+    if is_trained_on(split):
         return "error", f"Remove them from {split}: scores on {evaluation} would not count."
     return "warning", f"Remove them from {split}: settings chosen there would be tested on themselves."

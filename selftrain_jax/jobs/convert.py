@@ -26,6 +26,7 @@ from selftrain_jax.stages.records import OLD_METHODS, write_record
 from selftrain_jax.stages.settings import BEFORE, is_among
 
 DATA_KEYS = ("data", "unlabeled", "joint")
+ADDED_KEYS = ("unlabeled.also",)  # what a config lacks of them it did without
 FREE_DATA_KEYS = ("data.cache_mib", "data.max_bad_images", "data.max_stall_secs")
 
 
@@ -85,7 +86,9 @@ def _read_old_config(run: Run, stage: Stage) -> ConfigDict:
     differing = [
         f"  config.{key}: {then.get(key)!r} then, {value!r} now"
         for key, value in now.items()
-        if is_among(key, DATA_KEYS) and not is_among(key, FREE_DATA_KEYS) and then.get(key, value) != value
+        if is_among(key, DATA_KEYS)
+        and not is_among(key, FREE_DATA_KEYS)
+        and then.get(key, None if is_among(key, ADDED_KEYS) else value) != value
     ]
     if differing:
         raise InputError(

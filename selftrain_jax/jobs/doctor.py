@@ -1,26 +1,30 @@
 """`--job=doctor`: look at a data set before hours are spent on it; exits with 2 when it found errors."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
 from ml_collections import ConfigDict
 
-from selftrain_jax.build.data import check_augment, judge_classes, log_notes, open_unlabeled
-from selftrain_jax.build.set_apart import set_apart
+from selftrain_jax.build.data import check_augment, judge_classes, log_notes
+from selftrain_jax.build.set_apart import join_unlabelled, take_apart
 from selftrain_jax.build.splits import Parts, assign_parts, check_split_keys, labelled_part
-from selftrain_jax.data.source import Problem, Source, without_labels
-from selftrain_jax.doctor.duplicates import TRAIN
+from selftrain_jax.build.unlabeled import judge_locations, open_unlabeled, source_groups
+from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.doctor.duplicates import TRAIN, split_name
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.stages.choices import TEACHER_LABELS, label_source
 from selftrain_jax.tasks.config_values import measured_names, split_names
 from selftrain_jax.tasks.foreign_settings import check_label_keys
 from selftrain_jax.tasks.lookup import get_self_training, get_task
+from selftrain_jax.text import FIRST_SOURCE
+from selftrain_jax.unlabeled_sources import check_further_sources
 
 T = TypeVar("T")
 Labelled = dict[str, Source | None]  # by the name of the split; None could not be opened
+Unlabelled = Mapping[str, Source]  # by the name of the source
 
 
 def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -30,6 +34,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
 
     Raises: InputError when the data has faults that would stop or spoil a run.
     """
+    check_further_sources(config)
     task = get_self_training(config.task)
     tolerant = config.copy_and_resolve_references()
     tolerant.data.bad_boxes = "drop"
@@ -42,9 +47,12 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
         opened[split] = _try_open(partial(open_split, tolerant, "data", split), split, problems)
     errors = _judge_config(config)
     labelled, unlabelled = _read_as_the_run(config, tolerant, opened, problems, errors)
-    log_notes([*opened.values(), unlabelled])
-    errors += _judge_foreign(config, labelled, unlabelled)
-    if task.examine(config, labelled, unlabelled, problems, errors, workdir):
+    log_notes([*opened.values(), *unlabelled.values()])
+    images = _try(partial(join_unlabelled, unlabelled), errors)
+    errors += _judge_foreign(config, labelled, images)
+    first = unlabelled.get(FIRST_SOURCE)
+    further = {split_name(name): source for name, source in unlabelled.items() if name != FIRST_SOURCE}
+    if task.examine(config, labelled, first, problems, errors, workdir, further):
         raise InputError("the data set has errors, listed above; fix them before training")
 
 
@@ -53,7 +61,7 @@ def _judge_config(config: ConfigDict) -> list[Finding]:
     errors: list[Finding] = []
     for check in (get_task(config.task).check_config, check_augment, check_split_keys):
         _try(partial(check, config), errors)
-    return errors
+    return [*errors, *judge_locations(config)]
 
 
 def _read_as_the_run(
@@ -62,7 +70,7 @@ def _read_as_the_run(
     opened: Labelled,
     problems: list[Problem],
     errors: list[Finding],
-) -> tuple[Labelled, Source | None]:
+) -> tuple[Labelled, Unlabelled]:
     """Return what is trained and measured on, by its name, and what is labelled, as the run reads them.
 
     What does not fit goes into `problems` and `errors`; then, and where a split is missing, they are as they
@@ -73,7 +81,7 @@ def _read_as_the_run(
     parts = _try(partial(assign_parts, config, found), errors) if len(found) == len(opened) else None
     train = parts.train if parts else opened[data.train]
     if train is None:
-        return {TRAIN if name == data.train else name: source for name, source in opened.items()}, None
+        return {TRAIN if name == data.train else name: source for name, source in opened.items()}, {}
     unlabelled = _open_unlabelled(config, tolerant, train, problems)
     measured = parts[1:] if parts else [opened.get(data.val), opened.get(data.test)]
     errors += judge_classes(config, train, [source for source in measured if source is not None])
@@ -81,35 +89,33 @@ def _read_as_the_run(
     if parts is None:
         others = {name: source for name, source in opened.items() if name != data.train}
         return {TRAIN: human, **others}, unlabelled
-    return _set_apart(config, parts, human, unlabelled, errors)
+    return _take_apart(config, parts, human, unlabelled, errors)
 
 
-def _set_apart(
-    config: ConfigDict, parts: Parts, human: Source, unlabelled: Source | None, errors: list[Finding]
-) -> tuple[Labelled, Source | None]:
-    data = config.data
+def _take_apart(
+    config: ConfigDict, parts: Parts, human: Source, unlabelled: Unlabelled, errors: list[Finding]
+) -> tuple[Labelled, Unlabelled]:
     val, test = measured_names(config)
-    sources = _try(partial(set_apart, config, parts, human, unlabelled), errors)
-    if sources is None:
+    apart = _try(partial(take_apart, config, parts, human, unlabelled), errors)
+    if apart is None:
         return {TRAIN: human, val: parts.val, test: parts.test or parts.val}, unlabelled
-    if sources.unlabeled is not None and unlabelled is not None:
-        is_whole = len(sources.unlabeled) == len(unlabelled)
-        unlabelled = unlabelled if is_whole else sources.unlabeled_truth or sources.unlabeled
-    measured = {val: sources.val, test: sources.test}
-    if not data.split:
-        measured.pop(data.train, None)  # measured on what is trained on, as config.data.val says
-    return {TRAIN: sources.human, **measured}, unlabelled
+    measured: Labelled = {val: apart.val, test: apart.test}
+    if not config.data.split:
+        measured.pop(config.data.train, None)  # measured on what is trained on, as config.data.val says
+    return {TRAIN: apart.human, **measured}, apart.unlabeled
 
 
-def _judge_foreign(config: ConfigDict, labelled: Labelled, unlabelled: Source | None) -> list[Finding]:
-    """Read other models' predictions as the run does, where config.pseudo.labels takes them."""
+def _judge_foreign(config: ConfigDict, labelled: Labelled, images: Source | None) -> list[Finding]:
+    """Read other models' predictions as the run does, where config.pseudo.labels takes them.
+
+    `images` are the unlabelled ones of all sources.
+    """
     train, val = labelled.get(TRAIN), labelled.get(measured_names(config)[0])
     try:
         check_label_keys(config)
-        if label_source(config) == TEACHER_LABELS or train is None or val is None or unlabelled is None:
+        if label_source(config) == TEACHER_LABELS or train is None or val is None or images is None:
             return []
-        read_foreign = get_self_training(config.task).read_foreign
-        found = read_foreign(config, without_labels(unlabelled), val, train.categories)
+        found = get_self_training(config.task).read_foreign(config, images, val, train.categories)
     except InputError as error:
         return [Finding("error", f"other models' predictions: {error}", "")]
     print("\n".join(found.lines), flush=True)
@@ -118,14 +124,17 @@ def _judge_foreign(config: ConfigDict, labelled: Labelled, unlabelled: Source | 
 
 def _open_unlabelled(
     config: ConfigDict, tolerant: ConfigDict, train: Source, problems: list[Problem]
-) -> Source | None:
-    """Open the unlabelled images as the run does, or else without what is wrong with them."""
+) -> Unlabelled:
+    """Open the sources of unlabelled images as the run does, or else without what is wrong with them."""
     if config.unlabeled.kind == "none":
-        return None
-    found = _try_open(partial(open_unlabeled, config, train), "unlabeled", problems)
-    if found is not None:
-        return found
-    return _try_open(partial(open_unlabeled, tolerant, train), "unlabeled", problems)
+        return {}
+    found: dict[str, Source] = {}
+    for name, group in source_groups(config).items():
+        for settings in (config, tolerant):
+            if name not in found:
+                source = _try_open(partial(open_unlabeled, settings, train, group), group, problems)
+                found |= {} if source is None else {name: source}
+    return found
 
 
 def _try_open(open_source: Callable[[], Source], name: str, problems: list[Problem]) -> Source | None:

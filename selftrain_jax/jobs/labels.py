@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator, Sequence
 
 from selftrain_jax import hosts
+from selftrain_jax.data.named_sources import of_known_sources
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
@@ -18,17 +19,14 @@ from selftrain_jax.run_files.metrics import METRICS_FILE, merge_steps, read_metr
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.selftrain.foreign.labels import ForeignLabels, Teacher
-from selftrain_jax.selftrain.label_job import (
-    Labeller,
-    pair_with_found,
-    recount_labels,
-    write_pseudo_labels,
-)
+from selftrain_jax.selftrain.label_job import pair_with_found, recount_labels, write_pseudo_labels
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE
 from selftrain_jax.stages.graph import TEACHER, Stage
-from selftrain_jax.tasks.config_values import LabelThresholds
+from selftrain_jax.tasks.config_values import LabelThresholds, source_thresholds
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Example, Variables
+from selftrain_jax.unlabeled_sources import further_sources
 
 
 def label_stage(run: Run, stage: Stage) -> None:
@@ -51,7 +49,11 @@ def label_stage(run: Run, stage: Stage) -> None:
     foreign = None if hosts.run_on_host0(lambda: result_of(run, stage) is not None) else run.foreign
     record = begin_on_host0(run, stage)
     chosen = label_thresholds(run, stage, models)
-    thresholds = {"threshold": config.pseudo.threshold, "per_class_thresholds": dict(chosen.per_class)}
+    thresholds: JsonObject = {
+        "threshold": config.pseudo.threshold,
+        "per_class_thresholds": dict(chosen.per_class),
+        "thresholds_by_source": source_thresholds(config, chosen),
+    }
     if record.results:
         manifest = recount_labels(
             directory, run.predictor.labeller(models, run.sources.unlabeled), **thresholds
@@ -64,6 +66,7 @@ def label_stage(run: Run, stage: Stage) -> None:
             labeller=labeller,
             categories=run.sources.human.categories,
             provenance=provenance,
+            data_sets=run.sources.data_sets,
             images_per_shard=config.pseudo.images_per_shard,
             max_bad_images=config.data.max_bad_images,
             **thresholds,
@@ -151,7 +154,8 @@ def _measure_labels(run: Run, stage: Stage, thresholds: LabelThresholds) -> None
     if truth is None or (directory / QUALITY_FILE).exists():
         return
     labelled = read_json(directory / IMAGE_IDS_FILE, "it is written with manifest.json; label again")
-    if more := set(labelled) - set(truth.image_ids):
+    names = further_sources(run.config)
+    if more := set(of_known_sources(labelled, truth.image_ids, names)) - set(truth.image_ids):
         print(f"the labels' quality is not measured: {len(more)} of their images are not this run's")
         return
     run.self_training.write_quality(run.config, directory, truth, thresholds)

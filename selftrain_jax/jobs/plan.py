@@ -20,7 +20,7 @@ from selftrain_jax.jobs.plan_costs import (
     state_shapes,
 )
 from selftrain_jax.jobs.plan_states import Changes, PlannedStage, plan_stages
-from selftrain_jax.jobs.plan_text import describe_command, describe_stages
+from selftrain_jax.jobs.plan_text import describe_command, describe_sources, describe_stages
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.stage_state import LABELS
 from selftrain_jax.jobs.steering import check_rounds, find_adoption, stages_to_redo, variant_folder
@@ -60,6 +60,7 @@ def _print_plan(run: Run, options: Options, argv: Sequence[str], measured: "Meas
     lines = [
         "",
         *(f"student and control: {line}" for line in describe_rate(run.config)),
+        *describe_sources(run),
         *describe_network(run, state, trained),
         *describe_measured(measured),
         *describe_disk(run, planned, state),

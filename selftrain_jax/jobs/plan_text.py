@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import stage_batch_size
 from selftrain_jax.build.student_batch import split_batch
+from selftrain_jax.data.named_sources import indices_by_source
 from selftrain_jax.jobs.plan_states import (
     REFUSED,
     RESUME,
@@ -23,6 +24,7 @@ from selftrain_jax.stages.choices import has_joint_training
 from selftrain_jax.stages.records import format_difference
 from selftrain_jax.stages.settings import BEFORE, is_among
 from selftrain_jax.train.rollback import read_rollbacks, scale_schedule
+from selftrain_jax.unlabeled_sources import further_sources, source_weights
 
 HEAD = ("stage", "state", "steps", "images seen", "peak rate")
 
@@ -78,6 +80,22 @@ def _images(run: Run, planned: PlannedStage) -> str:
     if has_joint_training(run.config, stage.kind):
         text += f" + {planned.total * run.config.joint.batch_size:,} classified"
     return text
+
+
+def describe_sources(run: Run) -> list[str]:
+    """Return a line for each source of unlabelled images, where there are several."""
+    if run.sources.unlabeled is None or not further_sources(run.config):
+        return []
+    weights, num_pseudo = source_weights(run.config), split_batch(run.config).num_pseudo
+    images = indices_by_source(run.sources.unlabeled.image_ids, [*further_sources(run.config)])
+    lines = ["unlabelled images by source:"]
+    for name, weight in weights.items():
+        share = weight / sum(weights.values())
+        lines.append(
+            f"  {name}: {len(images[name]):,} images ({run.sources.data_sets[name]}), {share:.1%} of the "
+            f"pseudo-labelled ones, {share * num_pseudo:.4g} of {num_pseudo} a step"
+        )
+    return lines
 
 
 def _peak_rate(run: Run, planned: PlannedStage) -> float:

@@ -25,9 +25,15 @@ QUALITY_LEGEND = Legend(
 
 
 def labels_section(
-    run: RunFiles, lead: str, tables: tuple[Table, Table], drawn: list[Plot], by_class: list[Plot], unit: str
+    run: RunFiles,
+    lead: str,
+    tables: tuple[Table, Table],
+    drawn: list[Plot],
+    by_class: list[Plot],
+    unit: str,
+    by_source: Sequence[Block] = (),
 ) -> Section:
-    """Show the numbers of the pseudo labels, those of every class, and the plots."""
+    """Show the numbers of the pseudo labels, those of every class and source, and the plots."""
     numbers, every_class = tables
     unknown = Note("The truth of these images is not known: no precision, recall or calibration.")
     total = 0 if run.quality is None else len(run.quality.per_class)
@@ -35,6 +41,7 @@ def labels_section(
         numbers,
         *([] if run.quality else [unknown]),
         Details("Every class", every_class),
+        *by_source,
         *plots(drawn, "label"),
         *small_multiples(by_class, "plc", "By class", total, QUALITY_LEGEND, unit),
     ]

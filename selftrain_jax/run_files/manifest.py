@@ -111,6 +111,21 @@ class Histogram:
             raise ValueError(f"{len(self.edges)} edges, expected one more than the {len(self.counts)} counts")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SourceEntry:
+    """The labels of one of several sources of images; its image ids begin with its name, but the first's."""
+
+    name: Text
+    data_set: Text
+    threshold: Fraction
+    per_class_thresholds: Annotated[Mapping[Text, FiniteNumber], Field(default_factory=dict)]
+    num_images: Count
+    num_bad_images: Count
+    num_labels: Count  # boxes or pixels, whatever their score
+    num_labels_at_threshold: Count
+    per_class: Mapping[Text, Count]  # of those at the threshold
+
+
 FractionHistogram = Annotated[Histogram, Expected("edges of 0 to 1 and the counts between them")]
 
 
@@ -143,6 +158,12 @@ class Manifest(Generic[Totals]):
     labels: Annotated[Totals, AS_GIVEN]
     categories: tuple[Annotated[Category, GetPydanticSchema(category_schema)], ...]
     shards: tuple[ShardEntry, ...]
+    sources: tuple[SourceEntry, ...] = ()  # where there are several
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The names of the sources, the first one's first; () where there is one."""
+        return tuple(source.name for source in self.sources)
 
     @classmethod
     def from_json(cls, value: Any, path: Path, totals: type[Totals]) -> "Manifest[Totals]":
@@ -173,8 +194,9 @@ class Manifest(Generic[Totals]):
         shards = values.pop("shards")
         del values["labels"], values["categories"]
         first = {**values.pop("provenance"), "kind": self.labels.kind, **totals.pop("settings")}
+        sources = {"sources": values.pop("sources")} if self.sources else {}
         categories = [category._asdict() for category in self.categories]
-        return {**first, **values, **totals, "categories": categories, "shards": shards}
+        return {**first, **values, **totals, "categories": categories, **sources, "shards": shards}
 
     def _find_contradiction(self) -> str | None:
         labels, unit = self.labels, self.labels.unit

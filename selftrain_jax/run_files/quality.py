@@ -44,6 +44,8 @@ class Quality:
     calibration: Calibration
     at_threshold: Mapping[Text, FiniteNumber | None]  # threshold, then the names of `overall`
     bad_truth: Count | None = None  # images left out because their true mask is bad
+    # As `at_threshold`, by source, at each one's own threshold, where several are labelled and known.
+    sources: Mapping[Text, Mapping[Text, FiniteNumber | None]] | None = None
 
     @classmethod
     def from_json(cls, value: Any, path: Path) -> "Quality":

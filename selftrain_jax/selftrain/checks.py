@@ -4,7 +4,8 @@
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,13 @@ ADVICE = (
     "Train the teacher longer or on more labels, check that the unlabelled images show the same classes, "
     "or lower config.pseudo.threshold (with config.pseudo.thresholds=auto: config.pseudo.precision)."
 )
+
+
+class SourceThresholds(NamedTuple):
+    """From which scores on the pseudo labels of one source of several are labels."""
+
+    threshold: float
+    per_class: Mapping[str, float]  # by class name, where they differ
 
 
 def parse_class_thresholds(text: str, key: str) -> dict[str, float]:
@@ -111,6 +119,22 @@ def list_missing_classes(manifest: Manifest, human: Mapping[str, int]) -> list[s
     """Name the classes with human labels and without any pseudo label at the threshold."""
     kept = manifest.labels.kept_per_class
     return [name for name, count in human.items() if count and not kept.get(name, 0)]
+
+
+def check_every_source(manifest: Manifest, names: Collection[str]) -> None:
+    """See that each of several sources, `names`, has labels at its threshold.
+
+    Raises:
+        InputError: none of a source's labels reaches it, so that its images would teach background alone.
+    """
+    for source in manifest.sources:
+        if source.name in names and source.num_images and not source.num_labels_at_threshold:
+            raise InputError(
+                f"unlabelled source {source.name!r}: none of the {source.num_labels} "
+                f"{manifest.labels.unit} in its {source.num_images} images reaches the score threshold "
+                f"{source.threshold:g}. Lower it, look whether its images show the classes, or leave the "
+                f"source out by --config.unlabeled.also.{source.name}.kind=none."
+            )
 
 
 def _list(categories: set[Category]) -> str:

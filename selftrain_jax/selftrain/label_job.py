@@ -5,46 +5,34 @@ arguments: it continues at the first missing shard. Many hosts divide the shards
 """
 
 import dataclasses
-import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from selftrain_jax import hosts
+from selftrain_jax.data.named_sources import source_of
 from selftrain_jax.data.records import encode_record
 from selftrain_jax.data.shards import write_shard
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
-from selftrain_jax.run_files.fields import JsonObject, to_json
-from selftrain_jax.run_files.manifest import MANIFEST_FILE, LabelTotals, Manifest
+from selftrain_jax.run_files.fields import JsonObject
+from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest
 from selftrain_jax.run_files.quality import QUALITY_FILE
-from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.selftrain.foreign.files import identify_models
-from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk, chunks_in_order
-from selftrain_jax.selftrain.label_claim import claim_folder, default_settings
-from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest, summarize_shard
-from selftrain_jax.text import shorten_list
+from selftrain_jax.selftrain.checks import SourceThresholds, class_thresholds
+from selftrain_jax.selftrain.inference import Inferred, InferredChunk, chunks_in_order
+from selftrain_jax.selftrain.label_identity import claim_folder, identify_labels
+from selftrain_jax.selftrain.labeller import Labeller
+from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest
+from selftrain_jax.selftrain.source_counts import count_labels, describe_sources
+from selftrain_jax.text import FIRST_SOURCE, shorten_list
 from selftrain_jax.types import Category, Example
 
 MAX_LISTED_BAD = 20  # of the images in the manifest that do not decode
-
-
-class Labeller(NamedTuple):
-    """The teacher of one task as it labels one source; shards, resuming and the manifest know no task."""
-
-    infer: Callable[[Iterable[Chunk]], Generator[InferredChunk, None, None]]
-    batch_size: int
-    settings: Any  # a dataclass: what makes the labels what they are, beside teacher and source
-    totals: type[LabelTotals]
-    count_shard: Callable[[Iterable[Example], np.ndarray], Any]  # counts of a shard, at thresholds by class
-    sum_counts: Callable[[Sequence[Any], Sequence[Category], Any], LabelTotals]  # of shards; with settings
 
 
 def write_pseudo_labels(
@@ -56,6 +44,8 @@ def write_pseudo_labels(
     provenance: JsonObject,
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
+    thresholds_by_source: Mapping[str, SourceThresholds] | None = None,
+    data_sets: Mapping[str, str] | None = None,
     images_per_shard: int = 1024,
     max_bad_images: int = 0,
 ) -> Manifest:
@@ -65,7 +55,8 @@ def write_pseudo_labels(
     name, file, digest, weights), `config`, `versions`, of boxes `nms`. Shard k holds images k*n to
     (k+1)*n - 1 of the source, less those that do not decode. Batches end with their shard: let
     `images_per_shard` be a multiple of the batch. The thresholds only count boxes or pixels; when they have
-    changed, a finished folder is counted again without inference.
+    changed, a finished folder is counted again without inference. Of several sources (`named_sources`) the
+    further ones have thresholds of their own, by name; `data_sets` names what each is.
 
     Raises:
         InputError: the source is empty, the folder belongs to another job or is damaged, more than
@@ -77,13 +68,13 @@ def write_pseudo_labels(
     started = time.monotonic()
     if not len(source):
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
-    identity = _identity(source, labeller, categories, provenance, images_per_shard)
-    hosts.run_on_host0(lambda: claim_folder(directory, identity, default_settings(labeller.settings)))
-    per_class_thresholds = dict(per_class_thresholds or {})
-    thresholds = class_thresholds(categories, threshold, per_class_thresholds)
-    finished = hosts.run_on_host0(
-        lambda: _read_finished(directory, labeller, threshold, per_class_thresholds)
-    )
+    identity = identify_labels(source, labeller, categories, provenance, images_per_shard)
+    hosts.run_on_host0(lambda: claim_folder(directory, identity, labeller.settings))
+    first = SourceThresholds(threshold, dict(per_class_thresholds or {}))
+    thresholds = {FIRST_SOURCE: first, **(thresholds_by_source or {})}
+    for of_source in thresholds.values():
+        class_thresholds(categories, *of_source)
+    finished = hosts.run_on_host0(lambda: _read_finished(directory, labeller, thresholds))
     if finished is not None:
         return Manifest.from_json(finished, directory / MANIFEST_FILE, labeller.totals)
 
@@ -96,22 +87,21 @@ def write_pseudo_labels(
     hosts.wait_for_all()
 
     def finish() -> JsonObject:
-        shards = [
-            summarize_shard(path, lambda found: labeller.count_shard(found, thresholds)) for path in paths
-        ]
-        image_ids = [image_id for shard in shards for image_id in shard.image_ids]
+        counted = count_labels(paths, labeller, categories, thresholds, labeller.settings)
+        asked = Counter(source_of(image_id, thresholds) for image_id in source.image_ids)
         manifest = Manifest(
             provenance=provenance,
             source=source.name,
             threshold=threshold,
-            per_class_thresholds=per_class_thresholds,
+            per_class_thresholds=first.per_class,
             seconds=round(time.monotonic() - started, 3),
-            **_count_images(source, image_ids, max_bad_images),
-            labels=labeller.sum_counts([shard.counts for shard in shards], categories, labeller.settings),
+            **_count_images(source, counted.image_ids, max_bad_images),
+            labels=counted.labels,
             categories=tuple(categories),
-            shards=tuple(shard.entry for shard in shards),
+            shards=tuple(shard.entry for shard in counted.shards),
+            sources=describe_sources(counted, thresholds, asked, data_sets or {}),
         ).to_json()
-        write_json(directory / IMAGE_IDS_FILE, image_ids)
+        write_json(directory / IMAGE_IDS_FILE, counted.image_ids)
         write_json(directory / MANIFEST_FILE, manifest)
         return manifest
 
@@ -132,12 +122,17 @@ def pair_with_found(source: Source, labeller: Labeller) -> Iterator[tuple[Exampl
 
 
 def recount_labels(
-    directory: Path, labeller: Labeller, *, threshold: float, per_class_thresholds: Mapping[str, float]
+    directory: Path,
+    labeller: Labeller,
+    *,
+    threshold: float,
+    per_class_thresholds: Mapping[str, float],
+    thresholds_by_source: Mapping[str, SourceThresholds] | None = None,
 ) -> Manifest:
     """Return the manifest of finished labels with counts at these thresholds; nothing is inferred.
 
     Where they have changed, the manifest is written anew, and what compared the labels with the truth at the
-    old ones is removed.
+    old ones is removed. Sources that only the set has keep their thresholds.
 
     Raises:
         InputError: the manifest or a shard is damaged.
@@ -145,20 +140,26 @@ def recount_labels(
 
     def recount() -> JsonObject:
         manifest = read_manifest(directory, labeller.totals)
-        if (manifest.threshold, dict(manifest.per_class_thresholds)) == (threshold, per_class_thresholds):
+        first = SourceThresholds(threshold, dict(per_class_thresholds))
+        asked = {FIRST_SOURCE: first, **(thresholds_by_source or {})}
+        thresholds = {**_counted_at(manifest), **asked}
+        if thresholds == _counted_at(manifest):
             return manifest.to_json()
-        thresholds = class_thresholds(manifest.categories, threshold, per_class_thresholds)
-        counts = [
-            summarize_shard(
-                directory / shard.file, lambda found: labeller.count_shard(found, thresholds)
-            ).counts
-            for shard in manifest.shards
-        ]
+        paths = [directory / shard.file for shard in manifest.shards]
+        made_with = manifest.labels.settings
+        counted = count_labels(paths, labeller, manifest.categories, thresholds, made_with)
+        before = {source.name: source for source in manifest.sources}
         recounted = dataclasses.replace(
             manifest,
             threshold=threshold,
             per_class_thresholds=per_class_thresholds,
-            labels=labeller.sum_counts(counts, manifest.categories, manifest.labels.settings),
+            labels=counted.labels,
+            sources=describe_sources(
+                counted,
+                thresholds,
+                {name: old.num_images + old.num_bad_images for name, old in before.items()},
+                {name: old.data_set for name, old in before.items()},
+            ),
         ).to_json()
         (directory / QUALITY_FILE).unlink(missing_ok=True)
         write_json(directory / MANIFEST_FILE, recounted)
@@ -167,15 +168,23 @@ def recount_labels(
     return Manifest.from_json(hosts.run_on_host0(recount), directory / MANIFEST_FILE, labeller.totals)
 
 
+def _counted_at(manifest: Manifest) -> dict[str, SourceThresholds]:
+    """Return at which thresholds each source of a finished folder was counted."""
+    first = SourceThresholds(manifest.threshold, dict(manifest.per_class_thresholds))
+    further = {
+        own.name: SourceThresholds(own.threshold, dict(own.per_class_thresholds)) for own in manifest.sources
+    }
+    return {FIRST_SOURCE: first, **further}
+
+
 def _read_finished(
-    directory: Path, labeller: Labeller, threshold: float, per_class_thresholds: Mapping[str, float]
+    directory: Path, labeller: Labeller, thresholds: Mapping[str, SourceThresholds]
 ) -> JsonObject | None:
     """Return the manifest of a finished folder, unless its counts are at other thresholds."""
     if not (directory / MANIFEST_FILE).exists():
         return None
     manifest = read_manifest(directory, labeller.totals)
-    counted_at = (manifest.threshold, manifest.per_class_thresholds)
-    return manifest.to_json() if counted_at == (threshold, per_class_thresholds) else None
+    return manifest.to_json() if _counted_at(manifest) == thresholds else None
 
 
 def _count_images(source: Source, labelled: Sequence[str], max_bad_images: int) -> JsonObject:
@@ -194,29 +203,6 @@ def shard_paths(directory: Path, num_images: int, images_per_shard: int) -> list
     """Return `pseudo-00000-of-00012.tfrecord` and so on."""
     count = math.ceil(num_images / images_per_shard)
     return [directory / f"pseudo-{shard:05d}-of-{count:05d}.tfrecord" for shard in range(count)]
-
-
-def _identity(
-    source: Source,
-    labeller: Labeller,
-    categories: Sequence[Category],
-    provenance: JsonObject,
-    images_per_shard: int,
-) -> JsonObject:
-    """Collect what makes the labels what they are; labels of another identity may not be mixed in."""
-    return {
-        **({"teacher_digest": provenance["teacher"]["digest"]} if "teacher" in provenance else {}),
-        **identify_models(provenance),
-        **({"earlier_models": provenance["earlier_models"]} if "earlier_models" in provenance else {}),
-        **({"nms": provenance["nms"]} if "nms" in provenance else {}),
-        "source": source.name,
-        "image_ids_sha256": hashlib.sha256("\n".join(source.image_ids).encode()).hexdigest(),
-        "num_images": len(source),
-        "categories": [category._asdict() for category in categories],
-        "images_per_shard": images_per_shard,
-        "kind": labeller.totals.kind,
-        **to_json(labeller.settings),
-    }
 
 
 def _plan(

@@ -3,12 +3,13 @@
 `tasks/<task>/pseudo/quality.py` measures and writes quality.json.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from selftrain_jax.data.source import Source
+from selftrain_jax.data.named_sources import of_known_sources
+from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.quality import Calibration, Quality
 from selftrain_jax.text import shorten_list
@@ -27,6 +28,15 @@ def pair_with_truth(pseudo: Source, truth: Source) -> Iterator[tuple[Example, Ex
     return (
         (truth.read_labels(position), pseudo.read_labels(index)) for index, position in enumerate(positions)
     )
+
+
+def of_known_truth(pseudo: Source, truth: Source, names: Collection[str]) -> Source:
+    """Keep the pseudo-labelled images of those sources, of several (`names`), that `truth` has images of."""
+    known = set(of_known_sources(pseudo.image_ids, truth.image_ids, names))
+    if len(known) == len(pseudo):
+        return pseudo
+    kept = [index for index, image_id in enumerate(pseudo.image_ids) if image_id in known]
+    return subset(pseudo, kept, pseudo.name)
 
 
 def find_truth(pseudo: Source, truth: Source) -> list[int]:

@@ -18,6 +18,7 @@ from selftrain_jax.stages.choices import (
     label_source,
     peak_rate,
 )
+from selftrain_jax.unlabeled_sources import GROUP, further_sources
 
 # The network and what it looks at: whatever is computed by it.
 NETWORK = ("task", "image.size_px", "image.tile_px", "model", "segmentation.max_side_px")
@@ -109,6 +110,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "selftrain.alpha",
         "selftrain.loss_norm",
         "selftrain.decay",
+        "unlabeled.weight",  # where there are further sources; then their weights and thresholds too
         "pseudo.threshold",
         "pseudo.per_class_thresholds",
         "pseudo.ignore_below",
@@ -130,6 +132,7 @@ FOREIGN_SETTINGS = ("task", "pseudo.score_floor", "pseudo.images_per_shard", "ps
 
 # What stages did before a key existed: records of that time lack it.
 BEFORE: Mapping[str, Any] = {
+    "unlabeled.weight": 1.0,
     **dict.fromkeys(PATIENCE, 0),
     "image.tile_px": 0,
     "image.tile_overlap_frac": 0.25,
@@ -254,11 +257,23 @@ def deciding_settings(config: ConfigDict, stage: str, idle: tuple[str, ...] = ()
     values.pop("student.rate_factor", None)
     if "student.batch_norm" in values:
         values["student.batch_norm"] = batch_norm_of(config, stage)
+    if "unlabeled.weight" in values:
+        values |= _source_settings(config)
+        if not further_sources(config):
+            del values["unlabeled.weight"]
     if BY_CLASS not in (values["data.sampling"], values.get("pseudo.sampling")):
         del values["data.repeat_threshold"]
     if not has_joint_training(config, stage):
         values = {key: value for key, value in values.items() if not key.startswith("joint.")}
     return values
+
+
+def _source_settings(config: ConfigDict) -> dict[str, Any]:
+    """Return how a student uses the labels of further sources; their images count by their ids."""
+    keys = ("weight", "threshold", "per_class_thresholds")
+    return {
+        f"{GROUP}.{name}.{key}": group[key] for name, group in further_sources(config).items() for key in keys
+    }
 
 
 def _label_settings(values: dict[str, Any], source: str) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from ml_collections import ConfigDict
 from selftrain_jax.data.image_files import is_file, unpack_command
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.calibration import TeacherCalibration
-from selftrain_jax.selftrain.checks import parse_class_thresholds
+from selftrain_jax.selftrain.checks import SourceThresholds, parse_class_thresholds
 from selftrain_jax.selftrain.rare_classes import NEVER, find_unfound
 from selftrain_jax.selftrain.threshold_advice import advise
+from selftrain_jax.unlabeled_sources import GROUP, PSEUDO, further_sources
 
 AUTO = "auto"
 
@@ -70,6 +71,32 @@ def class_thresholds_by_name(config: ConfigDict) -> dict[str, float]:
     key = "config.pseudo.per_class_thresholds"
     check_advice_keys(config)
     return parse_class_thresholds(config.pseudo.per_class_thresholds, key)
+
+
+def own_thresholds(config: ConfigDict, name: str) -> SourceThresholds:
+    """Return the thresholds that a further source has of its own, beside those of config.pseudo.
+
+    Raises:
+        InputError: its per_class_thresholds do not have the form person=0.4,car=0.6.
+    """
+    group = further_sources(config)[name]
+    key = f"config.{GROUP}.{name}.per_class_thresholds"
+    threshold = config.pseudo.threshold if group.threshold == PSEUDO else group.threshold
+    return SourceThresholds(threshold, parse_class_thresholds(group.per_class_thresholds, key))
+
+
+def source_thresholds(config: ConfigDict, chosen: LabelThresholds) -> dict[str, SourceThresholds]:
+    """Return the thresholds of each further source by name, where the first one's are `chosen`.
+
+    Ignored classes are so in all of them. Raises: InputError, as `own_thresholds`.
+    """
+    found = {}
+    for name, group in further_sources(config).items():
+        own = own_thresholds(config, name)
+        common = chosen.per_class if group.threshold == PSEUDO else {}
+        ignored = dict.fromkeys(chosen.ignored, NEVER)
+        found[name] = own._replace(per_class={**common, **own.per_class, **ignored})
+    return found
 
 
 def check_advice_keys(config: ConfigDict) -> None:

@@ -21,7 +21,7 @@ from selftrain_jax.run_files.manifest import LabelTotals, Manifest
 from selftrain_jax.selection.criteria import LabelScores
 from selftrain_jax.selftrain.calibration import Counted
 from selftrain_jax.selftrain.foreign.labels import ForeignLabels
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.types import Category, Example, Task, Variables
 
 if TYPE_CHECKING:  # it imports TensorFlow

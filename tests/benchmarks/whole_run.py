@@ -35,7 +35,8 @@ from selftrain_jax.jobs.run import Run, make_run
 from selftrain_jax.jobs.training import train_stage
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
-from selftrain_jax.selftrain.label_job import Labeller, write_pseudo_labels
+from selftrain_jax.selftrain.label_job import write_pseudo_labels
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.stages.graph import TEACHER
 from selftrain_jax.tasks.detection.inference import build_detector
 from selftrain_jax.train.sharding import jit_predict, local_mesh

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import common
-from selftrain_jax.build.data import build_batches, build_sources, open_unlabeled
+from selftrain_jax.build.data import build_batches, build_sources
+from selftrain_jax.build.unlabeled import open_unlabeled
 from selftrain_jax.data.pipeline import take_steps
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import Source, subset

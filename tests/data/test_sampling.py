@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from selftrain_jax.data.sampling import example_index, generator_permutation, raw_permutation
+from selftrain_jax.data.sampling import (
+    example_index,
+    generator_permutation,
+    interleave,
+    raw_permutation,
+)
 from selftrain_jax.data.source import label_fraction
 
 
@@ -77,3 +82,31 @@ def test_old_order_stays_reachable() -> None:
     """Folders from before `raw_permutation` resume with it: a NumPy that changes it cannot resume them."""
     assert generator_permutation(12, 0, 0).tolist() == [9, 2, 7, 4, 5, 11, 0, 3, 6, 10, 8, 1]
     assert generator_permutation(12, 1000, 0).tolist() == [4, 9, 10, 11, 6, 7, 2, 3, 1, 0, 8, 5]
+
+
+@pytest.mark.parametrize(
+    "weights", [(1.0, 1.0), (2.0, 1.0, 1.0), (0.3, 0.1, 0.6), (1.0, 1e-3), (0.7, 0.1, 0.1, 0.1)]
+)
+def test_sources_alternate_by_weight_and_no_position_of_one_is_left_out(weights) -> None:
+    slot_at = interleave(weights)
+    slots = [slot_at(position) for position in range(3000)]
+    counts = [0] * len(weights)
+    for position, (source, own) in enumerate(slots, start=1):
+        assert own == counts[source]  # counts up, one by one
+        counts[source] += 1
+        for count, weight in zip(counts, weights, strict=True):
+            assert abs(count - position * weight / sum(weights)) < len(weights)
+    assert slot_at(2999) == slots[2999]
+
+
+@pytest.mark.parametrize(("weights", "size"), [((0.5, 0.25, 0.25), 8), ((0.1, 0.2), 3), ((3.0, 1.0), 4)])
+def test_a_batch_has_exactly_the_shares_where_they_are_whole_images(weights, size) -> None:
+    slot_at = interleave(weights)
+    expected = [round(size * weight / sum(weights)) for weight in weights]
+    for step in (0, 1, 2, 10**9, 10**15):
+        found = [slot_at(size * step + offset).source for offset in range(size)]
+        assert [found.count(source) for source in range(len(weights))] == expected
+
+
+def test_one_source_has_every_position() -> None:
+    assert [interleave([0.5])(position) for position in (0, 7)] == [(0, 0), (0, 7)]

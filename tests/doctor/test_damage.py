@@ -100,7 +100,7 @@ def test_images_that_no_split_lists_are_counted_unless_the_teacher_labels_them(
     (finding,) = judge(tmp_path, plain_document())
     assert "train: 2 of 5 image files in" in finding.finding
     assert "background.jpg, other.png" in finding.finding
-    assert judge(tmp_path, plain_document(), unlabelled=tmp_path / "images") == []
+    assert judge(tmp_path, plain_document(), unlabelled=[tmp_path / "images"]) == []
     document = plain_document()
     document["images"] += [{"id": 7, "file_name": "background.jpg"}, {"id": 8, "file_name": "./other.png"}]
     assert judge(tmp_path, document) == []

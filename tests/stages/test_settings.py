@@ -62,6 +62,7 @@ def test_idle_keys_exist(task) -> None:
         ("data.sampling", ["teacher", *COMPARED, "student"]),
         ("data.repeat_threshold", ["teacher", *COMPARED, "student"]),
         ("pseudo.sampling", ["student"]),
+        ("unlabeled.weight", ["student"]),
         ("pseudo.mask_top_k", ["labels"]),
         ("pseudo.mask_target", ["student"]),
         ("selftrain.alpha", ["student"]),
@@ -102,6 +103,25 @@ def test_a_key_changes_the_settings_of_the_stages_that_it_decides_and_of_no_othe
         config.update_from_flattened_dict({key: value})
         is_changed = deciding_settings(config, stage) != before
         assert is_changed == (stage in stages_decided_by(key))
+
+
+def test_sources_decide_the_student_where_there_are_several() -> None:
+    alone, weighted, several = (quickstart.get_config() for _ in range(3))
+    weighted.unlabeled.weight = 2.0
+    assert deciding_settings(alone, "student") == deciding_settings(weighted, "student")
+    several.unlabeled.also.rest = common.unlabeled_source(kind="remainder", weight=0.5)
+    found = deciding_settings(several, "student")
+    added = {key: found[key] for key in found.keys() - deciding_settings(alone, "student").keys()}
+    assert added == {
+        "unlabeled.weight": 1.0,
+        "unlabeled.also.rest.weight": 0.5,
+        "unlabeled.also.rest.threshold": -1.0,
+        "unlabeled.also.rest.per_class_thresholds": "",
+    }
+    for stage in ("teacher", "labels", "control", "evaluation"):
+        assert deciding_settings(several, stage) == deciding_settings(alone, stage)
+    several.unlabeled.also.rest.kind = "none"
+    assert deciding_settings(several, "student") == deciding_settings(alone, "student")
 
 
 def test_a_policy_of_its_own_is_the_same_as_one_of_all_stages() -> None:

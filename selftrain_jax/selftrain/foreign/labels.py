@@ -11,7 +11,7 @@ from selftrain_jax.data.source import Source, decode_image
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.threads import thread_pool
 from selftrain_jax.types import Example
 

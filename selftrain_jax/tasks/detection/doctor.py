@@ -17,7 +17,7 @@ from selftrain_jax.doctor import verdicts
 from selftrain_jax.doctor.class_names import judge_names
 from selftrain_jax.doctor.coco_files import CocoFile, judge_coco_files
 from selftrain_jax.doctor.corners import judge_corners
-from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, find_duplicates
+from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, find_copies, find_duplicates
 from selftrain_jax.doctor.examine import Diagnosis, scan_splits, summarise
 from selftrain_jax.doctor.neighbours import judge_neighbours
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
@@ -36,6 +36,7 @@ from selftrain_jax.tasks.detection.box_statistics import (
 from selftrain_jax.tasks.detection.data import auto_problems, coco_categories, judge_slots
 from selftrain_jax.tasks.detection.doctor_page import page_sections
 from selftrain_jax.tasks.detection.tile_boxes import judge_tile_boxes
+from selftrain_jax.unlabeled_sources import further_sources
 
 FAULTS = {
     "zero_area": "boxes without area",
@@ -91,10 +92,11 @@ def examine(
     problems: Iterable[Problem],
     errors: Iterable[Finding],
     workdir: Path,
+    further: Mapping[str, Source] | None = None,
 ) -> bool:
     """Print what is found in the splits, write doctor.json and doctor.html; say whether there are errors.
 
-    `errors` are what the run refuses beside that.
+    `errors` are what the run refuses beside that. `further` are more sources of unlabelled images.
     """
     train = labelled.get(TRAIN)
     crowded = _judge_tiles(config, train) if train is not None else ()
@@ -102,6 +104,7 @@ def examine(
     diagnosis = examine_boxes(
         labelled=labelled,
         unlabelled=unlabelled,
+        further=further,
         problems=problems,
         errors=errors,
         bad_boxes=config.data.bad_boxes,
@@ -114,7 +117,7 @@ def examine(
 
 def _judge_files(config: ConfigDict) -> list[Finding]:
     """Look at the label files themselves, for what does not show in what the readers make of them."""
-    data, unlabeled = config.data, config.unlabeled
+    data, sources = config.data, (config.unlabeled, *further_sources(config).values())
     root, splits = Path(data.dir), split_names(config)
     if not data.dir.strip():
         return []
@@ -124,8 +127,8 @@ def _judge_files(config: ConfigDict) -> list[Finding]:
             split: CocoFile(*(root / text.replace("{split}", split) for text in templates))
             for split in splits
         }
-        folder = Path(unlabeled.dir) if unlabeled.kind == "folder" and unlabeled.dir.strip() else None
-        return list(judge_coco_files(files, folder))
+        folders = [Path(source.dir) for source in sources if source.kind == "folder" and source.dir.strip()]
+        return list(judge_coco_files(files, folders))
     if data.kind in ("voc", "auto"):
         found = (judge_corners(split, voc_corners(root, split), counts_from=1) for split in splits)
         return [finding for findings in found for finding in findings]
@@ -145,6 +148,7 @@ def examine_boxes(
     labelled: Mapping[str, Source | None],
     unlabelled: Source | None,
     problems: Iterable[Problem],
+    further: Mapping[str, Source] | None = None,
     errors: Iterable[Finding] = (),
     max_images: int | None = None,
     bad_boxes: BadBoxes = "error",
@@ -157,11 +161,12 @@ def examine_boxes(
     a run refuses. `bad_boxes` is the reader's setting: boxes that it drops are only a warning. So are up
     to `max_bad_images` images to train on that do not decode. For `max_images` see `scan_splits`.
     """
-    scans = scan_splits(labelled, unlabelled, max_images)
+    scans = scan_splits(labelled, unlabelled, max_images, further)
     splits = summarise(scans)
     boxes = tuple(summarise_boxes(scan) for scan in scans.values())
     all_problems = [*problems, *(problem for scan in scans.values() for problem in suspect_boxes(scan))]
-    duplicates = find_duplicates({name: scan.images for name, scan in scans.items()})
+    scanned = {name: scan.images for name, scan in scans.items()}
+    duplicates = find_duplicates(scanned)
     judged = [
         *errors,
         *verdicts.judge_missing(labelled),
@@ -176,6 +181,7 @@ def examine_boxes(
         *judge_names({name: scan.source for name, scan in scans.items()}),
         *judge_turns(scans),
         *verdicts.judge_unlabelled(splits),
+        *verdicts.judge_copies(find_copies(scanned), splits),
         *verdicts.judge_duplicates(duplicates, splits, "AP"),
         *verdicts.judge_repeats(scans),
         *judge_neighbours(scans, duplicates),

@@ -14,7 +14,7 @@ from selftrain_jax import hosts
 from selftrain_jax.data.source import Source
 from selftrain_jax.html.draw import class_color, draw_boxes
 from selftrain_jax.io import write_json
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.tasks.detection.coco_export import to_coco_results
 from selftrain_jax.tasks.detection.inference import (
     Detector,

@@ -18,8 +18,15 @@ from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.run_files.manifest import Manifest
+from selftrain_jax.selftrain.checks import check_every_source
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.config_values import LabelThresholds, class_thresholds_by_name, student_thresholds
+from selftrain_jax.tasks.config_values import (
+    LabelThresholds,
+    class_thresholds_by_name,
+    own_thresholds,
+    source_thresholds,
+    student_thresholds,
+)
 from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_coco_json
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
@@ -44,7 +51,9 @@ from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.detection.selection import draw_labels, score_boxes
 from selftrain_jax.tasks.spec import HumanReview, Metric, Predictor, SelfTraining, TaskSpec, keep_config
 from selftrain_jax.tasks.tiles import cut_tiles, read_tiling
+from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import BoxTargets, Category, Task
+from selftrain_jax.unlabeled_sources import further_sources
 
 if TYPE_CHECKING:
     from selftrain_jax.data.pipeline import TargetSpec
@@ -66,6 +75,7 @@ def check_config(config: ConfigDict) -> None:
         thresholds = np.array([pseudo.threshold, *class_thresholds_by_name(config).values()], np.float32)
         least = np.full_like(thresholds, pseudo.ignore_below) if pseudo.ignore_below else thresholds
         check_thresholds(pseudo.score_floor, thresholds, least)
+        _check_sources(config)
     most = config.postprocess.max_detections
     if most > config.image.max_boxes:
         raise InputError(
@@ -169,8 +179,27 @@ def _label_pixels(settings: Mapping[str, Any]) -> int:
 def _write_quality(
     config: ConfigDict, directory: Path, truth: Source, thresholds: LabelThresholds | None = None
 ) -> None:
-    by_name = (thresholds or student_thresholds(config)).per_class
-    write_quality(directory, truth, threshold=config.pseudo.threshold, per_class_thresholds=by_name)
+    chosen = thresholds or student_thresholds(config)
+    write_quality(
+        directory,
+        truth,
+        threshold=config.pseudo.threshold,
+        per_class_thresholds=chosen.per_class,
+        thresholds_by_source=source_thresholds(config, chosen),
+    )
+
+
+def _check_sources(config: ConfigDict) -> None:
+    """Compare the thresholds of further sources with the floor. Raises: InputError, with the group."""
+    pseudo = config.pseudo
+    for name in further_sources(config):
+        threshold, per_class = own_thresholds(config, name)
+        thresholds = np.array([threshold, *per_class.values()], np.float32)
+        least = np.full_like(thresholds, pseudo.ignore_below) if pseudo.ignore_below else thresholds
+        try:
+            check_thresholds(pseudo.score_floor, thresholds, least)
+        except InputError as error:
+            raise InputError(f"config.unlabeled.also.{name}: {error}") from None
 
 
 def _describe_labels(config: ConfigDict, manifest: Manifest[BoxTotals]) -> str:
@@ -185,6 +214,8 @@ def _open_labels(
     settings, manifest = config.pseudo, read_manifest(directory, BoxTotals)
     thresholds = thresholds or student_thresholds(config)
     check_places(manifest, read_weights(config))
+    by_source = source_thresholds(config, thresholds)
+    check_every_source(manifest, [FIRST_SOURCE, *by_source])
     tiling = read_tiling(config)
     # Of an image that is cut into tiles the slots of a tile say nothing.
     most = np.inf if tiling else float(config.image.max_boxes)
@@ -202,6 +233,7 @@ def _open_labels(
         directory,
         threshold=settings.threshold,
         per_class_thresholds=thresholds.per_class,
+        thresholds_by_source=by_source,
         ignore_below=thresholds.ignore_below or None,
         ignored_classes=thresholds.ignored,
         agnostic_iou=settings.agnostic_iou,

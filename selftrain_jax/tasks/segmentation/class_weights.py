@@ -37,7 +37,7 @@ def check_class_weights(config: ConfigDict) -> None:
 
 
 def balance_classes(config: ConfigDict, human: Source) -> ConfigDict:
-    """Return the config with the weights that its class_balance asks for, by the pixels of the human labels.
+    """Return the config with weights in place of its class_balance, by the pixels of the human labels.
 
     Raises:
         InputError: more masks are bad than config.data.max_bad_images.
@@ -48,7 +48,8 @@ def balance_classes(config: ConfigDict, human: Source) -> ConfigDict:
     counts = hosts.run_on_host0(lambda: pixel_counts(human, max_bad_images=config.data.max_bad_images))
     balanced = config.copy_and_resolve_references()
     with balanced.unlocked():
-        balanced.segmentation.class_weights = balanced_weights(counts, balance)
+        weights = balanced_weights(counts, balance)
+        balanced.segmentation.update(class_balance=0.0, class_weights=weights)
     return balanced
 
 

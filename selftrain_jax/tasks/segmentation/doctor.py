@@ -16,7 +16,14 @@ from selftrain_jax.data.source import Problem, Source, without_labels
 from selftrain_jax.data.tile_source import find_tiles
 from selftrain_jax.doctor import verdicts
 from selftrain_jax.doctor.class_names import judge_names
-from selftrain_jax.doctor.duplicates import MAX_DISTANCE, TRAIN, UNLABELLED, find_duplicates
+from selftrain_jax.doctor.duplicates import (
+    MAX_DISTANCE,
+    TRAIN,
+    UNLABELLED,
+    find_copies,
+    find_duplicates,
+    is_unlabelled,
+)
 from selftrain_jax.doctor.examine import Diagnosis, SplitSummary, scan_splits, summarise
 from selftrain_jax.doctor.neighbours import judge_neighbours
 from selftrain_jax.doctor.page import to_json, verdict_lines, write_diagnosis
@@ -30,7 +37,8 @@ from selftrain_jax.tasks.tiles import judge_tiles, read_tiling
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import IGNORED
 
-UNLABELLED_TRUTH = "unlabelled truth"  # masks that pseudo masks are compared with; nobody trains on them
+# Ends the name of the masks of unlabelled images, that pseudo masks are compared with; nobody trains on them.
+TRUTH = " truth"
 MOSTLY_IGNORED = 0.5  # VOC's outlines are 5 % of its pixels
 BAD_MASKS = "masks that do not fit their image or classes"
 
@@ -56,14 +64,16 @@ def examine(
     problems: Iterable[Problem],
     errors: Iterable[Finding],
     workdir: Path,
+    further: Mapping[str, Source] | None = None,
 ) -> bool:
     """Print what is found in the splits, write doctor.json and doctor.html; say whether there are errors.
 
-    `errors` are what the run refuses beside that.
+    `errors` are what the run refuses beside that. `further` are more sources of unlabelled images.
     """
     diagnosis = examine_masks(
         labelled=labelled,
         unlabelled=unlabelled,
+        further=further,
         problems=problems,
         errors=[*errors, *_judge_tiles(config, labelled.get(TRAIN))],
         max_bad_images=config.data.max_bad_images,
@@ -89,6 +99,7 @@ def examine_masks(
     labelled: Mapping[str, Source | None],
     unlabelled: Source | None,
     problems: Iterable[Problem] = (),
+    further: Mapping[str, Source] | None = None,
     errors: Iterable[Finding] = (),
     max_bad_images: int = 0,
 ) -> MaskDiagnosis:
@@ -103,12 +114,18 @@ def examine_masks(
     with_masks = dict(sources)
     if unlabelled is not None:
         if any(unlabelled.categories == source.categories for source in sources.values()):
-            with_masks[UNLABELLED_TRUTH] = unlabelled
+            with_masks[f"{UNLABELLED}{TRUTH}"] = unlabelled
         sources[UNLABELLED] = unlabelled
+    for name, source in (further or {}).items():
+        if any(source.categories == other.categories for other in sources.values()):
+            with_masks[f"{name}{TRUTH}"] = source
     counts = {name: count_each(source) for name, source in with_masks.items()}
     masks = tuple(summarise_masks(name, source, counts[name]) for name, source in with_masks.items())
     of_masks = [each for name, source in with_masks.items() for each in _problems(name, source, counts[name])]
-    images = _examine_images(labelled, unlabelled, [*problems, *of_masks], errors, masks, max_bad_images)
+    images = _examine_images(
+        labelled, unlabelled, [*problems, *of_masks], errors, masks, max_bad_images, further or {}
+    )
+    sources |= further or {}
     class_ids = {name: id for source in with_masks.values() for id, name in source.categories}
     return MaskDiagnosis(images, masks, class_ids, sources)
 
@@ -120,11 +137,14 @@ def _examine_images(
     errors: Iterable[Finding],
     masks: tuple[MaskStatistics, ...],
     max_bad_images: int,
+    further: Mapping[str, Source],
 ) -> Diagnosis:
     bare = {name: _images_only(source) for name, source in labelled.items()}
-    scans = scan_splits(bare, _images_only(unlabelled))
+    bare_further = {name: _without_masks(source) for name, source in further.items()}
+    scans = scan_splits(bare, _images_only(unlabelled), further=bare_further)
     splits = summarise(scans)
-    duplicates = find_duplicates({name: scan.images for name, scan in scans.items()})
+    scanned = {name: scan.images for name, scan in scans.items()}
+    duplicates = find_duplicates(scanned)
     counted = [problem for problem in problems if problem.kind not in ("ignored_mask", "bad_truth")]
     judged = [
         *errors,
@@ -132,6 +152,7 @@ def _examine_images(
         *verdicts.judge_problems(counted, {"bad_mask": _bad_mask_kind(splits, masks, max_bad_images)}),
         *verdicts.judge_images(splits, max_bad_images),
         *verdicts.judge_unlabelled(splits),
+        *verdicts.judge_copies(find_copies(scanned), splits),
         *verdicts.judge_duplicates(duplicates, splits, "mIoU"),
         *verdicts.judge_repeats(scans),
         *judge_neighbours(scans, duplicates),
@@ -146,7 +167,7 @@ def _bad_mask_kind(
     splits: Sequence[SplitSummary], masks: Sequence[MaskStatistics], max_bad_images: int
 ) -> ProblemKind:
     """Judge bad masks as a run does: few of train are skipped, as images that do not decode are."""
-    num_bad = {split.split: split.num_bad_masks for split in masks if split.split != UNLABELLED_TRUTH}
+    num_bad = {split.split: split.num_bad_masks for split in masks if not _is_truth(split.split)}
     if any(count for name, count in num_bad.items() if name != TRAIN):
         return ProblemKind(BAD_MASKS, "error", "Fix them: evaluation needs every mask.")
     unreadable = sum(len(split.unreadable) for split in splits if split.split == TRAIN)
@@ -193,7 +214,7 @@ def write_report(diagnosis: MaskDiagnosis, directory: Path) -> Path:
 
 
 def _problems(split: str, source: Source, pixel_counts: list[Counts | InputError]) -> Iterator[Problem]:
-    bad_kind = "bad_truth" if split == UNLABELLED_TRUTH else "bad_mask"
+    bad_kind = "bad_truth" if _is_truth(split) else "bad_mask"
     for image_id, counts in zip(source.image_ids, pixel_counts, strict=True):
         where = f"{source.name}, image {image_id}"
         if isinstance(counts, InputError):
@@ -202,19 +223,26 @@ def _problems(split: str, source: Source, pixel_counts: list[Counts | InputError
             yield Problem("ignored_mask", where, "every pixel is ignored, so nothing is learnt from it")
 
 
+def _is_truth(split: str) -> bool:
+    """Tell whether a split is the masks of unlabelled images."""
+    return split.endswith(TRUTH) and is_unlabelled(split.removesuffix(TRUTH))
+
+
 def _is_ignored(table: Int[np.ndarray, "N 256"]) -> Bool[np.ndarray, " N"]:
     return ~np.any(np.delete(table, IGNORED, axis=1), axis=1)
 
 
 def _images_only(source: Source | None) -> Source | None:
-    if source is None:
-        return None
+    return None if source is None else _without_masks(source)
+
+
+def _without_masks(source: Source) -> Source:
     return dataclasses.replace(without_labels(source), name=source.name)
 
 
 def _judge(masks: MaskStatistics, max_bad_images: int) -> Iterator[Finding]:
     name = masks.split
-    if name == UNLABELLED_TRUTH:
+    if _is_truth(name):
         yield from _judge_truth(masks, max_bad_images)
         return
     if masks.ignored_frac == 1 or not masks.num_pixels:

@@ -19,7 +19,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import atomic_write, write_json
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk, chunks_in_order
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, overlay, save_mask_png
 from selftrain_jax.tasks.segmentation.inference import (

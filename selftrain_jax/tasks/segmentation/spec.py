@@ -15,8 +15,9 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.segmentation.task import make_segmentation_task
+from selftrain_jax.selftrain.checks import check_every_source
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.tasks.config_values import LabelThresholds, student_thresholds
+from selftrain_jax.tasks.config_values import LabelThresholds, source_thresholds, student_thresholds
 from selftrain_jax.tasks.segmentation.class_weights import (
     balance_classes,
     check_class_weights,
@@ -44,6 +45,7 @@ from selftrain_jax.tasks.segmentation.report.sections import gather_images, repo
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.segmentation.selection import draw_labels, score_mask
 from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
+from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import Category, MaskTargets, Task
 
 if TYPE_CHECKING:
@@ -96,11 +98,13 @@ def _targets(config: ConfigDict, has_pseudo: bool) -> "TargetSpec":
 def _write_quality(
     config: ConfigDict, directory: Path, truth: Source, thresholds: LabelThresholds | None = None
 ) -> None:
+    chosen = thresholds or student_thresholds(config)
     write_mask_quality(
         directory,
         truth,
         threshold=config.pseudo.threshold,
-        per_class_thresholds=(thresholds or student_thresholds(config)).per_class,
+        per_class_thresholds=chosen.per_class,
+        thresholds_by_source=source_thresholds(config, chosen),
         max_bad_images=config.data.max_bad_images,
     )
 
@@ -115,8 +119,10 @@ def _open_labels(
 ) -> Source:
     """Open the pseudo masks for the student, after checking that they can teach anything."""
     settings, thresholds = config.pseudo, thresholds or student_thresholds(config)
+    by_source, manifest = source_thresholds(config, thresholds), read_manifest(directory, MaskTotals)
+    check_every_source(manifest, [FIRST_SOURCE, *by_source])
     for warning in check_pseudo_masks(
-        read_manifest(directory, MaskTotals),
+        manifest,
         human_categories=human.categories,
         human_pixels_per_class=pixel_counts(human, max_bad_images=config.data.max_bad_images),
         min_coverage=settings.min_coverage,
@@ -127,6 +133,7 @@ def _open_labels(
         directory,
         threshold=settings.threshold,
         per_class_thresholds=thresholds.per_class,
+        thresholds_by_source=by_source,
         ignored_classes=thresholds.ignored,
         is_soft=settings.mask_target == SOFT,
         max_damaged=config.data.max_bad_images,

@@ -42,6 +42,8 @@ def test_the_config_is_completed_by_the_labelled_pixels_and_stays_as_it_was_with
     names = [name for _, name in source.categories]
     counts = dict.fromkeys(names, 0) | {dict(source.categories)[1]: 12, dict(source.categories)[2]: 4}
     assert balanced.segmentation.class_weights == balanced_weights(counts, 1.0)
+    check_class_weights(balanced)  # what a run has made of a config is a config
+    assert balance_classes(balanced, source) is balanced
     assert tuple(config.segmentation.class_weights) == ()
 
 

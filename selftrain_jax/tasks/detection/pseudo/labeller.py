@@ -21,7 +21,7 @@ from selftrain_jax.detection.tile_merge import TileBoxes, merge_tiles
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Histogram
 from selftrain_jax.selftrain.inference import Chunk, InferredChunk, Loaded, ReadPixels, label_chunk, run_ahead
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
 from selftrain_jax.selftrain.tile_inference import infer_by_tiles
 from selftrain_jax.tasks.detection.pseudo.views import View, format_views

@@ -4,6 +4,7 @@ Call `write_quality` on a finished folder and the labels that were withheld from
 `selftrain.quality.suggest_thresholds` reads the best threshold of each class off the result.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,15 +12,23 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
+from selftrain_jax.data.named_sources import source_of
 from selftrain_jax.data.source import Source
 from selftrain_jax.geometry import box_iou
 from selftrain_jax.io import write_json
 from selftrain_jax.run_files.quality import QUALITY_FILE, Calibration, Curve, Quality
-from selftrain_jax.selftrain.checks import class_thresholds
+from selftrain_jax.selftrain.checks import SourceThresholds, class_thresholds
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.selftrain.quality import CALIBRATION_EDGES, calibrate, pair_with_truth, ratio
+from selftrain_jax.selftrain.quality import (
+    CALIBRATION_EDGES,
+    calibrate,
+    of_known_truth,
+    pair_with_truth,
+    ratio,
+)
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.run_files import BoxTotals
+from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import Category, Example
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
@@ -42,17 +51,22 @@ def write_quality(
     *,
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
+    thresholds_by_source: Mapping[str, SourceThresholds] | None = None,
 ) -> Quality:
     """Compare the boxes of a finished folder, from the score floor on, with `truth`; write quality.json.
+
+    Of several sources of images those are compared that `truth` has images of, each at its thresholds.
 
     Raises:
         InputError: the folder is unfinished or holds masks, or `truth` has other classes or lacks an image.
     """
     floor = read_manifest(directory, BoxTotals).labels.settings.score_floor
     pseudo = read_pseudo_boxes(directory, threshold=floor, verify_digests=False)
-    pairs = pair_with_truth(pseudo, truth)
-    thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
-    quality = measure_quality(pairs, pseudo.categories, thresholds=thresholds, threshold=threshold)
+    first = SourceThresholds(threshold, per_class_thresholds or {})
+    by_source = {FIRST_SOURCE: first, **(thresholds_by_source or {})}
+    pairs = pair_with_truth(of_known_truth(pseudo, truth, by_source), truth)
+    thresholds = {name: class_thresholds(pseudo.categories, *own) for name, own in by_source.items()}
+    quality = measure_sources(pairs, pseudo.categories, thresholds, threshold=threshold)
     write_json(directory / QUALITY_FILE, quality.to_json())
     return quality
 
@@ -71,11 +85,31 @@ def measure_quality(
     truth. None where there is nothing to divide by. `thresholds` by Category.id replaces
     `threshold` under "at_threshold".
     """
-    judged = judge_all(pairs, 1 + max(category.id for category in categories), iou)
     if thresholds is None:
         thresholds = class_thresholds(categories, threshold, None)
-    kept = judged.scores >= thresholds[judged.classes]
-    num_true, num_truth = int(judged.is_true[kept].sum()), int(judged.num_truth.sum())
+    return measure_sources(pairs, categories, {FIRST_SOURCE: thresholds}, threshold=threshold, iou=iou)
+
+
+def measure_sources(
+    pairs: Iterable[tuple[Example, Example]],
+    categories: Sequence[Category],
+    thresholds: Mapping[str, np.ndarray],
+    *,
+    threshold: float = 0.5,
+    iou: float = 0.5,
+) -> Quality:
+    """Do so for images of several sources, at the thresholds (by Category.id) of each.
+
+    What is said by source is `sources`; all else is of all boxes together.
+    """
+    num_classes = 1 + max(category.id for category in categories)
+    groups = itertools.groupby(pairs, lambda pair: source_of(pair[1]["image_id"], thresholds))
+    by_source = [(name, judge_all(group, num_classes, iou)) for name, group in groups]
+    found = [own for _, own in by_source] or [judge_all((), num_classes, iou)]
+    judged = _concatenate(found)
+    is_kept = [own.scores >= thresholds[name][own.classes] for name, own in by_source]
+    kept = np.concatenate(is_kept) if is_kept else np.zeros(0, bool)
+    num_truth = int(judged.num_truth.sum())
     return Quality(
         iou=iou,
         thresholds=tuple(THRESHOLDS.tolist()),
@@ -89,12 +123,28 @@ def measure_quality(
             for id, name in categories
         },
         calibration=_calibrate(judged.scores, judged.is_true),
-        at_threshold={
-            "threshold": threshold,
-            "precision": ratio(num_true, int(kept.sum())),
-            "recall": ratio(num_true, num_truth),
-        },
+        at_threshold={"threshold": threshold, **_at_threshold(judged, kept)},
+        sources={
+            name: _at_threshold(own, own_kept)
+            for (name, own), own_kept in zip(by_source, is_kept, strict=True)
+        }
+        if len(thresholds) > 1
+        else None,
     )
+
+
+def _at_threshold(judged: Judged, kept: np.ndarray) -> dict[str, float | None]:
+    """Return precision and recall of the boxes that are kept."""
+    num_true = int(judged.is_true[kept].sum())
+    return {
+        "precision": ratio(num_true, int(kept.sum())),
+        "recall": ratio(num_true, int(judged.num_truth.sum())),
+    }
+
+
+def _concatenate(parts: Sequence[Judged]) -> Judged:
+    scores, classes, is_true = (np.concatenate(values) for values in list(zip(*parts, strict=True))[:3])
+    return Judged(scores, classes, is_true, np.sum([part.num_truth for part in parts], axis=0))
 
 
 def judge_boxes(truth: Example, pseudo: Example, iou: float = 0.5) -> Int[np.ndarray, " N"]:

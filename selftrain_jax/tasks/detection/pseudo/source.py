@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from selftrain_jax.data.named_sources import source_of
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.geometry import box_iou
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.selftrain.checks import (
     ADVICE,
+    SourceThresholds,
     check_categories,
     check_dominant_class,
     class_thresholds,
@@ -25,6 +27,7 @@ from selftrain_jax.selftrain.checks import (
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.records import open_records
 from selftrain_jax.tasks.detection.run_files import BoxTotals
+from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import Category, Example
 
 MAX_CLASS_FRAC = 0.95
@@ -35,6 +38,7 @@ def read_pseudo_boxes(
     *,
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
+    thresholds_by_source: Mapping[str, SourceThresholds] | None = None,
     ignore_below: float | None = None,
     ignored_classes: Collection[str] = (),
     agnostic_iou: float = 0.0,
@@ -44,6 +48,7 @@ def read_pseudo_boxes(
 ) -> Source:
     """Read pseudo boxes of at least `threshold`; random access over all shards.
 
+    Of several sources of images the further ones have the thresholds of `thresholds_by_source`, by name.
     With `ignore_below`, boxes of ignore_below <= score < threshold stay as `is_ignore`: neither
     object nor background. None is the paper's recipe: whatever is below the threshold is background. So do
     all boxes of `ignored_classes`, from the floor of the records on.
@@ -60,19 +65,32 @@ def read_pseudo_boxes(
     """
     manifest = read_manifest(directory, BoxTotals)
     raw = open_records(directory, manifest, verify_digests=verify_digests, max_damaged=max_damaged)
-    thresholds = class_thresholds(raw.categories, threshold, per_class_thresholds)
-    lowest = thresholds if ignore_below is None else np.full_like(thresholds, ignore_below)
     floor = manifest.labels.settings.score_floor
-    check_thresholds(floor, thresholds, lowest)
     ignored = [category.id for category in raw.categories if category.name in ignored_classes]
-    lowest = lowest.copy()
-    lowest[ignored], thresholds[ignored] = floor, np.inf
-    source = dataclasses.replace(
-        raw, read_labels=lambda index: _select(raw.read_labels(index), thresholds, lowest, agnostic_iou)
-    )
+    first = SourceThresholds(threshold, per_class_thresholds or {})
+    cuts = {
+        name: _cuts(class_thresholds(raw.categories, *own), ignore_below, floor, ignored)
+        for name, own in {FIRST_SOURCE: first, **(thresholds_by_source or {})}.items()
+    }
+
+    def read_labels(index: int) -> Example:
+        return _select(raw.read_labels(index), *cuts[source_of(raw.image_ids[index], cuts)], agnostic_iou)
+
+    source = dataclasses.replace(raw, read_labels=read_labels)
     if keep_empty:
         return source
     return subset(source, [i for i in range(len(source)) if not source.read_labels(i)["is_ignore"].all()])
+
+
+def _cuts(
+    thresholds: np.ndarray, ignore_below: float | None, floor: float, ignored: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return from which scores on boxes are labels, and from which they are read, by Category.id."""
+    lowest = thresholds if ignore_below is None else np.full_like(thresholds, ignore_below)
+    check_thresholds(floor, thresholds, lowest)
+    lowest = lowest.copy()
+    lowest[ignored], thresholds[ignored] = floor, np.inf
+    return thresholds, lowest
 
 
 def _select(labels: Example, thresholds: np.ndarray, lowest: np.ndarray, agnostic_iou: float) -> Example:

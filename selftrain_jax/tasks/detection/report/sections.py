@@ -15,6 +15,7 @@ from selftrain_jax.report import labels as label_parts
 from selftrain_jax.report import page as parts
 from selftrain_jax.report.results import ClassScore, class_gain_bars
 from selftrain_jax.report.review import review_section
+from selftrain_jax.report.sources import source_blocks
 from selftrain_jax.report.thresholds import thresholds_section
 from selftrain_jax.report.workdir import RunFiles, StageFiles, class_names, threshold_used
 from selftrain_jax.run_files.evaluation import Evaluation
@@ -131,7 +132,8 @@ def _labels_section(run: RunFiles, threshold: float | None, labelled: list[Label
         label_quality.label_table(run.manifest, run.quality),
         label_quality.label_class_table(run.manifest.labels),
     )
-    return label_parts.labels_section(run, lead, tables, drawn, by_class, "boxes")
+    by_source = source_blocks(run, "boxes", "ap", "AP")
+    return label_parts.labels_section(run, lead, tables, drawn, by_class, "boxes", by_source)
 
 
 def _label_images_section(

@@ -13,7 +13,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.selftrain.foreign.labels import ForeignLabels, Teacher, read_unlabelled, relabel_chunks
 from selftrain_jax.selftrain.inference import Inferred
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.stages.choices import BOTH_LABELS, label_source
 from selftrain_jax.tasks.foreign_settings import ForeignSettings, read_foreign_settings
 from selftrain_jax.tasks.foreign_weights import describe_models, weight_table

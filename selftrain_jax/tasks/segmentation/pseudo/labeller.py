@@ -23,7 +23,7 @@ from selftrain_jax.selftrain.inference import (
     label_chunk,
     run_ahead,
 )
-from selftrain_jax.selftrain.label_job import Labeller
+from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.tile_inference import infer_by_tiles
 from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, sum_mask_counts
 from selftrain_jax.tasks.segmentation.pseudo.network import (

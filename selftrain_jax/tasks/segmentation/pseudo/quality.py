@@ -4,21 +4,23 @@ Call `write_mask_quality` on a finished folder and the masks that were withheld 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from selftrain_jax.data.named_sources import source_of
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.geometry import mean_iou
 from selftrain_jax.io import write_json
 from selftrain_jax.run_files.quality import QUALITY_FILE, Calibration, Quality
-from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.selftrain.quality import CALIBRATION_EDGES, calibrate, find_truth, ratio
+from selftrain_jax.selftrain.checks import SourceThresholds, class_thresholds
+from selftrain_jax.selftrain.quality import CALIBRATION_EDGES, calibrate, find_truth, of_known_truth, ratio
 from selftrain_jax.tasks.segmentation.pseudo.source import NUM_LEVELS, confidence_levels, read_raw_masks
-from selftrain_jax.text import shorten_list
+from selftrain_jax.text import FIRST_SOURCE, shorten_list
 from selftrain_jax.types import IGNORED, Category, Example
 
 THRESHOLDS = np.round(np.arange(0, 0.96, 0.05), 2)
@@ -30,26 +32,33 @@ def write_mask_quality(
     *,
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
+    thresholds_by_source: Mapping[str, SourceThresholds] | None = None,
     max_bad_images: int = 0,
 ) -> Quality:
     """Compare every pixel of a finished folder with `truth`; write quality.json.
 
+    Of several sources of images those are compared that `truth` has images of, each at its thresholds.
     Up to `max_bad_images` true masks may be bad: such images are skipped, "bad_truth" counts them.
 
     Raises:
         InputError: the folder is unfinished or holds boxes, `truth` has other classes or lacks an image, or
             more of its masks are missing, unreadable, of another size or with ids outside the classes.
     """
-    pseudo = read_raw_masks(directory, verify_digests=False)
-    thresholds = class_thresholds(pseudo.categories, threshold, per_class_thresholds)
+    first = SourceThresholds(threshold, per_class_thresholds or {})
+    by_source = {FIRST_SOURCE: first, **(thresholds_by_source or {})}
+    pseudo = of_known_truth(read_raw_masks(directory, verify_digests=False), truth, by_source)
+    thresholds = {name: class_thresholds(pseudo.categories, *own) for name, own in by_source.items()}
     bad: list[InputError] = []
-    agreement = count_agreement(_pairs_of_good_truth(pseudo, truth, len(thresholds), bad), len(thresholds))
+    num_classes = len(thresholds[FIRST_SOURCE])
+    pairs = _pairs_of_good_truth(pseudo, truth, num_classes, bad)
+    groups = itertools.groupby(pairs, lambda pair: source_of(pair[1]["image_id"], thresholds))
+    agreement = {name: count_agreement(group, num_classes) for name, group in groups}
     if len(bad) > max_bad_images:
         raise InputError(
             f"{truth.name}: {len(bad)} true masks are bad, allowed are {max_bad_images} "
             f"(config.data.max_bad_images): {shorten_list(bad)}"
         )
-    quality = measure_agreement(agreement, pseudo.categories, thresholds=thresholds, threshold=threshold)
+    quality = measure_sources(agreement, pseudo.categories, thresholds, threshold=threshold)
     quality = dataclasses.replace(quality, bad_truth=len(bad))
     write_json(directory / QUALITY_FILE, quality.to_json())
     return quality
@@ -99,11 +108,28 @@ def measure_agreement(
     them. A class's precision is over the pixels labelled as it, its recall over its true pixels. None where
     there is nothing to divide by. `thresholds` by Category.id replaces `threshold` under "at_threshold".
     """
+    by_source = {FIRST_SOURCE: agreement}
+    return measure_sources(by_source, categories, {FIRST_SOURCE: thresholds}, threshold=threshold)
+
+
+def measure_sources(
+    agreement_by_source: Mapping[str, Int[np.ndarray, "256 K K"]],
+    categories: Sequence[Category],
+    thresholds: Mapping[str, Float[np.ndarray, " K"]],
+    *,
+    threshold: float,
+) -> Quality:
+    """Do so for images of several sources, at the thresholds (by Category.id) of each.
+
+    What is said by source is `sources`; all else is of all pixels together.
+    """
+    num_classes = len(thresholds[FIRST_SOURCE])
+    agreement = sum(agreement_by_source.values(), np.zeros((NUM_LEVELS, num_classes, num_classes), np.int64))
     from_level = agreement[::-1].cumsum(axis=0)[::-1]  # all pixels of at least this level
     num_true = from_level[0].sum(axis=1)
     curves = from_level[confidence_levels(THRESHOLDS)]
-    is_kept = np.arange(NUM_LEVELS)[:, None] >= confidence_levels(thresholds)
-    chosen = (agreement * is_kept[:, None, :]).sum(axis=0)
+    chosen_by_source = {name: _keep(own, thresholds[name]) for name, own in agreement_by_source.items()}
+    chosen = sum(chosen_by_source.values(), np.zeros((num_classes, num_classes), np.int64))
     overall = [_measure(confusion, num_true) for confusion in curves]
     return Quality(
         thresholds=tuple(THRESHOLDS.tolist()),
@@ -117,7 +143,21 @@ def measure_agreement(
         },
         calibration=_calibrate(agreement),
         at_threshold={"threshold": threshold, **_measure(chosen, num_true)},
+        sources={
+            name: _measure(own, agreement_by_source[name].sum(axis=(0, 2)))
+            for name, own in chosen_by_source.items()
+        }
+        if len(thresholds) > 1
+        else None,
     )
+
+
+def _keep(
+    agreement: Int[np.ndarray, "256 K K"], thresholds: Float[np.ndarray, " K"]
+) -> Int[np.ndarray, "K K"]:
+    """Sum up the pixels whose level reaches the threshold of the class that they are labelled as."""
+    is_kept = np.arange(NUM_LEVELS)[:, None] >= confidence_levels(thresholds)
+    return (agreement * is_kept[:, None, :]).sum(axis=0)
 
 
 def _measure(confusion: Int[np.ndarray, "K K"], num_true: Int[np.ndarray, " K"]) -> dict[str, float | None]:

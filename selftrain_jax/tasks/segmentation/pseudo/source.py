@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from selftrain_jax.data.named_sources import source_of
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Manifest
 from selftrain_jax.selftrain.checks import (
     ADVICE,
+    SourceThresholds,
     check_categories,
     check_dominant_class,
     class_thresholds,
@@ -28,6 +30,7 @@ from selftrain_jax.selftrain.checks import (
 from selftrain_jax.selftrain.manifest import read_manifest
 from selftrain_jax.selftrain.records import open_records
 from selftrain_jax.tasks.segmentation.run_files import MaskTotals
+from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import IGNORED, Category, Example
 
 NUM_LEVELS = 256
@@ -55,6 +58,7 @@ def read_pseudo_masks(
     *,
     threshold: float = 0.5,
     per_class_thresholds: Mapping[str, float] | None = None,
+    thresholds_by_source: Mapping[str, SourceThresholds] | None = None,
     ignored_classes: Collection[str] = (),
     is_soft: bool = False,
     keep_empty: bool = True,
@@ -63,6 +67,7 @@ def read_pseudo_masks(
 ) -> Source:
     """Read pseudo masks, IGNORED where the confidence is below the threshold of the pixel's class.
 
+    Of several sources of images the further ones have the thresholds of `thresholds_by_source`, by name.
     Pixels with one of `ignored_classes` among the classes that the records keep of them are IGNORED. With
     `is_soft` labels have a `soft_mask` too (`make_soft`).
     `keep_empty=False` drops images with no pixel left to learn from, which reads every record once.
@@ -83,11 +88,16 @@ def read_pseudo_masks(
             "--config.pseudo.mask_target=hard."
         )
     ignored = [category.id for category in raw.categories if category.name in ignored_classes]
-    levels = confidence_levels(class_thresholds(raw.categories, threshold, per_class_thresholds))
+    first = SourceThresholds(threshold, per_class_thresholds or {})
+    levels = {
+        name: confidence_levels(class_thresholds(raw.categories, *own))
+        for name, own in {FIRST_SOURCE: first, **(thresholds_by_source or {})}.items()
+    }
 
     def read_labels(index: int) -> Example:
         labels = raw.read_labels(index)
-        kept = mask_low_confidence(labels["mask"], labels["confidence"], levels)
+        own = levels[source_of(raw.image_ids[index], levels)]
+        kept = mask_low_confidence(labels["mask"], labels["confidence"], own)
         kept = mask_classes(kept, labels, ignored)
         soft: Example = {"soft_mask": make_soft(labels)} if is_soft else {}
         return {"image_id": labels["image_id"], "mask": kept, "is_pseudo": True, **soft}

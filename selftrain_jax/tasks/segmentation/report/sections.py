@@ -17,6 +17,7 @@ from selftrain_jax.report import labels as label_parts
 from selftrain_jax.report import page as parts
 from selftrain_jax.report.curves import share_by_source
 from selftrain_jax.report.results import ClassScore, class_gain_bars
+from selftrain_jax.report.sources import source_blocks
 from selftrain_jax.report.thresholds import thresholds_section
 from selftrain_jax.report.workdir import RunFiles, class_names, evaluations, threshold_used
 from selftrain_jax.run_files.arms import CONTROLS
@@ -182,7 +183,8 @@ def _labels_section(run: RunFiles, threshold: float | None) -> Section:
         label_quality.label_table(run.manifest, run.quality),
         label_quality.label_class_table(run, run.manifest.labels),
     )
-    return label_parts.labels_section(run, lead, tables, drawn, by_class, "pixels")
+    by_source = source_blocks(run, "pixels", "miou", "mIoU")
+    return label_parts.labels_section(run, lead, tables, drawn, by_class, "pixels", by_source)
 
 
 def _label_images_section(images: MaskImages | None, names: dict[int, str]) -> Section:
