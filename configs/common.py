@@ -153,9 +153,9 @@ def get_config() -> ConfigDict:
             # Of masks.
             segmentation=dict(
                 loss_resolution="stride4",  # stride4, as the official code: every 4th pixel | full
-                # Weights of the classes in the loss, in their order; (): 1 each, as the paper. class_balance
-                # makes them (share of the labelled pixels)^-class_balance, scaled to 1 on the mean of these
-                # pixels; with 0.5 small objects count.
+                # Weights of the classes in the loss of human labels, in their order; (): 1 each, as the paper.
+                # class_balance makes them (share of the labelled pixels)^-class_balance, scaled to 1 on the
+                # mean of these pixels; with 0.5 small objects count.
                 class_balance=0.0,
                 class_weights=(),
                 max_side_px=2048,  # larger images get their mask at this size, enlarged

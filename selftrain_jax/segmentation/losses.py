@@ -27,11 +27,11 @@ def pixel_losses(
     masks: UInt8[Array, "B H W"],
     resolution: str,
     soft: UInt8[Array, "B H W 4"] | None = None,
-    class_weights: Float[Array, " K"] | None = None,
+    class_weights: Float[Array, "B K"] | None = None,
 ) -> tuple[Float[Array, "B h2 w2"], Bool[Array, "B h2 w2"]]:
     """Return -log softmax(logits) for each pixel's class (0 where IGNORED), and which pixels are labelled.
 
-    With `class_weights` it is times the weight of that class.
+    With `class_weights` it is times the weight of that class in that image.
 
     With `soft` (`types.MaskTargets`) it is the cross entropy -sum_k t_k log softmax(logits)_k (with
     weights, each term times its own), where t has the shares of up to three classes. Without shares for
@@ -52,7 +52,7 @@ def pixel_losses(
     is_class = masks[..., None] == jnp.arange(num_classes)
     log_probability = jax.nn.log_softmax(logits)
     if class_weights is not None:
-        log_probability = log_probability * class_weights
+        log_probability = log_probability * class_weights[:, None, None, :]
     if soft is None:
         entropy = -jnp.where(is_class, log_probability, 0.0).sum(axis=-1)
     else:

@@ -34,7 +34,8 @@ def make_segmentation_task(
     """Make init, loss and predict for a model and the resolution of the loss.
 
     The loss of a source is the mean cross-entropy of its labelled pixels, without weight decay; with
-    `class_weights` each pixel counts times its class's, and the mean is still over the number of pixels.
+    `class_weights` each human pixel counts times its class's, and the mean is still over their number. Pseudo
+    labels count once: a teacher that was trained with weights says the rare classes more often already.
     Its `rng` is used for drop-connect only. The network sees images padded to a multiple of 32, as it halves
     them five times; its logits are cropped to the image again.
 
@@ -98,7 +99,9 @@ def loss_terms(
     a half of a batch without any.
     """
     masks, soft = cast(MaskTargets, batch.targets)
-    weights = None if class_weights is None else jnp.asarray(class_weights)
+    weights = None
+    if class_weights is not None:
+        weights = jnp.where(batch.is_pseudo[:, None], 1.0, jnp.asarray(class_weights))
     losses, valid = pixel_losses(logits, masks, loss_resolution, soft, weights)
     human = source_loss(losses, valid, ~batch.is_pseudo)
     pseudo = source_loss(losses, valid, batch.is_pseudo)

@@ -62,14 +62,15 @@ def test_loss_is_minus_the_log_probability_of_the_class_pixel_by_pixel(resolutio
 
 def test_weights_of_classes_multiply_the_terms_of_hard_and_of_soft_targets() -> None:
     weights = np.array([0.5, 1.0, 2.0, 3.0], np.float32)
+    by_image = np.tile(weights, (3, 1))
     plain, _ = pixel_losses(LOGITS, jnp.asarray(MASKS), "stride4")
-    weighted, valid = pixel_losses(LOGITS, jnp.asarray(MASKS), "stride4", None, weights)
+    weighted, valid = pixel_losses(LOGITS, jnp.asarray(MASKS), "stride4", None, by_image)
     sampled = MASKS[:, ::4, ::4]
     of_class = np.where(sampled == 255, 0, weights[np.minimum(sampled, 3)])
     np.testing.assert_allclose(weighted, of_class * plain, rtol=1e-6)
     soft = np.zeros((*MASKS.shape, 4), np.uint8)
     soft[..., 0], soft[..., 1] = (MASKS + 1) % 4, 51  # a fifth is the next class
-    weighted, _ = pixel_losses(LOGITS, jnp.asarray(MASKS), "stride4", jnp.asarray(soft), weights)
+    weighted, _ = pixel_losses(LOGITS, jnp.asarray(MASKS), "stride4", jnp.asarray(soft), by_image)
     log = np.log(np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True))
     for (b, y, x), k in np.ndenumerate(sampled):
         if k != 255:

@@ -1,6 +1,7 @@
 """The segmentation task: its terms by source, its gradient, and that it learns."""
 
 from dataclasses import replace
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -64,6 +65,19 @@ def test_each_sources_loss_is_the_mean_over_its_own_pixels(resolution) -> None:
     for value, chosen in ((terms.human, ~IS_PSEUDO), (terms.pseudo, IS_PSEUDO)):
         np.testing.assert_allclose(value, losses[chosen][valid[chosen]].mean(), rtol=1e-6)
     assert (terms.num_human, terms.num_pseudo) == (2, 2)
+
+
+def test_weights_of_classes_are_for_human_pixels_alone() -> None:
+    batch, weights = batch_of(), np.linspace(0.5, 2.0, NUM_CLASSES).astype(np.float32)
+    terms, plain = (
+        jax.jit(partial(loss_terms, loss_resolution="stride4", class_weights=value))(LOGITS, batch)
+        for value in (weights, None)
+    )
+    losses, valid = map(np.asarray, pixel_losses(LOGITS, batch.targets.masks, "stride4"))
+    masks = np.minimum(np.asarray(batch.targets.masks)[:, ::4, ::4], NUM_CLASSES - 1)
+    human = (losses * weights[masks])[~IS_PSEUDO][valid[~IS_PSEUDO]].mean()
+    np.testing.assert_allclose(terms.human, human, rtol=1e-6)
+    np.testing.assert_array_equal(terms.pseudo, plain.pseudo)
 
 
 def test_metrics_by_a_count_of_pixels() -> None:
