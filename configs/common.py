@@ -153,7 +153,7 @@ def get_config() -> ConfigDict:
             # Of masks.
             segmentation=dict(
                 loss_resolution="stride4",  # stride4, as the official code: every 4th pixel | full
-                # Weights of the classes in the loss of human labels, in their order; (): 1 each, as the paper.
+                # Weights of the classes in the loss of human labels, in their order; (): 1 each, the paper.
                 # class_balance makes them (share of the labelled pixels)^-class_balance, scaled to 1 on the
                 # mean of these pixels; with 0.5 small objects count.
                 class_balance=0.0,
