@@ -60,6 +60,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.optimizer.update(warmup_steps=50, clip_norm=10.0, ema_decay=0.99)
     # A backbone that knows photographs keeps what it knows; a random one has to learn.
     config.optimizer.backbone_rate_factor = 0.1 if chosen["init"] != "rand" else 1.0
+    # Else a short training never says the classes of few pixels: docs/few_labels.md.
+    config.segmentation.class_balance = 0.5
     steps = chosen["steps"]
     config.teacher.update(steps=steps * 12 // 5, batch_size=8, learning_rate=0.1)
     # As many human images a step as the teacher had, beside as many pseudo-labelled ones.
