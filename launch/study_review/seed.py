@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from selftrain_jax.build.data import open_unlabeled
+from selftrain_jax.build.unlabeled import open_unlabeled
 from selftrain_jax.data.source import Source
 from selftrain_jax.io import write_json
 from selftrain_jax.run_files.review import REVIEW_FILE, Review, read_review

@@ -7,10 +7,9 @@ Call `read_paths` on a config value, `require_predictions` on each path; `hash_c
 import hashlib
 import os
 import shlex
-import tarfile
-import zipfile
 from pathlib import Path
 
+from selftrain_jax.data.image_files import unpack_command
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import hash_file
 from selftrain_jax.run_files.fields import JsonObject
@@ -59,19 +58,10 @@ def require_predictions(path: Path, key: str) -> Path:
     return path
 
 
-def _unpacking(path: Path) -> str | None:
-    """Return the command that unpacks an archive beside itself; None for another file."""
-    folder = path.with_name(path.name.split(".")[0])
-    source, target = shlex.quote(str(path)), shlex.quote(str(folder))
-    if zipfile.is_zipfile(path):
-        return f"unzip {source} -d {target}"
-    if tarfile.is_tarfile(path):
-        return f"mkdir -p {target} && tar -xf {source} -C {target}"
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start.startswith(b"\x1f\x8b"):
-        return f"gunzip -k {source}"
-    return f"7z x {source} -o{target}" if start.startswith(b"7z\xbc\xaf") else None
+def _unpacking(path: Path) -> str:
+    """Return the command that unpacks an archive beside itself; "" for another file."""
+    command = unpack_command(path)
+    return command or (f"gunzip -k {shlex.quote(str(path))}" if path.suffix.lower() == ".gz" else "")
 
 
 def hash_content(path: Path) -> str:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import tarfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -11,7 +9,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from selftrain_jax.data.image_files import read_file
+from selftrain_jax.data.image_files import read_file, unpack_command
 from selftrain_jax.data.problems import nearest_names
 from selftrain_jax.data.sources.xml_tree import parse_xml
 from selftrain_jax.errors import InputError
@@ -120,11 +118,8 @@ def _require_labelme(path: Path) -> Path:
 
 
 def _refuse_archive(path: Path) -> None:
-    if zipfile.is_zipfile(path):
-        command = f"unzip {path} -d {path.with_suffix('')}"
-    elif path.name.endswith((".tar", ".tgz", ".gz", ".bz2", ".xz")) and tarfile.is_tarfile(path):
-        command = f"mkdir {path.with_suffix('')} && tar xf {path} -C {path.with_suffix('')}"
-    else:
+    command = unpack_command(path)
+    if not command:
         return
     raise InputError(
         f"{path} is an archive; unpack it ({command}) and name what is inside by --config.review.file"

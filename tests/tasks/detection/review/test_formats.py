@@ -310,7 +310,7 @@ def test_bad_files_are_refused(tmp_path: pathlib.Path, spoil, words: str) -> Non
 
 def test_an_archive_is_refused_with_the_command_that_unpacks_it(tmp_path: pathlib.Path) -> None:
     review, output, _ = export(tmp_path, "cvat")
-    for kind, command in (("zip", "unzip .*back.zip -d .*back"), ("gztar", r"tar xf .*back\.tar\.gz")):
+    for kind, command in (("zip", "unzip .*back.zip -d .*back"), ("gztar", r"tar -xf .*back\.tar\.gz")):
         archive = shutil.make_archive(str(tmp_path / kind / "back"), kind, output)
         for path in (archive, pathlib.Path(archive).parent):
             with pytest.raises(InputError, match=f"is an archive; unpack it .*{command}"):
