@@ -8,6 +8,9 @@ import sys
 import time
 from collections.abc import Callable
 
+from ml_collections import ConfigDict
+
+from tests import tiny
 from tests.processes import environment
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -32,6 +35,13 @@ def run(workdir: pathlib.Path, *arguments: str) -> tuple[int, str]:
     log = workdir.parent / f"{workdir.name}.log"
     status = start(workdir, log, *arguments).wait(timeout=LIMIT_SECS)
     return status, log.read_text()
+
+
+def config_with(**changes: object) -> ConfigDict:
+    """Return tiny.py with keys changed; a double underscore stands for a dot."""
+    config = tiny.get_config()
+    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
+    return config
 
 
 def results(workdir: pathlib.Path) -> dict[str, object]:

@@ -37,7 +37,7 @@ def infer_by_tiles(
     chunks: Iterable[Chunk],
     *,
     source: Source,
-    tiling: Tiling,
+    tiling: Tiling | None,
     batch_size: int,
     infer: InferTiles,
     merge: Merge,
@@ -45,7 +45,11 @@ def infer_by_tiles(
     """Yield the images of each shard one by one, with the labels that `merge` makes of their tiles'.
 
     An image is decoded once, for its tiles follow one another. Batches of tiles end with their shard.
+    Without a `tiling` images are inferred whole.
     """
+    if tiling is None:
+        yield from infer(chunks, source=source)
+        return
     for shard, of_shard in itertools.groupby(chunks, key=lambda chunk: chunk[0]):
         images = [index for _, indices in of_shard for index in indices]
         tiles = find_tiles(source, tiling, images)

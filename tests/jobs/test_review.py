@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
@@ -16,18 +15,13 @@ from selftrain_jax.jobs.options import Options
 from selftrain_jax.run_files.corrections import read_layers
 from selftrain_jax.run_files.review import read_review
 from selftrain_jax.stages.folders import is_shared
-from tests import tiny, tiny_masks
+from tests import tiny_masks
+from tests.tiny_run import config_with
 
 pytestmark = pytest.mark.compiles
 
 Run = Callable[..., str]
 COCO = {"review__format": "coco"}
-
-
-def config_with(**changes: object) -> ConfigDict:
-    config = tiny.get_config()
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    return config
 
 
 @pytest.fixture(scope="module")

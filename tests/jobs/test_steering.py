@@ -6,23 +6,16 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.stages.folders import is_shared
-from tests import tiny
+from tests.tiny_run import config_with
 
 pytestmark = pytest.mark.compiles
 
 Run = Callable[..., str]
-
-
-def config_with(**changes: object) -> ConfigDict:
-    config = tiny.get_config()
-    config.update_from_flattened_dict({key.replace("__", "."): value for key, value in changes.items()})
-    return config
 
 
 @pytest.fixture(scope="module")

@@ -131,15 +131,12 @@ def infer_images(
     Raises:
         InputError: the network's scores or boxes are not finite.
     """
-    infer = functools.partial(_infer, network=network, num_threads=num_threads)
-    if network.tiling is None:
-        return infer(chunks, source=source)
     return infer_by_tiles(
         chunks,
         source=source,
         tiling=network.tiling,
         batch_size=network.batch_size,
-        infer=infer,
+        infer=functools.partial(_infer, network=network, num_threads=num_threads),
         merge=_merge_tiles,
     )
 

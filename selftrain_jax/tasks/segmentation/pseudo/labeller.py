@@ -86,15 +86,12 @@ def infer_masks(
 
     Paper: Section 3.1. Differs: no pixel is ignored yet; the threshold acts on the stored confidence.
     """
-    infer = partial(_infer, network=network, num_threads=num_threads)
-    if network.tiling is None:
-        return infer(chunks, source=source)
     return infer_by_tiles(
         chunks,
         source=source,
         tiling=network.tiling,
         batch_size=network.batch_size,
-        infer=infer,
+        infer=partial(_infer, network=network, num_threads=num_threads),
         merge=paste_tiles,
     )
 

@@ -216,9 +216,8 @@ def test_yolo_has_links_to_the_images_and_scores_where_asked(tmp_path: pathlib.P
     )
     image = output / "images" / "a" / "one 1.png"
     assert image.readlink() == tmp_path / "images" / "a" / "one 1.png"
-    assert [line.split()[5] for line in (output / "labels/a/one 1.txt").read_text().splitlines()] == [
-        f"{own.score:.8f}" for own in BOXES["a/one 1"]
-    ]
+    lines = (output / "labels/a/one 1.txt").read_text().splitlines()
+    assert [float(line.split()[5]) for line in lines] == [own.score for own in BOXES["a/one 1"]]
     assert (output / "labels" / "b" / "three.txt").read_text() == ""
     assert read_back(path, review, confirmed=True).reviewed[0].boxes[0].outcome == "kept"
 
@@ -328,9 +327,9 @@ def test_an_archive_is_refused_with_the_command_that_unpacks_it(tmp_path: pathli
         ("label_studio", '"annotations"', '"other"', "export the project as JSON, not JSON-MIN"),
         ("label_studio", '["cat"]', '["cat", "dog"]', "expected one class"),
         ("labelme", '"rectangle"', '"circle"', "'circle' of points"),
-        ("yolo", "0 ", "9 ", "class 9 is not one of the 3"),
-        ("yolo", "0 ", "0 1.5 ", "is outside the image"),
-        ("yolo", "names", "nomes", "names is None; expected the names of classes"),
+        ("yolo", "0 ", "9 ", r"class 9 has no name \(known: 0 to 2\)"),
+        ("yolo", "0 ", "0 1.5 ", "numbers outside 0 to 1"),
+        ("yolo", "names", "nomes", "names is None; expected a list of class names"),
     ],
 )
 def test_bad_content_is_refused_by_its_place(

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from selftrain_jax.data.formats.shapes import Shape
+from selftrain_jax.data.formats.yolo import parse_lines, parse_names, write_line
 from selftrain_jax.data.image_files import read_file
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import atomic_write, show
+from selftrain_jax.io import atomic_write
 from selftrain_jax.run_files.review import Review, SentBox
-from selftrain_jax.tasks.detection.review.formats.returned import RawBox, ReturnedImage, enclose, read_numbers
+from selftrain_jax.tasks.detection.review.formats.returned import RawBox, ReturnedImage
 
 FILE, NAMES_FILE = "data.yaml", "classes.txt"
 OTHER_TEXTS = (NAMES_FILE, "obj.names", "train.txt", "val.txt", "valid.txt", "test.txt", "README.txt")
@@ -33,7 +35,10 @@ def write_yolo(review: Review, folder: Path, *, scores: bool) -> None:
         text = (folder / "labels" / image.name).with_suffix(".txt")
         text.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(text) as file:
-            file.writelines(_line(box, image.size_px, numbers[box.class_id], scores) for box in image.boxes)
+            file.writelines(
+                write_line(numbers[box.class_id], _shape(box, scores), image.size_px) + "\n"
+                for box in image.boxes
+            )
         link = images / image.name
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
@@ -43,17 +48,9 @@ def write_yolo(review: Review, folder: Path, *, scores: bool) -> None:
         file.write(f"path: .\ntrain: images\nval: images\nnames:\n{names}")
 
 
-def _line(box: SentBox, size_px: tuple[int, int], number: int, scores: bool) -> str:
-    height, width = size_px
-    ymin, xmin, ymax, xmax = box.box
-    values = (
-        (xmin + xmax) / 2 / width,
-        (ymin + ymax) / 2 / height,
-        (xmax - xmin) / width,
-        (ymax - ymin) / height,
-    )
-    columns = [*values, *([box.score] if scores else [])]
-    return f"{number} {' '.join(f'{value:.8f}' for value in columns)}\n"
+def _shape(box: SentBox, has_score: bool) -> Shape:
+    ymin, xmin, ymax, xmax = map(float, box.box)
+    return Shape("", (ymin, xmin, ymax, xmax), 0, score=float(box.score) if has_score else None)
 
 
 def read_yolo(folder: Path) -> list[ReturnedImage]:
@@ -68,34 +65,13 @@ def read_yolo(folder: Path) -> list[ReturnedImage]:
 
 
 def _read_text(path: Path, folder: Path, names: dict[int, str]) -> ReturnedImage:
-    lines = _decode(path).splitlines()
-    boxes = [
-        _read_line(line.split(), names, f"{path}:{number}")
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
+    shapes, problems = parse_lines(_decode(path), names, (1, 1), str(path))
+    if problems:
+        raise InputError(f"{problems[0].where}: {problems[0].message}")
+    boxes = [RawBox(np.array(shape.yxyx), shape.name, None, f"{path}:{shape.number}") for shape in shapes]
     parts = path.relative_to(folder).with_suffix("").parts
     below = parts[parts.index("labels") + 1 :] if "labels" in parts[:-1] else parts
     return ReturnedImage(("/".join(below), path.stem), tuple(boxes), str(path), is_relative=True)
-
-
-def _read_line(words: list[str], names: dict[int, str], where: str) -> RawBox:
-    values = read_numbers(words, len(words), where, "the line")
-    if values[0] != int(values[0]) or int(values[0]) not in names:
-        raise InputError(
-            f"{where}: class {words[0]} is not one of the {len(names)} in {FILE} or {NAMES_FILE}"
-        )
-    name = names[int(values[0])]
-    if len(values) in (5, 6):
-        x, y, width, height = values[1:5]
-        box = np.array([y - height / 2, x - width / 2, y + height / 2, x + width / 2])
-        return RawBox(box, name, None, where)
-    if len(values) < 7 or len(values) % 2 == 0:
-        raise InputError(
-            f"{where}: {len(values)} numbers; expected class, centre and size (5), with a confidence (6), or "
-            "a class and the points of a polygon"
-        )
-    return RawBox(enclose(values[1:].reshape(-1, 2).tolist()), name, None, where)
 
 
 def _read_names(folder: Path) -> dict[int, str]:
@@ -117,13 +93,7 @@ def _read_yaml(path: Path) -> dict[int, str]:
         document: Any = yaml.safe_load(_decode(path))
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
-    names = document.get("names") if isinstance(document, dict) else None
-    found = dict(enumerate(names)) if isinstance(names, list) else names
-    if not isinstance(found, dict) or not all(isinstance(key, int) for key in found):
-        raise InputError(
-            f"{path}: names is {show(names)}; expected the names of classes, a list or by number"
-        )
-    return {key: str(name) for key, name in found.items()}
+    return parse_names(document.get("names") if isinstance(document, dict) else None, str(path))
 
 
 def _decode(path: Path) -> str:
