@@ -27,6 +27,7 @@ JOBS = {
     "train": "one stage's training, --stage=teacher|control|control_half|oracle|student",
     "pseudo_label": "the teacher's labels for the unlabelled images",
     "thresholds": "score thresholds by class for --config.pseudo.precision, from the labels of data.val",
+    "views": "in which views of an image (pseudo.views, pseudo.scales) the teacher labels data.val best",
     "select": "which unlabelled images to label next, --config.select.budget=50, by --stage=teacher|student",
     "export_labels": "pseudo labels for an annotation tool, into --config.review.output=DIR",
     "import_corrections": "what people changed, --config.review.file=PATH, becomes a layer over the labels",

@@ -80,6 +80,7 @@ LAZY = {
     ("jobs", "jobs.review"),
     ("jobs", "jobs.search"),
     ("jobs", "jobs.select"),
+    ("jobs", "jobs.views"),
     ("jobs", "jobs.selftrain"),
     ("jobs", "jobs.steering"),
     ("jobs", "jobs.training"),

@@ -106,6 +106,10 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.thresholds import run_thresholds
 
         return run_thresholds(run, Stage("labels", options.round))
+    if job == "views":
+        from selftrain_jax.jobs.views import run_views
+
+        return run_views(run, Stage("labels", options.round))
     if job == "select":
         from selftrain_jax.jobs.select import run_select
 

@@ -72,6 +72,16 @@ class HumanReview:
 
 
 @dataclass(frozen=True)
+class ViewChoices:
+    """The ways of looking at an image that `--job=views` compares."""
+
+    keys: tuple[str, ...]  # of the config, which say how the teacher looks
+    choices: tuple[tuple[Any, ...], ...]  # their values
+    # How good labels are, the headline first, from (truth, found) labels and the classes.
+    measure: Callable[[Iterable[tuple[Example, Example]], Sequence[Category]], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
 class SelfTraining:
     """What teacher, pseudo labels and student need of a task beyond training it."""
 
@@ -84,6 +94,7 @@ class SelfTraining:
     label_bytes: Callable[[ConfigDict, tuple[int, int]], float]
     # How many pixels the network sees of an image to label, from the settings of a record of labels.
     label_pixels: Callable[[Mapping[str, Any]], int]
+    view_choices: ViewChoices
     write_quality: Callable[..., None]  # finished labels compared with the truth; arguments as below
     # How often (truth, found) labels are right from each score on; with the labeller's settings.
     count_right: Callable[[Iterable[tuple[Example, Example]], Sequence[Category], Any], Counted]

@@ -41,6 +41,7 @@ from selftrain_jax.tasks.detection.pseudo.source import (
     check_thresholds,
     read_pseudo_boxes,
 )
+from selftrain_jax.tasks.detection.pseudo.view_choices import BOX_VIEWS
 from selftrain_jax.tasks.detection.pseudo.views import ONE_VIEW, count_pixels, read_views
 from selftrain_jax.tasks.detection.pseudo.weights import check_places, read_weights
 from selftrain_jax.tasks.detection.report.sections import gather_images, report_sections
@@ -269,6 +270,7 @@ DETECTION = TaskSpec(
         target_shapes=_target_shapes,
         label_bytes=_label_bytes,
         label_pixels=_label_pixels,
+        view_choices=BOX_VIEWS,
         write_quality=_write_quality,
         count_right=count_right_boxes,
         describe_labels=_describe_labels,

@@ -41,6 +41,7 @@ from selftrain_jax.tasks.segmentation.pseudo.source import (
     check_pseudo_masks,
     read_pseudo_masks,
 )
+from selftrain_jax.tasks.segmentation.pseudo.view_choices import MASK_VIEWS
 from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.segmentation.selection import draw_labels, score_mask
@@ -195,6 +196,7 @@ SEGMENTATION = TaskSpec(
         target_shapes=_target_shapes,
         label_bytes=_label_bytes,
         label_pixels=_label_pixels,
+        view_choices=MASK_VIEWS,
         write_quality=_write_quality,
         count_right=count_right_pixels,
         describe_labels=_describe_labels,
