@@ -147,7 +147,7 @@ def get_config() -> ConfigDict:
                 drop_connect_rate=-1.0,  # -1: the backbone's own
                 pool_padding="same",  # of a ResNet's max-pool; "fixed" for torchvision's and timm's weights
                 dtype="bfloat16",  # of activations; variables are float32
-                anchor_size=4.0,
+                anchor_size=4.0,  # the smallest anchor of a cell, in cells; 0: by the human boxes
             ),
             loss=dict(focal_alpha=0.25, focal_gamma=1.5, huber_delta=0.1, box_weight=50.0),
             # Of masks.

@@ -53,6 +53,7 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.model.update(head_channels=chosen["channels"], head_convs=chosen["head_convs"])
     # Short runs: statistics that keep up; positives count more and boxes less than in the paper's long ones.
     config.model.update(bn_momentum=0.9, backbone_bn_momentum=0.9)
+    config.model.anchor_size = 0.0  # by the boxes: objects may be smaller than COCO's
     config.loss.update(focal_alpha=0.5, focal_gamma=0.5, box_weight=10.0)
     common.set_init(config, chosen)
     # A backbone that knows photographs keeps what it knows; a random one has to learn.

@@ -48,9 +48,10 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     source, unreadable = _readable_part(config, images)
     categories = read_categories(workdir)
     output = pathlib.Path(settings.output) if settings.output else workdir / "predictions"
+    checkpoint = pathlib.Path(settings.checkpoint) if settings.checkpoint else newest_stage(workdir)
+    config = trained_anchors(config, checkpoint)
     experiment = build_experiment(config, categories)
     template = jax.eval_shape(experiment.task.init, jax.random.key(0))
-    checkpoint = pathlib.Path(settings.checkpoint) if settings.checkpoint else newest_stage(workdir)
     check_network(config, workdir, checkpoint)
     variables = detector_part(restore_whole(checkpoint, config.eval.checkpoint))
     check_names(shapes_by_name(variables), shapes_by_name(template), checkpoint)
@@ -59,6 +60,17 @@ def run_predict(config: ConfigDict, workdir: pathlib.Path) -> None:
     print(f"{found}, by {checkpoint}; written to {output}")
     if unreadable:
         raise InputError(_describe(unreadable, "The others have their predictions."))
+
+
+def trained_anchors(config: ConfigDict, folder: pathlib.Path) -> ConfigDict:
+    """Return the config with the anchors that a stage was trained with in place of anchor_size=0."""
+    found = read_record(folder)
+    size = None if found is None else found.settings.get("model.anchor_size")
+    if config.model.anchor_size or size is None:
+        return config
+    trained = config.copy_and_resolve_references()
+    trained.model.anchor_size = size
+    return trained
 
 
 def _readable_part(config: ConfigDict, images: Source) -> tuple[Source, list[str]]:

@@ -30,6 +30,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "arguments", "categories"), CASES)
 def test_config_builds_abstractly(name: str, arguments: str | None, categories: tuple | None) -> None:
     config = importlib.import_module(f"configs.{name}").get_config(arguments)
+    config.model.anchor_size = config.model.anchor_size or 4.0  # 0 is found from boxes
     task = get_task(config.task).build_task(config, categories or tuple(COCO_CATEGORIES))
     for stage in ("teacher", "student"):
         build_augment(config, stage_settings(config, stage).policy)

@@ -26,5 +26,6 @@ def config(tmp_path: pathlib.Path):
     for index in range(2):
         (tmp_path / "more" / f"{index}.png").write_bytes(unlabeled.read_encoded(index))
     config = own_data.get_config("kind=coco,size=128")
+    config.model.anchor_size = 4.0  # parts of a run are built without its boxes
     config.data.dir, config.unlabeled.dir = str(tmp_path), str(tmp_path / "more")
     return config

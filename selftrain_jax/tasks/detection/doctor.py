@@ -27,6 +27,7 @@ from selftrain_jax.doctor.voc_files import voc_corners
 from selftrain_jax.errors import InputError, printable
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.tasks.config_values import class_names, require_dir, split_names
+from selftrain_jax.tasks.detection.anchor_fit import judge_anchors
 from selftrain_jax.tasks.detection.box_statistics import (
     BoxStatistics,
     judge_boxes,
@@ -138,7 +139,11 @@ def _judge_files(config: ConfigDict) -> list[Finding]:
 def _judge_tiles(config: ConfigDict, train: Source) -> list[Finding]:
     """Judge boxes by tile, or by image, unless the config's tiles are refused; that is said elsewhere."""
     try:
-        return [*judge_slots(config, train), *judge_tile_boxes(config, TRAIN, train)]
+        return [
+            *judge_slots(config, train),
+            *judge_tile_boxes(config, TRAIN, train),
+            *judge_anchors(config, TRAIN, train),
+        ]
     except InputError:
         return []
 

@@ -27,6 +27,7 @@ from selftrain_jax.tasks.config_values import (
     source_thresholds,
     student_thresholds,
 )
+from selftrain_jax.tasks.detection.anchor_fit import fit_anchors
 from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_coco_json
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
@@ -50,7 +51,7 @@ from selftrain_jax.tasks.detection.review.export import export_review
 from selftrain_jax.tasks.detection.review.read_back import read_corrections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.detection.selection import draw_labels, score_boxes
-from selftrain_jax.tasks.spec import HumanReview, Metric, Predictor, SelfTraining, TaskSpec, keep_config
+from selftrain_jax.tasks.spec import HumanReview, Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.tasks.tiles import cut_tiles, read_tiling
 from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import BoxTargets, Category, Task
@@ -95,6 +96,11 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     check_config(config)
     fields = config.model.to_dict()
     anchor_size = fields.pop("anchor_size")
+    if not anchor_size:
+        raise InputError(
+            "config.model.anchor_size=0 is found from human labels, which are not at hand here; name the "
+            "size that the network was trained with (its stage.json has it)"
+        )
     num_classes = max(category.id for category in categories) + 1
     try:
         model = make_retinanet(num_classes=num_classes, **fields)
@@ -250,7 +256,7 @@ DETECTION = TaskSpec(
     evaluation_details=BoxDetails,
     data_kinds=KINDS,
     check_config=check_config,
-    complete_config=keep_config,
+    complete_config=fit_anchors,
     open_split=open_split,
     check_sources=check_sources,
     build_task=build_task,

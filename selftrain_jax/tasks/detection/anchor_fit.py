@@ -1,0 +1,147 @@
+"""Whether anchors fit boxes: `judge_anchors` says so, `fit_anchors` chooses config.model.anchor_size."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from ml_collections import ConfigDict
+
+from selftrain_jax import hosts
+from selftrain_jax.data.source import Source
+from selftrain_jax.data.tile_source import read_size
+from selftrain_jax.detection.anchors import make_anchors
+from selftrain_jax.detection.matching import MATCH_IOU
+from selftrain_jax.errors import InputError
+from selftrain_jax.geometry import box_areas, box_iou
+from selftrain_jax.html.blocks import Finding
+from selftrain_jax.models.input_padding import padded_size
+from selftrain_jax.tasks.tiles import cut_tiles
+
+MIN_LEVEL = 3  # of the pyramid, the finest
+FEWEST = 5  # boxes of a class of which a share says something
+MIN_SHARE = 0.5  # of a class's boxes that an anchor is to overlap enough
+ANCHOR_SIZES = (4.0, 3.0, 2.0, 1.5, 1.0, 6.0)  # the paper's first
+MOST_BOXES = 500  # looked at of a class
+KEY = "config.model.anchor_size"
+
+
+class NetworkBoxes(NamedTuple):
+    """The boxes of a class, as the network sees them."""
+
+    name: str
+    boxes: Float[np.ndarray, "N 4"]  # yxyx, pixels of the network's input
+
+
+def fit_anchors(config: ConfigDict, human: Source) -> ConfigDict:
+    """Return the config with anchors that fit the human boxes in place of anchor_size=0.
+
+    Raises:
+        InputError: a box cannot be read, or the size is no number from 0.
+    """
+    if not 0 <= config.model.anchor_size < np.inf:
+        raise InputError(f"{KEY}={config.model.anchor_size}: expected cells a side, or 0: by the boxes")
+    if config.model.anchor_size:
+        return config
+    size = hosts.run_on_host0(lambda: choose_anchor_size(config, gather_boxes(config, human)))
+    fitted = config.copy_and_resolve_references()
+    fitted.model.anchor_size = size
+    if size != ANCHOR_SIZES[0]:
+        hosts.log(f"anchors by the human boxes: {KEY}={size:g}")
+    return fitted
+
+
+def choose_anchor_size(config: ConfigDict, classes: list[NetworkBoxes]) -> float:
+    """Return the paper's size, or where a class has few boxes that it fits, the one that fits it best.
+
+    Of several classes the one counts that a size fits worst.
+    """
+    counted = [own for own in classes if len(own.boxes) >= FEWEST]
+    worst = {size: min(fitting_shares(counted, config, size), default=1.0) for size in ANCHOR_SIZES}
+    paper = ANCHOR_SIZES[0]
+    return paper if worst[paper] >= MIN_SHARE else max(worst, key=lambda size: worst[size])
+
+
+def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Finding]:
+    """Say of which classes most boxes overlap no anchor enough, and which anchors would fit.
+
+    Every box is matched with its best anchor all the same, but with no other, so that such a class is hardly
+    learned. Images, or tiles, are taken as large as inference shows them.
+
+    Raises:
+        InputError: config.image's values for tiles are out of their range.
+    """
+    classes = [own for own in gather_boxes(config, source, skip_bad=True) if len(own.boxes) >= FEWEST]
+    best = choose_anchor_size(config, classes)
+    in_use = config.model.anchor_size or best
+    for (class_name, boxes), share in zip(classes, fitting_shares(classes, config, in_use), strict=True):
+        if share < MIN_SHARE:
+            median = float(np.median(np.sqrt(box_areas(boxes))))
+            yield Finding(
+                "warning",
+                f"{name}: {1 - share:.0%} of the boxes of {class_name} overlap no anchor with an IoU of "
+                f"{MATCH_IOU}: half are under {median:.0f} px in the network's input of "
+                f"{config.image.size_px} px, the smallest anchor is {in_use * 2**MIN_LEVEL:.0f} px",
+                _remedy(config, in_use, best),
+            )
+
+
+def _remedy(config: ConfigDict, in_use: float, best: float) -> str:
+    if best != in_use:
+        return f"Set --{KEY}={best:g}, or 0: by the boxes."
+    larger = f"Show the images larger (--config.image.size_px={2 * config.image.size_px})"
+    return f"{larger} or in tiles (config.image.tile_px)."
+
+
+def gather_boxes(config: ConfigDict, source: Source, *, skip_bad: bool = False) -> list[NetworkBoxes]:
+    """Return each class's first boxes that are no crowd, scaled into the network's input.
+
+    Images whose labels cannot be read are left out with `skip_bad`.
+
+    Raises:
+        InputError: the labels of an image cannot be read.
+    """
+    seen, size_px = cut_tiles(config, source), config.image.size_px
+    found: dict[int, list[np.ndarray]] = {category.id: [] for category in source.categories}
+    for index in range(len(seen)):
+        try:
+            labels = seen.read_labels(index)
+        except InputError:
+            if skip_bad:
+                continue
+            raise
+        is_box = ~labels.get("is_crowd", np.zeros(len(labels["boxes"]), bool))
+        scale = size_px / max(*read_size(seen, index), 1)
+        for class_id, box in zip(labels["classes"][is_box], labels["boxes"][is_box], strict=True):
+            if len(found[int(class_id)]) < MOST_BOXES:
+                found[int(class_id)].append(box * scale)
+    return [NetworkBoxes(name, np.array(found[id], float).reshape(-1, 4)) for id, name in source.categories]
+
+
+def fitting_shares(classes: list[NetworkBoxes], config: ConfigDict, anchor_size: float) -> list[float]:
+    """Return of each class which share of its boxes overlaps an anchor with an IoU of `MATCH_IOU`."""
+    size_px, max_level = config.image.size_px, config.model.max_level
+    return [
+        float((best_overlap(own.boxes, size_px, max_level, anchor_size) >= MATCH_IOU).mean())
+        for own in classes
+    ]
+
+
+def best_overlap(
+    boxes: Float[np.ndarray, "N 4"], size_px: int, max_level: int, anchor_size: float
+) -> Float[np.ndarray, " N"]:
+    """Return each box's largest IoU with an anchor.
+
+    Of anchors of one shape the nearest overlaps most, so that the cell of each level that holds the box's
+    centre is enough.
+    """
+    best = np.zeros(len(boxes))
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    for level in range(MIN_LEVEL, max_level + 1):
+        stride = 2**level
+        last = padded_size(size_px, 2**max_level) // stride - 1
+        corner = stride * np.clip(np.floor(centres / stride), 0, last)
+        inside = boxes - np.tile(corner, 2)  # as seen from the cell
+        cell = make_anchors(image_size_px=stride, min_level=level, max_level=level, anchor_size=anchor_size)
+        best = np.maximum(best, box_iou(inside, cell).max(axis=1))
+    return best
