@@ -52,14 +52,15 @@ def fit_anchors(config: ConfigDict, human: Source) -> ConfigDict:
 
 
 def choose_anchor_size(config: ConfigDict, classes: list[NetworkBoxes]) -> float:
-    """Return the paper's size, or where a class has few boxes that it fits, the one that fits it best.
+    """Return the first size, from the paper's on, that fits half of the boxes of every class.
 
-    Of several classes the one counts that a size fits worst.
+    Where none does, that which fits most boxes of the class that it fits worst. Classes with few boxes do
+    not count.
     """
     counted = [own for own in classes if len(own.boxes) >= FEWEST]
     worst = {size: min(fitting_shares(counted, config, size), default=1.0) for size in ANCHOR_SIZES}
-    paper = ANCHOR_SIZES[0]
-    return paper if worst[paper] >= MIN_SHARE else max(worst, key=lambda size: worst[size])
+    fitting = [size for size in ANCHOR_SIZES if worst[size] >= MIN_SHARE]
+    return fitting[0] if fitting else max(worst, key=lambda size: worst[size])
 
 
 def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Finding]:

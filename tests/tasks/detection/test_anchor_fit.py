@@ -9,10 +9,12 @@ from selftrain_jax.detection.anchors import make_anchors
 from selftrain_jax.errors import InputError
 from selftrain_jax.geometry import box_iou
 from selftrain_jax.tasks.detection.anchor_fit import (
+    ANCHOR_SIZES,
     FEWEST,
     best_overlap,
     choose_anchor_size,
     fit_anchors,
+    fitting_shares,
     gather_boxes,
     judge_anchors,
 )
@@ -100,6 +102,13 @@ def test_small_objects_get_smaller_anchors_that_fit_the_large_ones_too(capsys):
     for own in gather_boxes(fitted, source):
         assert (best_overlap(own.boxes, 256, 7, 1.5) >= 0.5).mean() >= 0.5
     assert "anchors by the human boxes: config.model.anchor_size=1.5" in capsys.readouterr().out
+
+
+def test_without_a_size_that_fits_the_one_that_comes_nearest_is_taken():
+    boxes = gather_boxes(make_config(), make_source(cells(9, 5.0, 2) + cells(9, 60.0, 1)))
+    shares = {size: min(fitting_shares(boxes, make_config(), size)) for size in ANCHOR_SIZES}
+    assert max(shares.values()) < 0.5
+    assert choose_anchor_size(make_config(), boxes) == max(shares, key=lambda size: shares[size])
 
 
 def test_a_size_that_is_given_stays():
