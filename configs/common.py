@@ -260,11 +260,12 @@ def get_config() -> ConfigDict:
                 # detection: the views in which the teacher sees an image, each a scale of image.size_px, with
                 # an f mirrored: 1,1f,0.75. Their boxes are merged. Paper: one view.
                 views="1",
+                # one | score: of the class loss of the anchors that match a box, or of a pixel's loss.
+                class_weight="one",
                 # detection: what a pseudo box counts in the student's losses.
                 box_weight=1.0,  # of the box loss; 0: pseudo boxes teach classes alone
                 agnostic_iou=0.0,  # >0: of boxes that overlap more, of any class, the surest alone is a label
                 max_place_std=0.0,  # >0: boxes whose place_std over the views is above it have no box loss
-                class_weight="one",  # one | score: of the class loss of the anchors that match a box
                 class_target="one",  # one | score: what the student is to say of these anchors
                 scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),  # segmentation. Paper: Section 3.1
                 flip=False,  # segmentation: average with the mirrored image too

@@ -59,6 +59,7 @@ class Example(TypedDict, total=False):
     runners_up: UInt8[np.ndarray, "H W R"]
     # Of the target beside the class in `mask`: the second class, its share in 255ths, and the third's.
     soft_mask: UInt8[np.ndarray, "H W 4"]
+    pixel_weight: UInt8[np.ndarray, "H W 1"]  # of the pixel's loss, in 255ths
     is_pseudo: bool
     image_class: int  # Category.id of the whole image, from 0
 
@@ -83,11 +84,13 @@ class MaskTargets(NamedTuple):
     """The class of each pixel of the network's input, or IGNORED.
 
     With `soft`, two more classes have shares of 255ths of the target: (second class, its share, third class,
-    its share); what is left is the share of the class in `masks`.
+    its share); what is left is the share of the class in `masks`. `weight` is what each pixel's loss counts,
+    in 255ths; None: all count 1.
     """
 
     masks: UInt8[Array, "B H W"]
     soft: UInt8[Array, "B H W 4"] | None = None
+    weight: UInt8[Array, "B H W 1"] | None = None
 
 
 class ClassTargets(NamedTuple):

@@ -130,6 +130,9 @@ def _warp(tensors: Tensors, xy_map: list[Amount]) -> Tensors:
     moved = {**tensors, "image": pixels[..., :3]}
     if "soft_mask" in tensors:
         moved["soft_mask"] = _warp_bytes(tensors["soft_mask"], xy_map, 0.0)
+    if "pixel_weight" in tensors:
+        four = tf.pad(tensors["pixel_weight"], [[0, 0], [0, 0], [0, 3]])
+        moved["pixel_weight"] = _warp_bytes(four, xy_map, 0.0)[..., :1]
     return {**moved, "mask": pixels[..., 3]} if "mask" in tensors else moved
 
 

@@ -49,9 +49,9 @@ def resize_and_crop(
     if "mask" in tensors:
         mask = legacy_nearest_window(tensors["mask"], scaled_px, offset, output_size_px)
         resized["mask"] = _pad(mask, output_size_px, MASK_FILL)
-    if "soft_mask" in tensors:
-        soft = legacy_nearest_window(tensors["soft_mask"], scaled_px, offset, output_size_px)
-        resized["soft_mask"] = _pad(soft, output_size_px, 0)
+    for key in {"soft_mask", "pixel_weight"} & tensors.keys():
+        window = legacy_nearest_window(tensors[key], scaled_px, offset, output_size_px)
+        resized[key] = _pad(window, output_size_px, 0)
     return _transform_boxes(resized, output_size_px) if "boxes" in tensors else resized
 
 

@@ -12,8 +12,8 @@ from selftrain_jax.types import IGNORED
 
 Tensors = dict[str, tf.Tensor]
 """`image` uint8 [H, W, 3]; where known `boxes` float32 [N, 4] (yxyx pixels of this image), the vectors of
-`BOX_VECTORS` [N], `mask` uint8 [H, W] (or IGNORED) and beside a mask `soft_mask` uint8 [H, W, 4], which moves
-with it. Other keys pass through untouched."""
+`BOX_VECTORS` [N], `mask` uint8 [H, W] (or IGNORED) and beside a mask `soft_mask` uint8 [H, W, 4] and
+`pixel_weight` uint8 [H, W, 1], which move with it. Other keys pass through untouched."""
 
 Seed: TypeAlias = tf.Tensor
 """int32 [2], the seed of `tf.random.stateless_*`."""
@@ -31,9 +31,9 @@ IMAGE_FILL = 128
 """Grey value of pixels outside the image and under a Cutout."""
 
 MASK_FILL = IGNORED
-"""Mask value outside the image; that of a soft mask is 0."""
+"""Mask value outside the image; that of the maps beside it is 0."""
 
-MAPS = ("mask", "soft_mask")
+MAPS = ("mask", "soft_mask", "pixel_weight")
 """Keys with a value, or a vector of them, for each pixel."""
 
 

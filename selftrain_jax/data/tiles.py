@@ -13,7 +13,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.types import Example
 
 MIN_TILE_PX = 32  # a backbone halves an image five times
-MAPS = ("mask", "confidence", "runners_up", "soft_mask")  # labels with a value for each pixel
+MAPS = ("mask", "confidence", "runners_up", "soft_mask", "pixel_weight")  # labels with a value for each pixel
 OF_BOXES = ("classes", "scores", "place_std", "is_crowd")
 OF_IMAGES = ("coco_id", "file_name")  # what names the image, not a tile of it
 ROUNDING = 1e-6  # of float32 boxes, so that a whole box is wholly visible

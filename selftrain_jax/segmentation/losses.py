@@ -28,6 +28,7 @@ def pixel_losses(
     resolution: str,
     soft: UInt8[Array, "B H W 4"] | None = None,
     class_weights: Float[Array, "B K"] | None = None,
+    weight: UInt8[Array, "B H W 1"] | None = None,
 ) -> tuple[Float[Array, "B h2 w2"], Bool[Array, "B h2 w2"]]:
     """Return -log softmax(logits) for each pixel's class (0 where IGNORED), and which pixels are labelled.
 
@@ -36,6 +37,7 @@ def pixel_losses(
     With `soft` (`types.MaskTargets`) it is the cross entropy -sum_k t_k log softmax(logits)_k (with
     weights, each term times its own), where t has the shares of up to three classes. Without shares for
     further classes that is the same.
+    `weight`, in 255ths, is what each pixel's loss is multiplied by.
     "stride4" uses rows and columns 0, 4, 8, ... of the masks; "full" interpolates the logits bilinearly.
     A class that the logits do not have gives NaN, which stops the training.
 
@@ -46,7 +48,7 @@ def pixel_losses(
     if resolution == "full":
         logits = upsample_bilinear(logits, STRIDE_PX)[:, : masks.shape[1], : masks.shape[2]]
     else:
-        masks, soft = at_stride(masks), None if soft is None else at_stride(soft)
+        masks, soft, weight = jax.tree.map(at_stride, (masks, soft, weight))
     assert logits.shape[:3] == masks.shape, f"logits {logits.shape}, masks {masks.shape}"
     num_classes = logits.shape[-1]
     is_class = masks[..., None] == jnp.arange(num_classes)
@@ -57,6 +59,8 @@ def pixel_losses(
         entropy = -jnp.where(is_class, log_probability, 0.0).sum(axis=-1)
     else:
         entropy = -(_shares(masks, soft, num_classes) * log_probability).sum(axis=-1)
+    if weight is not None:
+        entropy = entropy * (weight[..., 0] / jnp.float32(255))
     valid = masks != IGNORED
     return jnp.where(valid, jnp.where(masks < num_classes, entropy, jnp.nan), 0.0), valid
 

@@ -98,11 +98,11 @@ def loss_terms(
     An image without labelled pixels is counted for neither source, so that the loss normalisation leaves out
     a half of a batch without any.
     """
-    masks, soft = cast(MaskTargets, batch.targets)
+    masks, soft, weight = cast(MaskTargets, batch.targets)
     weights = None
     if class_weights is not None:
         weights = jnp.where(batch.is_pseudo[:, None], 1.0, jnp.asarray(class_weights))
-    losses, valid = pixel_losses(logits, masks, loss_resolution, soft, weights)
+    losses, valid = pixel_losses(logits, masks, loss_resolution, soft, weights, weight)
     human = source_loss(losses, valid, ~batch.is_pseudo)
     pseudo = source_loss(losses, valid, batch.is_pseudo)
     return LossTerms(

@@ -100,6 +100,19 @@ def loss_and_gradient(logits, masks, resolution):
     return source_loss(*pixel_losses(logits, masks, resolution), jnp.ones(len(masks), bool)).loss
 
 
+@pytest.mark.parametrize("resolution", ["stride4", "full"])
+def test_the_weight_of_a_pixel_multiplies_its_loss(resolution: str) -> None:
+    masks = jnp.asarray(MASKS)
+    plain, valid = pixel_losses(LOGITS, masks, resolution)
+    weight = np.random.default_rng(5).integers(0, 256, (*MASKS.shape, 1)).astype(np.uint8)
+    found, same = pixel_losses(LOGITS, masks, resolution, weight=jnp.asarray(weight))
+    step = 4 if resolution == "stride4" else 1
+    np.testing.assert_allclose(found, plain * (weight[:, ::step, ::step, 0] / 255), rtol=1e-6)
+    np.testing.assert_array_equal(same, valid)
+    full, _ = pixel_losses(LOGITS, masks, resolution, weight=jnp.full_like(weight, 255))
+    np.testing.assert_array_equal(full, plain)
+
+
 def test_gradient_is_softmax_minus_one_over_valid_pixels_and_0_where_ignored() -> None:
     masks = jnp.asarray(MASKS)
     _, gradient = loss_and_gradient(LOGITS, masks, "stride4")

@@ -24,6 +24,7 @@ from selftrain_jax.types import IGNORED
 
 KINDS = ("builtin", "voc", "folder", "auto")
 HARD, SOFT = "hard", "soft"  # config.pseudo.mask_target
+ONE, SCORE = "one", "score"  # config.pseudo.class_weight
 MAX_TOP_K = 3
 
 
@@ -34,7 +35,7 @@ def check_config(config: ConfigDict) -> None:
         InputError: one of them is asked for.
     """
     read_tiling(config)
-    _check_pseudo(config.pseudo.mask_top_k, config.pseudo.mask_target)
+    _check_pseudo(config.pseudo.mask_top_k, config.pseudo.mask_target, config.pseudo.class_weight)
     if config.data.kind == "tfds":
         refuse_tfds_masks(config.data.tfds)
     if config.data.kind == "auto" and not config.data.dir:
@@ -48,8 +49,10 @@ def check_config(config: ConfigDict) -> None:
         )
 
 
-def _check_pseudo(top_k: int, target: str) -> None:
-    """Check config.pseudo.mask_top_k and mask_target. Raises: InputError, naming the key."""
+def _check_pseudo(top_k: int, target: str, weight: str) -> None:
+    """Check config.pseudo's mask_top_k, mask_target and class_weight. Raises: InputError, naming the key."""
+    if weight not in (ONE, SCORE):
+        raise InputError(f"config.pseudo.class_weight={weight!r} is not one of {ONE}, {SCORE}.")
     if not 1 <= top_k <= MAX_TOP_K:
         raise InputError(
             f"config.pseudo.mask_top_k={top_k}: of each pixel 1 to {MAX_TOP_K} classes can be kept, 1 for "

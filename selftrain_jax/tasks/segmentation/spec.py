@@ -25,6 +25,7 @@ from selftrain_jax.tasks.segmentation.class_weights import (
 )
 from selftrain_jax.tasks.segmentation.data import (
     KINDS,
+    SCORE,
     SOFT,
     check_config,
     check_sources,
@@ -91,9 +92,15 @@ def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
 
 
 def _targets(config: ConfigDict, has_pseudo: bool) -> "TargetSpec":
-    from selftrain_jax.tasks.segmentation.targets import MASK_TARGETS, SOFT_TARGETS
+    from selftrain_jax.tasks.segmentation.targets import mask_targets
 
-    return SOFT_TARGETS if has_pseudo and config.pseudo.mask_target == SOFT else MASK_TARGETS
+    is_soft, is_weighed = (has_pseudo and is_asked for is_asked in _asked_of_pseudo(config))
+    return mask_targets(is_soft=is_soft, is_weighed=is_weighed)
+
+
+def _asked_of_pseudo(config: ConfigDict) -> tuple[bool, bool]:
+    """Return whether pseudo masks are to be soft, and their pixels weighed."""
+    return config.pseudo.mask_target == SOFT, config.pseudo.class_weight == SCORE
 
 
 def _write_quality(
@@ -121,6 +128,7 @@ def _open_labels(
     """Open the pseudo masks for the student, after checking that they can teach anything."""
     settings, thresholds = config.pseudo, thresholds or student_thresholds(config)
     by_source, manifest = source_thresholds(config, thresholds), read_manifest(directory, MaskTotals)
+    is_soft, is_weighed = _asked_of_pseudo(config)
     check_every_source(manifest, [FIRST_SOURCE, *by_source])
     for warning in check_pseudo_masks(
         manifest,
@@ -136,14 +144,20 @@ def _open_labels(
         per_class_thresholds=thresholds.per_class,
         thresholds_by_source=by_source,
         ignored_classes=thresholds.ignored,
-        is_soft=settings.mask_target == SOFT,
+        is_soft=is_soft,
+        is_weighed=is_weighed,
         max_damaged=config.data.max_bad_images,
     )
 
 
 def _target_shapes(config: ConfigDict, batch_size: int) -> MaskTargets:
     side, array = config.image.size_px, cast(Any, jax.ShapeDtypeStruct)
-    return MaskTargets(array((batch_size, side, side), np.uint8))
+    is_soft, is_weighed = _asked_of_pseudo(config)
+    return MaskTargets(
+        array((batch_size, side, side), np.uint8),
+        array((batch_size, side, side, 4), np.uint8) if is_soft else None,
+        array((batch_size, side, side, 1), np.uint8) if is_weighed else None,
+    )
 
 
 def _label_bytes(config: ConfigDict, size_px: tuple[int, int]) -> float:
@@ -182,7 +196,6 @@ SEGMENTATION = TaskSpec(
         "pseudo.box_weight",
         "pseudo.max_place_std",
         "pseudo.agnostic_iou",
-        "pseudo.class_weight",
         "pseudo.class_target",
         "model.anchor_size",
         "augment.box_fit",

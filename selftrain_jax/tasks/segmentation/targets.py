@@ -1,4 +1,4 @@
-"""Masks on their way into a batch; hand `MASK_TARGETS` or `SOFT_TARGETS` to `make_batches`."""
+"""Masks on their way into a batch; hand what `mask_targets` returns to `make_batches`."""
 
 from collections.abc import Mapping
 
@@ -31,26 +31,32 @@ def _describe_size(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]} x {pixels.shape[0]} px"
 
 
-MASK_TARGETS = TargetSpec(
-    signature={"mask": tf.TensorSpec([None, None], tf.uint8)},
-    read=read_mask,
-    to_targets=lambda tensors: MaskTargets(tensors["mask"]),
-)
+FULL_WEIGHT = 255
 
 
-def read_soft_mask(example: Example, where: str) -> Mapping[str, np.ndarray]:
-    """Take the mask and the shares of further classes out of an example; a human mask has none.
+def mask_targets(*, is_soft: bool = False, is_weighed: bool = False) -> TargetSpec:
+    """Return what a batch has of masks, with the shares of further classes and with pixels' weights.
 
-    Raises:
-        InputError: as `read_mask`.
+    A human mask has no further shares, and its pixels the full weight.
     """
-    arrays = read_mask(example, where)
-    none = np.zeros((*arrays["mask"].shape, 4), np.uint8)
-    return {**arrays, "soft_mask": example.get("soft_mask", none)}
 
+    def read(example: Example, where: str) -> Mapping[str, np.ndarray]:
+        arrays = dict(read_mask(example, where))
+        size_px = arrays["mask"].shape
+        if is_soft:
+            arrays["soft_mask"] = example.get("soft_mask", np.zeros((*size_px, 4), np.uint8))
+        if is_weighed:
+            full = np.full((*size_px, 1), FULL_WEIGHT, np.uint8)
+            arrays["pixel_weight"] = example.get("pixel_weight", full)
+        return arrays
 
-SOFT_TARGETS = TargetSpec(
-    signature={**MASK_TARGETS.signature, "soft_mask": tf.TensorSpec([None, None, 4], tf.uint8)},
-    read=read_soft_mask,
-    to_targets=lambda tensors: MaskTargets(tensors["mask"], tensors["soft_mask"]),
-)
+    channels = {"soft_mask": 4} if is_soft else {}
+    channels |= {"pixel_weight": 1} if is_weighed else {}
+    maps = {key: tf.TensorSpec([None, None, number], tf.uint8) for key, number in channels.items()}
+    return TargetSpec(
+        signature={"mask": tf.TensorSpec([None, None], tf.uint8), **maps},
+        read=read,
+        to_targets=lambda tensors: MaskTargets(
+            tensors["mask"], tensors.get("soft_mask"), tensors.get("pixel_weight")
+        ),
+    )

@@ -1,5 +1,6 @@
 """Soft masks on their way from records into a batch: what is stored, read, augmented and refused."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -17,7 +18,7 @@ from selftrain_jax.tasks.segmentation.data import check_config
 from selftrain_jax.tasks.segmentation.pseudo.source import make_soft, mask_classes, read_pseudo_masks
 from selftrain_jax.tasks.segmentation.run_files import MaskSettings
 from selftrain_jax.tasks.segmentation.spec import SEGMENTATION, build_task
-from selftrain_jax.tasks.segmentation.targets import MASK_TARGETS, SOFT_TARGETS
+from selftrain_jax.tasks.segmentation.targets import mask_targets
 from selftrain_jax.types import Category
 from tests.tasks.segmentation.pseudo import mask_toy
 
@@ -125,11 +126,11 @@ def test_soft_masks_move_with_their_masks(policy: str) -> None:
     augment = augment_policy(policy, output_size_px=32, reference_size_px=640)
     options = {"augment": augment, "batch_size": 4, "seed": 1}
     for (batch, _), (hard, _) in zip(
-        take_steps(make_batches(make_source(has_soft=True), SOFT_TARGETS, **options), 0, 4),
-        take_steps(make_batches(make_source(has_soft=True), MASK_TARGETS, **options), 0, 4),
+        take_steps(make_batches(make_source(has_soft=True), mask_targets(is_soft=True), **options), 0, 4),
+        take_steps(make_batches(make_source(has_soft=True), mask_targets(), **options), 0, 4),
         strict=True,
     ):
-        masks, soft = batch.targets
+        masks, soft, _ = batch.targets
         np.testing.assert_array_equal(masks, hard.targets.masks)
         assert hard.targets.soft is None
         inside = masks != 255
@@ -141,7 +142,9 @@ def test_soft_masks_move_with_their_masks(policy: str) -> None:
 
 def test_human_masks_have_no_further_shares() -> None:
     augment = augment_policy("s1", output_size_px=32, reference_size_px=640)
-    stream = make_batches(make_source(has_soft=False), SOFT_TARGETS, augment=augment, batch_size=2, seed=1)
+    stream = make_batches(
+        make_source(has_soft=False), mask_targets(is_soft=True), augment=augment, batch_size=2, seed=1
+    )
     (batch, _), *_ = take_steps(stream, 0, 1)
     assert batch.targets.soft.shape == (2, 32, 32, 4)
     assert not batch.targets.soft.any()
@@ -149,10 +152,59 @@ def test_human_masks_have_no_further_shares() -> None:
 
 def test_only_a_student_that_learns_softly_has_soft_targets() -> None:
     config = common.get_config()
-    assert SEGMENTATION.targets(config, True) is MASK_TARGETS
+    assert SEGMENTATION.targets(config, True).signature == mask_targets().signature
     config.pseudo.update(mask_target="soft", mask_top_k=2)
-    assert SEGMENTATION.targets(config, True) is SOFT_TARGETS
-    assert SEGMENTATION.targets(config, False) is MASK_TARGETS
+    assert SEGMENTATION.targets(config, True).signature == mask_targets(is_soft=True).signature
+    assert SEGMENTATION.targets(config, False).signature == mask_targets().signature
+
+
+def test_the_weight_of_a_pixel_is_the_probability_of_its_class(tmp_path) -> None:
+    mask_toy.label_masks(tmp_path, 3)
+    _, confidence = mask_toy.make_maps(1)
+    weighed = read_pseudo_masks(tmp_path, is_weighed=True).read_labels(1)
+    np.testing.assert_array_equal(weighed["pixel_weight"][..., 0], np.round(255 * (confidence + 0.5) / 256))
+    assert "pixel_weight" not in read_pseudo_masks(tmp_path).read_labels(1)
+
+
+@pytest.mark.parametrize("policy", ["s1", "s4"])
+def test_weights_move_with_their_masks(policy: str) -> None:
+    soft = make_source(has_soft=True)
+
+    def read_labels(index: int):
+        labels = soft.read_labels(index)
+        return labels | {"pixel_weight": labels["mask"][..., None]}
+
+    source = dataclasses.replace(soft, read_labels=read_labels)
+    options = {
+        "augment": augment_policy(policy, output_size_px=32, reference_size_px=640),
+        "batch_size": 4,
+        "seed": 1,
+    }
+    for target in (mask_targets(is_weighed=True), mask_targets(is_soft=True, is_weighed=True)):
+        for batch, _ in take_steps(make_batches(source, target, **options), 0, 4):
+            masks, _, weight = batch.targets
+            inside = masks != 255
+            assert 0.1 < inside.mean() < 1.0
+            np.testing.assert_array_equal(weight[inside][:, 0], masks[inside])
+            assert not weight[~inside].any()
+
+
+def test_human_pixels_have_the_full_weight() -> None:
+    augment = augment_policy("s1", output_size_px=32, reference_size_px=640)
+    targets = mask_targets(is_weighed=True)
+    stream = make_batches(make_source(has_soft=False), targets, augment=augment, batch_size=2, seed=1)
+    (batch, _), *_ = take_steps(stream, 0, 1)
+    np.testing.assert_array_equal(batch.targets.weight[..., 0], np.where(batch.targets.masks != 255, 255, 0))
+
+
+def test_only_a_student_that_weighs_pixels_has_weights() -> None:
+    config = common.get_config()
+    config.pseudo.class_weight = "score"
+    assert SEGMENTATION.targets(config, True).signature == mask_targets(is_weighed=True).signature
+    assert SEGMENTATION.targets(config, False).signature == mask_targets().signature
+    shapes = SEGMENTATION.self_training.target_shapes(config, 2)
+    assert shapes.soft is None
+    assert shapes.weight.shape == (*shapes.masks.shape, 1)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +213,7 @@ def test_only_a_student_that_learns_softly_has_soft_targets() -> None:
         ({"mask_top_k": 0}, r"mask_top_k=0: of each pixel 1 to 3 classes"),
         ({"mask_top_k": 4}, r"mask_top_k=4: of each pixel 1 to 3 classes"),
         ({"mask_target": "fuzzy"}, r"mask_target='fuzzy' is not one of hard, soft"),
+        ({"class_weight": "loud"}, r"class_weight='loud' is not one of one, score"),
         ({"mask_target": "soft"}, r"mask_top_k=1 keeps one; use --config\.pseudo\.mask_top_k=2"),
     ],
 )

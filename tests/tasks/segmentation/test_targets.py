@@ -11,7 +11,7 @@ from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.tasks.detection.targets import box_targets
-from selftrain_jax.tasks.segmentation.targets import MASK_TARGETS
+from selftrain_jax.tasks.segmentation.targets import mask_targets
 
 pytestmark = pytest.mark.tf
 
@@ -36,7 +36,9 @@ def source_of(num_images: int = 7, *, bad_masks=(), bad_images=(), ignored=(), m
 
 def batches_of(source: Source, *, policy: str = "s1", seed: int = 0, **settings):
     augment = augment_policy(policy, output_size_px=32, reference_size_px=640)
-    return make_batches(source, MASK_TARGETS, augment=augment, **{"batch_size": 3, "seed": seed, **settings})
+    return make_batches(
+        source, mask_targets(), augment=augment, **{"batch_size": 3, "seed": seed, **settings}
+    )
 
 
 def classes_of(batch) -> list[int]:
@@ -67,7 +69,7 @@ def test_positions_are_those_of_the_detection_pipeline() -> None:
 def test_images_equal_those_of_the_detection_pipeline_whatever_the_number_of_boxes() -> None:
     source = read_builtin("train", num_images=6, image_size_px=64)
     augment = augment_policy("s4", output_size_px=64, reference_size_px=640)
-    masks = take_steps(make_batches(source, MASK_TARGETS, augment=augment, batch_size=3, seed=2), 0, 4)
+    masks = take_steps(make_batches(source, mask_targets(), augment=augment, batch_size=3, seed=2), 0, 4)
     boxes = take_steps(make_batches(source, box_targets(16), augment=augment, batch_size=3, seed=2), 0, 4)
     for (with_masks, ids), (with_boxes, same_ids) in zip(masks, boxes, strict=True):
         assert ids == same_ids

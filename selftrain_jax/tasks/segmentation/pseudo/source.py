@@ -61,6 +61,7 @@ def read_pseudo_masks(
     thresholds_by_source: Mapping[str, SourceThresholds] | None = None,
     ignored_classes: Collection[str] = (),
     is_soft: bool = False,
+    is_weighed: bool = False,
     keep_empty: bool = True,
     verify_digests: bool = True,
     max_damaged: int = 0,
@@ -69,7 +70,8 @@ def read_pseudo_masks(
 
     Of several sources of images the further ones have the thresholds of `thresholds_by_source`, by name.
     Pixels with one of `ignored_classes` among the classes that the records keep of them are IGNORED. With
-    `is_soft` labels have a `soft_mask` too (`make_soft`).
+    `is_soft` labels have a `soft_mask` too (`make_soft`), with `is_weighed` a `pixel_weight`, the
+    probability of the pixel's class.
     `keep_empty=False` drops images with no pixel left to learn from, which reads every record once.
     Up to `max_damaged` records that the disk has lost are left out.
 
@@ -100,7 +102,8 @@ def read_pseudo_masks(
         kept = mask_low_confidence(labels["mask"], labels["confidence"], own)
         kept = mask_classes(kept, labels, ignored)
         soft: Example = {"soft_mask": make_soft(labels)} if is_soft else {}
-        return {"image_id": labels["image_id"], "mask": kept, "is_pseudo": True, **soft}
+        weight: Example = {"pixel_weight": make_weight(labels["confidence"])} if is_weighed else {}
+        return {"image_id": labels["image_id"], "mask": kept, "is_pseudo": True, **soft, **weight}
 
     source = dataclasses.replace(raw, read_labels=read_labels)
     if keep_empty:
@@ -138,6 +141,11 @@ def make_soft(labels: Example) -> UInt8[np.ndarray, "H W 4"]:
     soft[..., 0 : 2 * classes.shape[-1] : 2] = classes
     soft[..., 1 : 2 * classes.shape[-1] : 2] = np.round(255 * runners_up / total[..., None])
     return soft
+
+
+def make_weight(confidence: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 1"]:
+    """Return the probability of each pixel's class in 255ths; that of a stored q is (q + 0.5) / 256."""
+    return np.round(255 * (confidence[..., None] + 0.5) / NUM_LEVELS).astype(np.uint8)
 
 
 def read_raw_masks(directory: Path, *, verify_digests: bool = True, max_damaged: int = 0) -> Source:
