@@ -39,13 +39,20 @@ class Records(NamedTuple):
 
 
 def judge_coco_files(
-    files: Mapping[str, CocoFile], unlabelled: Collection[pathlib.Path] = ()
+    files: Mapping[str, CocoFile],
+    unlabelled: Collection[pathlib.Path] = (),
+    *,
+    drops_groups: bool = False,
 ) -> Iterator[Finding]:
-    """Look at the files of all splits; `unlabelled` are the folders that are labelled by the teacher."""
+    """Look at the files of all splits; `unlabelled` are the folders that are labelled by the teacher.
+
+    `drops_groups`: the reader leaves out classes that only group others, and says so.
+    """
     documents = {split: _read(file.annotations) for split, file in files.items()}
     records = {split: found for split, found in documents.items() if found is not None}
     for split, found in records.items():
-        yield from _judge_categories(split, found)
+        yield from _judge_phantoms(split, found, drops_groups)
+        yield from _judge_gaps(split, found)
         yield from _judge_image_records(split, found)
         yield from _judge_areas(split, found)
         yield from judge_corners(split, _corners(found), counts_from=0)
@@ -70,8 +77,8 @@ def _read(path: pathlib.Path) -> Records | None:
     )
 
 
-def _judge_categories(split: str, records: Records) -> Iterator[Finding]:
-    """Find classes that stand for others, as id 0 of Roboflow's exports; gaps in ids are harmless."""
+def _judge_phantoms(split: str, records: Records, drops_groups: bool) -> Iterator[Finding]:
+    """Find classes that stand for others, as id 0 of Roboflow's exports."""
     used = Counter(_key(record.get("category_id")) for record in records.annotations)
     parents = {
         str(record["supercategory"])
@@ -82,7 +89,8 @@ def _judge_categories(split: str, records: Records) -> Iterator[Finding]:
         name, class_id = record.get("name"), record.get("id")
         others = [other for other in records.categories if other is not record]
         is_parent = name in parents and any(other.get("supercategory") == name for other in others)
-        if used[_key(class_id)] or not (is_parent or (class_id == 0 and others)):
+        is_phantom = not drops_groups if is_parent else class_id == 0 and others
+        if used[_key(class_id)] or not is_phantom:
             continue
         why = "is the supercategory of others" if is_parent else "has id 0"
         remedy = ",".join(str(other.get("name")) for other in others)
@@ -91,6 +99,9 @@ def _judge_categories(split: str, records: Records) -> Iterator[Finding]:
             f"{split}: class {name!r} has no box and {why}, as the class of Roboflow's exports that is none",
             f"Leave it out by naming the others: --config.data.classes={shlex.quote(remedy)}",
         )
+
+
+def _judge_gaps(split: str, records: Records) -> Iterator[Finding]:
     ids = sorted(record["id"] for record in records.categories if type(record.get("id")) is int)
     gaps = (ids[-1] - ids[0] + 1 - len(set(ids))) if ids else 0
     if gaps > 0:

@@ -84,6 +84,17 @@ def test_phantom_class_of_roboflow_is_named_and_left_out_as_the_remedy_says(tmp_
     assert [name for _, name in source.categories] == ["car", "dog"]
 
 
+def test_phantom_class_that_the_reader_drops_is_not_named_again(tmp_path: pathlib.Path) -> None:
+    document = plain_document()
+    for category in document["categories"]:
+        category["supercategory"] = "things"
+    document["categories"].append({"id": 9, "name": "things", "supercategory": "none"})
+    assert judge(tmp_path, document, drops_groups=True) == []
+    document["categories"].append({"id": 0, "name": "objects"})
+    (finding,) = judge(tmp_path, document, drops_groups=True)
+    assert "class 'objects' has no box and has id 0" in finding.finding
+
+
 def test_class_0_without_a_box_is_a_phantom_and_with_boxes_is_none(tmp_path: pathlib.Path) -> None:
     document = plain_document()
     document["categories"].append({"id": 0, "name": "objects"})

@@ -92,7 +92,18 @@ def read_coco(tree: Tree, found: CocoFolder, *, outlines: bool) -> LabelSet:
         shown = ", ".join(f"{name!r} (id {number})" for number, name in sorted(phantoms))
         note += f"; {shown} only groups the others and has no box: left out"
     kept = tuple(sorted(categories.values()))
-    return LabelSet(found.format, tree.root, splits, kept, note, tuple(dict.fromkeys(words)), outlines)
+    files = {name: (tree.root / found.files[name], _image_folder(split)) for name, split in splits.items()}
+    decided = tuple(dict.fromkeys(words))
+    return LabelSet(found.format, tree.root, splits, kept, note, decided, outlines, files)
+
+
+def _image_folder(split: SplitLabels) -> pathlib.Path:
+    """Return the folder that the names of a split's images are below; without images one that is not."""
+    if not split.images:
+        return pathlib.Path()
+    name, path = pathlib.PurePosixPath(split.images[0].name), split.paths[0]
+    is_below = path.as_posix().endswith(f"/{name}")
+    return path.parents[len(name.parts) - 1] if is_below else path.parent
 
 
 def find_phantoms(documents: list[Mapping[str, Any]]) -> set[tuple[int, str]]:

@@ -3,6 +3,7 @@
 import pathlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from selftrain_jax.data.formats.shapes import ImageLabels
@@ -32,6 +33,8 @@ class LabelSet(NamedTuple):
     class_note: str  # where the ids are from
     decisions: tuple[str, ...]  # what else the reader decided, in words
     has_outlines: bool = True  # whether outlines were asked for
+    # Of COCO's formats: each split's annotation file, and the folder that its images' names are below.
+    coco_files: Mapping[str, tuple[pathlib.Path, pathlib.Path]] = MappingProxyType({})
 
 
 def locate_images(images: Sequence[ImageLabels], find: FindImage, where: str) -> SplitLabels:

@@ -98,6 +98,15 @@ def auto_problems(config: ConfigDict, split: str) -> Iterator[Problem]:
     )
 
 
+def auto_coco_files(config: ConfigDict) -> dict[str, tuple[Path, Path]]:
+    """Return annotation file and image folder of each split of a folder in one of COCO's formats."""
+    try:
+        labels = read_folder(config, "data", config.data.train, outlines=False).labels
+    except InputError:  # as `auto_problems` says
+        return {}
+    return dict(labels.coco_files) if isinstance(labels, LabelSet) else {}
+
+
 def _open_coco(config: ConfigDict, group: str, split: str) -> Source:
     where = config[group]
     root = require_dir(where.dir, f"config.{group}.dir", "COCO's files")

@@ -34,7 +34,7 @@ from selftrain_jax.tasks.detection.box_statistics import (
     summarise_boxes,
     suspect_boxes,
 )
-from selftrain_jax.tasks.detection.data import auto_problems, coco_categories, judge_slots
+from selftrain_jax.tasks.detection.data import auto_coco_files, auto_problems, coco_categories, judge_slots
 from selftrain_jax.tasks.detection.doctor_page import page_sections
 from selftrain_jax.tasks.detection.tile_boxes import judge_tile_boxes
 from selftrain_jax.unlabeled_sources import further_sources
@@ -122,17 +122,20 @@ def _judge_files(config: ConfigDict) -> list[Finding]:
     root, splits = Path(data.dir), split_names(config)
     if not data.dir.strip():
         return []
+    folders = [Path(source.dir) for source in sources if source.kind == "folder" and source.dir.strip()]
     if data.kind == "coco":
         templates = (data.annotations, data.images)
         files = {
             split: CocoFile(*(root / text.replace("{split}", split) for text in templates))
             for split in splits
         }
-        folders = [Path(source.dir) for source in sources if source.kind == "folder" and source.dir.strip()]
         return list(judge_coco_files(files, folders))
+    if data.kind == "auto" and (found := auto_coco_files(config)):
+        files = {split: CocoFile(*own) for split, own in found.items()}
+        return list(judge_coco_files(files, folders, drops_groups=True))
     if data.kind in ("voc", "auto"):
-        found = (judge_corners(split, voc_corners(root, split), counts_from=1) for split in splits)
-        return [finding for findings in found for finding in findings]
+        judged = (judge_corners(split, voc_corners(root, split), counts_from=1) for split in splits)
+        return [finding for findings in judged for finding in findings]
     return []
 
 

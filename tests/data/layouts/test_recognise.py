@@ -14,6 +14,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.voc_boxes import read_voc
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.convert_data import run_convert
+from selftrain_jax.tasks.detection.data import auto_coco_files
 from selftrain_jax.tasks.lookup import get_task
 from tests.data.layouts.exports import EXPORTS, coco_document, cvat, draw, roboflow, save, write, yolo
 
@@ -140,6 +141,28 @@ def test_split_that_is_not_there_lists_those_that_are(tmp_path: pathlib.Path) ->
     roboflow(tmp_path, SPLITS)
     with pytest.raises(InputError, match="no split 'minival'; splits found: train, valid"):
         open_boxes(tmp_path, "minival", val="minival")
+
+
+@pytest.mark.parametrize(
+    ("export", "file", "images"),
+    [
+        (roboflow, "train/_annotations.coco.json", "train"),
+        (cvat, "annotations/instances_train.json", "images/train"),
+    ],
+)
+def test_coco_files_of_a_recognised_folder_are_known(tmp_path: pathlib.Path, export, file, images) -> None:
+    export(tmp_path, SPLITS)
+    found = auto_coco_files(make_config(tmp_path))
+    assert found["train"] == (tmp_path / file, tmp_path / images)
+    listed = json.loads(found["train"][0].read_text())["images"]
+    assert all((tmp_path / images / record["file_name"]).is_file() for record in listed)
+    assert len(found) == len(SPLITS)
+
+
+def test_other_formats_have_no_coco_files(tmp_path: pathlib.Path) -> None:
+    yolo(tmp_path, SPLITS)
+    assert auto_coco_files(make_config(tmp_path)) == {}
+    assert auto_coco_files(make_config(tmp_path / "none")) == {}
 
 
 def test_boxes_of_0_to_1_are_said_to_be_shares(tmp_path: pathlib.Path) -> None:
