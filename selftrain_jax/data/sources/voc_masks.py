@@ -174,7 +174,9 @@ def _require_size(found: int, split: str, where: str) -> None:
     if found != SPLIT_SIZES[split]:
         raise InputError(
             f"{where} {found} images; expected {SPLIT_SIZES[split]}, the size of {split} in VOC 2012. Unpack "
-            "the archive again; for other data use --config.data.kind=folder."
+            "the archive again; for other data in these folders use --config.data.kind=folder "
+            "--config.data.images=JPEGImages --config.data.masks=SegmentationClass "
+            "'--config.data.lists=ImageSets/Segmentation/{split}.txt'."
         )
 
 

@@ -9,7 +9,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.types import Category
 from tests.data.sources.voc_mask_images import palette_image
 
-CAMVID = pathlib.Path(__file__).parents[3] / "shared/data/camvid"
+CAMVID = pathlib.Path(__file__).parents[4] / "shared/data/camvid"
 SIZE_PX = (4, 6)
 NAMES = ("ground", "cat", "dog")
 
@@ -47,6 +47,37 @@ def test_folders_of_images_and_masks_can_be_named(tmp_path: pathlib.Path) -> Non
     (tmp_path / "train/masks").rename(tmp_path / "ids")
     source = read_mask_folder(tmp_path, "train", images="pictures-{split}", masks="ids", class_names=NAMES)
     assert source.read_labels(0)["mask"].max() == 1
+
+
+def test_a_list_names_the_images_of_a_split(tmp_path: pathlib.Path) -> None:
+    for number, stem in enumerate(("a", "b", "deep/c", "d")):
+        write_pair(tmp_path, stem, filled(number % 3))
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/train.txt").write_text("deep/c\n\nb.jpg\n")
+    folders = {"images": "train/images", "masks": "train/masks", "class_names": NAMES}
+    source = read_mask_folder(tmp_path, "train", lists="lists/{split}.txt", **folders)
+    assert source.image_ids == ("deep/c", "b")
+    assert [int(source.read_labels(index)["mask"].max()) for index in range(2)] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "a\nb\na\n",
+            r"train\.txt: 1 names are there twice; expected the name of an image a line, each once",
+        ),
+        ("\n \n", r"train\.txt: is empty; expected the name of an image a line"),
+        ("a\nz\n", "z"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(text: str, words: str, tmp_path: pathlib.Path) -> None:
+    for stem in "ab":
+        write_pair(tmp_path, stem, filled(0))
+    (tmp_path / "train.txt").write_text(text)
+    folders = {"images": "train/images", "masks": "train/masks", "class_names": NAMES}
+    with pytest.raises(InputError, match=words):
+        read_mask_folder(tmp_path, "train", lists="{split}.txt", **folders)
 
 
 def test_lone_images_and_masks_are_listed(tmp_path: pathlib.Path) -> None:
