@@ -186,7 +186,7 @@ def test_nothing_to_paste_for_masks_without_advice():
 
 
 @pytest.mark.compiles
-def test_command_measures_a_trained_teacher_once_and_prints_flags(tmp_path):
+def test_commands_measure_a_trained_teacher_and_print_flags(tmp_path):
     workdir = tmp_path / "run"
     status, output = run(workdir, "--job=thresholds")
     assert status == 2
@@ -201,4 +201,10 @@ def test_command_measures_a_trained_teacher_once_and_prints_flags(tmp_path):
     assert status == 0, again
     assert "Finished XLA compilation of jit(predict)" not in again
     assert (workdir / "teacher" / "calibration.json").read_bytes() == before
+    files = sorted(path.name for path in workdir.rglob("*"))
+    status, views = run(workdir, "--job=views")
+    assert status == 0, views
+    assert "labels of 4 images of builtin/val, compared" in views
+    assert "--config.pseudo.views=1,1f,1.25,1.25f,1.5,1.5f" in views.partition("compared")[2]
+    assert sorted(path.name for path in workdir.rglob("*")) == files
     shutil.rmtree(workdir)

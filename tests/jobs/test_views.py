@@ -1,4 +1,4 @@
-"""Choices of views compared on val by a teacher whose labels depend on the view; and the command itself."""
+"""Views compared on val by a teacher whose labels depend on the view (the command: test_thresholds)."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from selftrain_jax.tasks.detection.pseudo.view_choices import BOX_VIEWS, measure
 from selftrain_jax.tasks.segmentation.pseudo.view_choices import MASK_VIEWS, measure_masks
 from selftrain_jax.tasks.spec import Predictor
 from selftrain_jax.types import IGNORED, Category
-from tests.tiny_run import config_with, run
+from tests.tiny_run import config_with
 
 
 def unused(*_):
@@ -123,18 +123,3 @@ def test_labels_of_other_models_have_no_views_to_choose(tmp_path):
     run = open_toy(tmp_path, pseudo__labels="foreign", foreign__predictions="a.json")
     with pytest.raises(InputError, match=r"pseudo\.labels=foreign: another model labels"):
         run_views(run, Stage("labels"))
-
-
-@pytest.mark.compiles
-def test_command_compares_views_of_a_trained_teacher(tmp_path):
-    workdir = tmp_path / "run"
-    status, output = run(workdir, "--job=views")
-    assert status == 2
-    assert "teacher is not finished; run --job=train --stage=teacher first" in output
-    assert run(workdir, "--job=train")[0] == 0
-    before = sorted(path.name for path in workdir.rglob("*"))
-    status, output = run(workdir, "--job=views")
-    assert status == 0, output
-    assert "labels of 4 images of builtin/val" in output
-    assert output.count("--config.pseudo.views=1,1f,1.25,1.25f,1.5,1.5f") >= 2
-    assert sorted(path.name for path in workdir.rglob("*")) == before
