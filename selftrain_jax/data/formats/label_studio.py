@@ -29,8 +29,8 @@ SEVERAL = "tasks with several annotations, of which the newest counts"
 NOT_ANNOTATED = "tasks without an annotation"
 
 
-def parse_tasks(document: Any, where: str, *, predictions: bool = False) -> Parsed:
-    """Return the shapes of every task that somebody annotated, or of its newest predictions, with scores.
+def parse_tasks(document: Any, where: str) -> Parsed:
+    """Return the shapes of every task that somebody annotated; of several annotations the newest counts.
 
     An annotation without regions is an image without objects; a task without an annotation is left out.
     """
@@ -39,7 +39,7 @@ def parse_tasks(document: Any, where: str, *, predictions: bool = False) -> Pars
         parsed.problems.append(malformed(where, document, "a list of tasks"))
         return parsed
     for number, task in enumerate(document):
-        _add_task(parsed, task, f"{where}, tasks[{number}]", predictions)
+        _add_task(parsed, task, f"{where}, tasks[{number}]")
     return parsed
 
 
@@ -53,22 +53,21 @@ def is_task_list(document: Any) -> bool:
     return False
 
 
-def _add_task(parsed: Parsed, task: Any, where: str, predictions: bool) -> None:
+def _add_task(parsed: Parsed, task: Any, where: str) -> None:
     data = task.get("data", task) if isinstance(task, dict) else None
     image = _image_of(data) if isinstance(data, dict) else None
     if image is None:
         parsed.problems.append(malformed(where, task, "a task with data.image"))
         return
-    regions, key = _regions(task, predictions, parsed.left_out)
+    regions, key = _regions(task, parsed.left_out)
     if regions is None:
         parsed.left_out[NOT_ANNOTATED] += 1
         return
-    score = regions[1]
     shapes: list[Shape] = []
     sizes: set[tuple[int, int]] = set()
-    named = {item.get("id"): item for item in regions[0] if isinstance(item, dict) and _labels(item)}
-    for number, region in enumerate(regions[0]):
-        found = _read_region(region, number, f"{where}.{key}[{number}]", score, named)
+    named = {item.get("id"): item for item in regions if isinstance(item, dict) and _labels(item)}
+    for number, region in enumerate(regions):
+        found = _read_region(region, number, f"{where}.{key}[{number}]", named)
         if isinstance(found, str):
             parsed.left_out[found] += bool(found)
         elif isinstance(found, Problem):
@@ -92,14 +91,12 @@ def _image_of(data: dict[str, Any]) -> str | None:
     return texts[0] if len(texts) == 1 else None
 
 
-def _regions(
-    task: dict[str, Any], predictions: bool, left_out: Counter[str]
-) -> tuple[tuple[list[Any], float | None] | None, str]:
-    """Return the regions of a task with the score of all of them, and the key they are under."""
-    key = "predictions" if predictions else "annotations"
+def _regions(task: dict[str, Any], left_out: Counter[str]) -> tuple[list[Any] | None, str]:
+    """Return the regions of a task, and the key they are under."""
+    key = "annotations"
     if "data" not in task:  # JSON-MIN holds one annotation
         found = [value for value in task.values() if isinstance(value, list) and _is_regions(value)]
-        return ([item for items in found for item in items], None), "label"
+        return [item for items in found for item in items], "label"
     stated = task.get(key)
     listed: list[Any] = stated if isinstance(stated, list) else []
     whole = [
@@ -116,8 +113,7 @@ def _regions(
         whole,
         key=lambda pair: (bool(pair[1].get("ground_truth")), str(pair[1].get("updated_at", "")), pair[0]),
     )
-    score = read_number(newest.get("score")) if predictions else None
-    return (newest["result"], score), f"{key}[{number}].result"
+    return newest["result"], f"{key}[{number}].result"
 
 
 def _is_regions(value: list[Any]) -> bool:
@@ -132,7 +128,7 @@ def _labels(region: dict[str, Any]) -> list[str]:
 
 
 def _read_region(
-    region: Any, number: int, where: str, score: float | None, named: dict[Any, dict[str, Any]]
+    region: Any, number: int, where: str, named: dict[Any, dict[str, Any]]
 ) -> tuple[list[Shape], tuple[int, int]] | Problem | str:
     """Return a region's shapes, one a class, and the image's size; else a fault, or what is left out."""
     value = region.get("value", region) if isinstance(region, dict) else None
@@ -157,16 +153,13 @@ def _read_region(
     if ring is None:
         kind = region.get("type") or "regions"
         return f"{kind} (only rectangles, polygons and ellipses are read)"
-    own = read_number(region.get("score"))
     shape_id = str(region.get("id", ""))
     box = bounds(ring)
     is_box = "width" in value and not (read_number(value.get("rotation", 0)) or 0) % 360
     outline = () if is_box else (ring,)
-    area = polygon_area(ring)
-    best = own if own is not None else score
-    shapes = [
-        Shape(name, box, number, outline=outline, area=area, score=best, shape_id=shape_id) for name in labels
-    ]
+    known: dict[str, Any] = {"outline": outline, "area": polygon_area(ring), "shape_id": shape_id}
+    known["score"] = read_number(region.get("score"))
+    shapes = [Shape(name, box, number, **known) for name in labels]
     return shapes, (height, width)
 
 

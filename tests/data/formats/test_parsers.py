@@ -91,14 +91,6 @@ def test_label_studio_polygon_and_ellipse_have_outlines() -> None:
     assert found[1].area == pytest.approx(math.pi * 20 * 10, rel=0.01)
 
 
-def test_label_studio_predictions_come_with_scores() -> None:
-    value = {"x": 0, "y": 0, "width": 10, "height": 10, "rectanglelabels": ["cat"]}
-    both = [region(value, score=0.9), region(value)]
-    document = [{"data": {"image": "a.png"}, "predictions": [{"result": both, "score": 0.5}]}]
-    found = label_studio.parse_tasks(document, "x.json", predictions=True).images[0].shapes
-    assert [shape.score for shape in found] == [0.9, 0.5]
-
-
 def test_label_studio_takes_the_newest_annotation_and_no_skipped_one() -> None:
     value = {"x": 0, "y": 0, "width": 10, "height": 10}
     old, new = (region(value | {"rectanglelabels": [name]}) for name in ("cat", "dog"))
