@@ -21,7 +21,7 @@ from selftrain_jax.tasks.tiles import cut_tiles
 MIN_LEVEL = 3  # of the pyramid, the finest
 FEWEST = 5  # boxes of a class of which a share says something
 MIN_SHARE = 0.5  # of a class's boxes that an anchor is to overlap enough
-ANCHOR_SIZES = (4.0, 3.0, 2.0, 1.5, 1.0, 6.0)  # the paper's first
+ANCHOR_SIZES = (4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 6.0)  # the paper's first
 MOST_BOXES = 500  # looked at of a class
 KEY = "config.model.anchor_size"
 
@@ -52,15 +52,19 @@ def fit_anchors(config: ConfigDict, human: Source) -> ConfigDict:
 
 
 def choose_anchor_size(config: ConfigDict, classes: list[NetworkBoxes]) -> float:
-    """Return the first size, from the paper's on, that fits half of the boxes of every class.
+    """Return the paper's size, unless it fits less than half of a class: then the one that fits best.
 
-    Where none does, that which fits most boxes of the class that it fits worst. Classes with few boxes do
-    not count.
+    That has the largest IoU of box and best anchor, on the mean of a class's boxes and of the classes.
+    Smaller anchors fit large objects worse, so that one class is not all that counts. Classes with few boxes
+    do not count.
     """
     counted = [own for own in classes if len(own.boxes) >= FEWEST]
-    worst = {size: min(fitting_shares(counted, config, size), default=1.0) for size in ANCHOR_SIZES}
-    fitting = [size for size in ANCHOR_SIZES if worst[size] >= MIN_SHARE]
-    return fitting[0] if fitting else max(worst, key=lambda size: worst[size])
+    paper = ANCHOR_SIZES[0]
+    if min(fitting_shares(counted, config, paper), default=1.0) >= MIN_SHARE:
+        return paper
+    return max(
+        ANCHOR_SIZES, key=lambda size: np.mean([own.mean() for own in overlaps(counted, config, size)])
+    )
 
 
 def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Finding]:
@@ -121,11 +125,15 @@ def gather_boxes(config: ConfigDict, source: Source, *, skip_bad: bool = False) 
 
 def fitting_shares(classes: list[NetworkBoxes], config: ConfigDict, anchor_size: float) -> list[float]:
     """Return of each class which share of its boxes overlaps an anchor with an IoU of `MATCH_IOU`."""
+    return [float((own >= MATCH_IOU).mean()) for own in overlaps(classes, config, anchor_size)]
+
+
+def overlaps(
+    classes: list[NetworkBoxes], config: ConfigDict, anchor_size: float
+) -> list[Float[np.ndarray, " _"]]:
+    """Return of each class its boxes' largest IoU with an anchor."""
     size_px, max_level = config.image.size_px, config.model.max_level
-    return [
-        float((best_overlap(own.boxes, size_px, max_level, anchor_size) >= MATCH_IOU).mean())
-        for own in classes
-    ]
+    return [best_overlap(own.boxes, size_px, max_level, anchor_size) for own in classes]
 
 
 def best_overlap(
