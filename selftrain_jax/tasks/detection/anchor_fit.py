@@ -62,9 +62,8 @@ def choose_anchor_size(config: ConfigDict, classes: list[NetworkBoxes]) -> float
     paper = ANCHOR_SIZES[0]
     if min(fitting_shares(counted, config, paper), default=1.0) >= MIN_SHARE:
         return paper
-    return max(
-        ANCHOR_SIZES, key=lambda size: np.mean([own.mean() for own in overlaps(counted, config, size)])
-    )
+    means = {size: np.mean([own.mean() for own in overlaps(counted, config, size)]) for size in ANCHOR_SIZES}
+    return max(means, key=lambda size: means[size])
 
 
 def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Finding]:
