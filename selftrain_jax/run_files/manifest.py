@@ -160,11 +160,6 @@ class Manifest(Generic[Totals]):
     shards: tuple[ShardEntry, ...]
     sources: tuple[SourceEntry, ...] = ()  # where there are several
 
-    @property
-    def source_names(self) -> tuple[str, ...]:
-        """The names of the sources, the first one's first; () where there is one."""
-        return tuple(source.name for source in self.sources)
-
     @classmethod
     def from_json(cls, value: Any, path: Path, totals: type[Totals]) -> "Manifest[Totals]":
         """Check a manifest of this kind of labels.
