@@ -403,6 +403,48 @@ def choose_preset(config: ConfigDict, presets: Mapping[str, Mapping[str, object]
     return {**preset, **given}
 
 
+def begin_own_images(
+    arguments: str | None, presets: Mapping[str, Mapping[str, object]], *, name: str
+) -> ConfigDict:
+    """Return what configs/own_data.py and configs/own_masks.py have in common.
+
+    `arguments` are kind, device, size (of the input), steps, aug, backbone, init, student_init and seed.
+    `steps` are the student's; the teacher has 2.4 times as many, to be finished before it labels.
+    """
+    chosen = parse_arguments(
+        arguments,
+        kind="auto",
+        device="auto",
+        size=0,
+        steps=0,
+        aug="s4",
+        backbone="",
+        init="imagenet",
+        student_init="teacher",
+        seed=0,
+    )
+    config = get_config()
+    config.name, config.seed = name, chosen["seed"]
+    chosen = choose_preset(config, presets, chosen)
+    config.data.kind, config.unlabeled.kind = chosen["kind"], "folder"
+    config.image.size_px = chosen["size"]
+    config.augment.policy = chosen["aug"]
+    config.model.update(backbone=chosen["backbone"], fpn_channels=chosen["channels"], dtype=chosen["dtype"])
+    config.model.update(head_channels=chosen["channels"], head_convs=chosen["head_convs"])
+    # Short runs: statistics that keep up.
+    config.model.update(bn_momentum=0.9, backbone_bn_momentum=0.9)
+    set_init(config, chosen)
+    config.optimizer.update(warmup_steps=50, clip_norm=10.0)
+    # A backbone that knows photographs keeps what it knows; a random one has to learn.
+    config.optimizer.backbone_rate_factor = 0.1 if chosen["init"] != "rand" else 1.0
+    steps = chosen["steps"]
+    config.teacher.steps, config.student.steps = steps * 12 // 5, steps
+    config.eval.every_steps = max(steps // 4, 1)
+    config.checkpoint.every_steps = max(steps // 4, 1)
+    config.pseudo.images_per_shard = 256
+    return config
+
+
 def check_choice(axis: str, value: str, known: Iterable[str]) -> None:
     """Refuse a value of a config argument that does not exist. Raises: ValueError listing those that do."""
     if value not in (names := list(known)):

@@ -26,46 +26,17 @@ PRESETS = {
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read kind (auto, coco, voc), device, size, steps, aug, backbone, init, student_init, seed.
-
-    `steps` are the student's. The teacher has 2.4 times as many, to be finished before it labels.
-    """
-    chosen = common.parse_arguments(
-        arguments,
-        kind="auto",
-        device="auto",
-        size=0,
-        steps=0,
-        aug="s4",
-        backbone="",
-        init="imagenet",
-        student_init="teacher",
-        seed=0,
-    )
-    config = common.get_config()
-    config.name, config.seed = "own_data", chosen["seed"]
-    chosen = common.choose_preset(config, PRESETS, chosen)
-    config.data.update(kind=chosen["kind"], annotations="annotations/{split}.json", images="images")
-    config.unlabeled.kind = "folder"
-    config.image.size_px = chosen["size"]
-    config.augment.update(policy=chosen["aug"], box_fit="ellipse")
-    config.model.update(backbone=chosen["backbone"], fpn_channels=chosen["channels"], dtype=chosen["dtype"])
-    config.model.update(head_channels=chosen["channels"], head_convs=chosen["head_convs"])
-    # Short runs: statistics that keep up; positives count more and boxes less than in the paper's long ones.
-    config.model.update(bn_momentum=0.9, backbone_bn_momentum=0.9)
+    """Read kind (auto, coco, voc) and what else `common.begin_own_images` takes."""
+    config = common.begin_own_images(arguments, PRESETS, name="own_data")
+    config.data.update(annotations="annotations/{split}.json", images="images")
+    config.augment.box_fit = "ellipse"
     config.model.anchor_size = 0.0  # by the boxes: objects may be smaller than COCO's
+    # Short runs: positives count more and boxes less than in the paper's long ones.
     config.loss.update(focal_alpha=0.5, focal_gamma=0.5, box_weight=10.0)
-    common.set_init(config, chosen)
-    # A backbone that knows photographs keeps what it knows; a random one has to learn.
-    config.optimizer.update(warmup_steps=50, clip_norm=10.0)
-    config.optimizer.backbone_rate_factor = 0.1 if chosen["init"] != "rand" else 1.0
-    steps = chosen["steps"]
-    config.teacher.update(steps=steps * 12 // 5, batch_size=16, learning_rate=0.05)
+    config.teacher.update(batch_size=16, learning_rate=0.05)
     # As in the paper (256, then 256 and 256): as many human images a step as the teacher had, beside as many
     # pseudo-labelled ones.
-    config.student.update(steps=steps, batch_size=32, learning_rate=0.05)
+    config.student.update(batch_size=32, learning_rate=0.05)
     config.postprocess.update(pre_nms_top_k=1000)
-    config.pseudo.update(views="1,1f,0.94,0.94f", agnostic_iou=0.6, images_per_shard=256)
-    config.eval.every_steps = max(steps // 4, 1)
-    config.checkpoint.every_steps = max(steps // 4, 1)
+    config.pseudo.update(views="1,1f,0.94,0.94f", agnostic_iou=0.6)
     return config

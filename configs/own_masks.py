@@ -29,44 +29,15 @@ PRESETS = {
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read kind (auto, folder), device, size (of the input), steps, aug, backbone, init, student_init, seed.
-
-    `steps` are the student's. The teacher has 2.4 times as many, to be finished before it labels.
-    """
-    chosen = common.parse_arguments(
-        arguments,
-        kind="auto",
-        device="auto",
-        size=0,
-        steps=0,
-        aug="s4",
-        backbone="",
-        init="imagenet",
-        student_init="teacher",
-        seed=0,
-    )
-    config = common.get_config()
-    config.name, config.task, config.seed = "own_masks", "segmentation", chosen["seed"]
-    chosen = common.choose_preset(config, PRESETS, chosen)
-    config.data.update(kind=chosen["kind"], images="{split}/images", masks="{split}/masks")
-    config.unlabeled.kind = "folder"
-    config.image.size_px = chosen["size"]
-    config.augment.policy = chosen["aug"]
-    config.model.update(backbone=chosen["backbone"], neck="nas_fpn", fpn_channels=chosen["channels"])
-    config.model.update(nas_fpn_repeats=3, separable=True, dtype=chosen["dtype"])
-    config.model.update(head_channels=chosen["channels"], head_convs=chosen["head_convs"])
-    config.model.update(bn_momentum=0.9, bn_epsilon=1e-3, backbone_bn_momentum=0.9)
-    common.set_init(config, chosen)
-    config.optimizer.update(warmup_steps=50, clip_norm=10.0, ema_decay=0.99)
-    # A backbone that knows photographs keeps what it knows; a random one has to learn.
-    config.optimizer.backbone_rate_factor = 0.1 if chosen["init"] != "rand" else 1.0
+    """Read kind (auto, folder) and what else `common.begin_own_images` takes."""
+    config = common.begin_own_images(arguments, PRESETS, name="own_masks")
+    config.task = "segmentation"
+    config.data.update(images="{split}/images", masks="{split}/masks")
+    config.model.update(neck="nas_fpn", nas_fpn_repeats=3, separable=True, bn_epsilon=1e-3)
+    config.optimizer.ema_decay = 0.99
     # Else a short training never says the classes of few pixels: docs/few_labels.md.
     config.segmentation.class_balance = 0.5
-    steps = chosen["steps"]
-    config.teacher.update(steps=steps * 12 // 5, batch_size=8, learning_rate=0.1)
+    config.teacher.update(batch_size=8, learning_rate=0.1)
     # As many human images a step as the teacher had, beside as many pseudo-labelled ones.
-    config.student.update(steps=steps, batch_size=16, learning_rate=0.03)
-    config.eval.every_steps = max(steps // 4, 1)
-    config.checkpoint.every_steps = max(steps // 4, 1)
-    config.pseudo.images_per_shard = 256
+    config.student.update(batch_size=16, learning_rate=0.03)
     return config
