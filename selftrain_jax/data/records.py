@@ -99,6 +99,15 @@ def decode_record(record: bytes, where: str = "record") -> tuple[Example, bytes]
     return labels, _value(feature, "image/encoded", where, "bytes_list")
 
 
+def read_encoded(record: bytes, where: str = "record") -> bytes:
+    """Return a record's encoded image alone; labels, and maps that take long to decode, stay as they are.
+
+    Raises:
+        InputError: as `decode_record`, but for what is wrong with the labels' values.
+    """
+    return _value(_parse(record, where), "image/encoded", where, "bytes_list")
+
+
 def _box_values(labels: Example, height: int, width: int) -> _Values:
     boxes = np.asarray(labels["boxes"], np.float64).reshape(-1, 4)
     areas = labels.get("areas", (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from selftrain_jax import hosts
-from selftrain_jax.data.records import decode_record
+from selftrain_jax.data.records import decode_record, read_encoded
 from selftrain_jax.data.shards import read_record, walk_shard
 from selftrain_jax.data.source import Source, decode_image
 from selftrain_jax.errors import InputError
@@ -47,25 +47,29 @@ def open_records(
     image_ids = _read_image_ids(directory, sum(shard.records for shard in manifest.shards))
     ids = [category.id for category in manifest.categories]
 
-    def read(index: int) -> tuple[Example, bytes]:
+    def read_labels(index: int) -> Example:
         _, path, offset = locations[index]
-        labels, encoded = decode_record(read_record(path, offset), f"{path}@{offset}")
+        labels, _ = decode_record(read_record(path, offset), f"{path}@{offset}")
         if not np.isin(labels.get("classes", []), ids).all():
             raise InputError(
                 f"{path}@{offset}: a box of a class that {MANIFEST_FILE} does not have; label again"
             )
-        return labels, encoded
+        return labels
+
+    def read_image_bytes(index: int) -> bytes:
+        _, path, offset = locations[index]
+        return read_encoded(read_record(path, offset), f"{path}@{offset}")
 
     def read_image(index: int) -> np.ndarray:
         _, path, offset = locations[index]
-        return decode_image(read(index)[1], f"{path}@{offset}")
+        return decode_image(read_image_bytes(index), f"{path}@{offset}")
 
     return Source(
         name=f"pseudo:{directory}",
         categories=manifest.categories,
         image_ids=tuple(image_ids[location.position] for location in locations),
-        read_labels=lambda index: read(index)[0],
-        read_encoded=lambda index: read(index)[1],
+        read_labels=read_labels,
+        read_encoded=read_image_bytes,
         read_image=read_image,
     )
 

@@ -37,6 +37,17 @@ def test_labels_and_bytes_survive_a_round_trip(num_boxes):
         assert decoded[key].dtype == labels[key].dtype
 
 
+def test_the_image_is_read_without_decoding_its_maps():
+    labels = {"image_id": "a", "mask": np.zeros((4, 6), np.uint8), "is_pseudo": True}
+    record = records.encode_record(labels, b"image", 4, 6)
+    assert records.read_encoded(record) == records.decode_record(record)[1] == b"image"
+    feature = tf.train.Example.FromString(record)
+    feature.features.feature["image/segmentation/class/encoded"].bytes_list.value[0] = b"no PNG"
+    assert records.read_encoded(feature.SerializeToString()) == b"image"
+    with pytest.raises(InputError, match=r"here: not a tf\.train\.Example"):
+        records.read_encoded(b"nothing", "here")
+
+
 def test_human_labels_have_no_scores():
     labels = {"image_id": "a", "boxes": np.ones((1, 4), np.float32), "classes": np.array([3], np.int32)}
     decoded, _ = records.decode_record(records.encode_record(labels, b"x", 4, 4))
