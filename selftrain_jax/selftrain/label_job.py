@@ -7,9 +7,11 @@ arguments: it continues at the first missing shard. Many hosts divide the shards
 import dataclasses
 import itertools
 import math
+import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, read_manifest
 from selftrain_jax.selftrain.source_counts import count_labels, describe_sources
 from selftrain_jax.text import FIRST_SOURCE, shorten_list
+from selftrain_jax.threads import thread_pool
 from selftrain_jax.types import Category, Example
 
 MAX_LISTED_BAD = 20  # of the images in the manifest that do not decode
@@ -223,25 +226,37 @@ def _write_shards(
     max_bad_images: int,
 ) -> None:
     started, images, bad = time.monotonic(), 0, list[str]()
-    for done, (shard, chunks) in enumerate(itertools.groupby(labelled, lambda chunk: chunk[0]), start=1):
-        images += write_shard(paths[shard], _records(chunks, bad, max_bad_images))
-        seconds = time.monotonic() - started
-        print(
-            f"pseudo labels: {num_finished + done} of {num_finished + num_own} shards, "
-            f"{images / seconds:.1f} images/s, {len(bad)} images do not decode, "
-            f"{seconds / done * (num_own - done):.0f} s left",
-            flush=True,
-        )
+    with thread_pool(os.cpu_count() or 1) as pool:
+        for done, (shard, chunks) in enumerate(itertools.groupby(labelled, lambda chunk: chunk[0]), start=1):
+            images += write_shard(paths[shard], _records(chunks, pool, bad, max_bad_images))
+            seconds = time.monotonic() - started
+            print(
+                f"pseudo labels: {num_finished + done} of {num_finished + num_own} shards, "
+                f"{images / seconds:.1f} images/s, {len(bad)} images do not decode, "
+                f"{seconds / done * (num_own - done):.0f} s left",
+                flush=True,
+            )
 
 
-def _records(chunks: Iterable[InferredChunk], bad: list[str], max_bad_images: int) -> Iterator[bytes]:
-    """Encode the labelled images and collect why others were left out into `bad`."""
+def _records(
+    chunks: Iterable[InferredChunk], pool: ThreadPoolExecutor, bad: list[str], max_bad_images: int
+) -> Iterator[bytes]:
+    """Encode the labelled images, in threads, and collect why others were left out into `bad`.
+
+    A batch is waited for when the next one has come from the network.
+    """
+    encoding: deque[list[Future[bytes]]] = deque()
     for _, images in chunks:
         bad.extend(str(image) for image in images if isinstance(image, InputError))
         _check_bad(bad, max_bad_images)
-        for image in images:
-            if isinstance(image, Inferred):
-                yield encode_record(image.labels, image.encoded, *image.size_px)
+        encoding.append([pool.submit(_encode, image) for image in images if isinstance(image, Inferred)])
+        if len(encoding) > 1:
+            yield from (record.result() for record in encoding.popleft())
+    yield from (record.result() for records in encoding for record in records)
+
+
+def _encode(image: Inferred) -> bytes:
+    return encode_record(image.labels, image.encoded, *image.size_px)
 
 
 def _check_bad(bad_images: Sequence[str], max_bad_images: int) -> None:
