@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from selftrain_jax.errors import BUG
 
 MAX_JOIN_SECS = 5.0
+NUM_READERS = max(4, os.cpu_count() or 1)  # of images; reading waits for disks, so few cores still have four
 _PREFIX = "selftrain-reader"
 
 

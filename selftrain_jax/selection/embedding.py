@@ -13,10 +13,10 @@ from selftrain_jax.doctor.duplicates import perceptual_hash
 from selftrain_jax.errors import InputError
 from selftrain_jax.selection.choose import Looks
 from selftrain_jax.selftrain.inference import Loaded, chunks_in_order, run_ahead
+from selftrain_jax.threads import NUM_READERS
 from selftrain_jax.types import FittedImages
 
 BATCHES_AHEAD = 2
-NUM_THREADS = 4
 
 
 class Embedder(NamedTuple):
@@ -60,7 +60,7 @@ def look_at(source: Source, embedder: Embedder | None, *, batch_size: int = 16) 
         load=load,
         dispatch=lambda rows: _dispatch(rows, embedder) if embedder else None,
         batches_ahead=BATCHES_AHEAD,
-        num_threads=NUM_THREADS,
+        num_threads=NUM_READERS,
     )
     with closing(looked):
         for (_, of_chunk), (_, images, found) in zip(chunks, looked, strict=True):

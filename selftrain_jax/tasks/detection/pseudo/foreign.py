@@ -22,10 +22,10 @@ from selftrain_jax.tasks.detection.pseudo.labeller import count_boxes, sum_box_c
 from selftrain_jax.tasks.detection.run_files import BoxSettings, BoxTotals
 from selftrain_jax.tasks.foreign_settings import ForeignSettings, read_foreign_settings
 from selftrain_jax.tasks.foreign_weights import describe_models, weight_table
+from selftrain_jax.threads import NUM_READERS
 from selftrain_jax.types import Category, Example
 
 BATCH_SIZE = 32
-NUM_THREADS = 8
 
 
 def read_foreign(
@@ -118,7 +118,7 @@ def _labeller(
         )
         settings = dataclasses.replace(settings, num_models=settings.num_models + num_foreign)
     else:
-        infer = functools.partial(read_unlabelled, source=source, num_threads=NUM_THREADS)
+        infer = functools.partial(read_unlabelled, source=source, num_threads=NUM_READERS)
         batch_size, settings = BATCH_SIZE, BoxSettings(score_floor=floor, num_models=num_foreign)
     return Labeller(
         infer=lambda chunks: relabel_chunks(infer(chunks), merge),

@@ -26,6 +26,7 @@ from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
 from selftrain_jax.selftrain.tile_inference import infer_by_tiles
 from selftrain_jax.tasks.detection.pseudo.views import View, format_views
 from selftrain_jax.tasks.detection.run_files import BoxSettings, BoxTotals, ClassBoxes
+from selftrain_jax.threads import NUM_READERS
 from selftrain_jax.types import Category, Detections, Example
 
 BATCHES_AHEAD = 2  # of one view; of several one batch, which is an input of each
@@ -65,7 +66,7 @@ class BoxCounts(NamedTuple):
     by_score: np.ndarray  # [20]
 
 
-def box_labeller(source: Source, network: Network, *, num_threads: int = 8) -> Labeller:
+def box_labeller(source: Source, network: Network, *, num_threads: int = NUM_READERS) -> Labeller:
     """Label with boxes of score >= `network.score_floor`."""
     return Labeller(
         infer=functools.partial(infer_images, source=source, network=network, num_threads=num_threads),
@@ -120,7 +121,7 @@ def sum_box_counts(
 
 
 def infer_images(
-    chunks: Iterable[Chunk], *, source: Source, network: Network, num_threads: int = 4
+    chunks: Iterable[Chunk], *, source: Source, network: Network, num_threads: int = NUM_READERS
 ) -> Generator[InferredChunk, None, None]:
     """Detect in the images of each chunk, or in their tiles, whose boxes are merged on the whole image.
 

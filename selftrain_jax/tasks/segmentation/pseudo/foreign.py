@@ -26,10 +26,10 @@ from selftrain_jax.tasks.segmentation.pseudo.foreign_masks import (
 from selftrain_jax.tasks.segmentation.pseudo.labeller import count_masks, sum_mask_counts
 from selftrain_jax.tasks.segmentation.run_files import MaskSettings, MaskTotals
 from selftrain_jax.text import shorten_list
+from selftrain_jax.threads import NUM_READERS
 from selftrain_jax.types import Category, Example
 
 BATCH_SIZE = 8
-NUM_THREADS = 4
 
 
 def read_foreign(
@@ -103,7 +103,7 @@ def _labeller(
         infer, settings = teacher.labeller.infer, teacher.labeller.settings
         settings = dataclasses.replace(settings, top_k=1, num_models=settings.num_models + num_foreign)
     else:
-        infer = functools.partial(read_unlabelled, source=source, num_threads=NUM_THREADS)
+        infer = functools.partial(read_unlabelled, source=source, num_threads=NUM_READERS)
         settings = MaskSettings(num_models=num_foreign)
     return Labeller(
         infer=lambda chunks: relabel_chunks(infer(chunks), merge),

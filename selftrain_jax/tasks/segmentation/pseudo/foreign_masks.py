@@ -20,10 +20,9 @@ from selftrain_jax.selftrain.foreign.image_names import match_images
 from selftrain_jax.selftrain.foreign.masks import MaskFiles, open_mask_folder, read_mask
 from selftrain_jax.tasks.foreign_settings import ForeignModel, ForeignSettings
 from selftrain_jax.text import shorten_list
-from selftrain_jax.threads import thread_pool
+from selftrain_jax.threads import NUM_READERS, thread_pool
 from selftrain_jax.types import IGNORED, Category, Example
 
-NUM_THREADS = 8
 PRIOR_PIXELS = 1000.0  # sum of confidences that a class's precision is drawn to the model's own by
 
 
@@ -129,7 +128,7 @@ def _count_values(files: MaskFiles, positions: Mapping[str, int], source: Source
             )
         return np.bincount(values.ravel(), minlength=256)
 
-    with thread_pool(NUM_THREADS) as pool:
+    with thread_pool(NUM_READERS) as pool:
         total = sum(pool.map(count, positions.items()), np.zeros(256, np.int64))
     return Counter({str(value): int(total[value]) for value in np.flatnonzero(total) if value != IGNORED})
 

@@ -34,6 +34,7 @@ from selftrain_jax.tasks.segmentation.pseudo.network import (
 )
 from selftrain_jax.tasks.segmentation.pseudo.tiles import fitted_size, paste_tiles
 from selftrain_jax.tasks.segmentation.run_files import MaskSettings, MaskTotals
+from selftrain_jax.threads import NUM_READERS
 from selftrain_jax.types import Example
 
 BATCHES_AHEAD = 1  # a batch is an input of every scale, 27 MB an image at 512 px and the paper's six
@@ -42,7 +43,7 @@ _Views = list[tuple[np.ndarray, _Size]]  # input of each view, and the part of i
 _Labels = tuple[Array | None, ...]  # classes, confidence, is finite, maybe runners-up; on the devices
 
 
-def mask_labeller(source: Source, network: MaskNetwork, *, num_threads: int = 8) -> Labeller:
+def mask_labeller(source: Source, network: MaskNetwork, *, num_threads: int = NUM_READERS) -> Labeller:
     """Label every pixel with its class and confidence, averaged over the network's sizes and models."""
     return Labeller(
         infer=partial(infer_masks, source=source, network=network, num_threads=num_threads),
@@ -72,7 +73,7 @@ class Predicted(NamedTuple):
 
 
 def infer_masks(
-    chunks: Iterable[Chunk], *, source: Source, network: MaskNetwork, num_threads: int = 4
+    chunks: Iterable[Chunk], *, source: Source, network: MaskNetwork, num_threads: int = NUM_READERS
 ) -> Generator[InferredChunk, None, None]:
     """Label the images of each chunk, or their tiles, which are then put together.
 
@@ -124,7 +125,7 @@ def predict_masks(
     if network.tiling is not None:
         yield from _predict_tiled(chunks, source, network, frame_size_px)
         return
-    with closing(_run(chunks, source, network, frame_size_px, num_threads=4)) as results:
+    with closing(_run(chunks, source, network, frame_size_px, num_threads=NUM_READERS)) as results:
         for _, images, (labels, framed) in results:
             classes, is_finite, resized = jax.device_get((labels[0], labels[2], framed[0]))
             for row, image in enumerate(images):
