@@ -1,13 +1,46 @@
-"""A user's own COCO files and image folder."""
+"""A user's own COCO files and image folder; the finished run of tiny.py, and copies of it to go on with."""
 
 import json
 import pathlib
+import shutil
+from collections.abc import Callable
 
 import pytest
 
 from configs import own_data
 from selftrain_jax.demo.builtin import read_builtin
+from selftrain_jax.jobs import run_job
+from selftrain_jax.jobs.options import Options
 from selftrain_jax.tasks.detection.coco_export import write_coco_json
+from tests.tiny_run import config_with
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """tiny.py, run by the default job. Not to be changed."""
+    workdir = tmp_path_factory.mktemp("finished") / "base"
+    run_job("selftrain", config_with(), workdir)
+    return workdir
+
+
+@pytest.fixture
+def base(finished: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A copy of the finished run, for one test."""
+    return pathlib.Path(shutil.copytree(finished, tmp_path / "base", symlinks=True))
+
+
+@pytest.fixture
+def run(base: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the default job, or another, on the copy; return what was printed."""
+
+    def call(job: str = "selftrain", options: Options | None = None, **changes: object) -> str:
+        capsys.readouterr()
+        run_job(job, config_with(**changes), base, options)
+        return capsys.readouterr().out
+
+    return call
 
 
 @pytest.fixture

@@ -137,33 +137,32 @@ def test_doctor_and_plan_judge_predictions_as_the_run_does(
 
 @pytest.mark.compiles
 def test_teacher_foreign_and_both_are_compared_in_one_table(
-    files: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    files: pathlib.Path, base: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_job("selftrain", tiny.get_config(), tmp_path)
     foreign = config_with(files, "good.json", pseudo__labels="foreign")
-    run_job("selftrain", foreign, tmp_path, Options(variant="foreign"))
+    run_job("selftrain", foreign, base, Options(variant="foreign"))
     names = ("good.json", "moved.json")
     val = ",".join(str(files / f"val_{name}") for name in names)
     both = config_with(files, *names, pseudo__labels="both", foreign__val=val)
     capsys.readouterr()
-    run_job("selftrain", both, tmp_path, Options(variant="both"))
+    run_job("selftrain", both, base, Options(variant="both"))
     printed = capsys.readouterr().out
     assert "weight of good: 0 1.00" in printed
     assert "labels of" in printed
     for name in ("foreign", "both"):
-        folder = tmp_path / "variants" / name
+        folder = base / "variants" / name
         assert is_shared(folder / "teacher")
         assert not is_shared(folder / "pseudo_labels")
         assert (folder / "student/evaluation.json").exists()
-    summary = read(tmp_path, "summary.json")
+    summary = read(base, "summary.json")
     assert summary["variants"]["both"]["pseudo_labels"]["labelled_by"] == ["teacher", "good", "moved"]
     assert summary["variants"]["foreign"]["pseudo_labels"]["labelled_by"] == ["good"]
     assert "labelled_by" not in summary["pseudo_labels"]
     weights = {
         model["model"]: model["weights"]
-        for model in read(tmp_path, "variants/both/pseudo_labels/manifest.json")["foreign"]
+        for model in read(base, "variants/both/pseudo_labels/manifest.json")["foreign"]
     }
     assert weights["good"]["1"] > weights["moved"]["1"]
-    page = (tmp_path / "report.html").read_text()
+    page = (base / "report.html").read_text()
     assert "Whose labels" in page
     assert "teacher, good, moved" in page

@@ -2,9 +2,7 @@
 
 import json
 import pathlib
-import shutil
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,35 +14,12 @@ from selftrain_jax.run_files.corrections import read_layers
 from selftrain_jax.run_files.review import read_review
 from selftrain_jax.stages.folders import is_shared
 from tests import tiny_masks
+from tests.jobs.conftest import Run
 from tests.tiny_run import config_with
 
 pytestmark = pytest.mark.compiles
 
-Run = Callable[..., str]
 COCO = {"review__format": "coco"}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    workdir = tmp_path_factory.mktemp("review") / "base"
-    run_job("selftrain", config_with(), workdir)
-    return workdir
-
-
-@pytest.fixture
-def base(finished: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
-    """A copy of the finished run, for one test."""
-    return pathlib.Path(shutil.copytree(finished, tmp_path / "base", symlinks=True))
-
-
-@pytest.fixture
-def run(base: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(job: str, options: Options | None = None, **changes: object) -> str:
-        capsys.readouterr()
-        run_job(job, config_with(**changes), base, options)
-        return capsys.readouterr().out
-
-    return call
 
 
 def export(run: Run, output: pathlib.Path, **changes: object) -> pathlib.Path:

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import shutil
-from collections.abc import Callable
 
 import pytest
 
@@ -11,36 +10,10 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.stages.folders import is_shared
+from tests.jobs.conftest import Run
 from tests.tiny_run import config_with
 
 pytestmark = pytest.mark.compiles
-
-Run = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    workdir = tmp_path_factory.mktemp("steering") / "base"
-    run_job("selftrain", config_with(), workdir)
-    return workdir
-
-
-@pytest.fixture
-def base(finished: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
-    """A copy of the finished run, for one test."""
-    return pathlib.Path(shutil.copytree(finished, tmp_path / "base", symlinks=True))
-
-
-@pytest.fixture
-def run(base: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the default job, or another, on the copy; return what was printed."""
-
-    def call(job: str = "selftrain", options: Options | None = None, **changes: object) -> str:
-        capsys.readouterr()
-        run_job(job, config_with(**changes), base, options)
-        return capsys.readouterr().out
-
-    return call
 
 
 def trained(printed: str) -> set[str]:
