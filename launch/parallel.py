@@ -27,6 +27,8 @@ def run_parallel(lines: Mapping[str, Sequence[str]], logs: pathlib.Path, paralle
 
     What a command prints goes to `<logs>/<name>.log`.
 
+    Closed early, as by an error of whoever iterates, it begins no command that waits.
+
     Raises:
         SystemExit: a command failed, or there are too few cores; none that waits is begun then.
     """
@@ -45,10 +47,10 @@ def run_parallel(lines: Mapping[str, Sequence[str]], logs: pathlib.Path, paralle
 
     with ThreadPoolExecutor(parallel) as pool:
         runs = [pool.submit(run, name) for name in lines]
-        for done in as_completed(runs):
-            try:
-                name = done.result()
-            except subprocess.CalledProcessError as error:
-                pool.shutdown(cancel_futures=True)
-                raise SystemExit(f"a run failed: {error}; see its log in {logs}") from None
-            yield name
+        try:
+            for done in as_completed(runs):
+                yield done.result()
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(f"a run failed: {error}; see its log in {logs}") from None
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -91,16 +91,21 @@ def format_table(rows: Iterable[dict[str, Any]]) -> str:
 def _cells_of(rows: list[dict[str, Any]]) -> list[str]:
     scores = [{arm: 100 * found[row["metric"]] for arm, found in row["arms"].items()} for row in rows]
     controls = [seed[find_stronger_control(seed) or ""] for seed in scores]
-    gains, oracle_gains = (
-        [seed[arm] - control for seed, control in zip(scores, controls, strict=True)]
-        for arm in ("student", "oracle")
-    )
-    by_arm = [[seed[arm] for seed in scores] for arm in ("teacher", "oracle", "student")]
-    teacher, oracle, student = (format_mean(values) for values in by_arm)
+    teacher, student = ([seed[arm] for seed in scores] for arm in ("teacher", "student"))
+    gains = [found - control for found, control in zip(student, controls, strict=True)]
     gain = f"{format_mean(gains, '+')}: {', '.join(f'{value:+.1f}' for value in gains)}"
-    whole = statistics.mean(oracle_gains)
+    oracle, share = _of_oracle(scores, controls, gains)
+    return [format_mean(teacher), format_mean(controls), oracle, format_mean(student), gain, share]
+
+
+def _of_oracle(scores: list[dict[str, float]], controls: list[float], gains: list[float]) -> tuple[str, str]:
+    """Return the oracle's score and the students' share of its gain; "-" where a seed has no oracle."""
+    oracle = [seed["oracle"] for seed in scores if "oracle" in seed]
+    if len(oracle) < len(scores):
+        return "-", "-"
+    whole = statistics.mean(found - control for found, control in zip(oracle, controls, strict=True))
     share = f"{100 * statistics.mean(gains) / whole:.0f} %" if whole > 0 else "the oracle gains nothing"
-    return [teacher, format_mean(controls), oracle, student, gain, share]
+    return format_mean(oracle), share
 
 
 def format_mean(values: list[float], sign: str = "") -> str:

@@ -79,6 +79,14 @@ def test_an_oracle_that_gains_nothing_is_said(tmp_path):
     assert table.endswith("the oracle gains nothing |")
 
 
+def test_without_an_oracle_the_table_has_none(tmp_path):
+    content = summary(0.40, 0.41, 0.50, 0.43)
+    del content["oracle"]
+    finish(tmp_path, CELLS[0], content)
+    table = format_table(read_results(tmp_path / "none.json", tmp_path, CELLS).values())
+    assert table.splitlines()[-1] == "| animals, 2 %, S4 | 40.0 | 41.0 | - | 43.0 | +2.0: +2.0 | - |"
+
+
 def test_results_outlive_the_runs_folders(tmp_path):
     finish(tmp_path / "old", CELLS[0], summary(0.4, 0.4, 0.5, 0.45))
     file = tmp_path / "made" / "results.json"
