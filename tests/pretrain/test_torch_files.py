@@ -1,7 +1,6 @@
 import json
 import os
 import pathlib
-import sys
 
 import numpy as np
 import pytest
@@ -161,13 +160,6 @@ def test_other_torch_files_are_refused(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(InputError):
         read_torch_file(path)
-
-
-def test_without_torch_the_error_says_how_to_get_it(tmp_path, monkeypatch):
-    (tmp_path / "w.pth").write_bytes(b"x")
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match="pip install torch"):
-        read_torch_file(tmp_path / "w.pth")
 
 
 def test_tensors_that_are_no_plain_arrays_are_refused(tmp_path):
