@@ -62,11 +62,10 @@ class Machine:
 
     def take(self, count: int) -> bytes:
         """Return the next bytes of the program."""
-        taken = self.data[self.position : self.position + count]
-        if len(taken) < count:
+        if not 0 <= count <= len(self.data) - self.position:
             raise DamagedError(f"it ends in the middle, at byte {len(self.data)}")
         self.position += count
-        return taken
+        return self.data[self.position - count : self.position]
 
     def unpack(self, form: str) -> Any:
         """Return the next number of the program."""

@@ -148,16 +148,9 @@ def test_what_a_program_asks_for_beyond_tensors_is_named_and_not_done(program, n
     "program",
     [
         *(b"", b".", b"}", b"t.", b"(", b"s.", b"h\x07.", b"J\x00.", b"X\xff\xff\xff\xff.", b"cos\nsystem"),
-        *(
-            b"i",
-            b"}]K\x01s.",
-            b"})Ns.",
-            b"K\x01K\x02a.",
-            b"K\x01Q.",
-            b"K\x01)R.",
-            b"\x87.",
-            b"X\x01\x00\x00\x00\xff.",
-        ),
+        *(b"i", b"}]K\x01s.", b"})Ns.", b"K\x01K\x02a.", b"K\x01Q.", b"K\x01)R.", b"\x87."),
+        b"X\x01\x00\x00\x00\xff.",  # no text
+        b"T\xfb\xff\xff\xff.",  # a length that leads back
     ],
 )
 def test_what_is_no_such_program_is_refused(program):
