@@ -13,8 +13,8 @@ from selftrain_jax.io import atomic_write
 from selftrain_jax.run_files.arms import find_stronger_control
 
 ARMS = ("teacher", "control", "control_half", "oracle", "student")
-# What differs from cell to cell; whatever else does is another recipe.
-FREE = {"seed", "augment.policy", "data.label_percent", "data.dir"}
+# What differs from cell to cell, anchors by the human boxes included; whatever else does is another recipe.
+FREE = {"seed", "augment.policy", "data.label_percent", "data.dir", "model.anchor_size"}
 
 
 def read_results(file: pathlib.Path, runs: pathlib.Path, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:

@@ -103,6 +103,14 @@ def test_cells_of_another_recipe_are_refused_by_name(tmp_path):
         read_results(tmp_path / "none.json", tmp_path, CELLS)
 
 
+def test_anchors_by_the_boxes_of_each_seed_are_one_recipe(tmp_path):
+    for cell, anchor_size in zip((CELLS[0], CELLS[2]), (2.0, 2.5), strict=True):
+        content = summary(0.4, 0.4, 0.5, 0.45)
+        content["config"]["model"] = {"anchor_size": anchor_size}
+        finish(tmp_path, cell, content)
+    assert len(read_results(tmp_path / "none.json", tmp_path, CELLS)) == 2
+
+
 def test_only_what_is_left_is_run(tmp_path, monkeypatch, capsys):
     lines = []
 
