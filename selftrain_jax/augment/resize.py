@@ -7,7 +7,7 @@ no half-pixel centres, no antialias), computed for the window only.
 import tensorflow as tf
 from jaxtyping import Float32, Int32, UInt8
 
-from selftrain_jax.augment.tensors import MASK_FILL, Number, Tensors, image_size, keep_boxes
+from selftrain_jax.augment.tensors import MAPS, MASK_FILL, Number, Tensors, image_size, keep_boxes
 
 MEAN_RGB = (0.485, 0.456, 0.406)
 STDDEV_RGB = (0.229, 0.224, 0.225)
@@ -49,7 +49,7 @@ def resize_and_crop(
     if "mask" in tensors:
         mask = legacy_nearest_window(tensors["mask"], scaled_px, offset, output_size_px)
         resized["mask"] = _pad(mask, output_size_px, MASK_FILL)
-    for key in {"soft_mask", "pixel_weight"} & tensors.keys():
+    for key in (key for key in MAPS if key != "mask" and key in tensors):
         window = legacy_nearest_window(tensors[key], scaled_px, offset, output_size_px)
         resized[key] = _pad(window, output_size_px, 0)
     return _transform_boxes(resized, output_size_px) if "boxes" in tensors else resized

@@ -3,6 +3,7 @@
 Call `read_archive`, then `to_arrays` on its tensors. No code from a file is run (`tensor_pickle`).
 """
 
+import io
 import math
 import struct
 import zipfile
@@ -18,9 +19,9 @@ from selftrain_jax.pretrain.tensor_pickle import DamagedError, Tensor, read_pick
 
 Array = Shaped[np.ndarray, "..."]
 MAX_DIMENSIONS = 32
-# What zipfile raises on damaged bytes; names that are no text are a ValueError.
+# What zipfile raises on damaged bytes that are in memory; names that are no text are a ValueError.
 ZIP_ERRORS = (
-    *(zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, ValueError, OSError),
+    *(zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, ValueError),
     *(struct.error, zlib.error),
 )
 MAX_SHARED = 8  # tensors may share storages, as tied weights do
@@ -58,14 +59,16 @@ def read_archive(path: Path) -> Archive:
         RefusedError: as `read_pickle`.
         DamagedError: as `read_pickle`, or parts of the file are missing.
         NotPlainError: a storage has numbers that numpy does not know.
+        OSError: it cannot be read.
     """
-    if zipfile.is_zipfile(path):
+    data = path.read_bytes()
+    if zipfile.is_zipfile(io.BytesIO(data)):
         try:
-            with zipfile.ZipFile(path) as archive:
-                return _read_zip(archive, path.stat().st_size)
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                return _read_zip(archive, len(data))
         except ZIP_ERRORS as error:
             raise DamagedError(f"a damaged zip ({str(error)[:100]})") from error
-    return _read_stream(path.read_bytes())
+    return _read_stream(data)
 
 
 def _read_zip(archive: zipfile.ZipFile, size: int) -> Archive:

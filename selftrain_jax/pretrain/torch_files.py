@@ -164,6 +164,8 @@ def _read_pickled(path: Path) -> Arrays:
             f"{path} has other things than tensors, which could run code on this machine: it asks for "
             f"{error.name[:100]}. Nothing was run. Save only the state_dict(), or save it as .safetensors"
         ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
     except NotPlainError as error:
         raise InputError(f"{path} has a tensor that is no plain array: {error}") from error
     except DamagedError as error:

@@ -6,8 +6,10 @@ import pytest
 
 from launch.parallel import run_parallel
 
+SLOWLY = "import time; open(name, 'w').close(); time.sleep(1)"  # so that a loaded machine begins no third
 
-def lines(count, text="open(name, 'w').close()"):
+
+def lines(count, text=SLOWLY):
     """Commands that write a file each."""
     return {name: [sys.executable, "-c", f"name = {name!r}; {text}"] for name in map(str, range(count))}
 

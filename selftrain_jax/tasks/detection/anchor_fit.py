@@ -33,14 +33,18 @@ class NetworkBoxes(NamedTuple):
     boxes: Float[np.ndarray, "N 4"]  # yxyx, pixels of the network's input
 
 
+def check_anchor_size(config: ConfigDict) -> None:
+    """Refuse a size that is no number from 0. Raises: InputError."""
+    if not 0 <= config.model.anchor_size < np.inf:
+        raise InputError(f"{KEY}={config.model.anchor_size}: expected cells a side, or 0: by the boxes")
+
+
 def fit_anchors(config: ConfigDict, human: Source) -> ConfigDict:
     """Return the config with anchors that fit the human boxes in place of anchor_size=0.
 
     Raises:
-        InputError: a box cannot be read, or the size is no number from 0.
+        InputError: the boxes of an image cannot be read.
     """
-    if not 0 <= config.model.anchor_size < np.inf:
-        raise InputError(f"{KEY}={config.model.anchor_size}: expected cells a side, or 0: by the boxes")
     if config.model.anchor_size:
         return config
     size = hosts.run_on_host0(lambda: choose_anchor_size(config, gather_boxes(config, human)))
@@ -77,7 +81,8 @@ def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Fin
     """
     classes = [own for own in gather_boxes(config, source, skip_bad=True) if len(own.boxes) >= FEWEST]
     best = choose_anchor_size(config, classes)
-    in_use = config.model.anchor_size or best
+    given = config.model.anchor_size
+    in_use = given if 0 < given < np.inf else best
     for (class_name, boxes), share in zip(classes, fitting_shares(classes, config, in_use), strict=True):
         if share < MIN_SHARE:
             median = float(np.median(np.sqrt(box_areas(boxes))))

@@ -27,7 +27,7 @@ from selftrain_jax.tasks.config_values import (
     source_thresholds,
     student_thresholds,
 )
-from selftrain_jax.tasks.detection.anchor_fit import fit_anchors
+from selftrain_jax.tasks.detection.anchor_fit import check_anchor_size, fit_anchors
 from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_coco_json
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
@@ -68,6 +68,7 @@ def check_config(config: ConfigDict) -> None:
         InputError: there may be more, a threshold of config.pseudo is below its score_floor, or its
             views, weights or overlap, or config.image's tiles, do not fit.
     """
+    check_anchor_size(config)
     read_views(config.pseudo.views, config.image.size_px)
     read_tiling(config)
     if config.unlabeled.kind != "none":

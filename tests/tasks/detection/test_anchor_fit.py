@@ -17,7 +17,7 @@ from selftrain_jax.tasks.detection.anchor_fit import (
     gather_boxes,
     judge_anchors,
 )
-from selftrain_jax.tasks.detection.spec import build_task
+from selftrain_jax.tasks.detection.spec import build_task, check_config
 from selftrain_jax.types import Category
 
 CLASSES = (Category(1, "cell"), Category(2, "platelet"))
@@ -122,7 +122,7 @@ def test_a_size_that_is_given_stays():
 @pytest.mark.parametrize("size", [-1.0, float("nan"), float("inf")])
 def test_a_size_that_is_none_is_refused(size):
     with pytest.raises(InputError, match=r"config\.model\.anchor_size=.*expected cells a side, or 0"):
-        fit_anchors(make_config(anchor_size=size), make_source(cells(9, 12.0)))
+        check_config(make_config(anchor_size=size))
 
 
 def test_doctor_names_the_class_and_a_remedy_that_works():
