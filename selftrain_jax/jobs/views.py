@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
+from selftrain_jax.command_line import flatten
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.calibration import check_val
 from selftrain_jax.jobs.run import Run
@@ -13,7 +14,6 @@ from selftrain_jax.jobs.thresholds import align
 from selftrain_jax.jobs.training import begin_inputs, restore_labellers
 from selftrain_jax.selftrain.label_job import pair_with_found
 from selftrain_jax.stages.graph import Stage
-from selftrain_jax.stages.settings import flatten
 from selftrain_jax.tasks.spec import ViewChoices
 from selftrain_jax.types import Variables
 

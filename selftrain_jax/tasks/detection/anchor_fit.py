@@ -18,7 +18,6 @@ from selftrain_jax.html.blocks import Finding
 from selftrain_jax.models.input_padding import padded_size
 from selftrain_jax.tasks.tiles import cut_tiles
 
-MIN_LEVEL = 3  # of the pyramid, the finest
 FEWEST = 5  # boxes of a class of which a share says something
 MIN_SHARE = 0.5  # of a class's boxes that an anchor is to overlap enough
 ANCHOR_SIZES = (4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 6.0)  # the paper's first
@@ -40,11 +39,7 @@ def check_anchor_size(config: ConfigDict) -> None:
 
 
 def fit_anchors(config: ConfigDict, human: Source) -> ConfigDict:
-    """Return the config with anchors that fit the human boxes in place of anchor_size=0.
-
-    Raises:
-        InputError: the boxes of an image cannot be read.
-    """
+    """Return the config with anchors that fit the human boxes in place of anchor_size=0."""
     if config.model.anchor_size:
         return config
     size = hosts.run_on_host0(lambda: choose_anchor_size(config, gather_boxes(config, human)))
@@ -79,10 +74,11 @@ def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Fin
     Raises:
         InputError: config.image's values for tiles are out of their range.
     """
-    classes = [own for own in gather_boxes(config, source, skip_bad=True) if len(own.boxes) >= FEWEST]
+    classes = [own for own in gather_boxes(config, source) if len(own.boxes) >= FEWEST]
     best = choose_anchor_size(config, classes)
     given = config.model.anchor_size
     in_use = given if 0 < given < np.inf else best
+    least_px = in_use * 2**config.model.min_level
     for (class_name, boxes), share in zip(classes, fitting_shares(classes, config, in_use), strict=True):
         if share < MIN_SHARE:
             median = float(np.median(np.sqrt(box_areas(boxes))))
@@ -90,7 +86,7 @@ def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Fin
                 "warning",
                 f"{name}: {1 - share:.0%} of the boxes of {class_name} overlap no anchor with an IoU of "
                 f"{MATCH_IOU}: half are under {median:.0f} px in the network's input of "
-                f"{config.image.size_px} px, the smallest anchor is {in_use * 2**MIN_LEVEL:.0f} px",
+                f"{config.image.size_px} px, the smallest anchor is {least_px:.0f} px",
                 _remedy(config, in_use, best),
             )
 
@@ -102,13 +98,10 @@ def _remedy(config: ConfigDict, in_use: float, best: float) -> str:
     return f"{larger} or in tiles (config.image.tile_px)."
 
 
-def gather_boxes(config: ConfigDict, source: Source, *, skip_bad: bool = False) -> list[NetworkBoxes]:
+def gather_boxes(config: ConfigDict, source: Source) -> list[NetworkBoxes]:
     """Return each class's first boxes that are no crowd, scaled into the network's input.
 
-    Images whose labels cannot be read are left out with `skip_bad`.
-
-    Raises:
-        InputError: the labels of an image cannot be read.
+    Images whose labels or size cannot be read are left out: whether a run may have any is said elsewhere.
     """
     seen, size_px = cut_tiles(config, source), config.image.size_px
     found: dict[int, list[np.ndarray]] = {category.id: [] for category in source.categories}
@@ -116,11 +109,12 @@ def gather_boxes(config: ConfigDict, source: Source, *, skip_bad: bool = False) 
         try:
             labels = seen.read_labels(index)
         except InputError:
-            if skip_bad:
-                continue
-            raise
+            continue
+        longest_px = max(read_size(seen, index))
+        if not longest_px:
+            continue
         is_box = ~labels.get("is_crowd", np.zeros(len(labels["boxes"]), bool))
-        scale = size_px / max(*read_size(seen, index), 1)
+        scale = size_px / longest_px
         for class_id, box in zip(labels["classes"][is_box], labels["boxes"][is_box], strict=True):
             if len(found[int(class_id)]) < MOST_BOXES:
                 found[int(class_id)].append(box * scale)
@@ -136,12 +130,12 @@ def overlaps(
     classes: list[NetworkBoxes], config: ConfigDict, anchor_size: float
 ) -> list[Float[np.ndarray, " _"]]:
     """Return of each class its boxes' largest IoU with an anchor."""
-    size_px, max_level = config.image.size_px, config.model.max_level
-    return [best_overlap(own.boxes, size_px, max_level, anchor_size) for own in classes]
+    levels = range(config.model.min_level, config.model.max_level + 1)
+    return [best_overlap(own.boxes, config.image.size_px, levels, anchor_size) for own in classes]
 
 
 def best_overlap(
-    boxes: Float[np.ndarray, "N 4"], size_px: int, max_level: int, anchor_size: float
+    boxes: Float[np.ndarray, "N 4"], size_px: int, levels: range, anchor_size: float
 ) -> Float[np.ndarray, " N"]:
     """Return each box's largest IoU with an anchor.
 
@@ -150,9 +144,10 @@ def best_overlap(
     """
     best = np.zeros(len(boxes))
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    for level in range(MIN_LEVEL, max_level + 1):
+    padded_px = padded_size(size_px, 2 ** levels[-1])
+    for level in levels:
         stride = 2**level
-        last = padded_size(size_px, 2**max_level) // stride - 1
+        last = padded_px // stride - 1
         corner = stride * np.clip(np.floor(centres / stride), 0, last)
         inside = boxes - np.tile(corner, 2)  # as seen from the cell
         cell = make_anchors(image_size_px=stride, min_level=level, max_level=level, anchor_size=anchor_size)

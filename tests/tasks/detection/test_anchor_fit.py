@@ -1,5 +1,7 @@
 """Anchors that fit the boxes, compared with all anchors of the image."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from selftrain_jax.tasks.detection.anchor_fit import (
     best_overlap,
     choose_anchor_size,
     fit_anchors,
+    fitting_shares,
     gather_boxes,
     judge_anchors,
 )
@@ -67,7 +70,7 @@ def test_the_nearest_anchors_are_the_best_of_all(anchor_size, size_px):
     corner, side = rng.uniform(0, 0.8 * size_px, (200, 2)), rng.uniform(4, 120, (200, 2))
     boxes = np.concatenate([corner, np.minimum(corner + side, size_px)], axis=1)
     anchors = make_anchors(image_size_px=256, anchor_size=anchor_size)
-    found = best_overlap(boxes, size_px, 7, anchor_size)
+    found = best_overlap(boxes, size_px, range(3, 8), anchor_size)
     np.testing.assert_allclose(found, box_iou(boxes, anchors).max(axis=1), atol=1e-6)
 
 
@@ -77,6 +80,20 @@ def test_boxes_are_gathered_as_the_network_sees_them():
     assert [own.name for own in found] == ["cell", "platelet"]
     assert found[0].boxes.tolist() == [[0, 0, 25, 25]]  # 1024 px into 256 px; the crowd is left out
     assert found[1].boxes.tolist() == [[25, 25, 30, 30]]
+
+
+def test_images_that_cannot_be_read_are_left_out():
+    source = make_source([[(0, 0, 100, 1, 0)], InputError("bad"), [(0, 0, 50, 1, 0)]])
+    sizes = {0: (256, 256), 2: (0, 0)}  # as `read_size` says of a file that is no image
+    source = dataclasses.replace(source, read_size=sizes.__getitem__)
+    assert [own.boxes.tolist() for own in gather_boxes(make_config(), source)] == [[[0, 0, 100, 100]], []]
+
+
+def test_a_pyramid_of_other_levels_has_other_anchors():
+    source = make_source(cells(9, 12.0))
+    coarse = gather_boxes(make_config(), source)
+    shares = [fitting_shares(coarse, make_config(min_level=level), 1.5)[0] for level in (3, 4)]
+    assert shares[0] > 0.5 > shares[1]
 
 
 def test_tiles_are_seen_larger():
