@@ -70,7 +70,7 @@ def get_config() -> ConfigDict:
                 # if that is above 1, where f is the share of images that have the class.
                 sampling="uniform",
                 repeat_threshold=0.1,  # LVIS, with its 1,203 classes, has 0.001
-                cache_mib=512,  # decoded images and labels in memory, of human and of pseudo labels each
+                cache_mib=512,  # what human and pseudo-labelled images each keep in memory, and val's labels
                 max_stall_secs=600.0,  # a batch that takes longer ends the run: a dead disk, above all
                 # Images that cannot be read, or whose mask cannot: skipped and counted up to here. So are
                 # masks of unlabelled images, when the pseudo masks are compared with them, and records of

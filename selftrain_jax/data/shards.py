@@ -6,12 +6,14 @@ holds. Files are plain TFRecords, so `tf.data` reads them too. Local files only.
 
 import contextlib
 import errno
+import hashlib
 import mmap
 import os
 import shutil
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -24,18 +26,29 @@ _CHECKSUM = struct.Struct("<I")
 _REWRITE = "Delete this shard and the manifest and run the same command again to rewrite it."
 
 
-def write_shard(path: Path, records: Iterable[bytes]) -> int:
-    """Write records to `path` at once or not at all; return how many.
+class WrittenShard(NamedTuple):
+    """What is known of a file of records when it has been written."""
+
+    offsets: np.ndarray  # of each record, in bytes
+    num_bytes: int
+    sha256: str
+
+
+def write_shard(path: Path, records: Iterable[bytes]) -> WrittenShard:
+    """Write records to `path` at once or not at all.
 
     Raises:
         InputError: the disk is full. Neither `path` nor a half-written file is left.
     """
-    count = 0
+    offsets, size, hasher = list[int](), 0, hashlib.sha256()
     try:
         with atomic_write(path, "wb") as file:
             for record in records:
-                file.write(_frame(record))
-                count += 1
+                frame = _frame(record)
+                file.write(frame)
+                hasher.update(frame)
+                offsets.append(size)
+                size += len(frame)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -44,7 +57,7 @@ def write_shard(path: Path, records: Iterable[bytes]) -> int:
             f"{path}: the disk is full ({free:.0f} MiB free in {path.parent}); the half-written file was "
             "removed. Free some space and run the same command again: it goes on at this shard."
         ) from error
-    return count
+    return WrittenShard(np.array(offsets, np.int64), size, hasher.hexdigest())
 
 
 def index_shard(path: Path) -> np.ndarray:
@@ -99,6 +112,19 @@ def read_record(path: Path, offset: int) -> bytes:
     if _masked_crc(record) != _CHECKSUM.unpack(body[length:])[0]:
         raise _damaged(path, offset, "data")
     return record
+
+
+def ends_with_record(path: Path, offset: int) -> bool:
+    """Tell whether the record at `offset` is the file's last one; only its length is read."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        header = file.read(_LENGTH.size)
+        size = os.fstat(file.fileno()).st_size
+    try:
+        length = _length(header, offset, path)
+    except InputError:
+        return False
+    return offset + _LENGTH.size + length + _CHECKSUM.size == size
 
 
 def _walk(content: mmap.mmap, size: int, path: Path) -> Iterator[int]:

@@ -169,6 +169,19 @@ def cached(source: Source, budget_mib: float) -> Source:
 
     All that is kept counts: arrays, strings, Python's objects around them, the cache's own entries.
     """
+    keep = _keeping(budget_mib)
+    return dataclasses.replace(
+        source, read_image=keep(source.read_image), read_labels=keep(source.read_labels)
+    )
+
+
+def labels_cached(source: Source, budget_mib: float) -> Source:
+    """Keep labels as `cached` does, and no image: for a split that is measured on again and again."""
+    return dataclasses.replace(source, read_labels=_keeping(budget_mib)(source.read_labels))
+
+
+def _keeping(budget_mib: float) -> Callable[[Callable[[int], Any]], Callable[[int], Any]]:
+    """Return what lets functions read everything once, as long as all that they return fits the budget."""
     free_bytes, lock = budget_mib * 2**20, threading.Lock()
 
     def keep(read: Callable[[int], Any]) -> Callable[[int], Any]:
@@ -188,9 +201,7 @@ def cached(source: Source, budget_mib: float) -> Source:
 
         return read_once
 
-    return dataclasses.replace(
-        source, read_image=keep(source.read_image), read_labels=keep(source.read_labels)
-    )
+    return keep
 
 
 def _num_bytes(value: Any) -> int:

@@ -15,6 +15,7 @@ from selftrain_jax.data.source import Problem, Source
 from selftrain_jax.doctor.duplicates import TRAIN, split_name
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
+from selftrain_jax.jobs.doctor_labels import judge_labels
 from selftrain_jax.stages.choices import TEACHER_LABELS, label_source
 from selftrain_jax.tasks.config_values import measured_names, split_names
 from selftrain_jax.tasks.foreign_settings import check_label_keys
@@ -31,6 +32,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Check every split and the unlabelled images; write doctor.json and doctor.html.
 
     Judges by the run's own settings and with its own checks, so that the run accepts what passes here.
+    Pseudo labels that `workdir` has already are read whole.
 
     Raises: InputError when the data has faults that would stop or spoil a run.
     """
@@ -50,6 +52,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     log_notes([*opened.values(), *unlabelled.values()])
     images = _try(partial(join_unlabelled, unlabelled), errors)
     errors += _judge_foreign(config, labelled, images)
+    errors += judge_labels(config, workdir)
     first = unlabelled.get(FIRST_SOURCE)
     further = {split_name(name): source for name, source in unlabelled.items() if name != FIRST_SOURCE}
     if task.examine(config, labelled, first, problems, errors, workdir, further):

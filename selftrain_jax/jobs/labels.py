@@ -10,11 +10,12 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
 from selftrain_jax.jobs.claims import finish_labels
 from selftrain_jax.jobs.run import Run
-from selftrain_jax.jobs.stage_state import result_of
+from selftrain_jax.jobs.stage_state import locate, result_of
 from selftrain_jax.jobs.thresholds import label_thresholds
 from selftrain_jax.jobs.training import begin_inputs, begin_on_host0, restore_labellers
 from selftrain_jax.run_files.fields import JsonObject
 from selftrain_jax.run_files.finished import describe_unfinished
+from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.metrics import METRICS_FILE, merge_steps, read_metrics
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.run_files.stage import StageRecord
@@ -34,7 +35,8 @@ def label_stage(run: Run, stage: Stage) -> None:
 
     The labels are measured where the truth is known.
 
-    Finished labels are counted again where the thresholds have changed, without inference.
+    Finished labels are counted again where the thresholds have changed, without inference. Where shards and
+    the manifest were deleted because they were damaged, these shards are made again.
 
     Raises:
         InputError: a teacher is not trained, or the folder holds other labels.
@@ -46,7 +48,8 @@ def label_stage(run: Run, stage: Stage) -> None:
     if stage.round == 1 and run.labellers_of(stage):
         hosts.run_on_host0(lambda: _warn_of_unfinished(run))
     models = restore_labellers(run, stage)
-    foreign = None if hosts.run_on_host0(lambda: result_of(run, stage) is not None) else run.foreign
+    is_finished = hosts.run_on_host0(lambda: _is_finished(run, stage))
+    foreign = None if is_finished else run.foreign
     record = begin_on_host0(run, stage)
     chosen = label_thresholds(run, stage, models)
     thresholds: JsonObject = {
@@ -54,7 +57,7 @@ def label_stage(run: Run, stage: Stage) -> None:
         "per_class_thresholds": dict(chosen.per_class),
         "thresholds_by_source": source_thresholds(config, chosen),
     }
-    if record.results:
+    if is_finished:
         manifest = recount_labels(
             directory, run.predictor.labeller(models, run.sources.unlabeled), **thresholds
         )
@@ -74,6 +77,10 @@ def label_stage(run: Run, stage: Stage) -> None:
         hosts.run_on_host0(lambda: finish_labels(run, stage, record).to_json())
     hosts.run_on_host0(lambda: _measure_labels(run, stage, chosen))
     hosts.log(f"{stage.folder.replace('_', ' ')}: {run.self_training.describe_labels(config, manifest)}")
+
+
+def _is_finished(run: Run, stage: Stage) -> bool:
+    return result_of(run, stage) is not None and (locate(run, stage) / MANIFEST_FILE).exists()
 
 
 def _choose_labeller(

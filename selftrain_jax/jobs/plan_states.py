@@ -26,7 +26,7 @@ from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.manifest import MANIFEST_FILE
 from selftrain_jax.run_files.stage import StageRecord, find_stop
-from selftrain_jax.selftrain.label_job import shard_paths
+from selftrain_jax.selftrain.write_shards import shard_paths
 from selftrain_jax.stages.adoption import read_adopted
 from selftrain_jax.stages.folders import is_shared, shared_with
 from selftrain_jax.stages.graph import Stage, stages_after

@@ -3,6 +3,7 @@
 Weights of a stage, and what a stage starts from, are read here too.
 """
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from selftrain_jax.build.experiment import (
 )
 from selftrain_jax.build.joint import open_joint_source
 from selftrain_jax.build.set_apart import Sources
-from selftrain_jax.data.source import Source
+from selftrain_jax.data.source import Source, labels_cached
 from selftrain_jax.jobs.calibration import check_val
 from selftrain_jax.named_arrays import digest
 from selftrain_jax.pretrain.init_modes import load_mode
@@ -145,6 +146,8 @@ def make_run(
     """
     self_training, categories = get_self_training(config.task), sources.human.categories
     config = get_task(config.task).complete_config(config, sources.human)
+    val = labels_cached(sources.val, float(config.data.cache_mib))  # read at each point of the curve
+    sources = dataclasses.replace(sources, val=val)
     # Wrong thresholds are refused now, not after the teacher has been trained.
     class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
     if reads_calibration(config):

@@ -14,6 +14,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.galleries import Picture
 from selftrain_jax.io import read_json
+from selftrain_jax.jobs.human_counts import count_human
 from selftrain_jax.jobs.model_labels import ModelLabels, open_model_labels
 from selftrain_jax.jobs.run import Run, restore_stage
 from selftrain_jax.jobs.selection_files import place_files, summarise, write_selection
@@ -103,7 +104,7 @@ def _select(run: Run, stage: Stage, variables: Variables, source: Source) -> str
         if labels.known_ids is None or source.image_ids[index] in labels.known_ids
     ]
     indices = [found.indices[position] for position in kept]
-    human_counts = dict(run.self_training.count_labels(run.config, run.sources.human))
+    human_counts = count_human(run)
     scored = _score(run, settings.by, labels, indices, human_counts)
     chosen = choose(
         settings.by,

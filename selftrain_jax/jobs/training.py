@@ -19,6 +19,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.claims import begin, finish_training
 from selftrain_jax.jobs.corrections import require_corrections, require_review
 from selftrain_jax.jobs.evaluation import evaluate_stage, measure_on_val
+from selftrain_jax.jobs.human_counts import count_human
 from selftrain_jax.jobs.run import Run, load_start, restore_stage
 from selftrain_jax.jobs.stage_state import locate, result_of, thresholds_in_use
 from selftrain_jax.pretrain.init_modes import format_init, init_variables
@@ -28,6 +29,7 @@ from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
 from selftrain_jax.stages.records import read_record
 from selftrain_jax.tasks.config_values import LabelThresholds
+from selftrain_jax.tasks.spec import HumanLabels
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.optimizer import Schedule
 from selftrain_jax.train.state import TrainState, with_variables
@@ -158,7 +160,8 @@ def _open_labels(run: Run, stage: Stage) -> Source:
     folder = run.workdir / Stage("labels", stage.round).folder
     chosen = hosts.run_on_host0(lambda: thresholds_in_use(run, stage))
     thresholds = LabelThresholds(*chosen) if chosen else None
-    labels = run.self_training.open_labels(run.config, folder, run.sources.human, thresholds)
+    human = HumanLabels(run.sources.human.categories, count_human(run))
+    labels = run.self_training.open_labels(run.config, folder, human, thresholds)
     assert run.sources.unlabeled is not None  # else there is no student
     wanted = set(run.sources.unlabeled.image_ids)
     kept = [index for index, image_id in enumerate(labels.image_ids) if image_id in wanted]

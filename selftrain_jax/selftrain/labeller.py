@@ -17,5 +17,6 @@ class Labeller(NamedTuple):
     batch_size: int
     settings: Any  # a dataclass: what makes the labels what they are, beside teacher and source
     totals: type[LabelTotals]
-    count_shard: Callable[[Iterable[Example], np.ndarray], Any]  # counts of a shard, at thresholds by class
-    sum_counts: Callable[[Sequence[Any], Sequence[Category], Any], LabelTotals]  # of shards; with settings
+    # A NamedTuple of counts that can be added, of images at thresholds by class.
+    count_images: Callable[[Iterable[Example], np.ndarray], Any]
+    describe_counts: Callable[[Any, Sequence[Category], Any], LabelTotals]  # of all images; with settings

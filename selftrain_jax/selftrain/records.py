@@ -1,7 +1,8 @@
 """The records of a finished folder as a source, labels as they are stored; call `open_records`.
 
-`tasks/<task>/pseudo/source.py` applies thresholds to them. Where a run allows bad images, the intact records
-of shards that changed on the disk are used, within that limit.
+`tasks/<task>/pseudo/source.py` applies thresholds to them. A folder is opened by the sizes of its shards and
+by their indexes; the bytes of a record are checked when it is read. Where a run allows bad images, the intact
+records of shards that have lost others are used, within that limit.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 from selftrain_jax import hosts
 from selftrain_jax.data.records import decode_record, read_encoded
@@ -17,38 +19,48 @@ from selftrain_jax.data.source import Source, decode_image
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, show
 from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest, ShardEntry
-from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, is_unchanged, verify_shards
+from selftrain_jax.selftrain.manifest import IMAGE_IDS_FILE, is_unchanged, shard_mismatch
+from selftrain_jax.selftrain.shard_index import read_index
 from selftrain_jax.text import shorten_list
 from selftrain_jax.types import Example
 
 MAX_LISTED = 3
 
 
-class RecordLocation(NamedTuple):
-    """Where a record is."""
+class RecordTable(NamedTuple):
+    """Where the records of a folder are."""
 
-    position: int  # among all records of the folder, those that are lost included
-    path: Path
-    offset: int
+    paths: tuple[Path, ...]  # of the shards
+    shards: Int[np.ndarray, " N"]  # index into `paths`
+    offsets: Int[np.ndarray, " N"]  # in bytes
+    positions: Int[np.ndarray, " N"]  # among all records of the folder, those that are lost included
+
+    def where(self, index: int) -> tuple[Path, int]:
+        """Return the file and the offset of a record."""
+        return self.paths[self.shards[index]], int(self.offsets[index])
 
 
-def open_records(
-    directory: Path, manifest: Manifest, *, verify_digests: bool = True, max_damaged: int = 0
-) -> Source:
+class ShardRecords(NamedTuple):
+    """What was found of a shard."""
+
+    positions: Int[np.ndarray, " n"]  # in the shard
+    offsets: Int[np.ndarray, " n"]
+    lost: Sequence[str] = ()  # a line for each record that is
+    note: str = ""  # why the shard's index was not used
+
+
+def open_records(directory: Path, manifest: Manifest, *, max_damaged: int = 0) -> Source:
     """Give random access over all shards, of which the disk may have lost up to `max_damaged` records.
 
     Raises:
         InputError: the folder is damaged.
     """
-    if max_damaged:
-        locations = read_intact_records(directory, manifest.shards, max_damaged)
-    else:
-        locations = _locate_all(directory, manifest.shards, verify_digests)
+    table = locate_records(directory, manifest.shards, max_damaged)
     image_ids = _read_image_ids(directory, sum(shard.records for shard in manifest.shards))
     ids = [category.id for category in manifest.categories]
 
     def read_labels(index: int) -> Example:
-        _, path, offset = locations[index]
+        path, offset = table.where(index)
         labels, _ = decode_record(read_record(path, offset), f"{path}@{offset}")
         if not np.isin(labels.get("classes", []), ids).all():
             raise InputError(
@@ -57,31 +69,115 @@ def open_records(
         return labels
 
     def read_image_bytes(index: int) -> bytes:
-        _, path, offset = locations[index]
+        path, offset = table.where(index)
         return read_encoded(read_record(path, offset), f"{path}@{offset}")
 
     def read_image(index: int) -> np.ndarray:
-        _, path, offset = locations[index]
+        path, offset = table.where(index)
         return decode_image(read_image_bytes(index), f"{path}@{offset}")
 
     return Source(
         name=f"pseudo:{directory}",
         categories=manifest.categories,
-        image_ids=tuple(image_ids[location.position] for location in locations),
+        image_ids=tuple(image_ids[position] for position in table.positions.tolist()),
         read_labels=read_labels,
         read_encoded=read_image_bytes,
         read_image=read_image,
     )
 
 
-def _locate_all(directory: Path, shards: Sequence[ShardEntry], verify_digests: bool) -> list[RecordLocation]:
-    offsets = verify_shards(directory, shards, digests=verify_digests)
-    files = [
-        (directory / shard.file, int(offset))
-        for shard, offsets_of_shard in zip(shards, offsets, strict=True)
-        for offset in offsets_of_shard
-    ]
-    return [RecordLocation(position, *file) for position, file in enumerate(files)]
+def locate_records(directory: Path, shards: Sequence[ShardEntry], max_damaged: int) -> RecordTable:
+    """Find every record, and log how many are lost.
+
+    A shard of another size than the manifest's is read record by record, up to a damaged length or to where
+    it was cut off; records with a wrong checksum are left out. Damage that leaves the size as it was shows
+    when the record is read.
+
+    Raises:
+        InputError: more than `max_damaged` records are lost, or, where none may be, a shard has changed.
+    """
+    paths = tuple(directory / shard.file for shard in shards)  # plain names, as reading the manifest checks
+    found = [_locate(path, shard, max_damaged) for path, shard in zip(paths, shards, strict=True)]
+    _judge_lost([line for shard in found for line in shard.lost], shards, directory, max_damaged)
+    if notes := [shard.note for shard in found if shard.note]:
+        hosts.log(
+            f"{directory}: the records of {len(notes)} of {len(shards)} shards were looked for in the shards "
+            f"themselves: {shorten_list(notes, MAX_LISTED)}"
+        )
+    first = np.cumsum([0, *(shard.records for shard in shards)])
+    counts = [len(shard.offsets) for shard in found]
+    none = np.zeros(0, np.int64)
+    return RecordTable(
+        paths,
+        np.repeat(np.arange(len(found)), counts),
+        np.concatenate([none, *(shard.offsets for shard in found)]),
+        np.concatenate([none, *(begin + own.positions for begin, own in zip(first, found, strict=False))]),
+    )
+
+
+def _locate(path: Path, shard: ShardEntry, max_damaged: int) -> ShardRecords:
+    if not path.is_file():
+        if not max_damaged:
+            raise shard_mismatch(path, "is missing")
+        none = np.zeros(0, np.int64)
+        return ShardRecords(none, none, [f"{path}: is missing"] * shard.records)
+    size = path.stat().st_size
+    if size != shard.bytes:
+        if not max_damaged:
+            raise shard_mismatch(path, f"has {size} bytes; the manifest says {shard.bytes}")
+        return read_intact(path, shard)
+    note = ""
+    try:
+        offsets = np.array(read_index(path, shard).offsets, np.int64)
+    except InputError as error:
+        note = str(error)
+        offsets, damage = walk_shard(path)
+        if damage or len(offsets) != shard.records:
+            if not max_damaged:
+                found = damage or f"{path} holds {len(offsets)} records; the manifest says {shard.records}"
+                raise InputError(found) from None
+            return read_intact(path, shard)
+    return ShardRecords(np.arange(len(offsets)), offsets, note=note)
+
+
+def read_intact(path: Path, shard: ShardEntry) -> ShardRecords:
+    """Read a whole shard, and find the records that can be read."""
+    offsets, broken = walk_shard(path)
+    lost = [broken or f"{path}: cut off"] * max(shard.records - len(offsets), 0)
+    offsets = offsets[: shard.records]
+    is_intact = np.ones(len(offsets), bool)
+    for position, offset in enumerate(offsets.tolist()):
+        try:
+            read_record(path, offset)
+        except InputError as error:
+            is_intact[position] = False
+            lost.append(str(error))
+    return ShardRecords(np.flatnonzero(is_intact), offsets[is_intact], lost)
+
+
+def find_damage(directory: Path, shards: Sequence[ShardEntry]) -> list[str]:
+    """Read every byte of a finished folder; return a line for each record that is lost or was changed."""
+    damage: list[str] = []
+    for shard in shards:
+        path = directory / shard.file
+        if not path.is_file():
+            damage += [f"{path}: is missing"] * shard.records
+        elif not is_unchanged(path, shard):
+            damage += read_intact(path, shard).lost or [f"{path}: has other bytes than when it was written"]
+    return damage
+
+
+def _judge_lost(lost: list[str], shards: Sequence[ShardEntry], directory: Path, max_damaged: int) -> None:
+    count = sum(shard.records for shard in shards)
+    listed = shorten_list(lost, MAX_LISTED)
+    if len(lost) > max_damaged:
+        raise InputError(
+            f"{len(lost)} of {count} records are damaged, allowed are {max_damaged} "
+            f"(config.data.max_bad_images): {listed}. Delete these shards and "
+            f"{directory / MANIFEST_FILE}, and run --job=pseudo_label again; the other shards are kept."
+        )
+    if lost:
+        hosts.log(f"warning: {len(lost)} of {count} pseudo-labelled images are lost: {listed}")
 
 
 def _read_image_ids(directory: Path, num_records: int) -> tuple[str, ...]:
@@ -93,54 +189,3 @@ def _read_image_ids(directory: Path, num_records: int) -> tuple[str, ...]:
     if len(image_ids) != num_records:
         raise InputError(f"{path} names {len(image_ids)} images, the shards hold {num_records}: {hint}")
     return tuple(image_ids)
-
-
-def read_intact_records(
-    directory: Path, shards: Sequence[ShardEntry], max_damaged: int
-) -> list[RecordLocation]:
-    """Find every record that can be read, and log how many cannot.
-
-    A shard whose size or SHA-256 differs from the manifest's is read record by record, up to a damaged
-    length or to where the file was cut off; records with a wrong checksum are left out.
-
-    Raises:
-        InputError: more than `max_damaged` records are lost.
-    """
-    intact: list[RecordLocation] = []
-    lost: list[str] = []
-    first = 0
-    for shard in shards:
-        path = directory / shard.file
-        found, damage = _read_shard(path, shard)
-        intact += [RecordLocation(first + position, path, offset) for position, offset in found]
-        lost += damage
-        first += shard.records
-    if len(lost) > max_damaged:
-        raise InputError(
-            f"{len(lost)} of {first} records are damaged, allowed are {max_damaged} "
-            f"(config.data.max_bad_images): {shorten_list(lost, MAX_LISTED)}. Delete these shards and "
-            f"{directory / MANIFEST_FILE}, and run --job=pseudo_label again; the other shards are kept."
-        )
-    if lost:
-        listed = shorten_list(lost, MAX_LISTED)
-        hosts.log(f"warning: {len(lost)} of {first} pseudo-labelled images are lost: {listed}")
-    return intact
-
-
-def _read_shard(path: Path, shard: ShardEntry) -> tuple[list[tuple[int, int]], list[str]]:
-    """Return (position in the shard, offset) of intact records, and a line for each that is lost."""
-    if not path.is_file():
-        return [], [f"{path}: is missing"] * shard.records
-    offsets, broken = walk_shard(path)
-    offsets = offsets[: shard.records].tolist()
-    if is_unchanged(path, shard):
-        return list(enumerate(offsets)), []
-    lost = [broken or f"{path}: cut off"] * (shard.records - len(offsets))
-    intact = []
-    for position, offset in enumerate(offsets):
-        try:
-            read_record(path, offset)
-            intact.append((position, offset))
-        except InputError as error:
-            lost.append(str(error))
-    return intact, lost

@@ -1,68 +1,57 @@
 """Counts over finished shards of pseudo labels, of all and by source of images; call `count_labels`."""
 
-import itertools
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selftrain_jax.data.named_sources import source_of
-from selftrain_jax.run_files.manifest import LabelTotals, SourceEntry
-from selftrain_jax.selftrain.checks import SourceThresholds, class_thresholds
-from selftrain_jax.selftrain.labeller import Labeller
-from selftrain_jax.selftrain.manifest import ShardSummary, summarize_shard
+from selftrain_jax.run_files.manifest import LabelTotals, ShardEntry, SourceEntry
+from selftrain_jax.selftrain.checks import SourceThresholds
+from selftrain_jax.selftrain.shard_index import Counting, add_counts, read_index, restore_counts
 from selftrain_jax.text import FIRST_SOURCE
-from selftrain_jax.types import Category, Example
+from selftrain_jax.types import Category
 
 
 class CountedLabels(NamedTuple):
     """Finished shards, and what is in them at the thresholds."""
 
-    shards: list[ShardSummary]
+    shards: tuple[ShardEntry, ...]
+    image_ids: list[str]  # with labels, in the order of their records
     labels: LabelTotals
     by_source: Mapping[str, LabelTotals]
     num_images: Mapping[str, int]  # by source
 
-    @property
-    def image_ids(self) -> list[str]:
-        """The images with labels, in the order of their records."""
-        return [image_id for shard in self.shards for image_id in shard.image_ids]
-
 
 def count_labels(
-    paths: Sequence[Path],
-    labeller: Labeller,
-    categories: Sequence[Category],
-    thresholds: Mapping[str, SourceThresholds],
-    settings: Any,
+    paths: Sequence[Path], counting: Counting, categories: Sequence[Category], settings: Any
 ) -> CountedLabels:
-    """Read shards back and count their labels, which were made with `settings`.
-
-    `thresholds` are of each source, the first one included.
+    """Add up what the indexes of shards say of their labels, which were made with `settings`.
 
     Raises:
-        InputError: a shard is damaged, or a threshold does not fit.
+        InputError: an index is damaged: `complete_indexes` first.
     """
-    levels = {name: class_thresholds(categories, *own) for name, own in thresholds.items()}
-
-    def name_of(example: Example) -> str:
-        return source_of(example["image_id"], levels)
-
-    def count(examples: Iterator[Example]) -> list[tuple[str, Any]]:
-        # The images of a source are behind one another, so that a shard has few groups.
-        groups = itertools.groupby(examples, name_of)
-        return [(name, labeller.count_shard(group, levels[name])) for name, group in groups]
-
-    shards = [summarize_shard(path, count) for path in paths]
-    counts = [pair for shard in shards for pair in shard.counts]
+    indexes = [read_index(path) for path in paths]
+    counts = {
+        name: [restore_counts(index, name, counting) for index in indexes if name in index.sources]
+        for name in counting.levels
+    }
+    num_images = {
+        name: sum(index.sources[name].num_images for index in indexes if name in index.sources)
+        for name in counting.levels
+    }
 
     def add_up(*names: str) -> LabelTotals:
-        chosen = [count for name, count in counts if name in names]
-        none = labeller.count_shard((), levels[FIRST_SOURCE])
-        return labeller.sum_counts(chosen or [none], categories, settings)
+        chosen = [of_shard for name in names for of_shard in counts[name]]
+        total = functools.reduce(add_counts, chosen, counting.nothing(FIRST_SOURCE))
+        return counting.labeller.describe_counts(total, categories, settings)
 
-    num_images = Counter(source_of(image_id, levels) for shard in shards for image_id in shard.image_ids)
-    return CountedLabels(shards, add_up(*levels), {name: add_up(name) for name in levels}, num_images)
+    return CountedLabels(
+        shards=tuple(index.entry(path.name) for index, path in zip(indexes, paths, strict=True)),
+        image_ids=[image_id for index in indexes for image_id in index.image_ids],
+        labels=add_up(*counting.levels),
+        by_source={name: add_up(name) for name in counting.levels},
+        num_images=num_images,
+    )
 
 
 def describe_sources(

@@ -81,6 +81,13 @@ class ViewChoices:
     measure: Callable[[Iterable[tuple[Example, Example]], Sequence[Category]], Mapping[str, float]]
 
 
+class HumanLabels(NamedTuple):
+    """What pseudo labels are compared with before a student learns from them."""
+
+    categories: tuple[Category, ...]
+    counts: Mapping[str, int]  # boxes or pixels by class name
+
+
 @dataclass(frozen=True)
 class SelfTraining:
     """What teacher, pseudo labels and student need of a task beyond training it."""
@@ -101,7 +108,7 @@ class SelfTraining:
     describe_labels: Callable[[ConfigDict, Manifest], str]
     # Other models' predictions, as config.foreign names them, on unlabelled images, on val, of these classes.
     read_foreign: Callable[[ConfigDict, Source, Source, Sequence[Category]], ForeignLabels]
-    # For the student, checked against human labels: from config, folder, human labels and, where the
+    # For the student, checked against human labels: from config, folder, `HumanLabels` and, where the
     # teacher's calibration decides, the thresholds of `config_values.student_thresholds`.
     open_labels: Callable[..., Source]
     # The pictures of report.html, from config, workdir, test split, truth by image id and augmented examples.

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 
 import pytest
@@ -12,20 +13,35 @@ pytestmark = pytest.mark.tf
 
 def test_tensorflow_reads_our_shards_and_we_read_tensorflows(tmp_path):
     bodies = [b"", b"a" * 10, bytes(range(256)) * 300]
-    assert shards.write_shard(tmp_path / "ours", iter(bodies)) == 3
+    written = shards.write_shard(tmp_path / "ours", iter(bodies))
     assert [record.numpy() for record in tf.data.TFRecordDataset(str(tmp_path / "ours"))] == bodies
     with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
         for body in bodies:
             writer.write(body)
-    assert (tmp_path / "theirs").read_bytes() == (tmp_path / "ours").read_bytes()
+    content = (tmp_path / "theirs").read_bytes()
+    assert (tmp_path / "ours").read_bytes() == content
+    assert (written.num_bytes, written.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     offsets = shards.index_shard(tmp_path / "theirs")
-    assert offsets.tolist() == [0, 16, 42]  # 16 bytes of framing a record
+    assert offsets.tolist() == written.offsets.tolist() == [0, 16, 42]  # 16 bytes of framing a record
     assert [shards.read_record(tmp_path / "theirs", int(offset)) for offset in offsets] == bodies
 
 
 def test_empty_shard_has_no_record(tmp_path):
-    assert shards.write_shard(tmp_path / "s", iter([])) == 0
+    assert shards.write_shard(tmp_path / "s", iter([])).offsets.size == 0
     assert shards.index_shard(tmp_path / "s").size == 0
+
+
+def test_the_last_record_ends_with_the_file(tmp_path):
+    path = tmp_path / "shard"
+    shards.write_shard(path, iter([b"a" * 10, b"b" * 10]))
+    assert [shards.ends_with_record(path, offset) for offset in (0, 25, 26, 52)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    path.write_bytes(path.read_bytes() + b"more")
+    assert not shards.ends_with_record(path, 26)
 
 
 @pytest.mark.parametrize("kept_bytes", [26 + 5, 26 + 12, 26 + 20, 26 + 25])

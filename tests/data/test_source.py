@@ -17,6 +17,7 @@ from selftrain_jax.data.source import (
     encode_png,
     encoded_suffix,
     image_size,
+    labels_cached,
     subset,
     without_labels,
 )
@@ -173,6 +174,25 @@ def test_cached_source_reads_each_image_once_until_the_budget_is_full() -> None:
             assert (example["image"] == index).all()
             assert example["image_id"] == "abc"[index]
     assert reads == [0, 1, 2, 2]
+
+
+def test_labels_alone_are_read_once_and_images_each_time() -> None:
+    reads: list[str] = []
+
+    def read(kind: str) -> Callable[[int], dict]:
+        def read_index(index: int) -> dict:
+            reads.append(f"{kind} {index}")
+            return {"image_id": str(index)}
+
+        return read_index
+
+    source = Source("v", (), ("0", "1"), read("labels"), lambda index: b"", read("image"))  # type: ignore
+    kept = labels_cached(source, budget_mib=1.0)
+    for _ in range(2):
+        for index in range(2):
+            kept.read_image(index)
+            assert kept.read_labels(index) == {"image_id": str(index)}
+    assert sorted(reads) == ["image 0", "image 0", "image 1", "image 1", "labels 0", "labels 1"]
 
 
 def read_empty_labels(index: int) -> dict:

@@ -21,7 +21,8 @@ from selftrain_jax.data.sources.voc_boxes import read_voc
 from selftrain_jax.data.sources.voc_masks import find_sbd_masks
 from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.tf_checkpoint import find_prefix
-from selftrain_jax.selftrain.manifest import read_manifest, verify_shards
+from selftrain_jax.selftrain.manifest import read_manifest
+from selftrain_jax.selftrain.records import locate_records
 from selftrain_jax.tasks.detection.run_files import BoxTotals
 from selftrain_jax.tasks.segmentation.draw import mask_path
 
@@ -209,14 +210,14 @@ def test_shards_that_a_manifest_names_lie_beside_it(
     wanted = name_of(name, outside) if isinstance(name, str) else name
     (folder / "manifest.json").write_text(json.dumps(manifest(file=wanted)))
     with nothing_opened_in(outside), pytest.raises(InputError):
-        verify_shards(folder, read_manifest(folder, BoxTotals).shards, digests=False)
+        locate_records(folder, read_manifest(folder, BoxTotals).shards, 0)
 
 
 def test_a_sound_manifest_is_taken(tmp_path: pathlib.Path) -> None:
     write_shard(tmp_path / "a.tfrecord", [b"x"])
     (tmp_path / "manifest.json").write_text(json.dumps(manifest()))
-    (offsets,) = verify_shards(tmp_path, read_manifest(tmp_path, BoxTotals).shards, digests=False)
-    assert offsets.tolist() == [0]
+    table = locate_records(tmp_path, read_manifest(tmp_path, BoxTotals).shards, 0)
+    assert table.where(0) == (tmp_path / "a.tfrecord", 0)
 
 
 @pytest.mark.parametrize(

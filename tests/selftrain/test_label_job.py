@@ -60,7 +60,8 @@ def test_interrupted_and_repeated_run_writes_the_same_bytes(tmp_path):
     killed = Teacher(fail_at_call=4)
     with pytest.raises(RuntimeError, match="killed"):
         label(tmp_path / "torn", teacher=killed)
-    assert sorted(shard_bytes(tmp_path / "torn")) == ["pseudo-00000-of-00003.tfrecord"]
+    begun = ["pseudo-00000-of-00003.index.json", "pseudo-00000-of-00003.tfrecord"]
+    assert sorted(shard_bytes(tmp_path / "torn")) == begun
     assert not (tmp_path / "torn" / "manifest.json").exists()
     (tmp_path / "torn" / "pseudo-00001-of-00003.tfrecord.tmp").write_bytes(b"half")
     again = Teacher()
@@ -163,11 +164,30 @@ def test_full_disk_leaves_finished_shards_only(tmp_path, monkeypatch):
 
     def replace(old, new):
         calls.append(new)
-        if len(calls) == 3:  # job.json, the first shard, the second shard
+        if len(calls) == 4:  # job.json, the first shard, its index, the second shard
             raise OSError(errno.ENOSPC, "No space left on device")
         real(old, new)
 
     monkeypatch.setattr(shards.os, "replace", replace)
     with pytest.raises(InputError, match=r"pseudo-00001-of-00003\.tfrecord: the disk is full"):
         label(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == ["job.json", "pseudo-00000-of-00003.tfrecord"]
+    begun = ["pseudo-00000-of-00003.index.json", "pseudo-00000-of-00003.tfrecord"]
+    assert sorted(os.listdir(tmp_path)) == ["job.json", *begun]
+
+
+def test_a_full_disk_between_shard_and_index_costs_the_index_alone(tmp_path, monkeypatch, capsys):
+    label(tmp_path / "whole")
+    real = os.replace
+
+    def replace(old, new):
+        if str(new).endswith("00001-of-00003.index.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(old, new)
+
+    monkeypatch.setattr(shards.os, "replace", replace)
+    with pytest.raises(OSError, match="No space left"):  # main.py says what to do
+        label(tmp_path / "torn")
+    monkeypatch.undo()
+    label(tmp_path / "torn")
+    assert "1 of 3 shards were read again for their index" in capsys.readouterr().out
+    assert shard_bytes(tmp_path / "torn") == shard_bytes(tmp_path / "whole")

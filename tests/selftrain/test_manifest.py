@@ -116,7 +116,7 @@ def test_boxes_of_classes_that_the_manifest_does_not_have_are_refused(folder):
         for class_id in (7, 8, 9999)
     ]
     replace_shards(folder, *records)
-    source = read_pseudo_boxes(folder, verify_digests=False)
+    source = read_pseudo_boxes(folder)
     assert source.read_labels(0)["classes"].tolist() == [7]
     for index in (1, 2):
         with pytest.raises(InputError, match=r"a box of a class that manifest\.json does not have"):
@@ -134,7 +134,7 @@ def test_masks_of_classes_that_the_manifest_does_not_have_are_refused(folder):
         per_class={"cat": counts, "dog": counts},
         confidence_histogram={"edges": [0, 1], "counts": [24]},
     )
-    source = read_raw_masks(folder, verify_digests=False)
+    source = read_raw_masks(folder)
     with pytest.raises(
         InputError, match="the mask of image 0 has the class 9; the manifest's classes end at 7"
     ):

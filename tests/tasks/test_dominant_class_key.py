@@ -6,6 +6,7 @@ import pytest
 
 from selftrain_jax.tasks.detection import spec as detection
 from selftrain_jax.tasks.segmentation import spec as segmentation
+from selftrain_jax.tasks.spec import HumanLabels
 from tests import tiny, tiny_masks
 
 
@@ -34,7 +35,7 @@ def test_key_reaches_the_check_of_either_task(
         monkeypatch.setattr(spec, name, check)
         config.pseudo.max_class_frac = value
         task = detection.DETECTION if spec is detection else segmentation.SEGMENTATION
-        human = task.open_split(config, "data", "train")
+        human = HumanLabels(task.open_split(config, "data", "train").categories, {})
         with pytest.raises(CheckedError):
             task.self_training.open_labels(config, tmp_path, human)
     assert found == [boxes, masks]

@@ -8,6 +8,7 @@ import pytest
 from configs import common
 from selftrain_jax.tasks.config_values import LabelThresholds
 from selftrain_jax.tasks.lookup import get_self_training
+from selftrain_jax.tasks.spec import HumanLabels
 from selftrain_jax.types import IGNORED
 from tests.tasks.detection.pseudo import pseudo_toy
 from tests.tasks.segmentation.pseudo import mask_toy
@@ -18,11 +19,7 @@ pytestmark = pytest.mark.tf  # the toy folders are made of records
 def test_boxes_are_opened_with_advised_thresholds_and_band(tmp_path):
     # In image i there is a cat of score i/100 and a dog of 0.3.
     pseudo_toy.label(tmp_path, 60, per_class_thresholds={"cat": 0.4, "dog": 0.3})
-    human = dataclasses.replace(
-        pseudo_toy.make_source(1),
-        categories=pseudo_toy.CATEGORIES,
-        read_labels=lambda index: {"image_id": "image-0", "classes": np.array([1, 7], np.int32)},
-    )
+    human = HumanLabels(pseudo_toy.CATEGORIES, {"cat": 1, "dog": 1})
     thresholds = LabelThresholds({"cat": 0.4, "dog": 0.3}, 0.2)
     open_labels = get_self_training("detection").open_labels
     labels = open_labels(common.get_config(), tmp_path, human, thresholds)
@@ -39,11 +36,7 @@ def test_boxes_are_opened_with_advised_thresholds_and_band(tmp_path):
 def open_mask(directory, thresholds):
     """Label three toy images, and return the mask of the second as the student gets it."""
     mask_toy.label_masks(directory, 3)
-    human = mask_toy.make_source(
-        1,
-        read_labels=lambda index: {"image_id": "image-0", "mask": mask_toy.make_maps(0)[0]},
-        categories=mask_toy.CATEGORIES,
-    )
+    human = HumanLabels(mask_toy.CATEGORIES, {"background": 30, "cat": 18, "dog": 6})
     config = common.get_config()
     config.task = "segmentation"
     labels = get_self_training("segmentation").open_labels(config, directory, human, thresholds)

@@ -51,7 +51,7 @@ from selftrain_jax.tasks.detection.review.export import export_review
 from selftrain_jax.tasks.detection.review.read_back import read_corrections
 from selftrain_jax.tasks.detection.run_files import BoxDetails, BoxTotals
 from selftrain_jax.tasks.detection.selection import draw_labels, score_boxes
-from selftrain_jax.tasks.spec import HumanReview, Metric, Predictor, SelfTraining, TaskSpec
+from selftrain_jax.tasks.spec import HumanLabels, HumanReview, Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.tasks.tiles import cut_tiles, read_tiling
 from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import BoxTargets, Category, Task
@@ -216,7 +216,7 @@ def _describe_labels(config: ConfigDict, manifest: Manifest[BoxTotals]) -> str:
 
 
 def _open_labels(
-    config: ConfigDict, directory: Path, human: Source, thresholds: LabelThresholds | None = None
+    config: ConfigDict, directory: Path, human: HumanLabels, thresholds: LabelThresholds | None = None
 ) -> Source:
     """Open the pseudo labels for the student, after checking that they can teach anything."""
     settings, manifest = config.pseudo, read_manifest(directory, BoxTotals)
@@ -230,7 +230,7 @@ def _open_labels(
     for warning in check_pseudo_boxes(
         manifest,
         human_categories=human.categories,
-        human_boxes_per_class=class_counts(human),
+        human_boxes_per_class=human.counts,
         min_boxes_per_image=settings.min_boxes_per_image,
         max_empty_frac=settings.max_empty_frac,
         max_class_frac=settings.max_class_frac or MAX_CLASS_FRAC,

@@ -46,7 +46,7 @@ from selftrain_jax.tasks.segmentation.pseudo.view_choices import MASK_VIEWS
 from selftrain_jax.tasks.segmentation.report.sections import gather_images, report_sections
 from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.segmentation.selection import draw_labels, score_mask
-from selftrain_jax.tasks.spec import Metric, Predictor, SelfTraining, TaskSpec
+from selftrain_jax.tasks.spec import HumanLabels, Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.text import FIRST_SOURCE
 from selftrain_jax.types import Category, MaskTargets, Task
 
@@ -123,7 +123,7 @@ def _describe_labels(config: ConfigDict, manifest: Manifest[MaskTotals]) -> str:
 
 
 def _open_labels(
-    config: ConfigDict, directory: Path, human: Source, thresholds: LabelThresholds | None = None
+    config: ConfigDict, directory: Path, human: HumanLabels, thresholds: LabelThresholds | None = None
 ) -> Source:
     """Open the pseudo masks for the student, after checking that they can teach anything."""
     settings, thresholds = config.pseudo, thresholds or student_thresholds(config)
@@ -133,7 +133,7 @@ def _open_labels(
     for warning in check_pseudo_masks(
         manifest,
         human_categories=human.categories,
-        human_pixels_per_class=pixel_counts(human, max_bad_images=config.data.max_bad_images),
+        human_pixels_per_class=human.counts,
         min_coverage=settings.min_coverage,
         max_class_frac=settings.max_class_frac or MAX_CLASS_FRAC,
     ):

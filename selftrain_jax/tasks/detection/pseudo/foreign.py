@@ -18,7 +18,7 @@ from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.stages.choices import BOTH_LABELS, label_source
 from selftrain_jax.tasks.detection.pseudo.foreign_boxes import ModelBoxes, open_model_boxes
 from selftrain_jax.tasks.detection.pseudo.foreign_weights import measure_weights, weigh_scores
-from selftrain_jax.tasks.detection.pseudo.labeller import count_boxes, sum_box_counts
+from selftrain_jax.tasks.detection.pseudo.labeller import box_totals, count_boxes
 from selftrain_jax.tasks.detection.run_files import BoxSettings, BoxTotals
 from selftrain_jax.tasks.foreign_settings import ForeignSettings, read_foreign_settings
 from selftrain_jax.tasks.foreign_weights import describe_models, weight_table
@@ -125,8 +125,8 @@ def _labeller(
         batch_size=batch_size,
         settings=settings,
         totals=BoxTotals,
-        count_shard=count_boxes,
-        sum_counts=sum_box_counts,
+        count_images=count_boxes,
+        describe_counts=box_totals,
     )
 
 

@@ -1,7 +1,7 @@
 """The teacher as it labels with boxes, in the pixels of the original image; call `box_labeller`.
 
 The boxes of several views of an image (`views.py`), or of several models, are merged. `infer_images` runs the
-network, `count_boxes` and `sum_box_counts` are what the manifest says of the boxes.
+network, `count_boxes` and `box_totals` are what the manifest says of the boxes.
 """
 
 import functools
@@ -58,7 +58,7 @@ class Network:
 
 
 class BoxCounts(NamedTuple):
-    """Counts over the images of one shard; arrays by class are indexed by Category.id."""
+    """Counts over some images; arrays by class are indexed by Category.id."""
 
     at_floor: np.ndarray  # [K]
     at_threshold: np.ndarray  # [K]
@@ -80,8 +80,8 @@ def box_labeller(source: Source, network: Network, *, num_threads: int = NUM_REA
             tile_overlap_px=network.tiling.overlap_px if network.tiling else 0,
         ),
         totals=BoxTotals,
-        count_shard=count_boxes,
-        sum_counts=sum_box_counts,
+        count_images=count_boxes,
+        describe_counts=box_totals,
     )
 
 
@@ -100,13 +100,9 @@ def count_boxes(examples: Iterable[Example], thresholds: np.ndarray) -> BoxCount
     return BoxCounts(at_floor, at_threshold, num_empty, by_score)
 
 
-def sum_box_counts(
-    counts: Sequence[BoxCounts], categories: Sequence[Category], settings: BoxSettings
-) -> BoxTotals:
-    """Add up the counts of all shards."""
-    at_floor, at_threshold, num_empty, by_score = (
-        np.sum(values, axis=0) for values in zip(*counts, strict=True)
-    )
+def box_totals(counts: BoxCounts, categories: Sequence[Category], settings: BoxSettings) -> BoxTotals:
+    """Return what a manifest says of all boxes."""
+    at_floor, at_threshold, num_empty, by_score = counts
     return BoxTotals(
         settings=settings,
         num_boxes=int(at_floor.sum()),

@@ -61,7 +61,7 @@ def write_quality(
         InputError: the folder is unfinished or holds masks, or `truth` has other classes or lacks an image.
     """
     floor = read_manifest(directory, BoxTotals).labels.settings.score_floor
-    pseudo = read_pseudo_boxes(directory, threshold=floor, verify_digests=False)
+    pseudo = read_pseudo_boxes(directory, threshold=floor)
     first = SourceThresholds(threshold, per_class_thresholds or {})
     by_source = {FIRST_SOURCE: first, **(thresholds_by_source or {})}
     pairs = pair_with_truth(of_known_truth(pseudo, truth, by_source), truth)

@@ -43,7 +43,6 @@ def read_pseudo_boxes(
     ignored_classes: Collection[str] = (),
     agnostic_iou: float = 0.0,
     keep_empty: bool = True,
-    verify_digests: bool = True,
     max_damaged: int = 0,
 ) -> Source:
     """Read pseudo boxes of at least `threshold`; random access over all shards.
@@ -64,7 +63,7 @@ def read_pseudo_boxes(
     background, since the official loss takes images without boxes.
     """
     manifest = read_manifest(directory, BoxTotals)
-    raw = open_records(directory, manifest, verify_digests=verify_digests, max_damaged=max_damaged)
+    raw = open_records(directory, manifest, max_damaged=max_damaged)
     floor = manifest.labels.settings.score_floor
     ignored = [category.id for category in raw.categories if category.name in ignored_classes]
     first = SourceThresholds(threshold, per_class_thresholds or {})

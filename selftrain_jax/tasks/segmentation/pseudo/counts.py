@@ -1,4 +1,4 @@
-"""What the manifest says of pseudo masks; call `count_masks` for each shard, then `sum_mask_counts`."""
+"""What the manifest says of pseudo masks; call `count_masks`, then `mask_totals`."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from selftrain_jax.types import Category, Example
 
 
 class MaskCounts(NamedTuple):
-    """Pixels over the images of one shard, by Category.id."""
+    """Pixels over some images, by Category.id."""
 
     pixels: Int[np.ndarray, "K 256"]  # by class and confidence level
     at_threshold: Int[np.ndarray, " K"]
@@ -42,11 +42,9 @@ def count_masks(examples: Iterable[Example], thresholds: Float[np.ndarray, " K"]
     return MaskCounts(pixels, (pixels * is_kept).sum(axis=1), num_empty)
 
 
-def sum_mask_counts(
-    counts: Sequence[MaskCounts], categories: Sequence[Category], settings: MaskSettings
-) -> MaskTotals:
-    """Add up the counts of all shards."""
-    pixels, at_threshold, num_empty = (np.sum(values, axis=0) for values in zip(*counts, strict=True))
+def mask_totals(counts: MaskCounts, categories: Sequence[Category], settings: MaskSettings) -> MaskTotals:
+    """Return what a manifest says of all masks."""
+    pixels, at_threshold, num_empty = counts
     num_per_class, num_by_level = pixels.sum(axis=1), pixels.sum(axis=0)
     num_pixels = int(num_by_level.sum())
     from_level = np.append(num_by_level[::-1].cumsum()[::-1], 0)  # pixels of at least this level

@@ -17,13 +17,13 @@ from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.stages.choices import BOTH_LABELS, label_source
 from selftrain_jax.tasks.foreign_settings import ForeignSettings, read_foreign_settings
 from selftrain_jax.tasks.foreign_weights import describe_models, weight_table
+from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, mask_totals
 from selftrain_jax.tasks.segmentation.pseudo.foreign_masks import (
     ModelMasks,
     measure_mask_weights,
     merge_masks,
     open_model_masks,
 )
-from selftrain_jax.tasks.segmentation.pseudo.labeller import count_masks, sum_mask_counts
 from selftrain_jax.tasks.segmentation.run_files import MaskSettings, MaskTotals
 from selftrain_jax.text import shorten_list
 from selftrain_jax.threads import NUM_READERS
@@ -110,8 +110,8 @@ def _labeller(
         batch_size=teacher.labeller.batch_size if teacher else BATCH_SIZE,
         settings=settings,
         totals=MaskTotals,
-        count_shard=count_masks,
-        sum_counts=sum_mask_counts,
+        count_images=count_masks,
+        describe_counts=mask_totals,
     )
 
 

@@ -25,7 +25,7 @@ from selftrain_jax.selftrain.inference import (
 )
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.tile_inference import infer_by_tiles
-from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, sum_mask_counts
+from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, mask_totals
 from selftrain_jax.tasks.segmentation.pseudo.network import (
     MaskNetwork,
     canvas_side,
@@ -58,8 +58,8 @@ def mask_labeller(source: Source, network: MaskNetwork, *, num_threads: int = NU
             tile_overlap_px=network.tiling.overlap_px if network.tiling else 0,
         ),
         totals=MaskTotals,
-        count_shard=count_masks,
-        sum_counts=sum_mask_counts,
+        count_images=count_masks,
+        describe_counts=mask_totals,
     )
 
 

@@ -46,7 +46,7 @@ def write_mask_quality(
     """
     first = SourceThresholds(threshold, per_class_thresholds or {})
     by_source = {FIRST_SOURCE: first, **(thresholds_by_source or {})}
-    pseudo = of_known_truth(read_raw_masks(directory, verify_digests=False), truth, by_source)
+    pseudo = of_known_truth(read_raw_masks(directory), truth, by_source)
     thresholds = {name: class_thresholds(pseudo.categories, *own) for name, own in by_source.items()}
     bad: list[InputError] = []
     num_classes = len(thresholds[FIRST_SOURCE])

@@ -63,7 +63,6 @@ def read_pseudo_masks(
     is_soft: bool = False,
     is_weighed: bool = False,
     keep_empty: bool = True,
-    verify_digests: bool = True,
     max_damaged: int = 0,
 ) -> Source:
     """Read pseudo masks, IGNORED where the confidence is below the threshold of the pixel's class.
@@ -82,7 +81,7 @@ def read_pseudo_masks(
     Paper: Section 3.1, hard threshold 0.5. Silent on images without a pixel above it: kept, since the
     loss is finite without a valid pixel.
     """
-    raw = read_raw_masks(directory, verify_digests=verify_digests, max_damaged=max_damaged)
+    raw = read_raw_masks(directory, max_damaged=max_damaged)
     if is_soft and read_manifest(directory, MaskTotals).labels.settings.top_k == 1:
         raise InputError(
             f"{directory} keeps one class of each pixel, but config.pseudo.mask_target=soft learns from "
@@ -148,14 +147,14 @@ def make_weight(confidence: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 
     return np.round(255 * (confidence[..., None] + 0.5) / NUM_LEVELS).astype(np.uint8)
 
 
-def read_raw_masks(directory: Path, *, verify_digests: bool = True, max_damaged: int = 0) -> Source:
+def read_raw_masks(directory: Path, *, max_damaged: int = 0) -> Source:
     """Read `mask`, the likeliest class of every pixel, and its `confidence`, as they are stored.
 
     Raises:
         InputError: the folder is unfinished, damaged or holds boxes.
     """
     manifest = read_manifest(directory, MaskTotals)
-    raw = open_records(directory, manifest, verify_digests=verify_digests, max_damaged=max_damaged)
+    raw = open_records(directory, manifest, max_damaged=max_damaged)
     highest = max(category.id for category in raw.categories)
     return dataclasses.replace(
         raw, read_labels=lambda index: _require_maps(raw.read_labels(index), highest, directory)

@@ -71,7 +71,7 @@ def gather_images(
     has_labels = (folder / "manifest.json").exists()
     return MaskImages(
         test_source=test_source,
-        pseudo_raw=read_raw_masks(folder, verify_digests=False) if has_labels else None,
+        pseudo_raw=read_raw_masks(folder) if has_labels else None,
         pseudo_truth=pseudo_truth,
         augmented=augmented,
         threshold=config.pseudo.threshold,

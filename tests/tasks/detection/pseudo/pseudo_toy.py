@@ -70,15 +70,20 @@ class Teacher:
         )
 
 
+def make_labeller(source, teacher=None):
+    """Label in batches of 2."""
+    network = Network(load, (teacher or Teacher(),), 2, SIZE_PX, score_floor=0.05)
+    return box_labeller(source, network, num_threads=2)
+
+
 def label(directory, num_images=10, *, bad=(), teacher=None, digest="abc", **kwargs):
     """Label toy images in shards of 4 with batches of 2; return what the manifest holds."""
     source = make_source(num_images, bad)
-    network = Network(load, (teacher or Teacher(),), 2, SIZE_PX, score_floor=0.05)
     return write_pseudo_labels(
         **dict(
             directory=directory,
             source=source,
-            labeller=box_labeller(source, network, num_threads=2),
+            labeller=make_labeller(source, teacher),
             categories=CATEGORIES,
             provenance={
                 "teacher": {"checkpoint": "t/100", "digest": digest, "step": 100},

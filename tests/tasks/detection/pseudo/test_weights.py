@@ -22,6 +22,7 @@ from selftrain_jax.tasks.detection.pseudo.weights import (
 from selftrain_jax.tasks.detection.run_files import BoxTotals
 from selftrain_jax.tasks.detection.spec import DETECTION, check_config
 from selftrain_jax.tasks.detection.targets import box_targets
+from selftrain_jax.tasks.spec import HumanLabels
 from tests import tiny
 from tests.tasks.detection.pseudo.pseudo_toy import label, make_source
 
@@ -109,7 +110,7 @@ def test_labels_without_views_are_refused_where_the_place_is_asked(tmp_path):
     check_places(manifest, EQUAL)
     with pytest.raises(InputError, match=r"labels were made with config\.pseudo\.views='1', one view"):
         check_places(manifest, ALL)
-    human = dataclasses.replace(make_source(0), categories=manifest.categories)
+    human = HumanLabels(manifest.categories, {})
     config = config_of(score_floor=0.05, threshold=0.5, max_place_std=0.1, views="1,1f")
     with pytest.raises(InputError, match=r"max_place_std=0\.1 .*--redo=labels"):
         DETECTION.self_training.open_labels(config, tmp_path, human)

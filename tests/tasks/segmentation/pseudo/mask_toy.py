@@ -7,7 +7,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.inference import Inferred
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
 from selftrain_jax.selftrain.labeller import Labeller
-from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, sum_mask_counts
+from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, mask_totals
 from selftrain_jax.tasks.segmentation.run_files import MaskSettings, MaskTotals
 from selftrain_jax.types import Category
 
@@ -62,7 +62,7 @@ def make_labeller(source, fail_at_chunk=None):
         labels |= {"mask": image[..., 0].copy(), "confidence": image[..., 1].copy()}
         return Inferred(encoded, image.shape[:2], labels)
 
-    return Labeller(infer, 2, MaskSettings(sizes_px=(32, 64)), MaskTotals, count_masks, sum_mask_counts)
+    return Labeller(infer, 2, MaskSettings(sizes_px=(32, 64)), MaskTotals, count_masks, mask_totals)
 
 
 def label_masks(directory, num_images=10, *, bad=(), fail_at_chunk=None, **kwargs):

@@ -3,7 +3,8 @@ import json
 import numpy as np
 
 from selftrain_jax.run_files.fields import to_json
-from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, count_pixels, sum_mask_counts
+from selftrain_jax.selftrain.shard_index import add_counts
+from selftrain_jax.tasks.segmentation.pseudo.counts import count_masks, count_pixels, mask_totals
 from selftrain_jax.tasks.segmentation.run_files import MaskSettings
 from selftrain_jax.types import Category
 
@@ -14,8 +15,8 @@ def example(mask, confidence):
     return {"mask": np.array(mask, np.uint8), "confidence": np.array(confidence, np.uint8)}
 
 
-def sum_up(counts):
-    return to_json(sum_mask_counts(counts, CATEGORIES, MaskSettings()))
+def describe(counts):
+    return to_json(mask_totals(counts, CATEGORIES, MaskSettings()))
 
 
 def test_counts_agree_with_a_loop_over_pixels():
@@ -32,7 +33,7 @@ def test_hand_worked_manifest():
     thresholds = np.array([0.5, 0.5, 0.9], np.float32)  # level 231 for the cat
     first = count_masks([example([[0, 0, 2]], [[127, 128, 230]]), example([[2, 2]], [[0, 231]])], thresholds)
     second = count_masks([example([[0], [0]], [[12], [13]])], thresholds)
-    manifest = sum_up([first, second])
+    manifest = describe(add_counts(first, second))
     json.dumps(manifest)
     assert manifest["num_pixels"] == 7
     assert manifest["num_pixels_at_threshold"] == 2
@@ -59,13 +60,13 @@ def test_coverage_curve_agrees_with_the_count_at_every_threshold():
     for place in range(20):
         threshold = np.round(place * 0.05, 2)
         counts = count_masks(masks, np.full(3, threshold, np.float32))
-        manifest = sum_up([counts])
+        manifest = describe(counts)
         assert manifest["coverage_by_threshold"]["coverage"][place] == manifest["coverage"]
         kept = sum((m["confidence"] / 256 >= threshold).sum() for m in masks)
         assert manifest["num_pixels_at_threshold"] == kept
 
 
 def test_no_pixel_gives_no_coverage():
-    manifest = sum_up([count_masks([], np.full(3, 0.5, np.float32))])
+    manifest = describe(count_masks([], np.full(3, 0.5, np.float32)))
     assert manifest["coverage"] is None
     assert manifest["coverage_by_threshold"]["coverage"] == [None] * 20

@@ -75,6 +75,7 @@ def test_interrupted_and_repeated_run_writes_the_same_bytes(tmp_path):
         label_masks(tmp_path / "torn", fail_at_chunk=3)
     assert sorted(path.name for path in (tmp_path / "torn").iterdir()) == [
         "job.json",
+        "pseudo-00000-of-00003.index.json",
         "pseudo-00000-of-00003.tfrecord",
     ]
     label_masks(tmp_path / "torn")

@@ -107,4 +107,4 @@ def test_record_without_confidence_is_named(tmp_path):
     manifest["shards"][0]["bytes"] = (tmp_path / "pseudo-00000-of-00001.tfrecord").stat().st_size
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="image image-0 has no confidence; expected"):
-        read_pseudo_masks(tmp_path, verify_digests=False).read_labels(0)
+        read_pseudo_masks(tmp_path).read_labels(0)
