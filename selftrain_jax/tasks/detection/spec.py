@@ -27,8 +27,9 @@ from selftrain_jax.tasks.config_values import (
     source_thresholds,
     student_thresholds,
 )
-from selftrain_jax.tasks.detection.anchor_fit import check_anchor_size, fit_anchors
+from selftrain_jax.tasks.detection.anchor_fit import check_anchor_size
 from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_coco_json
+from selftrain_jax.tasks.detection.complete_config import complete_config
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
 from selftrain_jax.tasks.detection.pseudo.calibration import count_right_boxes
@@ -257,7 +258,7 @@ DETECTION = TaskSpec(
     evaluation_details=BoxDetails,
     data_kinds=KINDS,
     check_config=check_config,
-    complete_config=fit_anchors,
+    complete_config=complete_config,
     open_split=open_split,
     check_sources=check_sources,
     build_task=build_task,

@@ -91,7 +91,7 @@ def test_images_that_cannot_be_read_are_left_out():
 
 def test_a_pyramid_of_other_levels_has_other_anchors():
     source = make_source(cells(9, 12.0))
-    coarse = gather_boxes(make_config(), source)
+    coarse = gather_boxes(make_config(), source)[:1]  # the other classes have no box
     shares = [fitting_shares(coarse, make_config(min_level=level), 1.5)[0] for level in (3, 4)]
     assert shares[0] > 0.5 > shares[1]
 
