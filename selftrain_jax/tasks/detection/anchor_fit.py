@@ -21,6 +21,7 @@ from selftrain_jax.tasks.tiles import cut_tiles
 FEWEST = 5  # boxes of a class of which a share says something
 MIN_SHARE = 0.5  # of a class's boxes that an anchor is to overlap enough
 ANCHOR_SIZES = (4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 6.0)  # the paper's first
+MAX_LOSS = 0.05  # of a class's mean IoU with its best anchors, for the sake of others
 MOST_BOXES = 500  # looked at of a class
 KEY = "config.model.anchor_size"
 
@@ -53,16 +54,18 @@ def fit_anchors(config: ConfigDict, human: Source) -> ConfigDict:
 def choose_anchor_size(config: ConfigDict, classes: list[NetworkBoxes]) -> float:
     """Return the paper's size, unless it fits less than half of a class: then the one that fits best.
 
-    That has the largest IoU of box and best anchor, on the mean of a class's boxes and of the classes.
-    Smaller anchors fit large objects worse, so that one class is not all that counts. Classes with few boxes
-    do not count.
+    That has the largest IoU of box and best anchor, on the mean of a class's boxes and of the classes, among
+    the sizes with which no class loses more than `MAX_LOSS` of it to the paper's. Smaller anchors fit large
+    objects worse: blood cells lost 5 to 10 AP where they lost 0.06 to 0.14 (docs/few_labels.md). Classes with
+    few boxes do not count.
     """
     counted = [own for own in classes if len(own.boxes) >= FEWEST]
     paper = ANCHOR_SIZES[0]
     if min(fitting_shares(counted, config, paper), default=1.0) >= MIN_SHARE:
         return paper
-    means = {size: np.mean([own.mean() for own in overlaps(counted, config, size)]) for size in ANCHOR_SIZES}
-    return max(means, key=lambda size: means[size])
+    means = {size: np.array([own.mean() for own in overlaps(counted, config, size)]) for size in ANCHOR_SIZES}
+    allowed = [size for size in ANCHOR_SIZES if (means[size] >= means[paper] - MAX_LOSS).all()]
+    return max(allowed, key=lambda size: means[size].mean())
 
 
 def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Finding]:
@@ -79,7 +82,8 @@ def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Fin
     given = config.model.anchor_size
     in_use = given if 0 < given < np.inf else best
     least_px = in_use * 2**config.model.min_level
-    for (class_name, boxes), share in zip(classes, fitting_shares(classes, config, in_use), strict=True):
+    shares, best_shares = (fitting_shares(classes, config, size) for size in (in_use, best))
+    for (class_name, boxes), share, best_share in zip(classes, shares, best_shares, strict=True):
         if share < MIN_SHARE:
             median = float(np.median(np.sqrt(box_areas(boxes))))
             yield Finding(
@@ -87,15 +91,19 @@ def judge_anchors(config: ConfigDict, name: str, source: Source) -> Iterator[Fin
                 f"{name}: {1 - share:.0%} of the boxes of {class_name} overlap no anchor with an IoU of "
                 f"{MATCH_IOU}: half are under {median:.0f} px in the network's input of "
                 f"{config.image.size_px} px, the smallest anchor is {least_px:.0f} px",
-                _remedy(config, in_use, best),
+                _remedy(
+                    config, "" if best == in_use else f"--{KEY}={best:g}, or 0: by the boxes", best_share
+                ),
             )
 
 
-def _remedy(config: ConfigDict, in_use: float, best: float) -> str:
-    if best != in_use:
-        return f"Set --{KEY}={best:g}, or 0: by the boxes."
+def _remedy(config: ConfigDict, better: str, better_share: float) -> str:
+    """Say what to do; `better` sets anchors that fit this share of the boxes, "" where there are none."""
+    if better and better_share >= MIN_SHARE:
+        return f"Set {better}."
     larger = f"Show the images larger (--config.image.size_px={2 * config.image.size_px})"
-    return f"{larger} or in tiles (config.image.tile_px)."
+    also = f" A little helps {better}." if better else ""
+    return f"{larger} or in tiles (config.image.tile_px).{also}"
 
 
 def gather_boxes(config: ConfigDict, source: Source) -> list[NetworkBoxes]:
