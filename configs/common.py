@@ -183,6 +183,7 @@ def get_config() -> ConfigDict:
             # Weights to start from, each in BACKBONE-imagenet, -imagenet_pp, -simclr (--job=import_weights).
             pretrained=dict(dir="pretrained"),
             import_weights=dict(
+                name="",  # of pretrain/catalogue.py: downloaded, unless source has it; gives network and kind
                 source="",  # file; TensorFlow: the checkpoint's prefix or its folder
                 network="",  # as model.backbone; a released detector: as in pretrain/tf_names.py
                 kind="",  # tf | timm | torchvision | simclr | lite | detector

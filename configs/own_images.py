@@ -24,7 +24,7 @@ def begin(arguments: str | None, presets: Mapping[str, Mapping[str, object]], *,
         steps=0,
         aug="s4",
         backbone="",
-        init="imagenet",
+        init="auto",
         student_init="teacher",
         seed=0,
     )
