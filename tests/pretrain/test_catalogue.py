@@ -21,7 +21,8 @@ from selftrain_jax.pretrain.tf_names import NETWORKS
 BY_NAME = {weights.name: weights for weights in WEIGHTS}
 
 
-def test_a_name_and_a_file_are_in_one_row():
+def test_a_name_and_a_file_are_in_one_row(monkeypatch):
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
     assert len(BY_NAME) == len(WEIGHTS)
     addresses = [weights.addresses for weights in WEIGHTS]
     assert len(set(addresses)) == len(WEIGHTS)
@@ -93,14 +94,16 @@ def test_a_path_tells_the_published_accuracy(path, network, accuracy):
     assert published_accuracy(path, network) == accuracy
 
 
-def test_a_licence_that_forbids_commercial_use_is_said():
+def test_a_licence_that_forbids_commercial_use_is_said(monkeypatch):
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
     assert "licence CC-BY-NC-4.0 (no commercial use)" in describe(
         find_weights("resnet50.fb_swsl_ig1b_ft_in1k")
     )
     assert "no licence stated" in describe(find_weights("tpu-resnet50"))
     lite = describe(find_weights("tf_efficientnet_lite0.in1k"))
     assert lite == (
-        "tf_efficientnet_lite0.in1k, about 19 MB, licence Apache-2.0, 74.8 % top-1 in timm, from huggingface.co"
+        "tf_efficientnet_lite0.in1k, about 19 MB, licence Apache-2.0, 74.8 % top-1 in timm, "
+        "from huggingface.co"
     )
 
 
