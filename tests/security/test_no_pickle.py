@@ -58,8 +58,8 @@ def _is(value: ast.expr | None, wanted: bool) -> bool:
     return isinstance(value, ast.Constant) and value.value is wanted
 
 
-# PyTorch's files are zips: members are read by name into memory, and none is written. Of the archives that are
-# downloaded, regular members with the names of a checkpoint's files are written under their bare names.
+# PyTorch's files are zips: members are read by name into memory, and none is written. Of downloaded archives
+# the regular members with the names of a checkpoint's files are written under their bare names.
 ALLOWED = {
     "selftrain_jax/pretrain/torch_archive.py": ["zipfile"],
     "selftrain_jax/pretrain/fetch_files.py": ["tarfile", "zipfile"],
