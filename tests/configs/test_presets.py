@@ -56,12 +56,21 @@ def test_the_platform_that_jax_is_told_decides(
 def test_the_device_picks_size_and_steps_and_what_is_given_by_hand_wins() -> None:
     cpu, gpu = (own_data.get_config(f"kind=coco,device={device}") for device in ("cpu", "gpu"))
     assert (cpu.preset.name, gpu.preset.name) == ("cpu", "gpu")
+    assert (cpu.model.backbone, cpu.model.pool_padding) == ("efficientnet_lite0", "same")
+    assert (gpu.model.backbone, gpu.model.pool_padding) == ("resnet50", "fixed")
+    assert (cpu.teacher.init, gpu.teacher.init) == ("auto", "auto")
     assert cpu.image.size_px == own_data.PRESETS["cpu"]["size"] < gpu.image.size_px
     by_hand = own_data.get_config("kind=coco,device=cpu,size=256,steps=10,backbone=resnet18,init=rand")
     assert (by_hand.image.size_px, by_hand.student.steps, by_hand.teacher.steps) == (256, 10, 24)
     assert (by_hand.model.backbone, by_hand.teacher.init) == ("resnet18", "rand")
     rates = [config.optimizer.backbone_rate_factor for config in (cpu, gpu, by_hand)]
     assert rates == [0.1, 0.1, 1.0]  # a random backbone learns like the rest
+
+
+def test_a_network_given_by_hand_has_its_own_max_pool() -> None:
+    for backbone in ("efficientnet_b0", "resnet18"):
+        config = own_data.get_config(f"kind=coco,device=gpu,backbone={backbone},init=imagenet")
+        assert (config.model.pool_padding, config.teacher.init) == ("same", "imagenet")
 
 
 def test_speeds_are_noted_with_the_network_that_they_were_measured_for() -> None:

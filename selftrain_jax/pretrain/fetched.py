@@ -1,0 +1,39 @@
+"""What a download gives, and how it fails; both ways of serving share this."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from selftrain_jax.errors import InputError
+
+
+class Fetched(NamedTuple):
+    """What was downloaded."""
+
+    path: Path  # the file; of several, their folder
+    sha256: dict[str, str]  # of the files as they were served, by name
+    address: str
+    revision: str | None  # on the hub
+
+
+class UnreachableError(InputError):
+    """A file cannot be reached at all: there is no network, or no such file."""
+
+
+class BrokenOffError(InputError):
+    """A download began and did not come to its end; the same command goes on."""
+
+
+def check_room(num_bytes: int | None, folder: Path) -> None:
+    """See that a download fits onto the disk.
+
+    Raises:
+        InputError: with what is needed and what is free.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    if num_bytes is not None and num_bytes > free:
+        raise InputError(
+            f"the download takes {num_bytes / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free in {existing}; "
+            "make room, or set --config.pretrained.dir to a folder on a larger disk"
+        )
