@@ -154,21 +154,21 @@ def batch_examples(
         assert list(origins).count(number) == len(hosts.shard_range(stream.batch_size))
     is_pseudo = np.array([streams[origin].is_pseudo for origin in origins])
 
-    def read_from(start_step: int) -> BatchStream:
-        failures: list[InputError] = []
-        examples = tf.data.Dataset.choose_from_datasets(
-            [stream.from_step(start_step, failures) for stream in streams],
-            tf.data.Dataset.from_tensor_slices(np.array(origins, np.int64)).repeat(),
-        )
+    def make_ahead(examples: tf.data.Dataset, failures: list[InputError]) -> BatchStream:
         with closing(iterate_batches(examples, is_pseudo, failures)) as made:
             for batch, indices in made:
                 found = zip(origins, indices, strict=True)
                 yield place(batch), [streams[origin].image_ids[index] for origin, index in found]
 
     def stream_from(start_step: int) -> BatchStream:
+        failures: list[InputError] = []
+        examples = tf.data.Dataset.choose_from_datasets(
+            [stream.from_step(start_step, failures) for stream in streams],
+            tf.data.Dataset.from_tensor_slices(np.array(origins, np.int64)).repeat(),
+        )
         readings = [stream.reading for stream in streams]
-        ahead = with_timeout(max_stall_secs, read_from(start_step), lambda: describe_readings(readings))
-        with closing(ahead) as timed:
+        ahead = make_ahead(examples, failures)
+        with closing(with_timeout(max_stall_secs, ahead, lambda: describe_readings(readings))) as timed:
             yield from timed
 
     return stream_from
