@@ -100,15 +100,18 @@ class ClassTargets(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a training step sees. Images are normalised (mean 0, deviation 1), zero where padded.
+    """What a training step sees.
 
-    `auxiliary` is a second task's batch, of its own sizes (joint training).
+    On their way to the devices images are pixels that cover `covered_px` (height, width) from the corner on.
+    A task gets them normalised (mean 0, deviation 1), zero where padded, with `covered_px` None: see
+    `models.input_normalization`. `auxiliary` is a second task's batch, of its own sizes (joint training).
     """
 
-    images: Float[Array, "B H W 3"]
+    images: UInt8[Array, "B H W 3"] | Float[Array, "B H W 3"]
     targets: BoxTargets | MaskTargets | ClassTargets
     is_pseudo: Bool[Array, " B"]
     auxiliary: "Batch | None" = None
+    covered_px: Int[Array, "B 2"] | None = None
 
 
 BatchStream = Generator[tuple[Batch, list[str]], None, None]
@@ -154,10 +157,13 @@ class LossTerms(NamedTuple):
 
 
 class FittedImages(NamedTuple):
-    """Images fitted into the network's input from the corner on, and what they cover of it."""
+    """Images fitted into the network's input from the corner on, and what they cover of it.
 
-    images: Float[Array, "B S S 3"]
-    covered_px: Float[Array, "B 2"]  # height, width
+    A task gets them normalised, as the images of a `Batch`.
+    """
+
+    images: UInt8[Array, "B S S 3"] | Float[Array, "B S S 3"]
+    covered_px: Int[Array, "B 2"]  # height, width
 
 
 class Task(NamedTuple):
@@ -169,5 +175,5 @@ class Task(NamedTuple):
 
     init: Callable[[PRNGKeyArray], Variables]
     loss: Callable[[Variables, Batch, PRNGKeyArray], tuple[LossTerms, Variables]]
-    predict: Callable[[Variables, Float[Array, "B H W 3"]], Any]  # Detections, PixelLogits, ...
+    predict: Callable[[Variables, Any], Any]  # from normalised images to Detections, PixelLogits, ...
     features: Callable[[Variables, FittedImages], Float[Array, "B C"]] | None = None

@@ -19,7 +19,7 @@ from selftrain_jax.models.cost import count_multiply_adds
 from selftrain_jax.models.input_padding import padded_size
 from selftrain_jax.tasks.detection.spec import build_postprocess, nms_score_threshold
 from selftrain_jax.train.sharding import batch_sharding, make_mesh, shard_shapes, with_mesh
-from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
+from selftrain_jax.types import Batch, BoxTargets, Category, FittedImages, MaskTargets
 
 NUM_VOC_CLASSES = 21  # with the background
 
@@ -57,11 +57,10 @@ def label_step(config: ConfigDict, devices: Sequence[jax.Device]) -> AbstractSte
     experiment = build_experiment(config, categories_of(config), devices=devices)
     mesh, batch_size, size_px = experiment.mesh, config.eval.batch_size, config.image.size_px
     variables = jax.eval_shape(experiment.task.init, jax.eval_shape(lambda: jax.random.key(0)))
-    images = jax.ShapeDtypeStruct((batch_size, size_px, size_px, 3), jnp.float32)
+    fitted, pair = (make_fitted(size, size_px) for size in (batch_size, 2))
     predict = experiment.task.predict
-    pair = jax.ShapeDtypeStruct((2, *images.shape[1:]), images.dtype)
     forward = count_multiply_adds(predict, variables, pair) * batch_size // 2
-    arguments = (shard_shapes(mesh, variables), _shard_batch(mesh, images))
+    arguments = (shard_shapes(mesh, variables), _shard_batch(mesh, fitted))
     return AbstractStep(jax.jit(with_mesh(mesh, predict)), arguments, forward, batch_size, mesh)
 
 
@@ -109,7 +108,16 @@ def make_batch(config: ConfigDict, batch_size: int) -> Batch:
     if config.task == "detection":
         flags = array(jnp.bool_, slots)
         targets = BoxTargets(array(jnp.float32, slots, 4), array(jnp.int32, slots), flags, flags)
-    return Batch(array(jnp.float32, size_px, size_px, 3), targets, array(jnp.bool_))
+    images, covered_px = make_fitted(batch_size, size_px)
+    return Batch(images, targets, array(jnp.bool_), covered_px=covered_px)
+
+
+def make_fitted(batch_size: int, size_px: int) -> FittedImages:
+    """Return the shapes of images on their way to the network."""
+    array: Any = jax.ShapeDtypeStruct
+    return FittedImages(
+        array((batch_size, size_px, size_px, 3), jnp.uint8), array((batch_size, 2), jnp.int32)
+    )
 
 
 def _shard_batch(mesh: Mesh, tree: Any) -> Any:

@@ -8,10 +8,9 @@ evaluation a centred square of size / (size + 32) of the short side, both resize
 import math
 
 import tensorflow as tf
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Int32, UInt8
 
 from selftrain_jax.augment.policies import Augment, augment_uint8
-from selftrain_jax.augment.resize import normalize
 from selftrain_jax.augment.tensors import Number, Seed, Tensors, split_seed
 from selftrain_jax.errors import InputError
 
@@ -31,9 +30,9 @@ def augment_crop(
     reference_size_px: int | None = None,
     flip_frac: float = 0.5,
 ) -> Augment:
-    """Make the function (tensors, seed) -> tensors: random window, flip, RandAugment if asked, normalisation.
+    """Make the function (tensors, seed) -> tensors: random window, flip, RandAugment if asked.
 
-    The new `image` is float32 [S, S, 3]; other keys do not change.
+    The new `image` is uint8 [S, S, 3]; other keys do not change.
 
     Raises:
         InputError: the policy is unknown, or the share of the area is outside (0, 1].
@@ -53,7 +52,7 @@ def augment_crop(
         image = cut(image, random_window(tf.shape(image)[:2], window_seed, min_area_frac), output_size_px)
         is_flipped = tf.random.stateless_uniform([], flip_seed) > 1 - flip_frac
         image = tf.cond(is_flipped, lambda: tf.reverse(image, [1]), lambda: image)
-        image = normalize(augment({"image": image}, augment_seed)["image"])
+        image = augment({"image": image}, augment_seed)["image"]
         return {**tensors, "image": tf.ensure_shape(image, [output_size_px, output_size_px, 3])}
 
     return apply
@@ -84,14 +83,13 @@ def centre_window(size_yx: Int32[tf.Tensor, "2"], side_px: Int32[tf.Tensor, ""])
     return tf.concat([(size_yx - side_px + 1) // 2, [side_px, side_px]], axis=0)
 
 
-def centre_crop(image: UInt8[tf.Tensor, "_H _W 3"], *, output_size_px: int) -> Float32[tf.Tensor, "_S _S 3"]:
-    """Cut out the centred square of S / (S + 32) of the short side, resize it to [S, S] and normalise it."""
+def centre_crop(image: UInt8[tf.Tensor, "_H _W 3"], *, output_size_px: int) -> UInt8[tf.Tensor, "_S _S 3"]:
+    """Cut out the centred square of S / (S + 32) of the short side and resize it to [S, S]."""
     short_side = tf.cast(tf.reduce_min(tf.shape(image)[:2]), tf.float32)
     share = output_size_px / (output_size_px + EVALUATION_MARGIN_PX)
     side_px = tf.maximum(tf.cast(short_side * share, tf.int32), 1)
     window = centre_window(tf.shape(image)[:2], side_px)
-    square = normalize(cut(image, window, output_size_px))
-    return tf.ensure_shape(square, [output_size_px, output_size_px, 3])
+    return tf.ensure_shape(cut(image, window, output_size_px), [output_size_px, output_size_px, 3])
 
 
 def cut(

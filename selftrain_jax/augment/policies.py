@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from jaxtyping import Float, UInt8
+from jaxtyping import Int, UInt8
 
 from selftrain_jax.augment.autoaugment import AUTOAUGMENT, autoaugment
 from selftrain_jax.augment.geometry import BOX_FITS, flip_horizontal
@@ -52,14 +52,14 @@ def augment_policy(
     """Make the function (tensors, seed) -> tensors that augments one training image.
 
     The steps are AutoAugment or RandAugment on the uint8 image at its own resolution, a flip for `flip_frac`
-    of the images, scale jitter and crop, normalisation, padding. `magnitude` and `num_layers` are for
+    of the images, scale jitter and crop, padding. `magnitude` and `num_layers` are for
     RandAugment; `jitter` replaces that of the policy. `box_fit` is for boxes of turned and sheared images,
     see `geometry.fit_ellipse`.
 
     Returns:
-        A function whose `image` is float32 [S, S, 3], `boxes` are in network px, clipped to [0, S - 1] and
-        not empty, `mask` is uint8 [S, S] with 255 outside the image; `scale` and `offset` are those of
-        `resize.resize_and_crop`.
+        A function whose `image` is uint8 [S, S, 3], `boxes` are in network px, clipped to [0, S - 1] and not
+        empty, `mask` is uint8 [S, S] with 255 outside the image; `covered_px`, `scale` and `offset` are those
+        of `resize.resize_and_crop`.
 
     Raises:
         InputError: the policy, version or box fit is unknown, or a size, jitter, magnitude or number of
@@ -138,7 +138,7 @@ def augment_uint8(
 
 @tf.autograph.experimental.do_not_convert
 def resize_for_inference(tensors: Tensors, *, output_size_px: int) -> Tensors:
-    """Fit the longest side, normalise and pad, without randomness, for evaluation and pseudo labels.
+    """Fit the longest side and pad, without randomness, for evaluation and pseudo labels.
 
     The output is as in `augment_policy`; original px = (network px + offset) / scale, with offset 0.
     """
@@ -149,8 +149,10 @@ def resize_for_inference(tensors: Tensors, *, output_size_px: int) -> Tensors:
 @functools.cache
 def make_inference_resize(
     output_size_px: int,
-) -> Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]]:
-    """Return `resize_for_inference` for one image: (network's input, scale), network px = image px * scale.
+) -> Callable[[UInt8[np.ndarray, "H W 3"]], tuple[UInt8[np.ndarray, "S S 3"], Int[np.ndarray, " 2"]]]:
+    """Return `resize_for_inference` for one image: the network's input, and what the image covers of it (yx).
+
+    Network px = image px * covered / image's size.
 
     Traced here, not in the threads that call it.
     """
@@ -159,7 +161,7 @@ def make_inference_resize(
     def resize(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         tensors = {"image": image, "boxes": tf.zeros([0, 4]), "classes": tf.zeros([0], tf.int32)}
         resized = resize_for_inference(tensors, output_size_px=output_size_px)
-        return resized["image"], resized["scale"]
+        return resized["image"], resized["covered_px"]
 
     resize.get_concrete_function()
     return lambda image: tuple(tensor.numpy() for tensor in resize(image))

@@ -1,4 +1,4 @@
-"""Scale jitter, crop, normalisation and padding to the network's input; call `resize_and_crop`.
+"""Scale jitter, crop and padding to the network's input; call `resize_and_crop`.
 
 `legacy_bilinear_window` and `legacy_nearest_window` are TensorFlow 1's resizes (source = target * in / out,
 no half-pixel centres, no antialias), computed for the window only.
@@ -7,20 +7,9 @@ no half-pixel centres, no antialias), computed for the window only.
 import tensorflow as tf
 from jaxtyping import Float32, Int32, UInt8
 
-from selftrain_jax.augment.tensors import MAPS, MASK_FILL, Number, Tensors, image_size, keep_boxes
+from selftrain_jax.augment.tensors import MAPS, MASK_FILL, Number, Tensors, keep_boxes
 
-MEAN_RGB = (0.485, 0.456, 0.406)
-STDDEV_RGB = (0.229, 0.224, 0.225)
 PART_FROM = 1.5  # (resized area / window area) from which it is faster to resize only a part
-
-
-def normalize(image: tf.Tensor) -> Float32[tf.Tensor, "_H _W 3"]:
-    """Turn RGB values 0..255 into (x/255 - mean) / stddev."""
-    scale = [1.0 / (255.0 * stddev) for stddev in STDDEV_RGB]
-    shift = [mean / stddev for mean, stddev in zip(MEAN_RGB, STDDEV_RGB, strict=True)]
-    height, width = image_size(image)
-    rows = tf.reshape(tf.cast(image, tf.float32), [height, width * 3])  # broadcasting 3 channels is 4x slower
-    return tf.reshape(rows * tf.tile(scale, [width]) - tf.tile(shift, [width]), [height, width, 3])
 
 
 def resize_and_crop(
@@ -31,10 +20,13 @@ def resize_and_crop(
     scale = min over axes of round(jitter S)/size; scaled = round(size scale), halves to even;
     offset = trunc(max(0, scaled - S) crop_yx_frac); network px = original px * scaled/size - offset.
     Small images are enlarged. Boxes are clipped to [0, S - 1]; empty ones are dropped with all their entries.
-    Adds `scale` and `offset` (float32 [2], yx).
+    Adds `covered_px` (int32 [2], yx), what the window covers of the square from the corner on, and `scale`
+    and `offset` (float32 [2], yx).
 
-    Differs: images are normalised after resizing, not before, which is equal but for rounding, as resizing is
-    linear with weights of sum 1 (padding is 0 either way). A side is never smaller than 1 px. The mask is
+    Differs: the released code normalises first and resizes in float32 without rounding. Here the resized
+    image is rounded to whole pixel values, once, so that it travels to the devices as bytes; it is normalised
+    there (`models.input_normalization`). That changes a value by half a level of 255 at most, as resizing is
+    linear with weights of sum 1; padding is 0 either way. A side is never smaller than 1 px. The mask is
     resized to the image's `scaled`; the released code uses trunc(scale size), which in float32 is a pixel
     less for up to 13 % of the jitters of usual sizes, so that the mask is shifted by up to 1 px.
     """
@@ -43,9 +35,9 @@ def resize_and_crop(
     scale = scaled / size
     offset = tf.cast(tf.maximum(scaled - output_size_px, 0.0) * crop_yx_frac, tf.int32)
     scaled_px = tf.cast(scaled, tf.int32)
-    window = normalize(legacy_bilinear_window(tensors["image"], scaled_px, offset, output_size_px))
+    window = round_pixels(legacy_bilinear_window(tensors["image"], scaled_px, offset, output_size_px))
     resized = {**tensors, "scale": scale, "offset": tf.cast(offset, tf.float32)}
-    resized["image"] = _pad(window, output_size_px, 0.0)
+    resized |= {"image": _pad(window, output_size_px, 0), "covered_px": tf.shape(window)[:2]}
     if "mask" in tensors:
         mask = legacy_nearest_window(tensors["mask"], scaled_px, offset, output_size_px)
         resized["mask"] = _pad(mask, output_size_px, MASK_FILL)
@@ -53,6 +45,11 @@ def resize_and_crop(
         window = legacy_nearest_window(tensors[key], scaled_px, offset, output_size_px)
         resized[key] = _pad(window, output_size_px, 0)
     return _transform_boxes(resized, output_size_px) if "boxes" in tensors else resized
+
+
+def round_pixels(pixels: Float32[tf.Tensor, "_h _w 3"]) -> UInt8[tf.Tensor, "_h _w 3"]:
+    """Round values from 0 to 255 to the nearest whole ones, halves to even."""
+    return tf.cast(tf.round(pixels), tf.uint8)
 
 
 def legacy_bilinear_window(

@@ -20,13 +20,13 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.html.blocks import Finding
 from selftrain_jax.run_files.arms import ORACLE
 from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.selftrain.mixing import mix_batches
+from selftrain_jax.selftrain.mixing import positions_of_pseudo
 from selftrain_jax.stages.choices import compared_kinds
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, own_thresholds
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.tasks.tiles import cut_tiles
 from selftrain_jax.text import shorten_list
-from selftrain_jax.types import Batches
+from selftrain_jax.types import Batch, Batches
 from selftrain_jax.unlabeled_sources import check_further_sources, further_sources
 
 # The half control sees the human images that the student of one round sees, in the same order.
@@ -201,6 +201,7 @@ def build_batches(
     *,
     round: int = 1,
     permutation: Permutation = raw_permutation,
+    place: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> Batches:
     """Return the stage's stream of batches: all human, or mixed as `split_batch` says.
 
@@ -208,26 +209,28 @@ def build_batches(
 
     Every `round` of students draws and augments its own examples.
     `permutation` is the order of an epoch: `generator_permutation` for a stage that began with it.
+    `place` puts a batch on the devices, in the thread that reads ahead.
 
     Raises:
         InputError: the student's batch cannot be split.
     """
-    from selftrain_jax.data.pipeline import make_batches
+    from selftrain_jax.data.pipeline import batch_examples, make_examples
 
     policy = stage_settings(config, stage).policy
     make = functools.partial(
-        make_batches,
+        make_examples,
         target_spec=get_task(config.task).targets(config, pseudo is not None),
         augment=build_augment(config, policy),
         max_bad_images=config.data.max_bad_images,
-        max_stall_secs=float(config.data.max_stall_secs),
     )
+    batch = functools.partial(batch_examples, max_stall_secs=float(config.data.max_stall_secs), place=place)
     human = cut_tiles(config, cached(human, float(config.data.cache_mib)))
     seed = stage_seed(config, stage, round)
     length, order = epoch_of(config, "data", human, permutation)
     make_human = functools.partial(make, human, seed=seed, permutation=order, epoch_length=length)
     if pseudo is None:
-        return make_human(batch_size=stage_batch_size(config, stage))
+        batch_size = stage_batch_size(config, stage)
+        return batch([make_human(batch_size=batch_size)], [0] * len(hosts.shard_range(batch_size)))
     split = split_batch(config)
     pseudo = cut_tiles(config, cached(pseudo, float(config.data.cache_mib)))
     index_at = order_of_sources(config, pseudo, seed + 500, permutation)
@@ -245,4 +248,5 @@ def build_batches(
         epoch_length=length,
         index_at=index_at,
     )
-    return mix_batches(make_human(batch_size=split.num_human), pseudo_part)
+    is_pseudo = positions_of_pseudo(*(len(hosts.shard_range(number)) for number in split))
+    return batch([make_human(batch_size=split.num_human), pseudo_part], is_pseudo.astype(int).tolist())

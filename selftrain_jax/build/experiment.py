@@ -14,6 +14,7 @@ from selftrain_jax.build.data import stage_batch_size, stage_settings
 from selftrain_jax.build.joint import build_joint_task
 from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.errors import InputError
+from selftrain_jax.models.input_normalization import take_pixels
 from selftrain_jax.selftrain import mixing
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
 from selftrain_jax.stages.choices import batch_norm_of, compared_kinds, peak_rate
@@ -38,7 +39,7 @@ class StepKind(NamedTuple):
 class Experiment:
     """The pure parts of a run: what a step computes and on which devices."""
 
-    task: Task
+    task: Task  # of pixels as the pipeline makes them (`take_pixels`)
     mesh: Mesh
     train_step: TrainStep
     new_state: Callable[[], TrainState]
@@ -109,6 +110,7 @@ def compose(
     Raises:
         InputError: the devices do not divide a batch, or an optimizer setting does not fit.
     """
+    task = take_pixels(task)
     optimizer, mesh = config.optimizer, make_mesh(devices=devices, **config.mesh.to_dict())
     for group in groups:
         check_batch(config[group].batch_size, f"config.{group}.batch_size", mesh)

@@ -3,6 +3,8 @@
 Start at `open_joint_source`, then `build_joint_task` and `build_joint_batches`.
 """
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.batch_norm import with_statistics
@@ -15,7 +17,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.stages.choices import has_joint_training
 from selftrain_jax.tasks.classification.data import class_batches, open_split
 from selftrain_jax.tasks.classification.spec import build_classifier
-from selftrain_jax.types import Batches, Task
+from selftrain_jax.types import Batch, Batches, Task
 
 SEED = 700
 
@@ -56,10 +58,11 @@ def build_joint_batches(
     *,
     round: int = 1,
     permutation: Permutation = raw_permutation,
+    place: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> Batches:
     """Attach batches of `source` to a stage's stream of detection batches, if config.joint.stage includes it.
 
-    The control is treated as the student. `permutation` is as in `build_batches`.
+    The control is treated as the student. `permutation` and `place` are as in `build_batches`.
 
     Raises:
         InputError: there is no such stage.
@@ -67,6 +70,13 @@ def build_joint_batches(
     if not has_joint_training(config, stage):
         return batches
     seed = SEED + stage_seed(config, stage, round)
-    size_px = config.joint.size_px
-    second = class_batches(config, config.joint, source, size_px=size_px, seed=seed, permutation=permutation)
+    second = class_batches(
+        config,
+        config.joint,
+        source,
+        size_px=config.joint.size_px,
+        seed=seed,
+        permutation=permutation,
+        place=place,
+    )
     return attach(batches, second)

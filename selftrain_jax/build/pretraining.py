@@ -3,6 +3,8 @@
 Start at `build_class_sources`, then `build_pretraining`.
 """
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.experiment import Experiment, compose
@@ -14,7 +16,7 @@ from selftrain_jax.selftrain.loss_norm import plain_loss
 from selftrain_jax.tasks.classification.data import class_batches
 from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.train.optimizer import Schedule, warmup_cosine
-from selftrain_jax.types import Batches, Category
+from selftrain_jax.types import Batch, Batches, Category
 
 TASK, SEED = "classification", 3
 
@@ -65,8 +67,19 @@ def build_pretrain_schedule(config: ConfigDict) -> Schedule:
 
 
 def build_pretrain_batches(
-    config: ConfigDict, train: Source, *, permutation: Permutation = raw_permutation
+    config: ConfigDict,
+    train: Source,
+    *,
+    permutation: Permutation = raw_permutation,
+    place: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> Batches:
-    """Return the stream of training batches of crops; `permutation` is as in `build_batches`."""
-    seed, size_px = 1000 * config.seed + SEED, config.image.size_px
-    return class_batches(config, config.pretrain, train, size_px=size_px, seed=seed, permutation=permutation)
+    """Return the stream of training batches of crops; `permutation`, `place` are as in `build_batches`."""
+    return class_batches(
+        config,
+        config.pretrain,
+        train,
+        size_px=config.image.size_px,
+        seed=1000 * config.seed + SEED,
+        permutation=permutation,
+        place=place,
+    )

@@ -6,7 +6,7 @@ Wrap any stream of batches in `with_timeout`; a `Reading` knows which images are
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -34,12 +34,21 @@ class Reading:
         finally:
             del self._since[key]
 
+    def begun(self) -> list[tuple[str, float]]:
+        """Return the images, and since when by `time.monotonic` each has been read."""
+        return list(self._since.copy().values())
+
     def describe(self) -> str:
         """Name the images that have been read for longest."""
-        now = time.monotonic()
-        oldest = sorted(self._since.copy().values(), key=lambda entry: entry[1])[:MAX_LISTED]
-        named = ", ".join(f"{image_id} (for {now - since:.0f} s)" for image_id, since in oldest)
-        return f"being read: {named}" if named else "no image is being read: the augmentation hangs"
+        return describe_readings([self])
+
+
+def describe_readings(readings: Iterable[Reading]) -> str:
+    """Name the images of several sources that have been read for longest."""
+    now, begun = time.monotonic(), [entry for reading in readings for entry in reading.begun()]
+    oldest = sorted(begun, key=lambda entry: entry[1])[:MAX_LISTED]
+    named = ", ".join(f"{image_id} (for {now - since:.0f} s)" for image_id, since in oldest)
+    return f"being read: {named}" if named else "no image is being read: the augmentation hangs"
 
 
 def with_timeout(

@@ -2,22 +2,23 @@
 
 Which example is at which position of the stream, and how it is augmented, depends only on the seed and the
 position, so that a run resumes at any step without saved iterator state. Call `make_batches` for one source
-and the `TargetSpec` of a task; `selftrain.mixing.mix_batches` joins a human and a pseudo stream.
+and the `TargetSpec` of a task; `batch_examples` interleaves the streams of several, human and pseudo.
 """
 
 import itertools
 import os
 import threading
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from jaxtyping import Bool
 
 from selftrain_jax import hosts
-from selftrain_jax.data.batch_timeout import Reading, with_timeout
+from selftrain_jax.data.batch_timeout import Reading, describe_readings, with_timeout
 from selftrain_jax.data.problems import check_bad_count
 from selftrain_jax.data.sampling import Permutation, example_index, raw_permutation
 from selftrain_jax.data.source import Source
@@ -29,6 +30,8 @@ IMAGE_SPEC = tf.TensorSpec([None, None, 3], tf.uint8)
 
 Tensors = dict[str, Any]
 Augment = Callable[[Tensors, Any], Tensors]
+Place = Callable[[Batch], Batch]
+"""From a batch on the host to the same on the devices."""
 Read = Callable[[int], tuple[int, Mapping[str, np.ndarray]]]
 """From a position to the index of the example there, its `image` and what a `TargetSpec` reads."""
 
@@ -76,7 +79,18 @@ class Reader:
         raise InputError(f"no image of {self._source.name} can be read")
 
 
-def make_batches(
+class ExampleStream(NamedTuple):
+    """A source's share of every batch, read and augmented; `batch_examples` makes batches of one or more."""
+
+    image_ids: Sequence[str]
+    batch_size: int  # its images of a batch, of all hosts together
+    is_pseudo: bool
+    reading: Reading
+    from_step: Callable[[int, list[InputError]], tf.data.Dataset]
+    """This host's examples from a step on, endlessly; errors of reading are left in the list."""
+
+
+def make_examples(
     source: Source,
     target_spec: TargetSpec,
     *,
@@ -85,21 +99,19 @@ def make_batches(
     seed: int,
     is_pseudo: bool = False,
     max_bad_images: int = 0,
-    max_stall_secs: float = MAX_STALL_SECS,
     permutation: Permutation = raw_permutation,
     epoch_length: int = 0,
     index_at: Callable[[int], int] | None = None,
-) -> Batches:
-    """Return the function that streams batches of `source` from a given step on.
+) -> ExampleStream:
+    """Return the stream of augmented examples of which each batch has the next `batch_size`.
 
-    Each host makes its own part of every batch, ahead of when it is asked for. `permutation` is the order of
-    an epoch: a run must resume with the one that it began with. `epoch_length` is how many positions it has;
-    0: as many as there are examples. `index_at` says which example is at a position in place of both.
+    Each host makes its own part of them. `permutation` is the order of an epoch: a run must resume with the
+    one that it began with. `epoch_length` is how many positions it has; 0: as many as there are examples.
+    `index_at` says which example is at a position in place of both.
 
     Raises:
         InputError: the source is empty; from the stream: see `Reader` and the task's `TargetSpec`, or the
             hosts do not divide the batch.
-        RunAgainError: from the stream: a batch took longer than `max_stall_secs`.
     """
     reader = Reader(source, max_bad_images=max_bad_images)
     length = epoch_length or len(source)
@@ -114,16 +126,66 @@ def make_batches(
         position = tf.cast(position % (2**31 - 1), tf.int32)
         return augment(tensors, tf.stack([tf.constant(seed, tf.int32), position]))
 
-    def stream(start_step: int) -> BatchStream:
-        failures: list[InputError] = []
+    def from_step(start_step: int, failures: list[InputError]) -> tf.data.Dataset:
         positions = _positions_from(start_step, batch_size)
-        examples = load_examples(positions, read, target_spec, augment_at, failures)
-        batches = iterate_batches(examples, len(hosts.shard_range(batch_size)), failures, is_pseudo=is_pseudo)
-        with closing(with_timeout(max_stall_secs, batches, reader.reading.describe)) as timed:
-            for batch, indices in timed:
-                yield batch, [source.image_ids[index] for index in indices]
+        return load_examples(positions, read, target_spec, augment_at, failures)
 
-    return stream
+    return ExampleStream(source.image_ids, batch_size, is_pseudo, reader.reading, from_step)
+
+
+def batch_examples(
+    streams: Sequence[ExampleStream],
+    origins: Sequence[int],
+    *,
+    max_stall_secs: float = MAX_STALL_SECS,
+    place: Place = lambda batch: batch,
+) -> Batches:
+    """Return the function that streams batches from a given step on, made ahead of when they are asked for.
+
+    `origins` says of each image of this host's part of a batch which of `streams` it is from; images are
+    copied once, from where they were augmented into their row. `place` puts a batch on the devices, in the
+    thread that reads ahead.
+
+    Raises:
+        InputError: from the stream: what the streams of examples raise.
+        RunAgainError: from the stream: a batch took longer than `max_stall_secs`.
+    """
+    for number, stream in enumerate(streams):
+        assert list(origins).count(number) == len(hosts.shard_range(stream.batch_size))
+    is_pseudo = np.array([streams[origin].is_pseudo for origin in origins])
+
+    def make_ahead(examples: tf.data.Dataset, failures: list[InputError]) -> BatchStream:
+        with closing(iterate_batches(examples, is_pseudo, failures)) as made:
+            for batch, indices in made:
+                found = zip(origins, indices, strict=True)
+                yield place(batch), [streams[origin].image_ids[index] for origin, index in found]
+
+    def stream_from(start_step: int) -> BatchStream:
+        failures: list[InputError] = []
+        examples = tf.data.Dataset.choose_from_datasets(
+            [stream.from_step(start_step, failures) for stream in streams],
+            tf.data.Dataset.from_tensor_slices(np.array(origins, np.int64)).repeat(),
+        )
+        readings = [stream.reading for stream in streams]
+        ahead = make_ahead(examples, failures)
+        with closing(with_timeout(max_stall_secs, ahead, lambda: describe_readings(readings))) as timed:
+            yield from timed
+
+    return stream_from
+
+
+def make_batches(
+    source: Source,
+    target_spec: TargetSpec,
+    *,
+    max_stall_secs: float = MAX_STALL_SECS,
+    place: Place = lambda batch: batch,
+    **settings: Any,
+) -> Batches:
+    """Return the function that streams batches of one source; `settings` are those of `make_examples`."""
+    examples = make_examples(source, target_spec, **settings)
+    origins = [0] * len(hosts.shard_range(examples.batch_size))
+    return batch_examples([examples], origins, max_stall_secs=max_stall_secs, place=place)
 
 
 def load_examples(
@@ -156,8 +218,13 @@ def load_examples(
             for (name, spec), value in zip(signature.items(), values, strict=True)
         }
         tensors = transform(tensors, position)
-        targets = target_spec.to_targets(tensors)
-        return {"image": tensors["image"], "targets": targets, "index": tf.ensure_shape(index, [])}
+        image = tensors["image"]
+        return {
+            "image": image,
+            "covered_px": tensors.get("covered_px", tf.shape(image)[:2]),  # where it is not said, all
+            "targets": target_spec.to_targets(tensors),
+            "index": tf.ensure_shape(index, []),
+        }
 
     options = tf.data.Options()
     options.deterministic = True
@@ -167,18 +234,19 @@ def load_examples(
 
 
 def iterate_batches(
-    examples: tf.data.Dataset, batch_size: int, failures: list[InputError], *, is_pseudo: bool = False
+    examples: tf.data.Dataset, is_pseudo: Bool[np.ndarray, " B"], failures: list[InputError]
 ) -> Generator[tuple[Batch, np.ndarray], None, None]:
-    """Yield batches, made ahead, and the indices of their examples.
+    """Yield batches, made ahead, and the indices of their examples; `is_pseudo` is that of each batch.
 
     Raises:
         InputError: the first of `failures`.
     """
-    with closing(_iterate(examples.batch(batch_size).prefetch(2))) as made:
+    flags: Any = is_pseudo
+    with closing(_iterate(examples.batch(len(is_pseudo)).prefetch(2))) as made:
         try:
             for arrays in made:
-                flags: Any = np.full(len(arrays["image"]), is_pseudo)
-                yield Batch(arrays["image"], arrays["targets"], flags), arrays["index"]
+                batch = Batch(arrays["image"], arrays["targets"], flags, covered_px=arrays["covered_px"])
+                yield batch, arrays["index"]
         except tf.errors.OpError:
             if failures:
                 raise failures[0] from None

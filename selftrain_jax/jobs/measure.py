@@ -4,6 +4,7 @@ Call `measure_run` on all hosts. Weights are random: they decide no speed.
 """
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,16 +50,18 @@ def measure_run(run: Run) -> Measured:
 
 
 def _batches(run: Run) -> Batches:
-    batches = build_batches(run.config, TEACHER.kind, run.sources.human, None)
-    return batches if run.joint is None else build_joint_batches(run.config, TEACHER.kind, batches, run.joint)
+    place = functools.partial(shard_batch, run.experiment.mesh)
+    batches = build_batches(run.config, TEACHER.kind, run.sources.human, None, place=place)
+    if run.joint is None:
+        return batches
+    return build_joint_batches(run.config, TEACHER.kind, batches, run.joint, place=place)
 
 
 def _time_steps(
     run: Run, state: TrainState, stream: Iterator[tuple[Batch, list[str]]], labelling: Speed | None
 ) -> Measured:
     """Compile the step, take one, and time the next ones; the state is donated."""
-    mesh, rate = run.experiment.mesh, np.float32(0.0)
-    batch = shard_batch(mesh, next(stream)[0])
+    rate, (batch, _) = np.float32(0.0), next(stream)
     begin = time.monotonic()
     step: Any = run.experiment.train_step  # jitted
     compiled = step.lower(state, batch, rate).compile()
@@ -67,7 +70,7 @@ def _time_steps(
     jax.block_until_ready(metrics)
     begin = time.monotonic()
     for _ in range(NUM_STEPS):
-        state, metrics = compiled(state, shard_batch(mesh, next(stream)[0]), rate)
+        state, metrics = compiled(state, next(stream)[0], rate)
     jax.block_until_ready(metrics)
     images = NUM_STEPS * run.config.teacher.batch_size
     speed = Speed(images / (time.monotonic() - begin), f"{NUM_STEPS} steps now")

@@ -54,7 +54,8 @@ def batch_shapes(run: Run, stage: Stage) -> Batch:
 
 def _batch(size: int, side_px: int, targets: Any) -> Batch:
     array = cast(Any, jax.ShapeDtypeStruct)
-    return Batch(array((size, side_px, side_px, 3), np.float32), targets, array((size,), np.bool_))
+    images, covered_px = array((size, side_px, side_px, 3), np.uint8), array((size, 2), np.int32)
+    return Batch(images, targets, array((size,), np.bool_), covered_px=covered_px)
 
 
 def memory_of(run: Run, stage: Stage, state: TrainState) -> Memory:

@@ -4,6 +4,7 @@ The checkpoint's `backbone/...` is what `--config.teacher.init=<workdir>/pretrai
 """
 
 import dataclasses
+import functools
 import pathlib
 
 import jax
@@ -40,6 +41,7 @@ from selftrain_jax.tasks.classification.inference import Measure, make_measure
 from selftrain_jax.tasks.classification.run_files import ClassDetails
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
 from selftrain_jax.train.loop import train
+from selftrain_jax.train.sharding import shard_batch
 from selftrain_jax.types import Variables
 
 STAGE = "pretrain"
@@ -106,6 +108,7 @@ def _train(
 ) -> None:
     is_old = record.methods.get("sampling") == "generator"
     permutation = generator_permutation if is_old else raw_permutation
+    place = functools.partial(shard_batch, experiment.mesh)
 
     def curve_point(variables: Variables) -> dict[str, float]:
         result = measure(variables)
@@ -117,7 +120,7 @@ def _train(
         new_state=experiment.new_state,
         state_shapes=jax.eval_shape(experiment.new_state),
         schedule=build_pretrain_schedule(config),
-        batches=build_pretrain_batches(config, source, permutation=permutation),
+        batches=build_pretrain_batches(config, source, permutation=permutation, place=place),
         num_steps=config.pretrain.steps,
         directory=directory,
         mesh=experiment.mesh,

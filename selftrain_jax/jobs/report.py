@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from selftrain_jax.augment.resize import MEAN_RGB, STDDEV_RGB
 from selftrain_jax.build.data import build_augment, build_sources
 from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.html.galleries import spread
+from selftrain_jax.models.input_normalization import MEAN_RGB
 from selftrain_jax.report.page import write_report_page
 from selftrain_jax.report.workdir import LABELS_FOLDER, read_config, read_known, read_run
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
@@ -98,12 +98,14 @@ def augmented_pairs(config: ConfigDict, source: Source, policy: str) -> list[tup
         tensors = {key: tf.constant(before[key]) for key in moving}
         augmented = augment(tensors, tf.constant([config.seed, index], tf.int32))
         after = {key: augmented[key].numpy() for key in moving}
-        after["image"] = _to_uint8(after["image"])
+        after["image"] = _paint_padding(after["image"], augmented["covered_px"].numpy())
         pairs.append((before, cast(Example, {**after, "image_id": before["image_id"]})))
     return pairs
 
 
-def _to_uint8(image: np.ndarray) -> np.ndarray:
-    """Undo the normalisation; padding, which is zero, becomes the mean colour."""
-    pixels = (image * np.array(STDDEV_RGB) + np.array(MEAN_RGB)) * 255
-    return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+def _paint_padding(image: np.ndarray, covered_px: np.ndarray) -> np.ndarray:
+    """Give the padding the mean colour, which it has to the network."""
+    height, width = covered_px
+    painted = np.full_like(image, np.round(255 * np.array(MEAN_RGB)))
+    painted[:height, :width] = image[:height, :width]
+    return painted

@@ -32,6 +32,7 @@ from selftrain_jax.tasks.config_values import LabelThresholds
 from selftrain_jax.tasks.spec import HumanLabels
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.optimizer import Schedule
+from selftrain_jax.train.sharding import shard_batch
 from selftrain_jax.train.state import TrainState, with_variables
 from selftrain_jax.types import Batches, Variables
 
@@ -137,6 +138,7 @@ def _experiment(run: Run, stage: Stage, record: StageRecord) -> Experiment:
 def _batches(run: Run, stage: Stage, record: StageRecord) -> Batches:
     is_old = record.methods.get("sampling") == "generator"
     permutation = generator_permutation if is_old else raw_permutation
+    place = functools.partial(shard_batch, run.experiment.mesh)
     human, pseudo = human_images(run.sources, stage.kind), None
     if stage.kind == "student":
         human, pseudo = _with_corrections(run, stage, human, _open_labels(run, stage))
@@ -147,11 +149,12 @@ def _batches(run: Run, stage: Stage, record: StageRecord) -> Batches:
         pseudo,
         round=stage.round,
         permutation=permutation,
+        place=place,
     )
     if run.joint is None:
         return batches
     return build_joint_batches(
-        run.config, stage.kind, batches, run.joint, round=stage.round, permutation=permutation
+        run.config, stage.kind, batches, run.joint, round=stage.round, permutation=permutation, place=place
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.models.input_normalization import MEAN_RGB, STDDEV_RGB
 from selftrain_jax.types import Variables
 
 
@@ -21,7 +22,7 @@ class InputNormalization(NamedTuple):
 
 
 NORMALIZATIONS: dict[str, InputNormalization] = {
-    "imagenet": InputNormalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # ours
+    "imagenet": InputNormalization(MEAN_RGB, STDDEV_RGB),  # ours
     "unit": InputNormalization((0.0,) * 3, (1.0,) * 3),  # SimCLR: x / 255
     "half": InputNormalization((0.5,) * 3, (0.5,) * 3),  # AdvProp and timm's Lite: from -1 to 1
     "lite": InputNormalization((127 / 255,) * 3, (128 / 255,) * 3),  # EfficientNet-Lite: (x - 127) / 128

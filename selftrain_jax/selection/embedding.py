@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.doctor.duplicates import perceptual_hash
 from selftrain_jax.errors import InputError
 from selftrain_jax.selection.choose import Looks
-from selftrain_jax.selftrain.inference import Loaded, chunks_in_order, run_ahead
+from selftrain_jax.selftrain.inference import Fitted, Loaded, chunks_in_order, run_ahead, stack_fitted
 from selftrain_jax.threads import NUM_READERS
 from selftrain_jax.types import FittedImages
 
@@ -22,8 +22,7 @@ BATCHES_AHEAD = 2
 class Embedder(NamedTuple):
     """A backbone with its weights; compiled once."""
 
-    # From an image to the network's input and its scale: network px = original px * scale.
-    load: Callable[[UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]]
+    load: Callable[[UInt8[np.ndarray, "H W 3"]], Fitted]
     embed: Callable[[FittedImages], Float[Array, "B C"]]
     batch_size: int
     image_size_px: int
@@ -40,14 +39,11 @@ class Looked(NamedTuple):
 def look_at(source: Source, embedder: Embedder | None, *, batch_size: int = 16) -> Looked:
     """Read every image once and hash it; with an embedder compute its features too.
 
-    The network always sees [batch_size, S, S, 3]: rows without an image that decodes are zero.
+    The network always sees [batch_size, S, S, 3], whether an image decodes or not.
     """
 
-    def load(image: UInt8[np.ndarray, "H W 3"]) -> tuple[tuple | None, np.uint64]:
-        if embedder is None:
-            return None, perceptual_hash(image)
-        resized, scale = embedder.load(image)
-        return (resized, np.round(scale * image.shape[:2])), perceptual_hash(image)
+    def load(image: UInt8[np.ndarray, "H W 3"]) -> tuple[Fitted | None, np.uint64]:
+        return embedder and embedder.load(image), perceptual_hash(image)
 
     indices: list[int] = []
     errors: list[InputError] = []
@@ -82,11 +78,8 @@ def only(looks: Looks, positions: Sequence[int]) -> Looks:
 
 
 def _dispatch(rows: Mapping[int, Loaded], embedder: Embedder) -> Float[Array, "B C"]:
-    batch, side_px = embedder.batch_size, embedder.image_size_px
-    images, covered_px = np.zeros((batch, side_px, side_px, 3), np.float32), np.ones((batch, 2), np.float32)
-    for row, loaded in rows.items():
-        images[row], covered_px[row] = loaded.inputs
-    return embedder.embed(FittedImages(*cast(Any, (images, covered_px))))
+    fitted = {row: loaded.inputs for row, loaded in rows.items()}
+    return embedder.embed(stack_fitted(fitted, embedder.batch_size, embedder.image_size_px))
 
 
 def _check_finite(features: Float[np.ndarray, " C"], image: Loaded) -> Float[np.ndarray, " C"]:

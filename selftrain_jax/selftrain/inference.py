@@ -11,12 +11,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from selftrain_jax.data.source import Source, decode_image
 from selftrain_jax.errors import InputError
 from selftrain_jax.threads import thread_pool
-from selftrain_jax.types import Example
+from selftrain_jax.types import Example, FittedImages
 
 Chunk = tuple[int, Sequence[int]]
 """A shard's number, and the indices in the source of some of its images: at most a batch."""
@@ -36,6 +36,10 @@ InferredChunk = tuple[int, list[Inferred | InputError]]
 
 ReadPixels = Callable[[int], tuple[bytes, UInt8[np.ndarray, "H W 3"]]]
 """From an index in the source to the image as it is encoded, and its pixels; a tile's are a part of them."""
+
+
+Fitted = tuple[UInt8[np.ndarray, "S S 3"], Int[np.ndarray, " 2"]]
+"""An image fitted into the network's input, and what it covers of it (height, width)."""
 
 
 class Loaded(NamedTuple):
@@ -83,6 +87,15 @@ def run_ahead(
             if len(dispatched) > 1:
                 yield dispatched.popleft()
         yield from dispatched
+
+
+def stack_fitted(rows: Mapping[int, Fitted], batch_size: int, side_px: int) -> FittedImages:
+    """Put fitted images into their rows of a batch; rows without one are of one black pixel."""
+    images: Any = np.zeros((batch_size, side_px, side_px, 3), np.uint8)
+    covered_px: Any = np.ones((batch_size, 2), np.int32)
+    for row, fitted in rows.items():
+        images[row], covered_px[row] = fitted
+    return FittedImages(images, covered_px)
 
 
 def label_chunk(

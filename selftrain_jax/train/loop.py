@@ -24,7 +24,7 @@ from selftrain_jax.train.metric_log import MetricLog, Speed, progress_line
 from selftrain_jax.train.optimizer import Schedule
 from selftrain_jax.train.patience import find_first_best, has_stopped_rising
 from selftrain_jax.train.rollback import Rollback, add_rollback, read_rollbacks, scale_schedule
-from selftrain_jax.train.sharding import shard_batch, shard_shapes, shard_state
+from selftrain_jax.train.sharding import shard_shapes, shard_state
 from selftrain_jax.train.state import TrainState, eval_variables
 from selftrain_jax.train.step import TrainStep
 from selftrain_jax.train.stop_signal import IsStopping, deferred_stop
@@ -97,10 +97,11 @@ def train(
     `new_state` always makes the same state, of the shapes and dtypes `state_shapes` (`jax.eval_shape`); it is
     called only where there is no checkpoint to start from, so that the devices hold one state, not two.
 
-    `train_step` is compiled (`jit_train_step`). The end of the run is evaluated and saved, whatever the
-    intervals; an interval of 0 means only then. A checkpoint follows every evaluation. The log has a line
-    every `log_every` updates and one for the last update. When a loss is not finite, training returns to the
-    newest checkpoint with half the learning rate, up to `max_rollbacks` times.
+    `train_step` is compiled (`jit_train_step`), and `batches` are on the devices (`shard_batch`). The end of
+    the run is evaluated and saved, whatever the intervals; an interval of 0 means only then. A checkpoint
+    follows every evaluation. The log has a line every `log_every` updates and one for the last update. When a
+    loss is not finite, training returns to the newest checkpoint with half the learning rate, up to
+    `max_rollbacks` times.
 
     With a `patience` the run also ends where `best_metric` has not risen for so many evaluations in a row.
 
@@ -177,7 +178,7 @@ def _train_to_end(stage: _Stage, state: TrainState, stream: BatchStream) -> Trai
             break
         batch, image_ids = stage.speed.fetch(stream, functools.partial(_is_done, pending))
         learning_rate = np.float32(stage.schedule(step))
-        state, metrics = stage.train_step(state, shard_batch(stage.mesh, batch), learning_rate)
+        state, metrics = stage.train_step(state, batch, learning_rate)
         _read(stage, pending)
         pending = _PendingMetrics(step + 1, metrics, image_ids)
     return state

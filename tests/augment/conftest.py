@@ -60,6 +60,20 @@ def over_seeds():
 
 
 @pytest.fixture(scope="session")
+def normalized():
+    """Normalise the images of what a policy returns as the devices do, one image or a stack of them."""
+    from selftrain_jax.models.input_normalization import normalize
+    from selftrain_jax.types import FittedImages
+
+    def run(placed):
+        image, covered_px = (np.asarray(placed[key]) for key in ("image", "covered_px"))
+        fitted = FittedImages(image.reshape(-1, *image.shape[-3:]), covered_px.reshape(-1, 2))
+        return np.asarray(normalize(fitted)).reshape(image.shape)
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def paint():
     """Paint one red box on black, the same shape in the mask; all corners are whole pixels."""
     import tensorflow as tf

@@ -3,8 +3,10 @@ import pytest
 import tensorflow as tf
 
 from selftrain_jax.augment import resize
+from selftrain_jax.models.input_normalization import MEAN_RGB, STDDEV_RGB
 
 pytestmark = pytest.mark.tf
+HALF_A_LEVEL = 0.5 / 255 / np.array(STDDEV_RGB)
 
 
 def fit(tensors, size_px, jitter=1.0, crop=(0.0, 0.0)):
@@ -17,20 +19,48 @@ def noise(height, width, channels=3):
     return np.random.default_rng(0).integers(0, 256, [height, width, channels], dtype=np.uint8)
 
 
-@pytest.mark.parametrize(("key", "size_px"), [("resize_no_jitter", 10), ("resize_up", 20)])
-def test_equals_the_official_resize(key, size_px, golden, golden_tensors, in_dataset):
+def official(golden, key):
+    """Return a golden image, normalised; only one was recorded so, the other, 12 x 16 to 15 x 20, before."""
     expected = np.array(golden[key]["image"])
-    if key == "resize_up":  # recorded before normalisation; 12 x 16 becomes 15 x 20
-        expected = resize.normalize(tf.constant(expected, tf.float32)).numpy()
+    if key == "resize_up":
+        expected = (expected / 255 - np.array(MEAN_RGB)) / np.array(STDDEV_RGB)
         expected[15:] = 0
+    return expected
+
+
+@pytest.mark.parametrize(("key", "size_px"), [("resize_no_jitter", 10), ("resize_up", 20)])
+def test_equals_the_official_resize_but_for_the_rounding(
+    key, size_px, golden, golden_tensors, in_dataset, normalized, monkeypatch
+):
+    monkeypatch.setattr(resize, "round_pixels", lambda pixels: pixels)
+    expected = official(golden, key)
     eager = fit(golden_tensors, size_px)
     (mapped,) = in_dataset(lambda x: fit(x, size_px), golden_tensors)
     for result in (eager, mapped):
-        np.testing.assert_allclose(result["image"], expected[:size_px, :size_px], atol=2e-6)
+        np.testing.assert_allclose(normalized(result), expected[:size_px, :size_px], atol=2e-6)
         np.testing.assert_allclose(result["scale"], golden[key]["info"][2], rtol=1e-6)
         np.testing.assert_array_equal(result["offset"], golden[key]["info"][3])
     assert not np.any(expected[size_px:])
     assert not np.any(expected[:, size_px:])
+
+
+@pytest.mark.parametrize(("key", "size_px"), [("resize_no_jitter", 10), ("resize_up", 20)])
+def test_rounding_changes_the_networks_input_by_half_a_level_at_most(
+    key, size_px, golden, golden_tensors, normalized
+):
+    placed = fit(golden_tensors, size_px)
+    assert placed["image"].dtype == tf.uint8
+    difference = np.abs(normalized(placed) - official(golden, key)[:size_px, :size_px])
+    assert np.all(difference <= HALF_A_LEVEL + 2e-6)
+    assert np.all(difference.max((0, 1)) > 0.9 * HALF_A_LEVEL)  # the bound is met: nothing is rounded twice
+    height, width = placed["covered_px"]
+    assert not np.any(normalized(placed)[height:])
+    assert not np.any(normalized(placed)[:, width:])
+
+
+def test_halves_are_rounded_to_even_and_the_brightest_stays():
+    found = resize.round_pixels(tf.constant([[[0.0, 0.49, 0.5], [1.5, 2.5, 254.49], [254.5, 254.6, 255.0]]]))
+    np.testing.assert_array_equal(found, [[[0, 0, 0], [2, 2, 254], [254, 255, 255]]])
 
 
 def test_equals_the_official_mask_resize(golden, golden_tensors):
@@ -81,36 +111,32 @@ def test_a_window_equals_the_whole_resize_cropped_bit_by_bit(size, scaled, offse
     np.testing.assert_array_equal(mask, whole[offset[0] : offset[0] + 50, offset[1] : offset[1] + 50])
 
 
-def test_normalising_after_the_resize_equals_normalising_before():
+def test_normalising_after_the_resize_is_within_half_a_level_of_normalising_before(normalized):
     image = noise(33, 47)
-    before = (image / np.float32(255) - np.float32(resize.MEAN_RGB)) / np.float32(resize.STDDEV_RGB)
+    before = (image / np.float32(255) - np.float32(MEAN_RGB)) / np.float32(STDDEV_RGB)
     expected = tf.raw_ops.ResizeBilinear(images=before[None].astype(np.float32), size=[66, 94])[0, :60, :60]
     jittered = fit({"image": tf.constant(image)}, 60, jitter=94 / 60)
-    np.testing.assert_allclose(jittered["image"], expected, atol=2e-6)
-
-
-def test_normalised_mean_colour_is_zero_and_one_deviation_is_one():
-    mean, stddev = np.array(resize.MEAN_RGB) * 255, np.array(resize.STDDEV_RGB) * 255
-    values = resize.normalize(tf.constant(np.stack([mean, mean + stddev])[None], tf.float32))
-    np.testing.assert_allclose(values, [[[0, 0, 0], [1, 1, 1]]], atol=1e-6)
+    assert np.all(np.abs(normalized(jittered) - expected) <= HALF_A_LEVEL + 2e-6)
 
 
 def test_scale_and_offset_follow_the_formula():
-    placed = fit({"image": tf.zeros([480, 640, 3], tf.uint8)}, 512, jitter=2.0, crop=(0.5, 0.25))
+    placed = fit({"image": tf.ones([480, 640, 3], tf.uint8)}, 512, jitter=2.0, crop=(0.5, 0.25))
     np.testing.assert_allclose(placed["scale"], [1.6, 1.6])  # 1024 / 640; scaled (768, 1024)
     np.testing.assert_array_equal(placed["offset"], [128, 128])  # 0.5 * 256, 0.25 * 512
-    odd = fit({"image": tf.zeros([333, 500, 3], tf.uint8)}, 100, jitter=0.5)
+    np.testing.assert_array_equal(placed["covered_px"], [512, 512])
+    odd = fit({"image": tf.ones([333, 500, 3], tf.uint8)}, 100, jitter=0.5)
+    np.testing.assert_array_equal(odd["covered_px"], [33, 50])
     np.testing.assert_allclose(odd["scale"], [33 / 333, 50 / 500])  # round(33.3) = 33
     assert odd["image"].shape == (100, 100, 3)
     assert not np.any(odd["image"][33:])
-    assert np.all(odd["image"][:33, :50] != 0)  # black, normalised
+    assert np.all(odd["image"][:33, :50] == 1)
 
 
 @pytest.mark.parametrize("jitter", [0.5, 0.8, 1.0, 1.3, 2.0])
 @pytest.mark.parametrize("crop", [(0.0, 0.0), (0.3, 0.4), (0.5, 0.5)])
 def test_box_and_mask_stay_on_what_was_painted_within_a_pixel(jitter, crop, paint, measure):
     placed = fit(paint(96, 120, (42, 51, 70, 81)), 100, jitter, crop)
-    is_red = np.asarray(placed["image"])[..., 0] > 0.13  # above the value halfway between black and red
+    is_red = np.asarray(placed["image"])[..., 0] > 127
     np.testing.assert_allclose(placed["boxes"][0], measure(is_red), atol=1.0 * max(1.0, jitter))
     np.testing.assert_allclose(placed["boxes"][0], measure(placed["mask"] == 7), atol=1.0)
 
@@ -142,8 +168,9 @@ def test_boxes_are_clipped_to_the_last_pixel():
 
 
 def test_an_image_one_pixel_high_keeps_a_row():
-    tensors = {"image": tf.zeros([1, 3000, 3], tf.uint8), "mask": tf.zeros([1, 3000], tf.uint8)}
+    tensors = {"image": tf.ones([1, 3000, 3], tf.uint8), "mask": tf.zeros([1, 3000], tf.uint8)}
     placed = fit(tensors, 64)
-    assert np.all(placed["image"][0] != 0)
+    assert np.all(placed["image"][0] == 1)
+    np.testing.assert_array_equal(placed["covered_px"], [1, 64])
     np.testing.assert_array_equal(placed["mask"][0], np.zeros(64))
     assert np.all(placed["mask"][1:] == 255)

@@ -24,6 +24,7 @@ from PIL import Image
 from skimage import data
 
 from selftrain_jax.data.source import Source, decode_image
+from selftrain_jax.models.input_normalization import normalize
 from selftrain_jax.models.segmenter import make_segmenter
 from selftrain_jax.segmentation.multi_scale import label_pixels
 from selftrain_jax.tasks.segmentation.inference import Segmenter, bind_variables
@@ -76,7 +77,9 @@ def make_network(name: str, size_px: int, batch_size: int) -> Callable[[tuple[fl
     )
     segmenter = Segmenter(
         place=jax.device_put,
-        predict=jax.jit(lambda placed, images: PixelLogits(model.apply(placed, images, train=False))),
+        predict=jax.jit(
+            lambda placed, fitted: PixelLogits(model.apply(placed, normalize(fitted), train=False))
+        ),
         label=jax.jit(label_pixels, static_argnums=(3, 4)),
         batch_size=batch_size,
         image_size_px=size_px,

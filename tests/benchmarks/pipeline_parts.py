@@ -1,7 +1,7 @@
 """Where a training image's time on the host goes: python -m tests.benchmarks.pipeline_parts [SIZE_PX]
 
 One 640 x 480 JPEG through each part alone, on one thread: reading and decoding, what every policy does
-(flip, resize and crop at a few scales, with normalisation and padding), and each operation of the policies.
+(flip, resize and crop at a few scales, with rounding and padding), and each operation of the policies.
 CPU milliseconds of the calling thread's process, as median (least) of the rounds, longest first.
 """
 
@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from selftrain_jax.augment.geometry import flip_horizontal
 from selftrain_jax.augment.operations import BOX_ONLY_OPERATIONS, OPERATIONS, apply_operation
-from selftrain_jax.augment.resize import normalize, resize_and_crop
+from selftrain_jax.augment.resize import resize_and_crop
 from tests.benchmarks.input_pipeline import photographs
 
 ROUNDS, LEVEL = 15, 10
@@ -57,8 +57,7 @@ def parts(size_px: int) -> dict[str, Callable[[], object]]:
     return {
         "read and decode": lambda: source.read(0),
         "flip": graph(flip_horizontal),
-        "normalize alone, of the JPEG's size": graph(lambda x: normalize(x["image"])),
-        **{f"resize, crop, normalize, pad: scale {scale}": graph(resize(scale)) for scale in SCALES},
+        **{f"resize, crop, round, pad: scale {scale}": graph(resize(scale)) for scale in SCALES},
         **{name: operation(name) for name in [*OPERATIONS, *BOX_ONLY_OPERATIONS]},
     }
 

@@ -33,8 +33,10 @@ from selftrain_jax.data.source import Source, decode_image, without_labels
 from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.jobs.run import Run, make_run
 from selftrain_jax.jobs.training import train_stage
+from selftrain_jax.models.input_normalization import normalize
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
+from selftrain_jax.selftrain.inference import stack_fitted
 from selftrain_jax.selftrain.label_job import write_pseudo_labels
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.stages.graph import TEACHER
@@ -133,11 +135,14 @@ def network_parts(run: Run, source: Source, variables: Variables) -> dict[str, C
     detector = build_detector(config, run.experiment.task, run.experiment.mesh)
     fields = {key: value for key, value in config.model.to_dict().items() if key != "anchor_size"}
     model = make_retinanet(num_classes=max(category.id for category in COCO_CATEGORIES) + 1, **fields)
-    forward = jit_predict(mesh, functools.partial(model.apply, train=False))
+    forward = jit_predict(
+        mesh, lambda variables, fitted: model.apply(variables, normalize(fitted), train=False)
+    )
     placed = detector.place(variables)
     num_batches = -(-len(source) // config.eval.batch_size)
-    loaded = detector.load(decode_image(source.read_encoded(0), "the first"))[0]
-    images = np.broadcast_to(loaded, (config.eval.batch_size, *loaded.shape)).copy()
+    loaded = detector.load(decode_image(source.read_encoded(0), "the first"))
+    rows = dict.fromkeys(range(config.eval.batch_size), loaded)
+    fitted = stack_fitted(rows, len(rows), config.image.size_px)
 
     def read() -> None:
         with ThreadPoolExecutor(READING_THREADS) as pool:
@@ -146,7 +151,7 @@ def network_parts(run: Run, source: Source, variables: Variables) -> dict[str, C
 
     def repeat(predict: Callable[[Variables, Any], Any]) -> None:
         for _ in range(num_batches):
-            found = predict(placed, images)
+            found = predict(placed, fitted)
         jax.block_until_ready(found)
 
     return {

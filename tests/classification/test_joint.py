@@ -18,7 +18,6 @@ from selftrain_jax.classification.task import make_classification_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
-from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.train.optimizer import momentum_sgd
 from selftrain_jax.train.sharding import make_mesh, shard_batch, shard_state
 from selftrain_jax.train.state import create_state
@@ -149,13 +148,12 @@ def stream_of(make, name):
 
 
 def test_attached_batches_are_those_of_the_same_step() -> None:
-    mixed = mix_batches(stream_of(detection_batch, "human"), stream_of(detection_batch, "pseudo"))
-    batch, ids = next(attach(mixed, stream_of(class_batch, "class"))(7))
-    np.testing.assert_array_equal(batch.images[::2], detection_batch(7).images)
+    batch, ids = next(attach(stream_of(detection_batch, "human"), stream_of(class_batch, "class"))(7))
+    np.testing.assert_array_equal(batch.images, detection_batch(7).images)
     np.testing.assert_array_equal(batch.auxiliary.images, class_batch(7).images)
     np.testing.assert_array_equal(batch.auxiliary.targets.classes, class_batch(7).targets.classes)
-    assert len(ids) == 8 + 6
-    assert ids[:2] + ids[-1:] == ["human-7-0", "pseudo-7-0", "class-7-5"]
+    assert len(ids) == 4 + 6
+    assert ids[:2] + ids[-1:] == ["human-7-0", "human-7-1", "class-7-5"]
 
 
 def test_both_streams_are_closed_with_the_one_they_are_joined_in() -> None:

@@ -1,10 +1,11 @@
+import re
 import threading
 import time
 
 import pytest
 
 from selftrain_jax import threads
-from selftrain_jax.data.batch_timeout import Reading, with_timeout
+from selftrain_jax.data.batch_timeout import Reading, describe_readings, with_timeout
 from selftrain_jax.errors import RunAgainError
 from selftrain_jax.threads import hanging_reads
 
@@ -69,3 +70,24 @@ def test_a_stream_that_is_left_is_not_read_on():
         assert not hanging_reads()
     assert len(closed_by) == 2
     assert threading.current_thread() not in closed_by  # but the one that reads, before it ends
+
+
+def test_images_of_several_sources_are_named_by_how_long_they_have_been_read():
+    human, pseudo = Reading(), Reading()
+    noted, release = threading.Barrier(2), threading.Event()
+
+    def read(reading, image_id):
+        with reading.note(image_id):
+            noted.wait(20)
+            release.wait(20)
+
+    readers = [(pseudo, "first.jpg"), (human, "second.jpg"), (pseudo, "third.jpg")]
+    running = [threading.Thread(target=read, args=reader) for reader in readers]
+    for thread in running:
+        thread.start()
+        noted.wait(20)  # until this one has begun
+    found = describe_readings([human, pseudo])
+    release.set()
+    for thread in running:
+        thread.join(20)
+    assert re.sub(r"for \d+ s", "", found) == "being read: first.jpg (), second.jpg (), third.jpg ()"

@@ -22,6 +22,7 @@ from selftrain_jax.data.source import encode_png
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
 from selftrain_jax.jobs.pretrain import run_pretrain
+from selftrain_jax.models.input_normalization import take_pixels
 from selftrain_jax.tasks.classification.spec import build_classifier
 from selftrain_jax.train.checkpoint import restore_variables
 from selftrain_jax.types import Category
@@ -185,7 +186,7 @@ def test_joint_stream_and_task_come_from_the_config(config, digits: pathlib.Path
         config, read_builtin("train", num_images=1, image_size_px=64).categories
     )
     source = open_joint_source(config)
-    task = build_joint_task(config, detection, len(source.categories))
+    task = take_pixels(build_joint_task(config, detection, len(source.categories)))
     variables = jax.eval_shape(task.init, jax.random.key(0))
     assert variables["params"]["image_classifier"]["dense"]["kernel"].shape[1] == 3
     batches = build_joint_batches(config, "student", _detection_stream, source)
@@ -234,4 +235,5 @@ def _detection_stream(start_step: int):
 
     ones = np.ones((2, 3), bool)
     targets = BoxTargets(np.zeros((2, 3, 4), np.float32), ones.astype(np.int32), ones, ~ones)
-    yield Batch(np.zeros((2, 64, 64, 3), np.float32), targets, np.zeros(2, bool)), ["a", "b"]
+    images, covered_px = np.zeros((2, 64, 64, 3), np.uint8), np.full((2, 2), 64, np.int32)
+    yield Batch(images, targets, np.zeros(2, bool), covered_px=covered_px), ["a", "b"]

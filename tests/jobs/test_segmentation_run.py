@@ -19,7 +19,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.run import open_run
-from selftrain_jax.types import PixelLogits
+from selftrain_jax.types import FittedImages, PixelLogits
 from tests import tiny_masks
 
 pytestmark = [pytest.mark.tf, pytest.mark.compiles]
@@ -173,14 +173,14 @@ def several_scales() -> ConfigDict:
     return config
 
 
-def averaged_classes(predict: Callable[[np.ndarray], PixelLogits], image: np.ndarray) -> np.ndarray:
+def averaged_classes(predict: Callable[[FittedImages], PixelLogits], image: np.ndarray) -> np.ndarray:
     """Average softmax over an image of 64 px, its every second pixel, and both mirrored."""
     total: np.ndarray | float = 0.0
     for step in (2, 1):
         for order in (1, -1):
-            view = image[:, ::order][::step, ::step] / 255
-            pixels = (view - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-            logits = np.asarray(predict(pixels[None].astype(np.float32)).logits[0], np.float64)
+            view = image[:, ::order][::step, ::step]
+            fitted = FittedImages(view[None], np.array([view.shape[:2]], np.int32))
+            logits = np.asarray(predict(fitted).logits[0], np.float64)
             power = np.exp(enlarge(enlarge(logits, len(view)), 64))
             total = total + (power / power.sum(axis=-1, keepdims=True))[:, ::order]
     return np.argmax(total, axis=-1)

@@ -11,6 +11,7 @@ from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.graph import TEACHER, Stage
 from selftrain_jax.stages.records import METHODS, OLD_METHODS
+from selftrain_jax.train.sharding import shard_batch
 from selftrain_jax.types import Batches
 from tests import tiny
 
@@ -38,6 +39,7 @@ def test_the_order_of_examples_is_the_one_that_the_stage_began_with(
 
     monkeypatch.setattr(training, "build_batches", build)
     training._batches(run, TEACHER, record(methods))
+    assert asked.pop("place").func is shard_batch
     assert asked == {"round": 1, "permutation": permutation}
 
 

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from configs import common
@@ -167,7 +168,8 @@ def test_the_real_step_is_what_is_compiled_here_for_two_cpu_devices() -> None:
 @pytest.mark.compiles
 def test_labelling_is_split_over_a_hosts_devices() -> None:
     step = label_step(small_config(), jax.devices()[:2])
-    images = step.arguments[1]
+    images, covered_px = step.arguments[1]
+    assert (images.dtype, covered_px.dtype) == (jnp.uint8, jnp.int32)
     assert images.sharding.shard_shape(images.shape) == (2, 64, 64, 3)
     assert step.multiply_adds > 0
 

@@ -59,7 +59,8 @@ def test_choice_by_platform_counts_one_branch() -> None:
 def tiny_batch(config: object, size: int) -> Batch:
     targets = DETECTION.self_training.target_shapes(config, size)
     shape = jax.ShapeDtypeStruct
-    return Batch(shape((size, 64, 64, 3), np.float32), targets, shape((size,), np.bool_))
+    images, covered_px = shape((size, 64, 64, 3), np.uint8), shape((size, 2), np.int32)
+    return Batch(images, targets, shape((size,), np.bool_), covered_px=covered_px)
 
 
 def test_state_is_counted_exactly_and_a_model_axis_shares_it() -> None:
@@ -72,7 +73,7 @@ def test_state_is_counted_exactly_and_a_model_axis_shares_it() -> None:
     assert memory.momentum == memory.average == memory.gradients == 4 * num
     statistics = sum(leaf.size for leaf in jax.tree.leaves(state.variables["batch_stats"]))
     assert memory.parameters == 4 * (num + statistics)
-    assert memory.batch == 2 * (64 * 64 * 3 * 4 + 16 * (4 * 4 + 4 + 1 + 1) + 1)  # of 2 devices one
+    assert memory.batch == 2 * (64 * 64 * 3 + 2 * 4 + 16 * (4 * 4 + 4 + 1 + 1) + 1)  # of 2 devices one
 
 
 def test_accumulation_needs_less_and_a_larger_batch_more() -> None:

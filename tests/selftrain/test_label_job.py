@@ -40,7 +40,7 @@ def test_records_hold_original_pixels_original_bytes_and_scores_from_the_floor(t
     assert labels["image_id"] == "image-9"
     assert labels["is_pseudo"]
     assert encoded == make_source(10).read_encoded(9)
-    # cat [1, 1, 5, 6] and dog [-1, 2, 99, 4] over scale (0.5, 0.25), clipped to 20 x 30; no score of 0.04
+    # cat [1, 1, 5, 6] and dog [-1, 2, 99, 4] over scale (0.5, 0.25), clipped to 20 x 32; no score of 0.04
     np.testing.assert_allclose(labels["boxes"], [[2, 4, 10, 24], [0, 8, 20, 16]], atol=1e-5)
     np.testing.assert_allclose(labels["scores"], [0.09, 0.3], rtol=1e-6)
     np.testing.assert_array_equal(labels["classes"], [1, 7])

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from selftrain_jax.build.experiment import build_experiment
+from selftrain_jax.models.input_normalization import fitted_images
 from selftrain_jax.train import sharding
 from selftrain_jax.train.sharding import jit_predict, shard_batch, shard_state
 from selftrain_jax.types import Batch, BoxTargets, Category, MaskTargets
@@ -29,7 +30,8 @@ TOLERANCE = 2e-4  # of the largest value of a tensor; float32 sums in another or
 
 def make_batch(step: int, size_px: int, is_boxes: bool) -> Batch:
     rng = np.random.default_rng(step)
-    images = rng.normal(size=(BATCH_SIZE, size_px, size_px, 3)).astype(np.float32)
+    images = rng.integers(0, 256, (BATCH_SIZE, size_px, size_px, 3), np.uint8)
+    covered_px = rng.integers(size_px // 2, size_px + 1, (BATCH_SIZE, 2), np.int32)
     if is_boxes:
         corner = rng.uniform(0, 30, (BATCH_SIZE, SLOTS, 2))
         boxes = np.concatenate([corner, corner + rng.uniform(8, 30, corner.shape)], -1).astype(np.float32)
@@ -41,7 +43,7 @@ def make_batch(step: int, size_px: int, is_boxes: bool) -> Batch:
         masks = rng.integers(0, 3, (BATCH_SIZE, size_px, size_px)).astype(np.uint8)
         masks[:, : size_px // (2 + step)] = 255
         targets = MaskTargets(masks)
-    return Batch(images, targets, np.arange(BATCH_SIZE) % 2 == 1)
+    return Batch(images, targets, np.arange(BATCH_SIZE) % 2 == 1, covered_px=covered_px)
 
 
 def train(config, axes: dict[str, int], devices) -> dict[str, np.ndarray]:
@@ -57,8 +59,8 @@ def train(config, axes: dict[str, int], devices) -> dict[str, np.ndarray]:
         batch = shard_batch(mesh, make_batch(number, config.image.size_px, is_boxes))
         state, metrics = experiment.train_step(state, batch, np.float32(0.02))
         assert number == 0 or len(COMPILES) == compiles_at_start, f"compiled anew: {COMPILES[-1]}"
-    images = make_batch(0, config.image.size_px, is_boxes).images
-    predicted = jit_predict(mesh, experiment.task.predict)(state.variables, images)
+    fitted = fitted_images(make_batch(0, config.image.size_px, is_boxes))
+    predicted = jit_predict(mesh, experiment.task.predict)(state.variables, fitted)
     metrics["predicted"] = getattr(predicted, "scores", predicted)  # of boxes the order may change
     assert all(np.any(leaf) for leaf in jax.tree.leaves(metrics["predicted"]))
     leaves = jax.tree.leaves_with_path({**state._replace(rng=())._asdict(), **metrics})

@@ -1,6 +1,7 @@
 """Classified images, as config.data and config.joint name them; call `open_split`, then `class_batches`."""
 
 import pathlib
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
@@ -8,7 +9,7 @@ from selftrain_jax.data.sampling import Permutation, raw_permutation
 from selftrain_jax.data.source import Source, cached
 from selftrain_jax.data.sources.image_folder import read_class_folder
 from selftrain_jax.errors import InputError
-from selftrain_jax.types import Batches
+from selftrain_jax.types import Batch, Batches
 
 KINDS = ("folder", "tfds", "auto")
 
@@ -45,8 +46,12 @@ def class_batches(
     size_px: int,
     seed: int,
     permutation: Permutation = raw_permutation,
+    place: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> Batches:
-    """Stream augmented crops with their classes; `settings` is config.pretrain or config.joint."""
+    """Stream augmented crops with their classes; `settings` is config.pretrain or config.joint.
+
+    `place` puts batches on the devices, as in `batch_examples`.
+    """
     from selftrain_jax.augment.crop import augment_crop
     from selftrain_jax.data.pipeline import make_batches
     from selftrain_jax.tasks.classification.targets import CLASS_TARGETS
@@ -69,4 +74,5 @@ def class_batches(
         max_bad_images=config.data.max_bad_images,
         max_stall_secs=float(config.data.max_stall_secs),
         permutation=permutation,
+        place=place,
     )

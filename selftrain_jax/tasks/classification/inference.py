@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from selftrain_jax.augment.crop import centre_crop
 from selftrain_jax.classification.task import accuracy, count_hits
 from selftrain_jax.data.source import Source
+from selftrain_jax.models.input_normalization import fitted_images
 from selftrain_jax.tasks.classification.targets import read_in_order
 from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
 from selftrain_jax.types import ClassTargets, Task, Variables
@@ -35,7 +36,7 @@ def make_measure(config: ConfigDict, task: Task, mesh: Mesh, source: Source) -> 
         )
         with closing(batches):
             for batch in batches:
-                scores = predict(placed, batch.images)
+                scores = predict(placed, fitted_images(batch))
                 targets = cast(ClassTargets, batch.targets)
                 counts.append(count_hits(np.asarray(scores.probabilities), np.asarray(targets.classes)))
         return accuracy(counts)

@@ -34,7 +34,7 @@ def read_in_order(
 ) -> Generator[Batch, None, None]:
     """Yield every image once, in batches of one size; class -1 marks padding and images that do not decode.
 
-    `prepare` makes the network's input of a uint8 image.
+    `prepare` crops an image to the network's input, all of it.
 
     Raises:
         InputError: too many images do not decode.
@@ -64,7 +64,7 @@ def read_in_order(
         lambda tensors, position: {**tensors, "image": prepare(tensors["image"])},
         failures,
     )
-    batches = iterate_batches(examples, batch_size, failures)
+    batches = iterate_batches(examples, np.zeros(batch_size, bool), failures)
     with closing(with_timeout(max_stall_secs, batches, reading.describe)) as timed:
         for batch, _ in timed:
             yield batch

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
@@ -19,17 +19,15 @@ from selftrain_jax.augment.policies import make_inference_resize
 from selftrain_jax.data.source import Source, subset
 from selftrain_jax.data.tiles import Tiling
 from selftrain_jax.detection.coco_eval import Backend, ImageDetections, evaluate_detections
-from selftrain_jax.selftrain.inference import chunks_in_order
+from selftrain_jax.selftrain.inference import Fitted, chunks_in_order
 from selftrain_jax.tasks.detection.coco_export import export_image_ids, to_coco_results
 from selftrain_jax.tasks.detection.pseudo.labeller import Load, Network, infer_images
 from selftrain_jax.tasks.detection.pseudo.views import View
 from selftrain_jax.tasks.tiles import read_tiling
 from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_state
-from selftrain_jax.types import Detections, Example, Task, Variables
+from selftrain_jax.types import Detections, Example, FittedImages, Task, Variables
 
-LoadOneSize = Callable[
-    [UInt8[np.ndarray, "H W 3"]], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]
-]
+LoadOneSize = Callable[[UInt8[np.ndarray, "H W 3"]], Fitted]
 """As `Load`, for one size of the network's input."""
 
 
@@ -38,7 +36,7 @@ class Detector:
     """A detector without its weights; `predict` is compiled once for each size of images."""
 
     place: Callable[[Variables], Variables]
-    predict: Callable[[Variables, Float[np.ndarray, "B S S 3"]], Detections]
+    predict: Callable[[Variables, FittedImages], Detections]
     load: LoadOneSize  # for `image_size_px`
     batch_size: int
     image_size_px: int

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import tensorflow as tf
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Int, UInt8
 from ml_collections import ConfigDict
 
 from selftrain_jax import hosts
@@ -26,7 +26,7 @@ from selftrain_jax.tasks.segmentation.pseudo.labeller import predict_masks
 from selftrain_jax.tasks.segmentation.pseudo.network import Label, Load, MaskNetwork, network_sizes
 from selftrain_jax.tasks.tiles import read_tiling
 from selftrain_jax.train.sharding import jit_predict, local_mesh, shard_batch, shard_state
-from selftrain_jax.types import Category, PixelLogits, Task, Variables
+from selftrain_jax.types import Category, FittedImages, PixelLogits, Task, Variables
 
 MASKS_FOLDER = "masks"
 
@@ -36,7 +36,7 @@ class Segmenter:
     """A segmenter without its weights; each function is compiled once for each shape."""
 
     place: Callable[[Variables], Variables]
-    predict: Callable[[Variables, Float[np.ndarray, "B S S 3"]], PixelLogits]
+    predict: Callable[[Variables, FittedImages], PixelLogits]
     label: Label
     batch_size: int
     image_size_px: int
@@ -164,13 +164,7 @@ def _fit(mask: UInt8[np.ndarray, "H W"], size_px: tuple[int, ...]) -> UInt8[np.n
 def _bind_load(sizes_px: Iterable[int]) -> Load:
     """Return the function that fits an image into a square input and says which part of it is covered."""
     resizes = {size_px: make_inference_resize(size_px) for size_px in sizes_px}
-
-    def load(image: UInt8[np.ndarray, "H W 3"], size_px: int) -> tuple[np.ndarray, tuple[int, int]]:
-        resized, scale = resizes[size_px](image)
-        height, width = np.round(scale * image.shape[:2]).astype(int).tolist()
-        return resized, (height, width)
-
-    return load
+    return lambda image, size_px: resizes[size_px](image)
 
 
 def _jit_label(mesh: Mesh) -> Label:

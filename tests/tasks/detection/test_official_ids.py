@@ -17,7 +17,7 @@ from selftrain_jax.tasks.detection.coco_export import source_ids, write_coco_jso
 from selftrain_jax.tasks.detection.inference import Detector, evaluate_source
 from selftrain_jax.tasks.detection.report.sections import detections_by_image
 from selftrain_jax.tasks.detection.spec import DETECTION
-from selftrain_jax.types import Detections
+from selftrain_jax.types import Detections, FittedImages
 from tests.data.sources.tfds_files import HEIGHT, WIDTH, bbox, coco_example, prepare
 
 pytestmark = pytest.mark.tf
@@ -73,9 +73,9 @@ def perfect_detector(source: Source) -> Detector:
     """Find every object but crowds; how light an image is says which it is."""
     labels = [source.read_labels(index) for index in range(len(source))]
 
-    def predict(_: Any, images: np.ndarray) -> Detections:
+    def predict(_: Any, fitted: FittedImages) -> Detections:
         boxes, classes = np.zeros((1, 4, 4), np.float32), np.zeros((1, 4), np.int32)
-        found = labels[round(float(images[0, 0, 0, 0]) / 50)]
+        found = labels[round(float(fitted.images[0, 0, 0, 0]) / 50)]
         kept = np.flatnonzero(~found["is_crowd"])
         boxes[0, : len(kept)], classes[0, : len(kept)] = found["boxes"][kept], found["classes"][kept]
         return Detections(boxes, 0.9 * (classes > 0).astype(np.float32), classes, classes > 0)
@@ -83,7 +83,7 @@ def perfect_detector(source: Source) -> Detector:
     return Detector(
         place=lambda variables: variables,
         predict=predict,
-        load=lambda image: (np.full((64, 64, 3), image[0, 0, 0], np.float32), np.ones(2, np.float32)),
+        load=lambda image: (np.full((64, 64, 3), image[0, 0, 0]), np.array(image.shape[:2])),
         batch_size=1,
         image_size_px=64,
         score_floor=0.05,
@@ -147,9 +147,9 @@ def test_equal_scores_are_ordered_as_in_cocos_own_evaluation(source: Source, tmp
     """A wrong box of class 1 in the image that TFDS has first and COCO last, scored like the right ones."""
     right = perfect_detector(source)
 
-    def predict(variables: Any, images: np.ndarray) -> Detections:
-        found = right.predict(variables, images)
-        if images[0, 0, 0, 0] == 0:
+    def predict(variables: Any, fitted: FittedImages) -> Detections:
+        found = right.predict(variables, fitted)
+        if fitted.images[0, 0, 0, 0] == 0:
             found.boxes[0, 0] = (30, 1, 39, 9)
         return found
 

@@ -10,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from selftrain_jax.data.source import Source, encode_png
+from selftrain_jax.models.input_normalization import take_pixels
 from selftrain_jax.models.retinanet import RetinaNet, make_retinanet
 from selftrain_jax.tasks.detection import spec
 from selftrain_jax.tasks.detection.inference import build_detector, detect
@@ -67,7 +68,8 @@ def make_source() -> Source:
 
 def scores_of(config: ConfigDict) -> tuple[list[float], list[float], float]:
     """Return the scores of pseudo labels and of an evaluation, and the floor that the manifest names."""
-    task, mesh = spec.build_task(config, (Category(1, "cat"),)), make_mesh(devices=jax.devices()[:1])
+    task = take_pixels(spec.build_task(config, (Category(1, "cat"),)))
+    mesh = make_mesh(devices=jax.devices()[:1])
     labeller = open_predictor(config, task, mesh).labeller([{}], make_source())
     ((_, labelled),) = labeller.infer([(0, range(NUM_IMAGES))])
     (evaluated, _) = detect(build_detector(config, task, mesh), {}, make_source())

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from selftrain_jax.augment.policies import POLICIES, augment_policy
-from selftrain_jax.data.pipeline import make_batches, take_steps
+from selftrain_jax.data.pipeline import batch_examples, make_batches, make_examples, take_steps
 from selftrain_jax.data.sampling import example_index
 from selftrain_jax.data.source import Source, without_labels
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
-from selftrain_jax.selftrain.mixing import mix_batches
+from selftrain_jax.models.input_normalization import fitted_images, normalize
 from selftrain_jax.tasks.detection.targets import box_targets
 from selftrain_jax.tasks.segmentation.targets import mask_targets
 
@@ -35,10 +35,12 @@ def source_of(num_images: int = 7, *, bad_masks=(), bad_images=(), ignored=(), m
 
 
 def batches_of(source: Source, *, policy: str = "s1", seed: int = 0, **settings):
+    return batch_examples([examples_of(source, policy=policy, seed=seed, **settings)], [0] * 3)
+
+
+def examples_of(source: Source, *, policy: str = "s1", seed: int = 0, **settings):
     augment = augment_policy(policy, output_size_px=32, reference_size_px=640)
-    return make_batches(
-        source, mask_targets(), augment=augment, **{"batch_size": 3, "seed": seed, **settings}
-    )
+    return make_examples(source, mask_targets(), augment=augment, batch_size=3, seed=seed, **settings)
 
 
 def classes_of(batch) -> list[int]:
@@ -53,10 +55,10 @@ def test_every_image_comes_with_its_own_mask_padded_with_255(policy) -> None:
     for batch, ids in take_steps(batches_of(source_of(), policy=policy), 0, 5):
         assert batch.images.shape == (3, 32, 32, 3)
         assert batch.targets.masks.shape == (3, 32, 32)
-        assert batch.images.dtype == np.float32
+        assert batch.images.dtype == np.uint8
         assert batch.targets.masks.dtype == np.uint8
         assert [f"{index - 10}.jpg" for index in classes_of(batch)] == ids
-        is_padding = (batch.images == 0).all(-1)
+        is_padding = (normalize(fitted_images(batch)) == 0).all(-1)
         assert is_padding.any()  # 20 x 30 leaves a third of the square empty
         assert (batch.targets.masks[is_padding] == 255).all()
 
@@ -94,7 +96,8 @@ def test_another_seed_gives_other_masks() -> None:
 
 def test_human_and_pseudo_halves_alternate_and_resume_together() -> None:
     human, pseudo = source_of(4), source_of(5, ignored=range(5))
-    mixed = mix_batches(batches_of(human), batches_of(pseudo, seed=500, is_pseudo=True))
+    halves = [examples_of(human), examples_of(pseudo, seed=500, is_pseudo=True)]
+    mixed = batch_examples(halves, [0, 1] * 3)
     whole, rest = take_steps(mixed, 0, 4), take_steps(mixed, 2, 2)
     batch, ids = whole[2]
     np.testing.assert_array_equal(batch.is_pseudo, [False, True] * 3)

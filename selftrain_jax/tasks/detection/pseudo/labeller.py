@@ -20,22 +20,30 @@ from selftrain_jax.detection.box_fusion import fuse_boxes
 from selftrain_jax.detection.tile_merge import TileBoxes, merge_tiles
 from selftrain_jax.errors import InputError
 from selftrain_jax.run_files.manifest import Histogram
-from selftrain_jax.selftrain.inference import Chunk, InferredChunk, Loaded, ReadPixels, label_chunk, run_ahead
+from selftrain_jax.selftrain.inference import (
+    Chunk,
+    Fitted,
+    InferredChunk,
+    Loaded,
+    ReadPixels,
+    label_chunk,
+    run_ahead,
+    stack_fitted,
+)
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.manifest import HISTOGRAM_EDGES
 from selftrain_jax.selftrain.tile_inference import infer_by_tiles
 from selftrain_jax.tasks.detection.pseudo.views import View, format_views
 from selftrain_jax.tasks.detection.run_files import BoxSettings, BoxTotals, ClassBoxes
 from selftrain_jax.threads import NUM_READERS
-from selftrain_jax.types import Category, Detections, Example
+from selftrain_jax.types import Category, Detections, Example, FittedImages
 
 BATCHES_AHEAD = 2  # of one view; of several one batch, which is an input of each
-Load = Callable[[UInt8[np.ndarray, "H W 3"], int], tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, " 2"]]]
-"""From an image and the side of the network's input to that input and its scale:
-network px = original px * scale."""
+Load = Callable[[UInt8[np.ndarray, "H W 3"], int], Fitted]
+"""From an image and the side of the network's input to that input, and what the image covers of it."""
 
 
-Predict = Callable[[Float[np.ndarray, "B S S 3"]], Detections]
+Predict = Callable[[FittedImages], Detections]
 """The network with the weights of one model; compiled once for each S."""
 
 
@@ -121,9 +129,9 @@ def infer_images(
 ) -> Generator[InferredChunk, None, None]:
     """Detect in the images of each chunk, or in their tiles, whose boxes are merged on the whole image.
 
-    The network always sees [batch_size, S, S, 3]: rows without an image that decodes are zero. Boxes of
-    several views or models are merged, and the best kept, as many as of one view, with their `place_std`. Of
-    tiles (`detection.tile_merge`) all are kept.
+    The network always sees [batch_size, S, S, 3], whether an image decodes or not. Boxes of several views or
+    models are merged, and the best kept, as many as of one view, with their `place_std`. Of tiles
+    (`detection.tile_merge`) all are kept.
 
     Raises:
         InputError: the network's scores or boxes are not finite.
@@ -187,23 +195,22 @@ def _merge_tiles(
 
 def _load(
     image: UInt8[np.ndarray, "H W 3"], network: Network
-) -> tuple[list[Float[np.ndarray, "S S 3"]], list[Float[np.ndarray, " 2"]]]:
-    """Return the network's input and its scale for each view."""
-    loaded = [
+) -> tuple[list[Fitted], list[Float[np.ndarray, " 2"]]]:
+    """Return the network's input for each view, and its scale: network px = original px * scale."""
+    inputs = [
         network.load(image[:, ::-1] if view.is_mirrored else image, view.size_px) for view in network.inputs
     ]
-    inputs, scales = zip(*loaded, strict=True)
-    return list(inputs), list(scales)
+    size_px = np.array(image.shape[:2], np.float32)
+    return inputs, [covered_px.astype(np.float32) / size_px for _, covered_px in inputs]
 
 
 def _start_views(rows: Mapping[int, Loaded], network: Network) -> list[Detections]:
     """Start every model on every view of a batch, model by model of each view."""
     started = []
     for index, view in enumerate(network.inputs):
-        images = np.zeros((network.batch_size, view.size_px, view.size_px, 3), np.float32)
-        for row, loaded in rows.items():
-            images[row] = loaded.inputs[index]
-        started += [predict(images) for predict in network.models]
+        of_view = {row: loaded.inputs[index] for row, loaded in rows.items()}
+        fitted = stack_fitted(of_view, network.batch_size, view.size_px)
+        started += [predict(fitted) for predict in network.models]
     return started
 
 

@@ -16,12 +16,14 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.inference import (
     Chunk,
+    Fitted,
     InferredChunk,
     Loaded,
     ReadPixels,
     chunks_in_order,
     label_chunk,
     run_ahead,
+    stack_fitted,
 )
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.selftrain.tile_inference import infer_by_tiles
@@ -39,7 +41,6 @@ from selftrain_jax.types import Example
 
 BATCHES_AHEAD = 1  # a batch is an input of every scale, 27 MB an image at 512 px and the paper's six
 _Size = tuple[int, int]  # height, width
-_Views = list[tuple[np.ndarray, _Size]]  # input of each view, and the part of it that the image covers
 _Labels = tuple[Array | None, ...]  # classes, confidence, is finite, maybe runners-up; on the devices
 
 
@@ -170,13 +171,16 @@ def _run(
 
 def _load(
     image: UInt8[np.ndarray, "H W 3"], network: MaskNetwork, frame_size_px: int | None
-) -> tuple[_Views, _Size]:
+) -> tuple[list[Fitted], _Size]:
     """Fit an image into the input of every view; return the part of the frame that it covers too."""
     views = [network.load(image[:, ::-1] if mirrored else image, size) for size, mirrored in network.views]
     if frame_size_px is None:
         return views, image.shape[:2]
     covered_px = {size: part for (size, _), (_, part) in zip(network.views, views, strict=True)}
-    return views, covered_px.get(frame_size_px) or network.load(image, frame_size_px)[1]
+    if frame_size_px not in covered_px:
+        covered_px[frame_size_px] = network.load(image, frame_size_px)[1]
+    height, width = covered_px[frame_size_px].tolist()
+    return views, (height, width)
 
 
 def _dispatch(
@@ -202,13 +206,12 @@ def _dispatch(
 
 
 def _start_view(rows: Mapping[int, Loaded], view: int, network: MaskNetwork) -> list[Array]:
-    """Run every model on [batch_size, S, S, 3]; rows without an image that decodes are zero."""
+    """Run every model on [batch_size, S, S, 3], whether an image decodes or not."""
     size_px, _ = network.views[view]
     network.shapes_used.inputs_px.add(size_px)
-    images = np.zeros((network.batch_size, size_px, size_px, 3), np.float32)
-    for row, image in rows.items():
-        images[row] = image.inputs[view][0]
-    return [predict(images).logits for predict in network.models]
+    of_view = {row: image.inputs[view] for row, image in rows.items()}
+    fitted = stack_fitted(of_view, network.batch_size, size_px)
+    return [predict(fitted).logits for predict in network.models]
 
 
 def _to_labels(

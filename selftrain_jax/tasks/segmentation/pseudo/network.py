@@ -8,18 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, UInt8
 
 from selftrain_jax.data.tiles import Tiling
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.input_padding import padded_size
-from selftrain_jax.types import SIZE_STEP_PX, PixelLogits
+from selftrain_jax.selftrain.inference import Fitted
+from selftrain_jax.types import SIZE_STEP_PX, FittedImages, PixelLogits
 
 MIN_CANVAS_PX = 128
 
-Load = Callable[
-    [UInt8[np.ndarray, "H W 3"], int], tuple[Float[np.ndarray, "S S 3"], tuple[int, int]]  # height, width
-]
+Load = Callable[[UInt8[np.ndarray, "H W 3"], int], Fitted]
 """From an image and the side of the network's input to the input and the part of it that the image covers."""
 
 Label = Callable[..., tuple[Array | None, ...]]
@@ -28,7 +27,7 @@ parts, the sizes asked for and, static, the canvas and which views are mirrored 
 whether they are finite and, of two or more classes a pixel, the runners-up."""
 
 
-Predict = Callable[[Float[np.ndarray, "B S S 3"]], PixelLogits]
+Predict = Callable[[FittedImages], PixelLogits]
 """The network with the weights of one model."""
 
 

@@ -47,9 +47,9 @@ def make_source(bad=()):
 def load(image, size_px):
     times = size_px // max(image.shape[:2])
     large = image.repeat(times, axis=0).repeat(times, axis=1)
-    inputs = np.zeros((size_px, size_px, 3), np.float32)
+    inputs = np.zeros((size_px, size_px, 3), np.uint8)
     inputs[: large.shape[0], : large.shape[1]] = large
-    return inputs, np.full(2, times, np.float32)
+    return inputs, np.array(large.shape[:2])
 
 
 class Finder:
@@ -58,7 +58,8 @@ class Finder:
     def __init__(self):
         self.shapes = []
 
-    def __call__(self, images):
+    def __call__(self, fitted):
+        images = fitted.images
         self.shapes.append(images.shape)
         num = len(images)
         boxes, scores = np.zeros((num, 4, 4), np.float32), np.zeros((num, 4), np.float32)

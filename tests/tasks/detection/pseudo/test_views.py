@@ -82,10 +82,10 @@ def make_source():
 def load(image, size_px):
     """Enlarge by the whole number of times that fits."""
     times = size_px // max(image.shape[:2])
-    inputs = np.zeros((size_px, size_px, 3), np.float32)
+    inputs = np.zeros((size_px, size_px, 3), np.uint8)
     large = image.repeat(times, axis=0).repeat(times, axis=1)
     inputs[: large.shape[0], : large.shape[1]] = large
-    return inputs, np.full(2, times, np.float32)
+    return inputs, np.array(large.shape[:2])
 
 
 class Finder:
@@ -94,7 +94,8 @@ class Finder:
     def __init__(self, shift_px=0.0, class_id=3):
         self.shift_px, self.class_id, self.sides_px = shift_px, class_id, []
 
-    def __call__(self, images):
+    def __call__(self, fitted):
+        images = fitted.images
         side_px = images.shape[1]
         self.sides_px.append(side_px)
         is_large = side_px > SIZE_PX
@@ -186,8 +187,8 @@ def test_the_floor_holds_after_the_merge():
 
 def test_no_more_boxes_are_kept_than_a_view_has():
     class Scattered(Finder):
-        def __call__(self, images):
-            found = super().__call__(images)
+        def __call__(self, fitted):
+            found = super().__call__(fitted)
             shift = len(self.sides_px) * jax.numpy.array([0.0, 14, 0, 14])
             many = found.boxes[:, :1] / 64 + shift + jax.numpy.arange(3)[None, :, None] * 4
             return Detections(many, found.scores[:, :1].repeat(3, 1), found.classes[:, :1].repeat(3, 1),

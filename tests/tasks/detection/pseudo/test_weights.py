@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from selftrain_jax.augment.policies import augment_policy
-from selftrain_jax.data.pipeline import make_batches, take_steps
+from selftrain_jax.data.pipeline import batch_examples, make_examples, take_steps
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.manifest import read_manifest
-from selftrain_jax.selftrain.mixing import mix_batches
 from selftrain_jax.tasks.detection.pseudo.source import read_pseudo_boxes
 from selftrain_jax.tasks.detection.pseudo.weights import (
     EQUAL,
@@ -136,12 +135,12 @@ def test_weights_stay_with_their_boxes_through_crops_and_mixing():
 
     augment = augment_policy("s4", output_size_px=32)
     make = functools.partial(
-        make_batches, target_spec=box_targets(4, ALL), augment=augment, batch_size=2, seed=1
+        make_examples, target_spec=box_targets(4, ALL), augment=augment, batch_size=2, seed=1
     )
     halves = make(source_of(human)), make(source_of(pseudo_example), is_pseudo=True)
     numbers = set()
     by_class = {1: (2.0, 0.9), 2: (2.0, 0.6), 3: (0.0, 0.5)}
-    for batch, _ in take_steps(mix_batches(*halves), 0, 6):
+    for batch, _ in take_steps(batch_examples(halves, [0, 1] * 2), 0, 6):
         targets = batch.targets
         assert targets.box_weight.shape == targets.class_weight.shape == (4, 4)
         for row, is_pseudo in enumerate(batch.is_pseudo):

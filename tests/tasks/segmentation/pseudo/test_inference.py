@@ -47,9 +47,9 @@ def load(image, size_px):
     """Fit the image into the square by nearest."""
     scaled = tuple(max(1, round(side * size_px / max(image.shape[:2]))) for side in image.shape[:2])
     rows, columns = (np.arange(n) * side // n for n, side in zip(scaled, image.shape[:2], strict=True))
-    network = np.zeros((size_px, size_px, 3), np.float32)
-    network[: scaled[0], : scaled[1]] = image[rows[:, None], columns] / COLOUR_STEP
-    return network, scaled
+    network = np.zeros((size_px, size_px, 3), np.uint8)
+    network[: scaled[0], : scaled[1]] = image[rows[:, None], columns]
+    return network, np.array(scaled)
 
 
 class Toy:
@@ -64,13 +64,13 @@ class Toy:
         arguments = dict(batch_size=2, sizes_px=sizes_px, flip=False, max_side_px=256)
         return MaskNetwork(load, (self.predict,), self._label, **(arguments | kwargs))
 
-    def predict(self, images):
-        self.shapes.append(images.shape)
-        return self._predict(images)
+    def predict(self, fitted):
+        self.shapes.append(fitted.images.shape)
+        return self._predict(fitted.images)
 
     def _logits(self, images):
         self.traced.append(images.shape)
-        difference = images[:, ::4, ::4, :1] - jnp.arange(NUM_CLASSES)
+        difference = images[:, ::4, ::4, :1] / COLOUR_STEP - jnp.arange(NUM_CLASSES)
         return PixelLogits(-4 * difference**2)
 
     def _traced_label(self, *args):
@@ -122,8 +122,8 @@ def test_the_probabilities_of_models_are_averaged():
     """With one that knows nothing a pixel's confidence is the mean of its own and 1 / K."""
     toy, masks = shared_toy(), [random_mask(0, 64, 64), random_mask(1, 48, 96)]
 
-    def know_nothing(images):
-        return PixelLogits(jnp.zeros_like(toy.predict(images).logits))
+    def know_nothing(fitted):
+        return PixelLogits(jnp.zeros_like(toy.predict(fitted).logits))
 
     alone = infer(masks, toy.network((64,)))
     twice = infer(masks, replace(toy.network((64,)), models=(toy.predict,) * 2))
@@ -221,7 +221,7 @@ def test_the_frame_of_one_scale_is_the_official_argmax_of_enlarged_logits():
     masks = [random_mask(0, 50, 70)]
     (found,) = predict_masks(source=make_source(masks), network=Toy().network((64,)), frame_size_px=64)
     image, (height, width) = load(np.repeat(masks[0][:, :, None] * np.uint8(COLOUR_STEP), 3, axis=2), 64)
-    logits = -4 * (image[::4, ::4, :1] - np.arange(NUM_CLASSES)) ** 2
+    logits = -4 * (image[::4, ::4, :1] / COLOUR_STEP - np.arange(NUM_CLASSES)) ** 2
     for axis in (0, 1):
         cell = np.minimum(np.arange(64) / 4, 15)
         low = np.floor(cell).astype(int)
@@ -244,8 +244,8 @@ def test_logits_that_are_not_finite_name_their_image():
     toy = Toy()
     network = toy.network()
 
-    def predict(images):
-        logits = toy.predict(images).logits
+    def predict(fitted):
+        logits = toy.predict(fitted).logits
         return PixelLogits(logits.at[1, 0, 0, 0].set(jnp.nan))
 
     broken = MaskNetwork(load, (predict,), network.label, 2, network.sizes_px, False, 256)

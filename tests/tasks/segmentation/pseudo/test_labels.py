@@ -107,8 +107,8 @@ def make_network(max_side_px=128):
         return jnp.full(shape, 1, jnp.uint8), jnp.full(shape, 200, jnp.uint8), jnp.ones(2, bool)
 
     return MaskNetwork(
-        load=lambda image, size_px: (np.zeros((size_px, size_px, 3), np.float32), (size_px, size_px)),
-        models=(lambda images: PixelLogits(jnp.zeros((2, images.shape[1] // 4, images.shape[2] // 4, 4))),),
+        load=lambda image, size_px: (np.zeros((size_px, size_px, 3), np.uint8), np.array([size_px, size_px])),
+        models=(lambda fitted: PixelLogits(jnp.zeros((2, *fitted.images[0, ::4, ::4, 0].shape, 4))),),
         label=label,
         batch_size=2,
         sizes_px=(32, 64),

@@ -19,9 +19,9 @@ SIDE_PX = 48
 
 def load(image, size_px):
     """Leave the image as it is, in the corner of the input."""
-    inputs = np.zeros((size_px, size_px, 3), np.float32)
-    inputs[: image.shape[0], : image.shape[1]] = image / COLOUR_STEP
-    return inputs, image.shape[:2]
+    inputs = np.zeros((size_px, size_px, 3), np.uint8)
+    inputs[: image.shape[0], : image.shape[1]] = image
+    return inputs, np.array(image.shape[:2])
 
 
 class Pointwise:
@@ -33,9 +33,9 @@ class Pointwise:
     def network(self, tiling, side_px=SIDE_PX, top_k=1):
         return MaskNetwork(load, (self.predict,), self.label, 3, (side_px,), False, 512, top_k, tiling=tiling)
 
-    def predict(self, images):
-        self.shapes.append(images.shape)
-        return PixelLogits(jnp.asarray(images))
+    def predict(self, fitted):
+        self.shapes.append(fitted.images.shape)
+        return PixelLogits(jnp.asarray(fitted.images / COLOUR_STEP))
 
     def label(self, logits, scaled_px, target_px, canvas_px, are_mirrored):
         shown = np.zeros((len(scaled_px), canvas_px, canvas_px), np.uint8)
@@ -78,8 +78,8 @@ def test_evaluation_sees_the_whole_image_in_both_frames():
 
 @pytest.mark.parametrize("size_px", [(100, 130), (333, 77), (64, 64), (1, 999), (427, 640), (500, 375)])
 def test_the_frame_is_as_large_as_the_resize_makes_it(size_px):
-    _, scale = make_inference_resize(64)(np.zeros((*size_px, 3), np.uint8))
-    assert fitted_size(size_px, 64) == tuple(np.round(scale * size_px).astype(int))
+    _, covered_px = make_inference_resize(64)(np.zeros((*size_px, 3), np.uint8))
+    assert fitted_size(size_px, 64) == tuple(covered_px)
 
 
 def test_each_pixel_is_taken_from_the_tile_whose_core_it_is_in():
