@@ -4,6 +4,7 @@ Call a reader (`read_coco_json`, `read_voc`, `read_image_folder`, `read_tfds`) t
 `label_fraction`, `subset` and `without_labels` to split it into labelled and unlabelled images.
 """
 
+import copy
 import dataclasses
 import io
 import math
@@ -167,7 +168,8 @@ def label_fraction(
 def cached(source: Source, budget_mib: float) -> Source:
     """Keep decoded images and labels in memory after the first reading, until they fill the budget.
 
-    All that is kept counts: arrays, strings, Python's objects around them, the cache's own entries.
+    All that is kept counts: arrays, strings, Python's objects around them, the cache's own entries. Each
+    reading gives labels of its own, whose arrays are shared.
     """
     keep = _keeping(budget_mib)
     return dataclasses.replace(
@@ -190,7 +192,7 @@ def _keeping(budget_mib: float) -> Callable[[Callable[[int], Any]], Callable[[in
         def read_once(index: int) -> Any:
             nonlocal free_bytes
             if index in kept:
-                return kept[index]
+                return copy.copy(kept[index]) if isinstance(kept[index], dict) else kept[index]
             value = read(index)
             num_bytes = _ENTRY_BYTES + _num_bytes(value)
             with lock:

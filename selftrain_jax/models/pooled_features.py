@@ -3,7 +3,7 @@
 from typing import cast
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from selftrain_jax.models.fpn import Features
 from selftrain_jax.models.input_padding import pad_images
@@ -29,7 +29,7 @@ def pooled_features(
 
 
 def covered_mean(
-    features: Float[Array, "B h w C"], covered_px: Float[Array, "B 2"], side_px: int
+    features: Float[Array, "B h w C"], covered_px: Int[Array, "B 2"], side_px: int
 ) -> Float[Array, "B C"]:
     """Average over the cells from the corner on that [height, width] pixels cover, by the covered share."""
     rows, columns = (

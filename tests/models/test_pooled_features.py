@@ -13,7 +13,7 @@ from selftrain_jax.types import FittedImages
 def test_mean_is_over_the_covered_cells_by_their_covered_share():
     # Four cells of 32 px: the lower row is covered by half. (1 + 2 + (3 + 4) / 2) / 3; the left column alone.
     features = jnp.arange(1.0, 5).reshape(1, 2, 2, 1).repeat(2, 0)
-    found = covered_mean(features, jnp.array([[48.0, 64.0], [64.0, 32.0]]), 64)
+    found = covered_mean(features, jnp.array([[48, 64], [64, 32]]), 64)
     np.testing.assert_allclose(found[:, 0], [(1 + 2 + 3.5) / 3, 2])
 
 
@@ -24,7 +24,7 @@ def test_features_are_the_backbones_last_map_averaged_to_length_one():
     )
     images = jax.random.normal(jax.random.key(0), (2, 64, 64, 3))
     variables = model.init(jax.random.key(1), images, train=False)
-    found = pooled_features(model, variables, FittedImages(images, jnp.full((2, 2), 64.0)), 32)
+    found = pooled_features(model, variables, FittedImages(images, jnp.full((2, 2), 64)), 32)
     backbone = {name: tree["backbone"] for name, tree in variables.items()}
     expected = np.asarray(model.backbone.apply(backbone, images, train=False)[5]).mean((1, 2))
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)

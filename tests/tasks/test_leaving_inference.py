@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError, RunAgainError
-from selftrain_jax.selftrain import label_job
+from selftrain_jax.selftrain import write_shards
 from selftrain_jax.tasks.classification.inference import make_measure
 from selftrain_jax.tasks.classification.targets import read_in_order
 from selftrain_jax.tasks.detection.inference import Detector, detect
@@ -35,7 +35,7 @@ def stop(*_: object) -> None:
 
 
 def test_labelling(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label_job, "encode_record", stop)
+    monkeypatch.setattr(write_shards, "encode_record", stop)
     with nothing_left():
         with pytest.raises(RunAgainError) as raised:
             pseudo_toy.label(tmp_path)
