@@ -1,5 +1,6 @@
 """What a download gives, and how it fails; both ways of serving share this."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -25,12 +26,17 @@ class BrokenOffError(InputError):
 
 
 def check_room(num_bytes: int | None, folder: Path) -> None:
-    """See that a download fits onto the disk.
+    """See that a folder, which may not be there yet, can be written and holds a download.
 
     Raises:
-        InputError: with what is needed and what is free.
+        InputError: it cannot be written; or, with what is needed and what is free, the disk is too small.
     """
     existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    if not os.access(existing, os.W_OK):
+        raise InputError(
+            f"the download goes to {folder}, and {existing} cannot be written; set --config.pretrained.dir, "
+            "or HF_HOME for the hub's cache, to a folder of yours"
+        )
     free = shutil.disk_usage(existing).free
     if num_bytes is not None and num_bytes > free:
         raise InputError(

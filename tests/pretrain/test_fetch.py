@@ -188,6 +188,19 @@ def test_a_disk_that_is_too_small_is_told_before_the_download(
     assert not [path for method, path, _ in server.requests if method == "GET" and "api" not in path]
 
 
+@pytest.mark.parametrize("way", ["hub", "address"])
+def test_a_folder_that_cannot_be_written_is_told_before_the_download(
+    server: Loopback, tmp_path, monkeypatch, way: str
+) -> None:
+    row = HUB_ROW if way == "hub" else file_row(server, "a.bin")
+    server.publish(HUB_ROW.repo, CONTENT)
+    server.files["/a.bin"] = CONTENT
+    monkeypatch.setattr(fetched.os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(InputError, match=r"cannot be written; set --config.pretrained.dir, or HF_HOME"):
+        content_of(row, tmp_path)
+    assert not [path for method, path, _ in server.requests if method == "GET" and "api" not in path]
+
+
 MEMBERS = {
     "net/checkpoint": b"c",
     "net/model.ckpt-5.index": b"i",
