@@ -16,7 +16,7 @@ from typing import Any
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import hash_file
 from selftrain_jax.pretrain.catalogue import Weights
-from selftrain_jax.pretrain.fetched import BrokenOffError, Fetched, UnreachableError, check_room
+from selftrain_jax.pretrain.fetched import BrokenOffError, Fetched, UnreachableError, brief, check_room
 from selftrain_jax.pretrain.tf_checkpoint import ARCHIVES, DATA_FILE
 
 ATTEMPTS = 3
@@ -64,7 +64,7 @@ def _probe(url: str) -> tuple[int | None, str]:
         answer = requests.head(url, allow_redirects=True, timeout=TIMEOUT_SECS)
         answer.raise_for_status()
     except requests.RequestException as error:
-        raise UnreachableError(f"{url} cannot be had ({_brief(error)})") from error
+        raise UnreachableError(f"{url} cannot be had ({brief(error)})") from error
     if answer.headers.get("Content-Type", "").startswith("text/html"):
         raise UnreachableError(f"{url} answers with a web page, as of a login, in place of the file")
     length = answer.headers.get("Content-Length")
@@ -85,7 +85,7 @@ def _resume(url: str, part: Path, size: int | None) -> None:
                 have = part.stat().st_size if part.exists() else 0
                 of = "" if size is None else f" of {size:,}"
                 raise BrokenOffError(
-                    f"{url}: the download broke off after {have:,}{of} bytes ({_brief(error)}); the same "
+                    f"{url}: the download broke off after {have:,}{of} bytes ({brief(error)}); the same "
                     "command goes on from there"
                 ) from error
             time.sleep(PAUSE_SECS * (attempt + 1))
@@ -129,7 +129,7 @@ def unpack(path: Path, folder: Path) -> Path:
                 with read() as source, (folder / name).open("wb") as file:
                     shutil.copyfileobj(source, file, CHUNK_BYTES)
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is not a whole archive ({_brief(error)}); get it again") from error
+        raise InputError(f"{path} is not a whole archive ({brief(error)}); get it again") from error
     if not members:
         raise InputError(f"{path} has no TensorFlow checkpoint in it (.index and .data files)")
     return folder
@@ -163,8 +163,3 @@ def is_of_checkpoint(name: str) -> bool:
 
 def _bare(name: str) -> str:
     return name.rpartition("/")[2]
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

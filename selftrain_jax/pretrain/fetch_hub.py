@@ -5,7 +5,7 @@ from pathlib import Path
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import hash_file
 from selftrain_jax.pretrain.catalogue import HUB_FILE, Weights, hub_endpoint
-from selftrain_jax.pretrain.fetched import BrokenOffError, Fetched, UnreachableError, check_room
+from selftrain_jax.pretrain.fetched import BrokenOffError, Fetched, UnreachableError, brief, check_room
 
 SHA256_LETTERS = 64
 
@@ -53,7 +53,7 @@ def _download(weights: Weights) -> Path:
         return Path(file)
     except (OSError, HTTPError) as error:
         raise BrokenOffError(
-            f"{weights.name}: the download from {hub_endpoint()} broke off ({_brief(error)}). Run the same "
+            f"{weights.name}: the download from {hub_endpoint()} broke off ({brief(error)}). Run the same "
             "command again"
         ) from error
 
@@ -66,12 +66,7 @@ def _take_from_cache(weights: Weights, error: Exception) -> Fetched:
     if not isinstance(path, str):
         raise UnreachableError(
             f"{weights.name}: {HUB_FILE} of {weights.repo} cannot be had from {hub_endpoint()} "
-            f"({_brief(error)})"
+            f"({brief(error)})"
         ) from error
     file = Path(path)
     return Fetched(file, {HUB_FILE: hash_file(file)}, weights.addresses[0], file.parent.name)
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

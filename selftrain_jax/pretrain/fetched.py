@@ -43,3 +43,9 @@ def check_room(num_bytes: int | None, folder: Path) -> None:
             f"the download takes {num_bytes / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free in {existing}; "
             "make room, or set --config.pretrained.dir to a folder on a larger disk"
         )
+
+
+def brief(error: Exception) -> str:
+    """Return the first line of an error's message, or its name where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

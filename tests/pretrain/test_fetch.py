@@ -174,29 +174,27 @@ def test_a_login_page_in_place_of_the_file_is_told(files: Loopback, tmp_path) ->
         content_of(file_row(files, "a.bin"), tmp_path)
 
 
+SMALL_DISK = ("shutil", "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+READ_ONLY = ("os", "access", lambda path, mode: False)  # root may write anywhere
+
+
 @pytest.mark.parametrize("way", ["hub", "files"])
-def test_a_disk_that_is_too_small_is_told_before_the_download(
-    server: Loopback, tmp_path, monkeypatch, way: str
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [
+        (SMALL_DISK, r"takes 0.3 MB, and 0.0 MB are free in .*pretrained.dir"),
+        (READ_ONLY, r"cannot be written; set --config.pretrained.dir, or HF_HOME"),
+    ],
+)
+def test_a_disk_that_is_too_small_or_read_only_is_told_before_the_download(
+    server: Loopback, tmp_path, monkeypatch, way: str, refusal: tuple, message: str
 ) -> None:
     row = HUB_ROW if way == "hub" else file_row(server, "a.bin")
     server.publish(HUB_ROW.repo, CONTENT)
     server.files["/a.bin"] = CONTENT
-    usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(fetched.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(InputError, match=r"takes 0.3 MB, and 0.0 MB are free in .*pretrained.dir"):
-        content_of(row, tmp_path)
-    assert not [path for method, path, _ in server.requests if method == "GET" and "api" not in path]
-
-
-@pytest.mark.parametrize("way", ["hub", "address"])
-def test_a_folder_that_cannot_be_written_is_told_before_the_download(
-    server: Loopback, tmp_path, monkeypatch, way: str
-) -> None:
-    row = HUB_ROW if way == "hub" else file_row(server, "a.bin")
-    server.publish(HUB_ROW.repo, CONTENT)
-    server.files["/a.bin"] = CONTENT
-    monkeypatch.setattr(fetched.os, "access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(InputError, match=r"cannot be written; set --config.pretrained.dir, or HF_HOME"):
+    module, name, function = refusal
+    monkeypatch.setattr(getattr(fetched, module), name, function)
+    with pytest.raises(InputError, match=message):
         content_of(row, tmp_path)
     assert not [path for method, path, _ in server.requests if method == "GET" and "api" not in path]
 

