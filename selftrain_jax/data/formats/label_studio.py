@@ -1,10 +1,11 @@
-"""Label Studio's JSON, a list of tasks, whole or "JSON-MIN"; call `parse_tasks`.
+"""Label Studio's JSON, a list of tasks, whole or "JSON-MIN"; call `parse_tasks`, or its parts on one task.
 
 Coordinates are percent of the image; a rectangle is turned clockwise about its upper left corner.
 
 Reference: labelstud.io/guide/export, labelstud.io/guide/task_format.
 """
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -24,6 +25,7 @@ from selftrain_jax.data.formats.shapes import (
 from selftrain_jax.data.source import Problem
 from selftrain_jax.io import show
 
+UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # before the name of an uploaded file
 LABEL_KEYS = ("rectanglelabels", "polygonlabels", "ellipselabels", "labels")
 SEVERAL = "tasks with several annotations, of which the newest counts"
 NOT_ANNOTATED = "tasks without an annotation"
@@ -49,13 +51,13 @@ def is_task_list(document: Any) -> bool:
         case [{"data": dict(), "annotations": list()}, *_] | [{"data": dict(), "predictions": list()}, *_]:
             return True
         case [dict() as first, *_]:  # JSON-MIN: the data's keys beside the labels'
-            return "annotation_id" in first and _image_of(first) is not None
+            return "annotation_id" in first and image_of(first) is not None
     return False
 
 
 def _add_task(parsed: Parsed, task: Any, where: str) -> None:
     data = task.get("data", task) if isinstance(task, dict) else None
-    image = _image_of(data) if isinstance(data, dict) else None
+    image = image_of(data) if isinstance(data, dict) else None
     if image is None:
         parsed.problems.append(malformed(where, task, "a task with data.image"))
         return
@@ -67,7 +69,7 @@ def _add_task(parsed: Parsed, task: Any, where: str) -> None:
     sizes: set[tuple[int, int]] = set()
     named = {item.get("id"): item for item in regions if isinstance(item, dict) and _labels(item)}
     for number, region in enumerate(regions):
-        found = _read_region(region, number, f"{where}.{key}[{number}]", named)
+        found = read_region(region, number, f"{where}.{key}[{number}]", named)
         if isinstance(found, str):
             parsed.left_out[found] += bool(found)
         elif isinstance(found, Problem):
@@ -82,8 +84,8 @@ def _add_task(parsed: Parsed, task: Any, where: str) -> None:
     parsed.images.append(ImageLabels(name, tuple(shapes), size, f"{where}.{key}[{{}}]", image_id))
 
 
-def _image_of(data: dict[str, Any]) -> str | None:
-    """Find the image's address among a task's data: under "image", else the only text that names a file."""
+def image_of(data: dict[str, Any]) -> str | None:
+    """Return the image's address among a task's data: under "image", else the only text that names a file."""
     for key in ("image", "img", "image_url", "url"):
         if isinstance(data.get(key), str):
             return data[key]
@@ -97,23 +99,30 @@ def _regions(task: dict[str, Any], left_out: Counter[str]) -> tuple[list[Any] | 
     if "data" not in task:  # JSON-MIN holds one annotation
         found = [value for value in task.values() if isinstance(value, list) and _is_regions(value)]
         return [item for items in found for item in items], "label"
-    stated = task.get(key)
-    listed: list[Any] = stated if isinstance(stated, list) else []
-    whole = [
+    submitted = submitted_annotations(task.get(key))
+    if not submitted:
+        return None, key
+    if len(submitted) > 1:
+        left_out[SEVERAL] += 1
+    number, newest = submitted[-1]
+    return newest["result"], f"{key}[{number}].result"
+
+
+def submitted_annotations(stated: Any) -> list[tuple[int, dict[str, Any]]]:
+    """Return a task's annotations that nobody cancelled, with their numbers; the one that counts is last.
+
+    What is marked as ground truth counts before all others, and of those the one changed last.
+    """
+    found = [
         (number, item)
-        for number, item in enumerate(listed)
+        for number, item in enumerate(stated if isinstance(stated, list) else [])
         if isinstance(item, dict) and isinstance(item.get("result"), list) and not item.get("was_cancelled")
     ]
-    if not whole:
-        return None, key
-    if len(whole) > 1:
-        left_out[SEVERAL] += 1
     # `updated_at` is ISO 8601 in one zone, so that text order is time's.
-    number, newest = max(
-        whole,
+    return sorted(
+        found,
         key=lambda pair: (bool(pair[1].get("ground_truth")), str(pair[1].get("updated_at", "")), pair[0]),
     )
-    return newest["result"], f"{key}[{number}].result"
 
 
 def _is_regions(value: list[Any]) -> bool:
@@ -127,7 +136,7 @@ def _labels(region: dict[str, Any]) -> list[str]:
     return [str(name) for names in found for name in names]
 
 
-def _read_region(
+def read_region(
     region: Any, number: int, where: str, named: dict[Any, dict[str, Any]]
 ) -> tuple[list[Shape], tuple[int, int]] | Problem | str:
     """Return a region's shapes, one a class, and the image's size; else a fault, or what is left out."""

@@ -46,7 +46,7 @@ def parse_names(names: Any, where: str) -> dict[int, str]:
 
 def parse_lines(
     text: str,
-    names: Mapping[int, str],
+    names: Mapping[int, str] | None,
     size_px: tuple[int, int],
     where: str,
     *,
@@ -56,6 +56,7 @@ def parse_lines(
 
     Five numbers are a box, six a box with the score of a prediction, an odd number from seven on a polygon,
     whose bounds are the box. With `has_key_points` what follows a box is left out. Empty lines are skipped.
+    Without `names` a shape is named by its class number.
     """
     shapes: list[Shape] = []
     problems: list[Problem] = []
@@ -69,7 +70,7 @@ def parse_lines(
 def _parse_line(
     words: list[str],
     number: int,
-    names: Mapping[int, str],
+    names: Mapping[int, str] | None,
     size_px: tuple[int, int],
     where: str,
     has_key_points: bool,
@@ -80,17 +81,22 @@ def _parse_line(
     is_box = len(values) in (4, 5) or (has_key_points and len(values) > 5)
     if class_number is None or len(shares) < len(values) or not (is_polygon or is_box):
         return Problem("malformed", where, f"{show(' '.join(words))}; expected {_EXPECTED}")
-    if class_number not in names:
-        known = f"0 to {len(names) - 1}" if list(names) == list(range(len(names))) else sorted(names)[:10]
-        return Problem("unknown_class", where, f"class {class_number} has no name (known: {known})")
+    name = str(class_number) if names is None else names.get(class_number)
+    if name is None:
+        return Problem("unknown_class", where, f"class {class_number} has no name ({_known(names or {})})")
     places = shares if is_polygon else shares[:4]
     if max(places) > 1 + MAX_OVERSHOOT or min(places) < -MAX_OVERSHOOT:
         found = f"{show(' '.join(words))} has numbers outside 0 to 1: they are no shares of the image"
         return Problem("malformed", where, f"{found}; divide pixels by the image's width and height")
     if is_polygon:
-        return _polygon(names[class_number], places, number, size_px)
+        return _polygon(name, places, number, size_px)
     score = shares[4] if len(shares) == 5 and not has_key_points else None
-    return Shape(names[class_number], _box(places, size_px), number, score=score)
+    return Shape(name, _box(places, size_px), number, score=score)
+
+
+def _known(names: Mapping[int, str]) -> str:
+    is_gapless = list(names) == list(range(len(names)))
+    return f"known: 0 to {len(names) - 1}" if is_gapless else f"known: {sorted(names)[:10]}"
 
 
 def _box(places: list[float], size_px: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from selftrain_jax.data.formats.label_studio import UPLOAD_PREFIX
 from selftrain_jax.data.image_files import find_image, is_text, require_folder
 from selftrain_jax.data.source import Problem
 from selftrain_jax.data.sources.image_folder import SUFFIXES
@@ -19,7 +20,6 @@ from selftrain_jax.text import shorten_list
 
 LABEL_SUFFIXES = (".json", ".txt", ".xml", ".csv", ".yaml", ".yml", ".data", ".names")
 FindImage = Callable[[str, str], pathlib.Path | Problem]  # (name, where it is from)
-_UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # that Label Studio puts before the name of an uploaded file
 
 
 class Tree(NamedTuple):
@@ -113,7 +113,7 @@ def find_by_end(tree: Tree, name: str, where: str) -> pathlib.Path | Problem:
     """Find the image whose path ends like a name, or that has the name without a tool's prefix."""
     parts = clean_name(name).split("/")
     last = parts[-1].lower()
-    found = tree.images.get(last) or tree.images.get(_UPLOAD_PREFIX.sub("", last)) or []
+    found = tree.images.get(last) or tree.images.get(UPLOAD_PREFIX.sub("", last)) or []
     if not found:
         return Problem("missing_image", where, f"image {name!r:.300} is nowhere below {tree.root}")
     common = [_common_end(path.split("/"), parts) for path in found]

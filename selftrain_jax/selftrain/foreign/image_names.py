@@ -1,15 +1,13 @@
 """Which of our images a file of predictions means, by its names; call `match_images`."""
 
-import re
 import urllib.parse
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from selftrain_jax.data.formats.label_studio import UPLOAD_PREFIX
 from selftrain_jax.errors import InputError
 from selftrain_jax.text import shorten_list
-
-UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # before the name of a file that was uploaded to Label Studio
 
 
 def match_images(names: Iterable[str], image_ids: Sequence[str], where: str) -> dict[str, int]:

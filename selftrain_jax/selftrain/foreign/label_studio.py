@@ -7,25 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from selftrain_jax.data.formats.label_studio import image_of
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import show
 from selftrain_jax.selftrain.foreign.boxes import ForeignBoxes, make_boxes, no_score
 from selftrain_jax.selftrain.foreign.image_names import name_in_url
 from selftrain_jax.text import shorten_list
 
-IMAGE_KEYS = ("image", "img", "url")
 RECTANGLES = "rectanglelabels"
 _Row = tuple[str, str, tuple[float, float, float, float], float]
-
-
-def is_label_studio(document: Any) -> bool:
-    """Tell whether a JSON document is a list of tasks, by its first entry."""
-    return (
-        isinstance(document, list)
-        and bool(document)
-        and isinstance(document[0], dict)
-        and ("data" in document[0] or "predictions" in document[0])
-    )
 
 
 def parse_label_studio(document: list[Any], where: str) -> ForeignBoxes:
@@ -90,17 +80,10 @@ def _prediction_of(task: Any, where: str) -> Mapping[str, Any] | None:
 
 def _image_of(task: Mapping[str, Any], where: str) -> str:
     data = task.get("data")
-    texts = (
-        {key: value for key, value in data.items() if isinstance(value, str)}
-        if isinstance(data, dict)
-        else {}
-    )
-    named = next((texts[key] for key in IMAGE_KEYS if key in texts), None)
-    if named is None and len(texts) == 1:
-        named = next(iter(texts.values()))
-    if not named:
+    address = image_of(data) if isinstance(data, dict) else None
+    if not address:
         raise InputError(f'{where}: data is {show(data)}; expected the image as "image": its path or URL')
-    return name_in_url(named)
+    return name_in_url(address)
 
 
 def _results(prediction: Mapping[str, Any], where: str) -> list[Any]:

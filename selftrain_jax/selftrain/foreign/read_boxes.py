@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from selftrain_jax.data.formats.label_studio import is_task_list
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import parse_json, show
 from selftrain_jax.selftrain.foreign.boxes import ForeignBoxes
@@ -12,7 +13,7 @@ from selftrain_jax.selftrain.foreign.coco_results import (
     read_coco_names,
 )
 from selftrain_jax.selftrain.foreign.files import list_files, require_predictions
-from selftrain_jax.selftrain.foreign.label_studio import is_label_studio, parse_label_studio
+from selftrain_jax.selftrain.foreign.label_studio import parse_label_studio
 from selftrain_jax.selftrain.foreign.yolo_txt import parse_yolo_folder
 
 EXPECTED = (
@@ -35,7 +36,7 @@ def read_foreign_boxes(path: Path, annotations: str, key: str) -> ForeignBoxes:
     if path.suffix.lower() == ".txt":
         raise InputError(f"{path} ({key}) is one txt file; {EXPECTED}")
     document = parse_json(path.read_bytes(), f"{path} ({key})", f"For predictions of boxes, {EXPECTED}.")
-    if is_label_studio(document):
+    if is_task_list(document):
         return parse_label_studio(document, str(path))
     if is_coco_results(document):
         return parse_coco_results(

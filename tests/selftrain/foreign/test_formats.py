@@ -131,11 +131,12 @@ def test_bad_json_is_named(tmp_path: pathlib.Path, content: object, words: str) 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("3 0.25 0.25 0.3 0.3", r"a\.txt:2: .* without a score; expected six columns.*save_conf=True"),
-        ("3 50 25 60 30 0.75", r"a\.txt:2: .*is in pixels; expected the box's centre and size as shares"),
+        ("3 0.25 0.25 0.3 0.3", r"a\.txt:2: a box without a score; expected six columns.*save_conf=True"),
+        ("3 50 25 60 30 0.75", r"a\.txt:2: .* no shares of the image; divide pixels by the image's width"),
         ("3 0.25 0.25 0.3 0.3 75", r"a\.txt:2: the score is 75; .*percent, up to 75: divide them by 100"),
-        ("3 0.25 0.25 0.3 0.3 0.1 0.2 0.3", r"a\.txt:2: .*expected six columns"),
-        ("3 0.25 x 0.3 0.3 0.5", r"a\.txt:2: .*expected six columns"),
+        ("3 0.25 0.25 0.3 0.3 0.1 0.2 0.3", r"a\.txt:2: .*expected class cx cy w h"),
+        ("3 0.1 0.1 0.3 0.1 0.3 0.3", r"a\.txt:2: a box without a score; .* predict boxes"),
+        ("3 0.25 x 0.3 0.3 0.5", r"a\.txt:2: .*expected class cx cy w h"),
     ],
 )
 def test_bad_lines_of_yolo_are_named(tmp_path: pathlib.Path, line: str, words: str) -> None:

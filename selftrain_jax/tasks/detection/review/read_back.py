@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from selftrain_jax.data.formats.label_studio import is_task_list
+from selftrain_jax.data.formats.labelme import is_image_document
 from selftrain_jax.data.image_files import read_file, unpack_command
 from selftrain_jax.data.problems import nearest_names
 from selftrain_jax.data.sources.xml_tree import parse_xml
@@ -83,9 +85,9 @@ def _read_one(path: Path) -> tuple[str, list[ReturnedImage]]:
         document = parse_json(read_file(path), str(path))
         if coco.is_coco(document):
             return "coco", coco.read_coco(path)
-        if label_studio.is_label_studio(document):
+        if is_task_list(document):
             return "label_studio", label_studio.read_label_studio(path)
-        if labelme.is_labelme(document):
+        if is_image_document(document):
             return "labelme", [labelme.read_labelme(path)]
     raise _unknown(path)
 
@@ -94,7 +96,7 @@ def _read_folder(folder: Path) -> tuple[str, list[ReturnedImage]]:
     """Read a folder: LabelMe's or YOLO's, or one that holds a single file of another format."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != REVIEW_FILE)
     documents = [file for file in files if file.suffix == ".json"]
-    if documents and all(labelme.is_labelme(_peek(file)) for file in documents[:MAX_PROBED]):
+    if documents and all(is_image_document(_peek(file)) for file in documents[:MAX_PROBED]):
         return "labelme", [labelme.read_labelme(_require_labelme(file)) for file in documents]
     top = [file for file in files if file.parent == folder or file.parent.name == "annotations"]
     if any(file.suffix in (".yaml", ".yml") or file.name in (yolo.NAMES_FILE, "obj.names") for file in top):
@@ -112,7 +114,7 @@ def _peek(path: Path) -> object:
 
 
 def _require_labelme(path: Path) -> Path:
-    if not labelme.is_labelme(_peek(path)):
+    if not is_image_document(_peek(path)):
         raise InputError(f"{path} is no file of LabelMe's, as the others of its folder are; move it away")
     return path
 

@@ -89,9 +89,9 @@ def change_label_studio(path: pathlib.Path) -> None:
         regions[0]["value"]["x"] += 100 * 3 / SIZE[1]
         regions[1]["value"]["rectanglelabels"] = ["cat"]
         del regions[2]
-        regions.append(
-            {"id": "Xy7", "type": "rectanglelabels", "value": {**added, "rectanglelabels": ["cat"]}}
-        )
+        sides = {key: regions[0][key] for key in ("original_width", "original_height")}
+        value = {**added, "rectanglelabels": ["cat"]}
+        regions.append({"id": "Xy7", "type": "rectanglelabels", **sides, "value": value})
 
     added = {"x": 100 * 80 / SIZE[1], "y": 100 * 2 / SIZE[0], "width": 100 * 10 / SIZE[1]}
     added |= {"height": 100 * 9 / SIZE[0], "rotation": 0}
@@ -323,10 +323,11 @@ def test_an_archive_is_refused_with_the_command_that_unpacks_it(tmp_path: pathli
         ("cvat", "box", "ellipse", "has ellipse; expected boxes alone"),
         ("cvat", "xtl=", "left=", "expected 4 finite numbers"),
         ("cvat", "<annotations>", "<annotation>", "not XML"),
-        ("label_studio", '"rotation": 0', '"rotation": 5', "turned by 5 degrees"),
+        ("label_studio", '"rotation": 0', '"rotation": 5', "it is turned, or no rectangle"),
+        ("label_studio", '"original_width": 97,', "", "expected original_width and original_height"),
         ("label_studio", '"annotations"', '"other"', "export the project as JSON, not JSON-MIN"),
         ("label_studio", '["cat"]', '["cat", "dog"]', "expected one class"),
-        ("labelme", '"rectangle"', '"circle"', "'circle' of points"),
+        ("labelme", '"rectangle"', '"point"', "shapes of type 'point', which are no boxes"),
         ("yolo", "0 ", "9 ", r"class 9 has no name \(known: 0 to 2\)"),
         ("yolo", "0 ", "0 1.5 ", "numbers outside 0 to 1"),
         ("yolo", "names", "nomes", "names is None; expected a list of class names"),

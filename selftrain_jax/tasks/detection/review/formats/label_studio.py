@@ -11,16 +11,13 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from selftrain_jax.data.formats.label_studio import read_region, submitted_annotations
 from selftrain_jax.data.image_files import read_file
+from selftrain_jax.data.source import Problem
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import atomic_write, parse_json, show, write_json
 from selftrain_jax.run_files.review import Review, SentBox, SentImage
-from selftrain_jax.tasks.detection.review.formats.returned import (
-    RawBox,
-    ReturnedImage,
-    read_index,
-    read_numbers,
-)
+from selftrain_jax.tasks.detection.review.formats.returned import RawBox, ReturnedImage, read_index
 
 TASKS_FILE, CONFIG_FILE = "tasks.json", "labeling_config.xml"
 REGION = "rectanglelabels"
@@ -99,11 +96,6 @@ def _region(box: SentBox, size_px: tuple[int, int], name: str) -> dict[str, Any]
     }
 
 
-def is_label_studio(document: Any) -> bool:
-    """Tell whether a JSON document is a list of Label Studio's tasks."""
-    return isinstance(document, list) and all(isinstance(task, dict) and "data" in task for task in document)
-
-
 def read_label_studio(path: Path) -> list[ReturnedImage]:
     """Read the tasks that somebody submitted an annotation of; of several the one changed last counts.
 
@@ -111,7 +103,7 @@ def read_label_studio(path: Path) -> list[ReturnedImage]:
     annotations and drafts do not count.
 
     Raises:
-        InputError: a task is not of the JSON export's form, or a region is no upright box.
+        InputError: a task is not of the JSON export's form, or a region is no upright box of one class.
     """
     document = parse_json(read_file(path), str(path))
     found = [
@@ -121,51 +113,49 @@ def read_label_studio(path: Path) -> list[ReturnedImage]:
 
 
 def _read_task(task: dict[str, Any], where: str) -> ReturnedImage | None:
-    annotations, data = task.get("annotations"), task["data"]
+    annotations, data = task.get("annotations"), task.get("data")
     if not isinstance(annotations, list) or not isinstance(data, dict):
         raise InputError(
             f"{where}: it has no list of annotations beside its data; export the project as JSON, not "
             "JSON-MIN, and not the tasks that were imported"
         )
-    submitted = [
-        entry for entry in annotations if isinstance(entry, dict) and not entry.get("was_cancelled", False)
-    ]
+    submitted = submitted_annotations(annotations)
     if not submitted:
         return None
-    last = max(submitted, key=lambda entry: str(entry.get("updated_at", "")))
-    regions = last.get("result")
-    if not isinstance(regions, list) or not all(isinstance(region, dict) for region in regions):
-        raise InputError(f"{where}: result is {show(regions)}; expected a list of regions")
-    boxes = [_read_region(region, where) for region in regions if region.get("type") == REGION]
+    _, last = submitted[-1]
+    found = [_read_box(region, number, where) for number, region in enumerate(last["result"])]
+    boxes, sizes = zip(*filter(None, found), strict=True) if any(found) else ((), ())
     names = [data[key] for key in ("image_id", "image") if isinstance(data.get(key), str)]
     return ReturnedImage(
         tuple(names),
-        tuple(boxes),
+        boxes,
         where,
-        is_relative=True,
+        size_px=sizes[0] if sizes else None,
         is_confirmed=True,
         by=_who(last.get("completed_by")),
         at=str(last.get("updated_at", "")),
     )
 
 
-def _read_region(region: dict[str, Any], where: str) -> RawBox:
-    value, own = region.get("value"), f"{where}, region {show(region.get('id'))}"
-    if not isinstance(value, dict):
-        raise InputError(f"{own}: value is {show(value)}; expected x, y, width and height")
-    x, y, width, height = read_numbers(
-        [value.get(key) for key in ("x", "y", "width", "height")], 4, own, "value"
-    )
-    if value.get("rotation"):
+def _read_box(region: Any, number: int, where: str) -> tuple[RawBox, tuple[int, int]] | None:
+    """Return a rectangle and its image's size; None for what is no region, such as a choice."""
+    region_id = show(region.get("id")) if isinstance(region, dict) else number
+    own = f"{where}, region {region_id}"
+    found = read_region(region, number, own, {})
+    if isinstance(found, str):
+        return None
+    if isinstance(found, Problem):
+        raise InputError(f"{found.where}: {found.message}")
+    shapes, size_px = found
+    if len(shapes) != 1:
         raise InputError(
-            f"{own}: the box is turned by {show(value['rotation'])} degrees; boxes here are upright"
+            f"{own}: its labels are {show([shape.name for shape in shapes])}; expected one class"
         )
-    labels = value.get(REGION)
-    if not isinstance(labels, list) or len(labels) != 1 or not isinstance(labels[0], str):
-        raise InputError(f"{own}: its labels are {show(labels)}; expected one class")
-    name = str(region.get("id", ""))
-    index = read_index(name[1:]) if name.startswith("r") else None
-    return RawBox(np.array([y, x, y + height, x + width]) / 100, labels[0], index, own)
+    (shape,) = shapes
+    if shape.outline:
+        raise InputError(f"{own}: it is turned, or no rectangle; expected upright boxes: draw one around it")
+    index = read_index(shape.shape_id.removeprefix("r")) if shape.shape_id.startswith("r") else None
+    return RawBox(np.array(shape.yxyx), shape.name, index, own), size_px
 
 
 def _who(value: Any) -> str:

@@ -4,14 +4,15 @@ Every reader returns a list of `ReturnedImage`; `read_back.py` finds their image
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from selftrain_jax.data.formats.shapes import Parsed
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import show
+from selftrain_jax.text import shorten_list
 
 
 class RawBox(NamedTuple):
@@ -47,10 +48,14 @@ def read_numbers(values: Any, count: int, where: str, what: str) -> Float[np.nda
     return np.array(found, np.float64)
 
 
-def enclose(points: Sequence[Sequence[float]]) -> Float[np.ndarray, " 4"]:
-    """Return the box (yxyx) around points (x, y), as of a rectangle's two corners or a polygon."""
-    xy = np.asarray(points, np.float64)
-    return np.concatenate([xy.min(axis=0)[::-1], xy.max(axis=0)[::-1]])
+def refuse_first(parsed: Parsed, where: str) -> None:
+    """See that all that was parsed is boxes. Raises: InputError: the first fault, or what was left out."""
+    if parsed.problems:
+        raise InputError(f"{parsed.problems[0].where}: {parsed.problems[0].message}")
+    if parsed.left_out:
+        raise InputError(
+            f"{where}: {shorten_list([*parsed.left_out])}, which are no boxes; remove them there"
+        )
 
 
 def read_index(value: Any) -> int | None:
