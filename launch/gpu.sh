@@ -10,7 +10,9 @@ fail() {
   exit 2
 }
 
-# CUDA 13 needs driver 580 and a Turing GPU (compute capability 7.5) or newer.
+# CUDA 13 needs driver 580 and a Turing GPU (compute capability 7.5) or newer, CUDA 12 driver 525
+# (docs.jax.dev/en/latest/installation.html). CUDA=12 or 13 goes ahead all the same, as with NVIDIA's
+# forward compatibility packages.
 choose_cuda() {
   local driver="" capability=""
   cuda=""
@@ -19,8 +21,11 @@ choose_cuda() {
   ) || true
   if [[ $driver =~ ^[0-9]+\. && ${driver%%.*} -ge 580 && ${capability/./} -ge 75 ]]; then
     cuda=13
-  elif [[ $driver =~ ^[0-9]+\. ]]; then
+  elif [[ $driver =~ ^[0-9]+\. && (${driver%%.*} -ge 525 || ${CUDA:-}) ]]; then
     cuda=12
+  elif [[ $driver =~ ^[0-9]+\. ]]; then
+    fail "the NVIDIA driver here is $driver; JAX needs 525 or newer for CUDA 12, 580 for CUDA 13: install a" \
+      "newer driver, or with NVIDIA's forward compatibility package say CUDA=12 bash launch/gpu.sh"
   elif [[ $1 != --install ]]; then
     fail "nvidia-smi finds no NVIDIA GPU here; for the CPU: bash launch/local.sh"
   elif [[ ! ${CUDA:-} ]]; then

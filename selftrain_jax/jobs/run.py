@@ -22,6 +22,7 @@ from selftrain_jax.build.experiment import (
     step_kind,
 )
 from selftrain_jax.build.joint import open_joint_source
+from selftrain_jax.build.number_types import with_usable_dtype
 from selftrain_jax.build.set_apart import Sources
 from selftrain_jax.data.source import Source, labels_cached
 from selftrain_jax.jobs.calibration import check_val
@@ -146,6 +147,7 @@ def make_run(
         InputError: a value of the config does not exist or does not fit.
     """
     self_training, categories = get_self_training(config.task), sources.human.categories
+    config = with_usable_dtype(config, jax.devices())
     config = get_task(config.task).complete_config(config, sources.human)
     val = labels_cached(sources.val, float(config.data.cache_mib))  # read at each point of the curve
     sources = dataclasses.replace(sources, val=val)

@@ -48,6 +48,7 @@ def gpu(tmp_path):
 H100 = "echo '580.65.06, 9.0'; echo '580.65.06, 9.0'"
 V100 = "echo '580.65.06, 7.0'"
 OLD_DRIVER = "echo '550.54.14, 8.0'"
+OLDER_DRIVER = "echo '470.82.01, 8.0'"
 NONE = "echo 'NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.'; exit 9"
 
 
@@ -73,6 +74,14 @@ def test_without_a_gpu_nothing_is_installed_or_run(gpu, tmp_path):
     assert done.returncode == 2
     assert "error: nvidia-smi finds no NVIDIA GPU here" in done.stderr
     assert not (tmp_path / "repository/.venv").exists()
+
+
+def test_a_driver_too_old_for_jax_is_named_with_the_version_it_needs(gpu, tmp_path):
+    done = gpu("--install", gpus=OLDER_DRIVER)
+    assert done.returncode == 2
+    assert "driver here is 470.82.01; JAX needs 525 or newer for CUDA 12, 580 for CUDA 13" in done.stderr
+    assert not (tmp_path / "repository/.venv").exists()
+    assert gpu("--install", gpus=OLDER_DRIVER, CUDA="12").returncode == 0  # what the message says
 
 
 def test_a_login_node_installs_what_it_is_told(gpu, tmp_path):
