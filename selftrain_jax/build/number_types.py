@@ -12,7 +12,7 @@ FIRST_WITH_BFLOAT16 = 8.0  # NVIDIA compute capability: Ampere
 
 
 def with_usable_dtype(config: ConfigDict, devices: Sequence[Any]) -> ConfigDict:
-    """Return the config, with float32 for bfloat16 where one of JAX's devices is a GPU without it, and say so.
+    """Return the config, with float32 for bfloat16 where a device is a GPU without it, and say so.
 
     GPUs before Ampere have no bfloat16 arithmetic and no TF32. Their float16 has too few exponents for these
     losses without scaling them, so that it is not offered.
