@@ -60,6 +60,7 @@ KNOW_THE_CONFIG = ("main", "jobs", "command_line", "unlabeled_sources", "build",
 
 # Imports inside functions: what needs TensorFlow (5 to 13 seconds), or a job that is not asked for.
 LAZY = {
+    ("", "jobs.model"),
     ("main", "hosts"),
     ("main", "jobs"),
     ("main", "jobs.options"),

@@ -4,7 +4,7 @@ A task reads the config keys that are about it; everything else is handed in. `d
 a third one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,8 +55,10 @@ class Predictor:
     measure_scales: Callable[[Variables, Source], dict[str, Any]] | None
     # Of one model, or of several whose labels are merged.
     labeller: Callable[[Sequence[Variables], Source], Labeller]
-    # Writes predictions and drawn pictures of a source into a folder and says in a phrase what was found.
-    predict: Callable[[Variables, Source, tuple[Category, ...], Path], str]
+    # Yields what is found in each image of a source, in its pixels, in order: labels as a record has them.
+    find: Callable[[Variables, Source], Generator[Example, None, None]]
+    # Writes what was found in a source and drawn pictures into a folder, and says in a phrase what it was.
+    write_found: Callable[[Source, Iterable[Example], tuple[Category, ...], Path], str]
 
 
 @dataclass(frozen=True)

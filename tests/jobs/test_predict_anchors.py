@@ -8,7 +8,7 @@ from PIL import Image
 from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
-from selftrain_jax.jobs.predict import trained_anchors
+from selftrain_jax.jobs.model import trained_anchors
 from tests.tiny_run import config_with
 
 pytestmark = [pytest.mark.tf, pytest.mark.compiles]

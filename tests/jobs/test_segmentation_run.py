@@ -14,6 +14,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
+import selftrain_jax
 from selftrain_jax.demo.builtin import MASK_CATEGORIES, read_builtin_masks
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs import run_job
@@ -225,6 +226,13 @@ def test_predict_writes_class_maps_with_a_palette_and_overlays(
     assert [row["color"] for row in classes] == palette[: len(classes)].tolist()
     assert np.array(mask).max() < len(classes)
     assert Image.open(tmp_path / "out" / "drawn" / "a.png").size == (50, 70)
+    from_python = selftrain_jax.load(whole, batch_size=config.eval.batch_size).predict(tmp_path / "new")
+    for found, name in zip(from_python, "ab", strict=True):
+        written = np.array(Image.open(tmp_path / "out" / "masks" / f"{name}.png"))
+        np.testing.assert_array_equal(found.class_ids, written)
+        assert found.scores.shape == written.shape
+        assert 0 < found.scores.max() <= 1
+        assert found.class_names == {row["id"]: row["name"] for row in classes}
 
 
 def test_images_that_cannot_be_read_are_listed_when_the_others_have_their_masks(

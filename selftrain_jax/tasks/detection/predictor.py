@@ -1,7 +1,7 @@
 """Detection's network in the jobs' hands: evaluation, pseudo labels, predictions; call `open_predictor`."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,7 +49,8 @@ def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
         evaluate=partial(_evaluate, detector),
         measure_scales=None,
         labeller=labeller,
-        predict=partial(_predict, config, detector),
+        find=partial(detect, detector),
+        write_found=partial(_write_found, config),
     )
 
 
@@ -61,19 +62,18 @@ def _evaluate(
     return result
 
 
-def _predict(
+def _write_found(
     config: ConfigDict,
-    detector: Detector,
-    variables: Variables,
     source: Source,
+    detections: Iterable[Example],
     categories: tuple[Category, ...],
     output: pathlib.Path,
 ) -> str:
-    """Detect, write `predictions.json`, `results.json` and `drawn/`; return what was found in a phrase."""
+    """Write `predictions.json`, `results.json` and `drawn/`; return what was found in a phrase."""
     threshold, annotations = config.predict.score_threshold, config.predict.annotations
     images = source.image_ids
     ids = annotated_ids(pathlib.Path(annotations), images, categories) if annotations else None
-    found = list(detect(detector, variables, source))
+    found = list(detections)
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "predictions.json", to_coco(source, found, categories))
     _write_results(output / RESULTS_FILE, found, ids or stem_ids(images, categories))

@@ -18,7 +18,7 @@ from selftrain_jax.data.sources.voc_masks import voc_palette
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import atomic_write, write_json
 from selftrain_jax.selftrain.checks import class_thresholds
-from selftrain_jax.selftrain.inference import Chunk, Inferred, InferredChunk, chunks_in_order
+from selftrain_jax.selftrain.inference import Chunk, InferredChunk, chunks_in_order
 from selftrain_jax.selftrain.labeller import Labeller
 from selftrain_jax.tasks.config_values import class_thresholds_by_name
 from selftrain_jax.tasks.segmentation.draw import mask_path, overlay, save_mask_png
@@ -34,7 +34,7 @@ from selftrain_jax.tasks.segmentation.pseudo.network import MaskNetwork, check_m
 from selftrain_jax.tasks.segmentation.pseudo.source import confidence_levels, mask_low_confidence
 from selftrain_jax.tasks.spec import Predictor
 from selftrain_jax.text import shorten_list
-from selftrain_jax.types import IGNORED, Category, Task, Variables
+from selftrain_jax.types import IGNORED, Category, Example, Task, Variables
 
 
 def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
@@ -64,7 +64,8 @@ def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
         evaluate=partial(_evaluate, segmenter),
         measure_scales=measure_scales if has_scales else None,
         labeller=labeller,
-        predict=partial(_predict, config, segmenter),
+        find=partial(_find, config, segmenter),
+        write_found=partial(_write_found, config),
     )
 
 
@@ -84,35 +85,41 @@ def _evaluate(
     return evaluate_masks(segmenter, bind_variables(segmenter, [variables]), source, directory)
 
 
-def _predict(
+def _find(
+    config: ConfigDict, segmenter: Segmenter, variables: Variables, source: Source
+) -> Generator[Example, None, None]:
+    """Yield each image's mask and confidence, over config.predict's scales. Raises: InputError."""
+    settings = config.predict
+    network = bind_variables(segmenter, [variables], scales=settings.scales, flip=settings.flip)
+    chunks = chunks_in_order(len(source), network.batch_size)
+    with closing(infer_masks(chunks, source=source, network=network)) as inferred:
+        for image in (image for _, images in inferred for image in images):
+            if isinstance(image, InputError):
+                raise image
+            yield image.labels
+
+
+def _write_found(
     config: ConfigDict,
-    segmenter: Segmenter,
-    variables: Variables,
     source: Source,
+    found: Iterable[Example],
     categories: tuple[Category, ...],
     output: pathlib.Path,
 ) -> str:
     """Write `masks/`, `drawn/` (hatched below config.pseudo's thresholds), `classes.json`."""
-    settings = config.predict
     _check_names(source)
-    network = bind_variables(segmenter, [variables], scales=settings.scales, flip=settings.flip)
-    thresholds = class_thresholds(categories, config.pseudo.threshold, class_thresholds_by_name(config))
-    levels = confidence_levels(thresholds)
+    threshold = config.pseudo.threshold
+    levels = confidence_levels(class_thresholds(categories, threshold, class_thresholds_by_name(config)))
     output.mkdir(parents=True, exist_ok=True)
     palette = voc_palette().tolist()
     rows = [{"id": id, "name": name, "color": palette[id]} for id, name in categories]
     write_json(output / "classes.json", rows)
-    chunks = chunks_in_order(len(source), network.batch_size)
     names = {id: name for id, name in categories if name.lower() != "background"}
     sure = total = 0
-    with closing(infer_masks(chunks, source=source, network=network)) as inferred:
-        for position, image in enumerate(image for _, images in inferred for image in images):
-            if isinstance(image, InputError):
-                raise image
-            kept = mask_low_confidence(image.labels["mask"], image.labels["confidence"], levels)
-            _write(output, source.read_image(position), image, kept, names)
-            sure, total = sure + int((kept != IGNORED).sum()), total + kept.size
-    threshold = config.pseudo.threshold
+    for position, labels in enumerate(found):
+        kept = mask_low_confidence(labels["mask"], labels["confidence"], levels)
+        _write(output, source.read_image(position), labels, kept, names)
+        sure, total = sure + int((kept != IGNORED).sum()), total + kept.size
     return f"{len(source)} images, {sure / total:.1%} of their pixels sure to {threshold} or more"
 
 
@@ -132,10 +139,10 @@ def _name_of(image_id: str) -> str:
 
 
 def _write(
-    output: pathlib.Path, pixels: np.ndarray, image: Inferred, kept: np.ndarray, names: dict[int, str]
+    output: pathlib.Path, pixels: np.ndarray, labels: Example, kept: np.ndarray, names: dict[int, str]
 ) -> None:
-    name = _name_of(image.labels["image_id"])
-    save_mask_png(mask_path(output / MASKS_FOLDER, name), image.labels["mask"])
+    name = _name_of(labels["image_id"])
+    save_mask_png(mask_path(output / MASKS_FOLDER, name), labels["mask"])
     drawn = overlay(pixels, kept, names=names)
     path = mask_path(output / "drawn", name)
     path.parent.mkdir(parents=True, exist_ok=True)
