@@ -334,6 +334,16 @@ def get_config() -> ConfigDict:
             # --job=convert: the layout of kind=coco in a new folder; images: copy | link (hard links).
             convert=dict(output="", images="copy"),
             # score_threshold and annotations are for detection, scales and flip are for segmentation.
+            # --job=export: a trained network for other programs.
+            export=dict(
+                format="",  # stablehlo | onnx | savedmodel | tflite | safetensors
+                output="",  # folder
+                checkpoint="",  # a stage's folder; empty: the student, or the stage that is there
+                dtype="float32",  # of activations: float32 | bfloat16
+                batch_size=1,  # 0: any
+                nms=True,  # False: of boxes those of every anchor, of masks the logits
+                images="",  # folder of images to compare results on; empty: the first four of the test split
+            ),
             predict=dict(
                 input="",
                 output="",

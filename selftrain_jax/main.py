@@ -33,6 +33,7 @@ JOBS = {
     "import_corrections": "what people changed, --config.review.file=PATH, becomes a layer over the labels",
     "evaluate": "one stage on the test split, --stage=...",
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
+    "export": "a trained network for other programs, --config.export.format=onnx --config.export.output=DIR",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
     "import_weights": "a published weight file becomes a checkpoint to start from, with a card",
     "import_predictions": "other models' predictions (--config.foreign.predictions) become labels",

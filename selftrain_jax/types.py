@@ -130,6 +130,13 @@ class Detections(NamedTuple):
     valid: Bool[Array, "B D"]
 
 
+class DenseBoxes(NamedTuple):
+    """The box and the class scores of every anchor, before any is selected."""
+
+    boxes: Float[Array, "B A 4"]  # in pixels of the network's input, within it
+    logits: Float[Array, "B A K"]  # of sigmoids; channel 0 is the background, which is never said
+
+
 class PixelLogits(NamedTuple):
     """The score of every class on a grid of a quarter of the input's resolution, float32."""
 
@@ -170,10 +177,12 @@ class Task(NamedTuple):
     """The pure functions that make a trainer's task; everything static is closed over.
 
     `loss` runs the network once in training mode and returns the new `batch_stats` too. `features` returns
-    what the backbone makes of each image, a vector of length 1.
+    what the backbone makes of each image, a vector of length 1, `dense` what `predict` selects from, where
+    it does.
     """
 
     init: Callable[[PRNGKeyArray], Variables]
     loss: Callable[[Variables, Batch, PRNGKeyArray], tuple[LossTerms, Variables]]
     predict: Callable[[Variables, Any], Any]  # from normalised images to Detections, PixelLogits, ...
     features: Callable[[Variables, FittedImages], Float[Array, "B C"]] | None = None
+    dense: Callable[[Variables, Any], DenseBoxes] | None = None

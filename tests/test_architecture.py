@@ -47,10 +47,12 @@ ALLOWED = {
     "doctor": GROUND | {"data", "html"},
     "stages": GROUND | {"command_line", "data.source", "run_files", "unlabeled_sources"},
     "selection": GROUND | {"data", "doctor.duplicates", "html", "run_files.selection", "selftrain.inference"},
+    "export": GROUND | {"named_arrays"},
     "plan": GROUND | {"data", "models", "run_files", "stages.settings", "train"},
     "tasks": {"*"},
     "build": {"*"},
     "jobs": {"*"},
+    "__init__": {"jobs.model"},
     "main": {"command_line", "errors", "hosts", "jobs", "threads", "train.stop_signal"},
 }
 TASKS = ("detection", "segmentation", "classification")
@@ -60,7 +62,7 @@ KNOW_THE_CONFIG = ("main", "jobs", "command_line", "unlabeled_sources", "build",
 
 # Imports inside functions: what needs TensorFlow (5 to 13 seconds), or a job that is not asked for.
 LAZY = {
-    ("", "jobs.model"),
+    ("__init__", "jobs.model"),
     ("main", "hosts"),
     ("main", "jobs"),
     ("main", "jobs.options"),
@@ -68,6 +70,7 @@ LAZY = {
     ("jobs", "build.data"),
     ("jobs", "jobs.convert_data"),
     ("jobs", "jobs.doctor"),
+    ("jobs", "jobs.export"),
     ("jobs", "jobs.gold"),
     ("jobs", "jobs.import_predictions"),
     ("jobs", "jobs.import_weights"),

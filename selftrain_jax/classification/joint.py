@@ -57,7 +57,7 @@ def make_joint_task(detection: Task, classification: Task, *, weight: float) -> 
     def predict(variables: Variables, images: Array) -> Any:
         return detection.predict(detector_part(variables), images)
 
-    return Task(init=init, loss=loss, predict=predict, features=detection.features)
+    return Task(init=init, loss=loss, predict=predict, features=detection.features, dense=detection.dense)
 
 
 def attach(batches: Batches, class_batches: Batches) -> Batches:

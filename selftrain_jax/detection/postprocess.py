@@ -55,7 +55,7 @@ def select_merged(
     anchors = jnp.sort(best_anchors, axis=1)  # ties go to the first anchor of the first class
     by_class = jnp.take_along_axis(scores, anchors[..., None], axis=1).swapaxes(1, 2)
     num_anchors = by_class.shape[2]
-    best, index = lax.top_k(by_class.reshape(len(scores), -1), num_merged)
+    best, index = lax.top_k(by_class.reshape(scores.shape[0], -1), num_merged)
     classes, anchors = index // num_anchors, jnp.take_along_axis(anchors, index % num_anchors, axis=1)
     candidates = jax.vmap(_gather_boxes)(boxes, anchors)
     picked, kept = suppress(
@@ -83,7 +83,7 @@ def select_class_by_class(
         candidates, scores, method=settings.nms, score_threshold=settings.score_threshold, num_kept=num_kept
     )  # [B, C, E]
     kept = jax.vmap(jax.vmap(_gather_boxes))(candidates, index)  # [B, C, E, 4]
-    num_images = len(boxes)
+    num_images = boxes.shape[0]
     scores = scores.reshape(num_images, -1)
     best, index = lax.top_k(scores, min(settings.max_detections, scores.shape[1]))
     classes = jnp.broadcast_to(jnp.repeat(jnp.arange(num_classes), num_kept), scores.shape)

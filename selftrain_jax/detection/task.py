@@ -16,7 +16,16 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.input_padding import pad_images, padded_size
 from selftrain_jax.models.pooled_features import pooled_features
 from selftrain_jax.models.retinanet import RetinaNet
-from selftrain_jax.types import Batch, BoxTargets, Detections, FittedImages, LossTerms, Task, Variables
+from selftrain_jax.types import (
+    Batch,
+    BoxTargets,
+    DenseBoxes,
+    Detections,
+    FittedImages,
+    LossTerms,
+    Task,
+    Variables,
+)
 
 
 def make_detection_task(
@@ -75,29 +84,19 @@ def make_detection_task(
         )
         return loss_terms(human, pseudo, box_weight), dict(updates)
 
-    def predict(variables: Variables, images: Float[Array, "B H W 3"]) -> Detections:
+    def dense(variables: Variables, images: Float[Array, "B H W 3"]) -> DenseBoxes:
         padded, size_px = pad_images(images, stride_px), images.shape[1]
         logits, outputs = cast(tuple[Array, Array], model.apply(variables, padded, train=False))
         anchors = jnp.asarray(anchors_of(image_size_px=padded.shape[1]))
-        return to_detections(anchors, logits, outputs, image_size_px=size_px, postprocess=postprocess)
+        return DenseBoxes(box_ops.clip(box_ops.decode(outputs, anchors), size_px), logits)
+
+    def predict(variables: Variables, images: Float[Array, "B H W 3"]) -> Detections:
+        return select_detections(*dense(variables, images), postprocess)
 
     def features(variables: Variables, inputs: FittedImages) -> Float[Array, "B C"]:
         return pooled_features(model, variables, inputs, stride_px)
 
-    return Task(init=init, loss=loss, predict=predict, features=features)
-
-
-def to_detections(
-    anchors: Float[Array, "A 4"],
-    logits: Float[Array, "B A K"],
-    outputs: Float[Array, "B A 4"],
-    *,
-    image_size_px: int,
-    postprocess: Postprocess,
-) -> Detections:
-    """Decode the network's outputs, clip the boxes to the image, and select the detections."""
-    boxes = box_ops.clip(box_ops.decode(outputs, anchors), image_size_px)
-    return select_detections(boxes, logits, postprocess)
+    return Task(init=init, loss=loss, predict=predict, features=features, dense=dense)
 
 
 def _check_num_anchors(num_anchors: int, num_scales: int, aspect_ratios: Sequence[float]) -> None:

@@ -14,7 +14,7 @@ from selftrain_jax.jobs.options import Options
 
 REVIEW_JOBS = ("export_labels", "import_corrections")
 # One host does them, the others wait.
-HOST0_JOBS = ("doctor", "convert", "gold", "report", "import_weights", "predict")
+HOST0_JOBS = ("doctor", "convert", "gold", "report", "import_weights", "predict", "export")
 
 
 def run_job(job: str, config: ConfigDict, workdir: pathlib.Path, options: Options | None = None) -> None:
@@ -72,6 +72,10 @@ def _run_alone(job: str, config: ConfigDict, workdir: pathlib.Path, options: Opt
         from selftrain_jax.jobs.report import run_report
 
         return run_report(config, folder)
+    if job == "export":
+        from selftrain_jax.jobs.export import run_export
+
+        return run_export(config, folder)
     from selftrain_jax.jobs.predict import run_predict
 
     return run_predict(config, folder)

@@ -7,7 +7,7 @@ compiled step it is fused with what reads its result.
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, PRNGKeyArray
 
-from selftrain_jax.types import Batch, FittedImages, LossTerms, Task, Variables
+from selftrain_jax.types import Batch, DenseBoxes, FittedImages, LossTerms, Task, Variables
 
 MEAN_RGB = (0.485, 0.456, 0.406)
 STDDEV_RGB = (0.229, 0.224, 0.225)
@@ -41,7 +41,13 @@ def take_pixels(task: Task) -> Task:
         assert task.features is not None
         return task.features(variables, fitted._replace(images=normalize(fitted)))
 
-    return task._replace(loss=loss, predict=predict, features=task.features and features)
+    def dense(variables: Variables, fitted: FittedImages) -> DenseBoxes:
+        assert task.dense is not None
+        return task.dense(variables, normalize(fitted))
+
+    return task._replace(
+        loss=loss, predict=predict, features=task.features and features, dense=task.dense and dense
+    )
 
 
 def fitted_images(batch: Batch) -> FittedImages:

@@ -28,7 +28,7 @@ def native_max_pool(
     x: Float[Array, "B h w C"], size: int, stride: int, pads: Pads
 ) -> Float[Array, "B h2 w2 C"]:
     """Call XLA's pooling."""
-    return nn.max_pool(x, (size, size), (stride, stride), pads)
+    return nn.max_pool(x, window_shape=(size, size), strides=(stride, stride), padding=pads)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

@@ -89,7 +89,7 @@ class RetinaNet(nn.Module):
         return self._flatten(logits, self.num_classes), self._flatten(boxes, 4)
 
     def _flatten(self, maps: dict[int, Float[Array, "B _ _ _"]], num_outputs: int) -> Float[Array, "B A _"]:
-        flat = [maps[level].reshape(len(maps[level]), -1, num_outputs) for level in self.levels]
+        flat = [maps[level].reshape(maps[level].shape[0], -1, num_outputs) for level in self.levels]
         return jnp.concatenate(flat, axis=1).astype(jnp.float32)
 
     @property

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from selftrain_jax.data.source import Problem, Source
+from selftrain_jax.export.program import Network
 from selftrain_jax.html.blocks import Section
 from selftrain_jax.report.workdir import RunFiles
 from selftrain_jax.run_files.corrections import Corrections, ReviewedImage
@@ -121,6 +122,8 @@ class SelfTraining:
     count_labels: Callable[[ConfigDict, Source], Mapping[str, int]]  # human boxes or pixels by class name
     # An image with its labels drawn, its longer side of so many pixels.
     draw_labels: Callable[[ConfigDict, Any, Example, tuple[Category, ...], int], Any]
+    # The network for other programs: from config, task of pixels and whether the best results are selected.
+    export_network: Callable[..., Network]
     find_problems: Callable[[ConfigDict, str], Iterator[Problem]]  # faults in a split's label files
     examine: Callable[..., bool]  # prints and writes what the doctor finds; True where there are errors
     review: HumanReview | None = None  # None: labels of this task cannot be corrected by hand

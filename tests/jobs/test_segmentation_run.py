@@ -235,6 +235,22 @@ def test_predict_writes_class_maps_with_a_palette_and_overlays(
         assert found.class_names == {row["id"]: row["name"] for row in classes}
 
 
+@pytest.mark.parametrize(("name", "nms"), [("savedmodel", True), ("tflite", False), ("stablehlo", True)])
+def test_an_exported_segmenter_says_the_same_classes(
+    whole: pathlib.Path, tmp_path: pathlib.Path, name: str, nms: bool
+) -> None:
+    config = tiny_masks.get_config()
+    config.export.update(format=name, output=str(tmp_path / "out"), nms=nms, batch_size=2)
+    run("export", config, whole)
+    card = json.loads((tmp_path / "out/export.json").read_text())
+    assert card["task"] == "segmentation"
+    assert set(card["outputs"]) == ({"classes", "scores"} if nms else {"logits"})
+    assert card["differences"].get("scores", 0) < 1e-5
+    assert card["differences"].get("logits", 0) < 1e-3
+    assert card["differences"].get("classes", 0) < 1e-3
+    assert card["num_compared"] > 0
+
+
 def test_images_that_cannot_be_read_are_listed_when_the_others_have_their_masks(
     whole: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

@@ -32,6 +32,7 @@ from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_co
 from selftrain_jax.tasks.detection.complete_config import complete_config
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
+from selftrain_jax.tasks.detection.export import export_network
 from selftrain_jax.tasks.detection.pseudo.calibration import count_right_boxes
 from selftrain_jax.tasks.detection.pseudo.foreign import read_foreign
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
@@ -289,6 +290,7 @@ DETECTION = TaskSpec(
         score_labels=score_boxes,
         count_labels=lambda config, human: class_counts(human),
         draw_labels=draw_labels,
+        export_network=export_network,
         find_problems=find_problems,
         examine=examine,
         review=HumanReview(export_review, read_corrections, split_reviewed),

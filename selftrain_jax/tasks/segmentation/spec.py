@@ -33,6 +33,7 @@ from selftrain_jax.tasks.segmentation.data import (
     pixel_counts,
 )
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
+from selftrain_jax.tasks.segmentation.export import export_network
 from selftrain_jax.tasks.segmentation.pseudo.calibration import count_right_pixels
 from selftrain_jax.tasks.segmentation.pseudo.foreign import read_foreign
 from selftrain_jax.tasks.segmentation.pseudo.network import network_sizes
@@ -220,6 +221,7 @@ SEGMENTATION = TaskSpec(
         score_labels=score_mask,
         count_labels=lambda config, human: pixel_counts(human, max_bad_images=config.data.max_bad_images),
         draw_labels=draw_labels,
+        export_network=export_network,
         find_problems=find_problems,
         examine=examine,
     ),
