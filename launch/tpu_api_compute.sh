@@ -108,7 +108,7 @@ make_parts() {
 make_group() {
   local flags=(--workload-policy="regions/$region/resourcePolicies/$parts" --target-size-policy-mode=bulk)
   [[ $num_workers -gt 1 ]] || flags=()
-  group create --template="$parts" --size="$num_workers" --base-instance-name="$name-####" \
+  group create --template="$parts" --size="$num_workers" --base-instance-name="$name-####[1]" \
     --default-action-on-vm-failure=do-nothing ${flags[@]+"${flags[@]}"}
 }
 

@@ -63,7 +63,7 @@ def create_group(state, names, flags):
         refuse("MIGs with TPU accelerator topology require BULK mode in target size policy")
     state["workers"] = int(flags["size"])
     state["machines"] = [
-        flags["base-instance-name"].replace("####", f"{i + 1:04}") for i in range(state["workers"])
+        flags["base-instance-name"].replace("####[1]", f"{i + 1:04}") for i in range(state["workers"])
     ]
     begin_life(state)
 

@@ -23,7 +23,7 @@ POLICY = [
 ]  # fmt: skip
 GROUP = [
     "compute", "instance-groups", "managed", "create", "coco", *WHERE,
-    "--template=coco-selftrain", "--size=2", "--base-instance-name=coco-####",
+    "--template=coco-selftrain", "--size=2", "--base-instance-name=coco-####[1]",
     "--default-action-on-vm-failure=do-nothing",
     "--workload-policy=regions/us-central1/resourcePolicies/coco-selftrain", "--target-size-policy-mode=bulk",
 ]  # fmt: skip
