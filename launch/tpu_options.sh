@@ -6,21 +6,25 @@ usage() {
 usage: bash launch/tpu_vm.sh COMMAND NAME --zone=ZONE [options] [-- arguments of selftrain_jax.main]
 
 commands
-  create    ask for the slice as a queued resource and wait until it is ACTIVE
+  create    ask for the slice and wait until it is ACTIVE
   install   copy the files that git tracks to every worker, make .venv there, add jax[tpu]
-  run       start `python -m selftrain_jax.main --hosts=auto ...` on every worker; it outlives the connection
-  watch     show worker 0's log until the run ends; exit code 75 runs it again, a preempted slice is made anew
+  run       start `python -m selftrain_jax.main ...` on every worker; it outlives the connection
+  watch     show the run's log until it ends; exit code 75 runs it again, a preempted slice is made anew
   fetch     copy the work folder without its checkpoints to this machine
-  delete    delete the slice and its queued resource; asks first
+  delete    delete the slice and what it was made from; asks first
   all       create, install, run, watch, fetch; given again, it goes on where it was
 
 options
   --zone=ZONE           e.g. us-west4-a; every command needs it
   --type=TYPE           e.g. v5litepod-16, v6e-64, v5p-32, v4-32; create, watch and all need it
+  --api=compute         make the slice with Compute Engine, which TPU7x and later need, not with the Cloud TPU API;
+                        --type is a machine type then: tpu7x-standard-4t, ct6e-standard-4t or ct5p-hightpu-4t
+  --topology=AxBxC      the slice's chips per axis, with --api=compute; all but fetch and delete need both then
   --spot                cheaper, can be preempted at any time
   --project=PROJECT     gcloud's own where absent
-  --version=VERSION     TPU runtime; chosen by the type where absent
-  --create_flag=FLAG    for `gcloud compute tpus queued-resources create`, e.g. --create_flag=--network=NET
+  --version=VERSION     TPU runtime, or the image's family with --api=compute; chosen by the type where absent
+  --create_flag=FLAG    for `gcloud compute tpus queued-resources create`, e.g. --create_flag=--network=NET;
+                        for `gcloud compute instance-templates create` with --api=compute
   --bucket=gs://BUCKET  mounted on every worker at ~/bucket (gcsfuse); the work folder is bucket/NAME
   --nfs=ADDRESS:/SHARE  mounted on every worker at ~/nfs (Filestore); the work folder is nfs/NAME
   --workdir=DIR         another work folder, absolute or in the workers' home
@@ -44,6 +48,7 @@ examples
     --config=configs/coco_retinanet.py --config.data.dir=../bucket/coco
   bash launch/tpu_vm.sh watch coco ...the same...     after this machine slept
   bash launch/tpu_vm.sh delete coco --zone=us-west4-a
+  bash launch/tpu_vm.sh all coco --api=compute --zone=us-central1-c --type=tpu7x-standard-4t --topology=2x2x2 ...
 
 exit codes: 0 finished; 1 gcloud failed; 2 a mistake, yours or the config's; 75 not finished after --max_restarts,
 the same command goes on; else the run's own
@@ -55,7 +60,8 @@ fail() {
   exit 2
 }
 
-zone='' type='' project='' version='' bucket='' nfs='' workdir='' to='' max_restarts=20 poll_secs=30
+api=tpu zone='' type='' topology='' project='' version='' bucket='' nfs='' workdir='' to=''
+max_restarts=20 poll_secs=30
 spot='' checkpoints='' delete='' yes='' dry_run=''
 create_flags=() arguments=()
 
@@ -75,13 +81,14 @@ parse() { # COMMAND NAME OPTION... -- ARGUMENT...
     shift
   done
   [[ $# -eq 0 ]] || arguments=("${@:2}")
+  [[ $api == tpu || $api == compute ]] || fail "--api is $api; expected tpu or compute (see --help)"
 }
 
 parse_option() {
   local key=${1%%=*}
   case $key in
-    --zone | --type | --project | --version | --bucket | --nfs | --workdir | --to | --max_restarts | \
-      --poll_secs | --create_flag)
+    --api | --zone | --type | --topology | --project | --version | --bucket | --nfs | --workdir | --to | \
+      --max_restarts | --poll_secs | --create_flag)
       [[ $1 == *=?* ]] || fail "$key needs a value, as in $key=VALUE (see --help)"
       if [[ $key == --create_flag ]]; then
         create_flags+=("${1#*=}")
@@ -101,10 +108,7 @@ parse_option() {
 check() {
   local argument
   [[ $zone ]] || fail "--zone is missing; for example --zone=us-west4-a"
-  case $command in create | watch | all)
-    [[ $type ]] || fail "--type is missing; for example --type=v5litepod-16"
-    [[ $version ]] || version=$(runtime_of "$type") ;;
-  esac
+  check_slice
   [[ ! $bucket || $bucket == gs://?* ]] || fail "--bucket is $bucket; expected gs://BUCKET"
   [[ ! $nfs || $nfs == *?:/* ]] || fail "--nfs is $nfs; expected ADDRESS:/SHARE"
   [[ ! $bucket || ! $nfs ]] || fail "--bucket and --nfs are both given; one holds the work folder"
@@ -121,17 +125,7 @@ check() {
       fail "--config is missing; for example -- --config=configs/coco_retinanet.py"
     for argument in "${arguments[@]}"; do
       [[ $argument != --workdir* ]] || fail "--workdir belongs before --"
-      [[ $argument != --hosts* ]] || fail "--hosts is always auto here"
+      [[ ! $argument =~ ^--?(hosts|num_hosts|host)(=|$) ]] || fail "${argument%%=*} is set by this script"
     done ;;
-  esac
-}
-
-runtime_of() {
-  case $1 in
-    v6e-*) echo v2-alpha-tpuv6e ;;
-    v5p-*) echo v2-alpha-tpuv5 ;;
-    v5litepod-*) echo v2-alpha-tpuv5-lite ;;
-    v[234]-*) echo tpu-ubuntu2204-base ;;
-    *) fail "no runtime is known for --type=$1 (v2, v3, v4, v5litepod, v5p, v6e are); name it by --version" ;;
   esac
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Self-training on a Cloud TPU slice: bash launch/tpu_vm.sh --help
-# This script calls gcloud; launch/tpu_worker.sh runs on the workers. Works with bash 3.2 (macOS).
+# launch/tpu_api_*.sh call gcloud, for the API that makes the slice; launch/tpu_worker.sh runs on the workers.
+# Works with bash 3.2 (macOS).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,68 +21,34 @@ quote() {
   [[ $# -eq 0 ]] || printf ' %q' "$@"
 }
 
-queued_resource() { # VERB FLAG...
-  act gcloud compute tpus queued-resources "$1" "$name" "${where[@]}" "${@:2}"
-}
-
-on_workers() { # WORKERS COMMAND
-  act gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" --worker="$1" --quiet --command="$2"
-}
-
-copy() { # FROM TO WORKERS
-  act gcloud compute tpus tpu-vm scp "$1" "$2" "${where[@]}" --worker="$3" --quiet
-}
-
-# Set `state`: that of the queued resource, NONE if there is none, UNKNOWN if gcloud fails.
-# A dry run takes $1, the state in an undisturbed run.
-look() {
-  if [[ $dry_run ]]; then
-    queued_resource describe --format='value(state.state)'
-    state=$1
-  elif ! state=$(queued_resource describe --format='value(state.state)' 2>"$scratch/error"); then
-    state=UNKNOWN
-    if grep -q NOT_FOUND "$scratch/error"; then state=NONE; fi
-  fi
-}
-
-# A spot slice's machines can be gone while its queued resource is still ACTIVE. Sets `node`, their state.
-is_node_gone() {
-  if ! node=$(gcloud compute tpus tpu-vm describe "$name" "${where[@]}" --format='value(state)' \
-    2>"$scratch/error" </dev/null); then
-    node=gone
-    grep -q NOT_FOUND "$scratch/error"
-  else
-    [[ $node == PREEMPTED || $node == TERMINATED ]]
-  fi
-}
-
 # The commands. Each returns non-zero if it failed, so that `watch` can try again.
 
 create() {
-  local flags=(--node-id="$name" --accelerator-type="$type" --runtime-version="$version")
-  [[ ! $spot ]] || flags+=(--spot)
   look NONE
   if [[ $state == SUSPENDED || $state == FAILED ]]; then
     say "$name is what an earlier request left, $state; deleting it"
-    queued_resource delete --force --quiet || return 1
+    remove || return 1
     state=NONE
   fi
   case $state in
     UNKNOWN) cat "$scratch/error" >&2 && return 1 ;;
-    NONE) queued_resource create "${flags[@]}" ${create_flags[@]+"${create_flags[@]}"} || return 1 ;;
+    NONE) request || return 1 ;;
     *) say "$name is there already" ;;
   esac
-  wait_until_active
+  wait_until_active && wait_for_ssh
 }
 
 wait_until_active() {
   local said='' num_polls=0
   while look ACTIVE && [[ $state != ACTIVE ]]; do
-    if [[ $state != "$said" || $((num_polls % 20)) == 0 ]]; then say "$name is $state; waiting for ACTIVE"; fi
+    if [[ $state != "$said" || $((num_polls % 20)) == 0 ]]; then
+      say "$name is $state; waiting for ACTIVE"
+      explain_wait
+    fi
     said=$state
     num_polls=$((num_polls + 1))
     case $state in FAILED | SUSPENDING | SUSPENDED | NONE)
-      [[ $state == NONE ]] || queued_resource describe --format='yaml(state)' >&2 || true
+      [[ $state == NONE ]] || explain_end
       echo "error: $name ended as $state before it could be used; the same command asks again" >&2
       return 1 ;;
     esac
@@ -112,14 +79,10 @@ pack_repository() {
   done | COPYFILE_DISABLE=1 tar -czf "$scratch/selftrain_jax.tar.gz" --null -T -
 }
 
-run() {
-  on_workers all "bash $worker start$(quote "$bucket$nfs" "$workdir" "${arguments[@]}")"
-}
-
 # Set `code`: how the run ended.
 watch() {
   local restarts=0
-  shown_bytes=0
+  shown_bytes=0 speaker=0
   trap 'say "the run goes on; the same command with watch follows it again"; exit 130' INT
   while follow && case $outcome in AGAIN | ABSENT | LOST) true ;; *) false ;; esac do
     restarts=$((restarts + 1))
@@ -148,12 +111,12 @@ watch() {
 
 recover() {
   if [[ $outcome == LOST ]]; then
-    shown_bytes=0
-    [[ $state != ACTIVE* ]] || queued_resource delete --force --quiet || return 1
+    shown_bytes=0 speaker=0
+    [[ $state != ACTIVE* ]] || remove || return 1
     create || return 1
   fi
   [[ $outcome == AGAIN ]] || install || return 1
-  run
+  start
 }
 
 # Wait until the run has ended or the slice is gone and set `outcome`: an exit code, AGAIN, ABSENT or LOST.
@@ -171,7 +134,7 @@ follow() {
   done
 }
 
-# Show what is new in worker 0's log; succeed if the run has ended, and set `outcome`.
+# Show what is new in the log; succeed if the run has ended, and set `outcome`.
 ask_workers() {
   local ask="if test -e $worker; then bash $worker status; else echo worker - absent; fi"
   if ! on_workers all "$ask" >"$scratch/status"; then
@@ -183,13 +146,22 @@ ask_workers() {
     say "the workers cannot be reached; the run goes on, trying again"
     return 1
   fi
-  if on_workers 0 "tail -c +$((shown_bytes + 1)) selftrain_jax_run/log.txt" >"$scratch/log" 2>/dev/null; then
+  find_speaker
+  local new="tail -c +$((shown_bytes + 1)) selftrain_jax_run/log.txt"
+  if on_workers "$speaker" "$new" >"$scratch/log" 2>/dev/null; then
     cat "$scratch/log" >&3
     shown_bytes=$((shown_bytes + $(wc -c <"$scratch/log")))
   fi
   [[ ! $dry_run ]] || echo 'worker - exit 0' >"$scratch/status"
   outcome=$(judge <"$scratch/status")
   [[ $outcome != RUNNING ]]
+}
+
+# JAX numbers a slice's processes by their places in it, and process 0 prints; until it does, show worker 0's log.
+find_speaker() {
+  local found
+  found=$(worker_of "$(awk '$1 == "speaker" { name = $2 } END { print name }' "$scratch/status")")
+  if [[ $found && $found != "$speaker" ]]; then shown_bytes=0 speaker=$found; fi
 }
 
 # Print the state of all workers together: a user's mistake comes before a crash, a crash before a request to run
@@ -225,17 +197,21 @@ delete() {
     read -r -p "delete $name in $zone and all that is on its disks? [y/N] " answer || true
     [[ ${answer:-} == [yY]* ]] || fail "not deleted (--yes does not ask)"
   fi
-  queued_resource delete --force --quiet
+  remove
 }
 
 all() {
-  create && install && run || exit 1
+  create && install && start || exit 1
   watch
   fetch || exit "$((code == 0 ? 1 : code))"
   [[ ! $delete ]] || yes=yes delete
 }
 
 parse "$@"
+case $api in
+  tpu) source launch/tpu_api_tpu.sh ;;
+  compute) source launch/tpu_api_compute.sh ;;
+esac
 check
 [[ $dry_run ]] || command -v gcloud >/dev/null ||
   fail "gcloud is not installed; it is part of the Google Cloud CLI (then: gcloud auth login)"
@@ -247,7 +223,7 @@ code=0 # how the run ended
 case $command in
   create) create ;;
   install) install ;;
-  run) run ;;
+  run) start ;;
   watch) watch ;;
   fetch) fetch ;;
   delete) delete ;;

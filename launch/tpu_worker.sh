@@ -70,8 +70,7 @@ start() { # SHARE WORKDIR ARGUMENT...
 supervise() { # WORKDIR ARGUMENT...
   local code=0
   trap : TERM
-  PYTHONUNBUFFERED=1 .venv/bin/python -m selftrain_jax.main --hosts=auto \
-    --workdir="$(in_home "$1")" "${@:2}" || code=$?
+  PYTHONUNBUFFERED=1 .venv/bin/python -m selftrain_jax.main --workdir="$(in_home "$1")" "${@:2}" || code=$?
   echo "$code" >"$run/exit_code.unfinished"
   mv "$run/exit_code.unfinished" "$run/exit_code"
 }
@@ -94,6 +93,12 @@ status() {
   else
     echo "worker $(hostname) absent"
   fi
+  if is_speaker; then echo "speaker $(hostname)"; fi
+}
+
+# One process prints how the run goes, this line first.
+is_speaker() {
+  grep -q '^workdir: ' "$run/log.txt" 2>/dev/null
 }
 
 last_words() {

@@ -2,7 +2,7 @@
 
 `python` makes venvs, notes what pip is asked for, and plays selftrain_jax.main: it notes its arguments in
 $FAKE_NOTES/run-$WORKER and ends as the next word of $FAKE_NOTES/plan-$WORKER (or plan) says: an exit code,
-`hang`, `term` (75 after a SIGTERM) or `killed`.
+`hang`, `term` (75 after a SIGTERM) or `killed`. Worker $FAKE_SPEAKER (or 0) prints the first line of a run.
 """
 
 import os
@@ -39,6 +39,7 @@ case "$*" in
       fi
     done
     outcome=$(cut -d' ' -f"$attempt" "$plan")
+    [[ $worker != "${FAKE_SPEAKER:-0}" ]] || echo "workdir: here"
     [[ $outcome != term ]] || trap 'exit 75' TERM
     echo "attempt $attempt of worker $worker"
     case $outcome in
@@ -57,7 +58,7 @@ esac
 PROGRAMS = {
     "python": 'echo "error: this is not the python of .venv" >&2; exit 9',
     **dict.fromkeys(("python3", "python3.11", "python3.12", "python3.13"), PYTHON),
-    "hostname": 'echo "host-$WORKER"',
+    "hostname": 'echo "${FAKE_HOST:-host-$WORKER}"',
     "mountpoint": '[[ -L $2 ]]',
     "gcsfuse": 'echo "$@" >>"$FAKE_NOTES/gcsfuse-$WORKER"; rmdir "${!#}"; ln -s "$FAKE_NOTES/bucket" "${!#}"',
     "mount.nfs": "",

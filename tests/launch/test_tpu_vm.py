@@ -50,7 +50,7 @@ def test_awkward_arguments_reach_every_worker_unchanged(finished):
     for worker in (0, 1):
         workdir = f"--workdir={cloud.folder}/home-{worker}/bucket/coco"
         assert runs_of(cloud.folder, worker) == [
-            ["-m", "selftrain_jax.main", "--hosts=auto", workdir, *AWKWARD]
+            ["-m", "selftrain_jax.main", workdir, "--hosts=auto", *AWKWARD]
         ]
 
 
@@ -134,7 +134,7 @@ def test_run_is_started_once_and_another_run_is_refused(cloud):
         assert cloud(f"{command} coco", *OPTIONS).returncode == 0
     other = cloud("run coco", *OPTIONS, arguments=("--config=other.py",))
     assert other.returncode == 2
-    assert "error: host-0 is busy with another run" in other.stderr
+    assert "error: t1v-n-0a1b-w-0 is busy with another run" in other.stderr
     assert len(runs_of(cloud.folder)) == 1
     cloud("delete coco --yes --zone=z", arguments=())
 

@@ -11,6 +11,10 @@ from tests.launch.launch_fakes import copy_repository, write_programs
 
 FAKE = pathlib.Path(__file__).with_name("fake_gcloud.py")
 OPTIONS = ("--zone=us-west4-a", "--type=v5litepod-16", "--bucket=gs://my-bucket", "--poll_secs=0.02")
+COMPUTE = (
+    "--api=compute", "--zone=us-central1-c", "--type=tpu7x-standard-4t", "--topology=2x2x2",
+    "--bucket=gs://my-bucket", "--poll_secs=0.02",
+)  # fmt: skip
 AWKWARD = (
     "--config=configs/a b.py",
     '--config.data.dir=it\'s "here" $HOME; *',
@@ -36,6 +40,10 @@ class Cloud:
     def plan(self, *outcomes, worker=""):
         (self.folder / f"plan{worker}").write_text(" ".join(outcomes) + "\n")
 
+    def refuse(self, errors):
+        """Let gcloud refuse once what is in `errors`, a message for each command."""
+        (self.folder / "errors.json").write_text(json.dumps(errors))
+
     def live(self, *lives):
         (self.folder / "lives.json").write_text(json.dumps(lives))
 
@@ -45,7 +53,7 @@ class Cloud:
         tail = ["--", *arguments] if arguments else []
         return subprocess.run(
             ["bash", "launch/tpu_vm.sh", *command.split(), *options, *tail],
-            cwd=self.repository, capture_output=True, text=True, input=answer, timeout=30,
+            cwd=self.repository, capture_output=True, text=True, input=answer, timeout=120,
             env=os.environ | {
                 "PATH": path or f"{self.folder}/bin:{os.environ['PATH']}",
                 "FAKE_CLOUD": str(self.folder), "FAKE_NOTES": str(self.folder), **environment,
@@ -59,14 +67,28 @@ class Cloud:
 
     @property
     def verbs(self):
-        """What was asked of gcloud in order, ssh by what the worker is told; repeated looks once."""
-        verbs = []
+        """What was asked of gcloud in order, ssh by what the worker is told; looks are left out.
+
+        Compute Engine's ssh and scp, a call for each worker, are there once.
+        """
+        verbs, before = [], None
         for call in self.calls:
-            verb = call[3]
-            if verb == "ssh":
-                told = next(part for part in call if part.startswith("--command="))
-                verb = re.search(r"tpu_worker\.sh (\w+)|tail", told.partition("; else")[0])
-                verb = verb.group(1) or "log"
-            if verb not in ("describe", "status", "log"):
+            verb = verb_of(call)
+            is_repeated = verb == before and call[1] in ("ssh", "scp")
+            if verb not in ("look", "status", "log", "true") and not is_repeated:
                 verbs.append(verb)
+            before = verb
         return verbs
+
+
+def verb_of(call):
+    words = [word for word in call if not word.startswith("--")]
+    if "ssh" in words:
+        told = next(part for part in call if part.startswith("--command=")).partition("=")[2]
+        verb = re.search(r"tpu_worker\.sh (\w+)", told.partition("; else")[0])
+        return verb.group(1) if verb else "true" if told == "true" else "log"
+    if {"describe", "list-instances", "list-errors"} & set(words):
+        return "look"
+    verb = next(word for word in words if word in ("create", "delete", "scp"))
+    kinds = {"instance-templates": " template", "resource-policies": " policy", "instance-groups": " group"}
+    return verb + kinds.get(words[1], "")
