@@ -5,6 +5,7 @@ A config file calls `get_config()` here and changes what it needs; nothing else 
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
@@ -397,7 +398,7 @@ def parse_arguments(text: str | None, **defaults: object) -> dict:
         if axis in seen:
             raise ValueError(f"config argument {axis!r} is given twice")
         seen.add(axis)
-        kind = type(defaults[axis])
+        kind: type[Any] = type(defaults[axis])
         try:
             values[axis] = kind(value)
         except ValueError:

@@ -10,6 +10,7 @@ import jax
 from ml_collections import ConfigDict
 from PIL import Image
 
+from configs.common import get_config
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.build.number_types import with_usable_dtype
 from selftrain_jax.classification.joint import detector_part
@@ -18,6 +19,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.given_images import GivenImage, read_given_images
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
+from selftrain_jax.jobs.convert import complete_config
 from selftrain_jax.jobs.found import Boxes, ClassMap, describe_found
 from selftrain_jax.named_arrays import check_names, shapes_by_name
 from selftrain_jax.run_files.arms import CONTROLS
@@ -25,7 +27,7 @@ from selftrain_jax.run_files.evaluation import EVALUATION_FILE
 from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.records import read_record
-from selftrain_jax.stages.settings import BEFORE, NETWORK, is_among
+from selftrain_jax.stages.settings import NETWORK, is_among
 from selftrain_jax.tasks.lookup import get_self_training
 from selftrain_jax.tasks.spec import Predictor
 from selftrain_jax.train.checkpoint import restore_whole
@@ -84,10 +86,7 @@ def load(folder: str | os.PathLike, *, batch_size: int = 8) -> Model:
     workdir = next((path for path in (folder, *folder.parents) if (path / CATEGORIES_FILE).exists()), None)
     if workdir is None or not (workdir / CONFIG_FILE).exists():
         raise InputError(f"{folder}: {NOTHING_TRAINED}")
-    stored = read_json(workdir / CONFIG_FILE, "the run's config is damaged")
-    config = ConfigDict(stored)
-    known = flatten(stored)
-    config.update_from_flattened_dict({key: value for key, value in BEFORE.items() if key not in known})
+    config = complete_config(read_json(workdir / CONFIG_FILE, "the run's config is damaged"), get_config())
     config.eval.batch_size = batch_size
     return open_model(config, workdir, newest_stage(workdir) if folder == workdir else folder)
 

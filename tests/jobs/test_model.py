@@ -83,6 +83,15 @@ def test_a_stage_is_opened_by_its_folder(model: Model, finished: pathlib.Path, i
     assert any(not np.array_equal(own.scores, other.scores) for own, other in zip(ours, theirs, strict=True))
 
 
+def test_a_run_of_an_older_version_lacks_keys(base: pathlib.Path, images, found: list[Boxes]) -> None:
+    stored = json.loads((base / "config.json").read_text())
+    del stored["export"], stored["image"]["tile_px"], stored["predict"]["flip"]
+    (base / "config.json").write_text(json.dumps(stored))
+    older = selftrain_jax.load(base, batch_size=2).predict(images)
+    for got, wanted in zip(older, found, strict=True):
+        np.testing.assert_array_equal(got.boxes, wanted.boxes)
+
+
 def test_an_image_is_drawn_in_its_own_size(model: Model, images: pathlib.Path) -> None:
     drawn = model.draw(images / "1.png")
     assert drawn.size == (96, 70)
