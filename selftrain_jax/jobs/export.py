@@ -3,9 +3,7 @@
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,9 +15,10 @@ from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
-from selftrain_jax.export import onnx_file, stablehlo, tensorflow_files, weights
+from selftrain_jax.export import weights
 from selftrain_jax.export.compare import compare, describe
-from selftrain_jax.export.program import Program, Results, make_program
+from selftrain_jax.export.formats import FORMATS
+from selftrain_jax.export.program import Program, make_program
 from selftrain_jax.io import write_json
 from selftrain_jax.jobs.model import Model, newest_stage, open_model
 from selftrain_jax.models.layers import DTYPES
@@ -33,23 +32,6 @@ INPUTS = {
     "images": "uint8 [B, S, S, 3], RGB: the image resized (bilinear, not antialiased, its ratio kept) until "
     "its longer side is S, in the upper left corner; the rest is not looked at. Normalised inside.",
     "covered_px": "int32 [B, 2]: height and width of the image in the input; S, S where it fills it",
-}
-
-
-class Format(NamedTuple):
-    """How a program is written, and how the written file is run again."""
-
-    write: Callable[[Program, pathlib.Path], pathlib.Path]
-    open: Callable[[pathlib.Path], Results]
-    has_nms: bool = False  # of its own, which takes the place of this package's
-
-
-FORMATS: Mapping[str, Format | None] = {
-    "stablehlo": Format(stablehlo.write_stablehlo, stablehlo.open_stablehlo),
-    "onnx": Format(onnx_file.write_onnx, onnx_file.open_onnx, has_nms=True),
-    "savedmodel": Format(tensorflow_files.write_savedmodel, tensorflow_files.open_savedmodel, has_nms=True),
-    "tflite": Format(tensorflow_files.write_tflite, tensorflow_files.open_tflite),
-    "safetensors": None,  # the weights alone, which lie beside every other format, too
 }
 
 
@@ -73,8 +55,7 @@ def run_export(config: ConfigDict, workdir: pathlib.Path) -> None:
         folder.mkdir()
         card = _write(model, config, workdir, folder, compared)
         shutil.move(folder, output)
-    size_mib = sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) / 2**20
-    print(f"{output}: {', '.join(card.files)} of {checkpoint}, {size_mib:.1f} MiB")
+    print(f"{output}: {', '.join([*card.files, EXPORT_FILE])} of {checkpoint}")
     if card.differences:
         print(f"on {card.num_compared} images, compared with the network: {describe(card.differences)}")
 

@@ -3,86 +3,48 @@
 import json
 import os
 import pathlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import jax
 from ml_collections import ConfigDict
-from PIL import Image
 
 from configs.common import get_config
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.build.number_types import with_usable_dtype
 from selftrain_jax.classification.joint import detector_part
 from selftrain_jax.command_line import flatten
-from selftrain_jax.data.source import Source
-from selftrain_jax.data.sources.given_images import GivenImage, read_given_images
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
 from selftrain_jax.jobs.convert import complete_config
-from selftrain_jax.jobs.found import Boxes, ClassMap, describe_found
+from selftrain_jax.jobs.exported import open_export
+from selftrain_jax.jobs.found import Model
 from selftrain_jax.named_arrays import check_names, shapes_by_name
 from selftrain_jax.run_files.arms import CONTROLS
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
+from selftrain_jax.run_files.export_card import EXPORT_FILE
 from selftrain_jax.run_files.rounds import read_rounds, stage_folders
 from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.records import read_record
 from selftrain_jax.stages.settings import NETWORK, is_among
 from selftrain_jax.tasks.lookup import get_self_training
-from selftrain_jax.tasks.spec import Predictor
 from selftrain_jax.train.checkpoint import restore_whole
-from selftrain_jax.types import Category, Variables
+from selftrain_jax.types import Category
 
 CATEGORIES_FILE = "categories.json"
 NOTHING_TRAINED = "nothing was trained in this folder; expected the --workdir of a run"
 
 
-@dataclass(frozen=True)
-class Model:
-    """A network with its weights, which finds boxes or class maps in images."""
-
-    config: ConfigDict
-    categories: tuple[Category, ...]
-    checkpoint: pathlib.Path  # the stage that the weights are of
-    variables: Variables
-    predictor: Predictor
-
-    def predict(self, images: GivenImage | Sequence[GivenImage]) -> list[Boxes | ClassMap]:
-        """Return what is found in each image, in its own pixels, in order.
-
-        An image is a file's path, an RGB array [H, W, 3] of uint8, or one of PIL's; a folder stands for all
-        images below it, sorted by path. The first call compiles the network for `batch_size` images.
-
-        Raises:
-            InputError: an image cannot be read, or is of another form.
-        """
-        source = read_given_images(images)
-        names = dict(self.categories)
-        return [describe_found(labels, names) for labels in self.predictor.find(self.variables, source)]
-
-    def draw(self, image: GivenImage) -> Image.Image:
-        """Return an image with what is found in it; boxes below config.pseudo.threshold are dashed."""
-        source = read_given_images(image)
-        (labels,) = self.predictor.find(self.variables, source)
-        draw = get_self_training(self.config.task).draw_labels
-        pixels = source.read_image(0)
-        return Image.fromarray(draw(self.config, pixels, labels, self.categories, max(pixels.shape[:2])))
-
-    def write(self, source: Source, output: pathlib.Path) -> str:
-        """Write what is found in a source as --job=predict does, and say in a phrase what it is."""
-        found = self.predictor.find(self.variables, source)
-        return self.predictor.write_found(source, found, self.categories, output)
-
-
 def load(folder: str | os.PathLike, *, batch_size: int = 8) -> Model:
-    """Open the newest stage of a run (student, control, teacher), or the stage whose folder is named.
+    """Open a run's newest stage (student, control, teacher), the stage whose folder is named, or an export.
 
-    `batch_size` images go through the network at once, whatever the run's config says.
+    `batch_size` images go through the network at once, whatever the run's config says; an export has its own.
 
     Raises:
         InputError: no run, no finished stage, or weights of another network.
     """
     folder = pathlib.Path(folder)
+    if (folder / EXPORT_FILE).exists():
+        return open_export(folder, batch_size)
     workdir = next((path for path in (folder, *folder.parents) if (path / CATEGORIES_FILE).exists()), None)
     if workdir is None or not (workdir / CONFIG_FILE).exists():
         raise InputError(f"{folder}: {NOTHING_TRAINED}")
@@ -105,7 +67,7 @@ def open_model(config: ConfigDict, workdir: pathlib.Path, checkpoint: pathlib.Pa
     variables = detector_part(restore_whole(checkpoint, config.eval.checkpoint))
     check_names(shapes_by_name(variables), shapes_by_name(template), checkpoint)
     predictor = self_training.open_predictor(config, experiment.task, experiment.mesh)
-    return Model(config, categories, checkpoint, variables, predictor)
+    return Model(config, categories, checkpoint, variables, partial(predictor.find, variables))
 
 
 def trained_anchors(config: ConfigDict, folder: pathlib.Path) -> ConfigDict:

@@ -58,8 +58,6 @@ class Predictor:
     labeller: Callable[[Sequence[Variables], Source], Labeller]
     # Yields what is found in each image of a source, in its pixels, in order: labels as a record has them.
     find: Callable[[Variables, Source], Generator[Example, None, None]]
-    # Writes what was found in a source and drawn pictures into a folder, and says in a phrase what it was.
-    write_found: Callable[[Source, Iterable[Example], tuple[Category, ...], Path], str]
 
 
 @dataclass(frozen=True)
@@ -122,6 +120,11 @@ class SelfTraining:
     count_labels: Callable[[ConfigDict, Source], Mapping[str, int]]  # human boxes or pixels by class name
     # An image with its labels drawn, its longer side of so many pixels.
     draw_labels: Callable[[ConfigDict, Any, Example, tuple[Category, ...], int], Any]
+    # Writes what was found in a source and drawn pictures into a folder, and says in a phrase what it was.
+    write_found: Callable[[ConfigDict, Source, Iterable[Example], tuple[Category, ...], Path], str]
+    # Labels of an image from what an exported network, by its outputs' names, says of it: from image id, size
+    # of the image, what it covers of the input, and the results.
+    read_exported: Callable[..., Example]
     # The network for other programs: from config, task of pixels and whether the best results are selected.
     export_network: Callable[..., Network]
     find_problems: Callable[[ConfigDict, str], Iterator[Problem]]  # faults in a split's label files

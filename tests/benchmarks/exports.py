@@ -22,8 +22,9 @@ import numpy as np
 import selftrain_jax
 from selftrain_jax.errors import InputError
 from selftrain_jax.export.compare import compare
+from selftrain_jax.export.formats import FORMATS
 from selftrain_jax.export.program import Results
-from selftrain_jax.jobs.export import FORMATS, make_export_program
+from selftrain_jax.jobs.export import make_export_program
 from selftrain_jax.jobs.model import Model
 
 

@@ -181,6 +181,24 @@ def test_without_nms_a_file_gives_every_anchor(
             assert np.abs(scores[near] - score).min() < 1e-5
 
 
+@pytest.mark.parametrize("batch_size", [1, 4, 0])
+def test_an_export_is_opened_as_a_run_is(base, folder, pictures, model: Model, tmp_path, batch_size) -> None:
+    export(base, tmp_path / "out", format="stablehlo", batch_size=batch_size, images=str(folder))
+    opened = selftrain_jax.load(tmp_path / "out", batch_size=3)
+    for found, wanted in zip(opened.predict(pictures), model.predict(pictures), strict=True):
+        np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.5)
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
+        assert found.class_names == wanted.class_names
+    assert opened.draw(pictures[1]).size == (60, 96)
+
+
+@pytest.mark.parametrize("changes", [{"format": "safetensors"}, {"format": "stablehlo", "nms": False}])
+def test_an_export_that_says_no_boxes_is_not_opened(base, folder, changes: dict, tmp_path) -> None:
+    export(base, tmp_path / "out", images=str(folder), **changes)
+    with pytest.raises(InputError, match=r"says no boxes or classes; export with"):
+        selftrain_jax.load(tmp_path / "out")
+
+
 def test_bfloat16_is_near_float32(base: pathlib.Path, folder, tmp_path: pathlib.Path) -> None:
     card = export(
         base,

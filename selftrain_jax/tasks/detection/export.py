@@ -1,13 +1,15 @@
 """A detector as other programs run it; call `export_network`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from selftrain_jax.export.program import Network, Selection
-from selftrain_jax.types import FittedImages, Task, Variables
+from selftrain_jax.types import Example, FittedImages, Task, Variables
 
 SELECTED = {
     "boxes": "[B, D, 4] ymin, xmin, ymax, xmax in pixels of the input, the surest first",
@@ -37,3 +39,18 @@ def export_network(config: ConfigDict, task: Task, *, is_selected: bool) -> Netw
         float(settings.iou_threshold), float(settings.score_threshold), int(settings.max_detections)
     )
     return Network(compute, DENSE, None if settings.soft_nms_sigma else selection)
+
+
+def read_exported(
+    image_id: str, size_px: tuple[int, int], covered_px: tuple[int, int], results: Mapping[str, Any]
+) -> Example:
+    """Return an image's boxes in its own pixels, clipped to it, from its rows of `SELECTED`."""
+    valid = np.asarray(results["valid"])
+    limits = np.array([*size_px, *size_px], np.float32)
+    scale = limits / np.array([*covered_px, *covered_px], np.float32)
+    return {
+        "image_id": image_id,
+        "boxes": np.clip(np.asarray(results["boxes"])[valid] * scale, 0, limits),
+        "scores": np.asarray(results["scores"])[valid],
+        "classes": np.asarray(results["classes"])[valid],
+    }

@@ -50,7 +50,6 @@ def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
         measure_scales=None,
         labeller=labeller,
         find=partial(detect, detector),
-        write_found=partial(_write_found, config),
     )
 
 
@@ -62,7 +61,7 @@ def _evaluate(
     return result
 
 
-def _write_found(
+def write_found(
     config: ConfigDict,
     source: Source,
     detections: Iterable[Example],

@@ -1,6 +1,6 @@
 """Detection as a `TaskSpec`: boxes found by RetinaNet, measured as COCO does."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,8 +12,6 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.data.source import Source
 from selftrain_jax.data.tiles import tile_grid
-from selftrain_jax.detection.nms import HardNMS, SoftNMS
-from selftrain_jax.detection.postprocess import Postprocess
 from selftrain_jax.detection.task import make_detection_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.retinanet import make_retinanet
@@ -32,7 +30,8 @@ from selftrain_jax.tasks.detection.coco_export import has_outdated_ids, write_co
 from selftrain_jax.tasks.detection.complete_config import complete_config
 from selftrain_jax.tasks.detection.data import KINDS, check_sources, class_counts, open_split
 from selftrain_jax.tasks.detection.doctor import examine, find_problems
-from selftrain_jax.tasks.detection.export import export_network
+from selftrain_jax.tasks.detection.export import export_network, read_exported
+from selftrain_jax.tasks.detection.postprocess import build_postprocess, nms_score_threshold
 from selftrain_jax.tasks.detection.pseudo.calibration import count_right_boxes
 from selftrain_jax.tasks.detection.pseudo.foreign import read_foreign
 from selftrain_jax.tasks.detection.pseudo.quality import write_quality
@@ -56,7 +55,7 @@ from selftrain_jax.tasks.detection.selection import draw_labels, score_boxes
 from selftrain_jax.tasks.spec import HumanLabels, HumanReview, Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.tasks.tiles import cut_tiles, read_tiling
 from selftrain_jax.text import FIRST_SOURCE
-from selftrain_jax.types import BoxTargets, Category, Task
+from selftrain_jax.types import BoxTargets, Category, Example, Task
 from selftrain_jax.unlabeled_sources import further_sources
 
 if TYPE_CHECKING:
@@ -118,28 +117,6 @@ def build_task(config: ConfigDict, categories: tuple[Category, ...]) -> Task:
     )
 
 
-def build_postprocess(settings: ConfigDict, score_threshold: float) -> Postprocess:
-    """Return how config.postprocess selects boxes, from a score on."""
-    nms: HardNMS | SoftNMS = HardNMS(settings.iou_threshold)
-    if settings.soft_nms_sigma > 0:
-        nms = SoftNMS(settings.soft_nms_sigma, settings.soft_nms_convention)
-    return Postprocess(
-        score_threshold=score_threshold,
-        pre_nms_top_k=settings.pre_nms_top_k,
-        max_detections=settings.max_detections,
-        nms=nms,
-    )
-
-
-def nms_score_threshold(config: ConfigDict) -> float:
-    """Return the score from which NMS keeps boxes: for pseudo labels as well as for evaluation.
-
-    A box is lowered or dropped by boxes of higher scores only, and the best are kept first, so that what an
-    evaluation leaves out at its own, higher threshold changes nothing else.
-    """
-    return min(config.postprocess.score_threshold, config.pseudo.score_floor)
-
-
 def _label_settings(config: ConfigDict) -> dict[str, Any]:
     """Return what pseudo boxes depend on beside the teacher: NMS as it was run."""
     return {"nms": {**config.postprocess.to_dict(), "score_threshold": nms_score_threshold(config)}}
@@ -149,6 +126,18 @@ def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
     from selftrain_jax.tasks.detection.predictor import open_predictor
 
     return open_predictor(config, task, mesh)
+
+
+def _write_found(
+    config: ConfigDict,
+    source: Source,
+    found: Iterable[Example],
+    categories: tuple[Category, ...],
+    output: Path,
+) -> str:
+    from selftrain_jax.tasks.detection.predictor import write_found
+
+    return write_found(config, source, found, categories, output)
 
 
 def _targets(config: ConfigDict, has_pseudo: bool) -> "TargetSpec":
@@ -290,6 +279,8 @@ DETECTION = TaskSpec(
         score_labels=score_boxes,
         count_labels=lambda config, human: class_counts(human),
         draw_labels=draw_labels,
+        write_found=_write_found,
+        read_exported=read_exported,
         export_network=export_network,
         find_problems=find_problems,
         examine=examine,

@@ -65,7 +65,6 @@ def open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
         measure_scales=measure_scales if has_scales else None,
         labeller=labeller,
         find=partial(_find, config, segmenter),
-        write_found=partial(_write_found, config),
     )
 
 
@@ -99,7 +98,7 @@ def _find(
             yield image.labels
 
 
-def _write_found(
+def write_found(
     config: ConfigDict,
     source: Source,
     found: Iterable[Example],

@@ -1,6 +1,6 @@
 """Segmentation as a `TaskSpec`: the class of every pixel, measured by mIoU."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,7 +33,7 @@ from selftrain_jax.tasks.segmentation.data import (
     pixel_counts,
 )
 from selftrain_jax.tasks.segmentation.doctor import examine, find_problems
-from selftrain_jax.tasks.segmentation.export import export_network
+from selftrain_jax.tasks.segmentation.export import export_network, read_exported
 from selftrain_jax.tasks.segmentation.pseudo.calibration import count_right_pixels
 from selftrain_jax.tasks.segmentation.pseudo.foreign import read_foreign
 from selftrain_jax.tasks.segmentation.pseudo.network import network_sizes
@@ -49,7 +49,7 @@ from selftrain_jax.tasks.segmentation.run_files import MaskDetails, MaskTotals
 from selftrain_jax.tasks.segmentation.selection import draw_labels, score_mask
 from selftrain_jax.tasks.spec import HumanLabels, Metric, Predictor, SelfTraining, TaskSpec
 from selftrain_jax.text import FIRST_SOURCE
-from selftrain_jax.types import Category, MaskTargets, Task
+from selftrain_jax.types import Category, Example, MaskTargets, Task
 
 if TYPE_CHECKING:
     from selftrain_jax.data.pipeline import TargetSpec
@@ -90,6 +90,18 @@ def _open_predictor(config: ConfigDict, task: Task, mesh: Mesh) -> Predictor:
     from selftrain_jax.tasks.segmentation.predictor import open_predictor
 
     return open_predictor(config, task, mesh)
+
+
+def _write_found(
+    config: ConfigDict,
+    source: Source,
+    found: Iterable[Example],
+    categories: tuple[Category, ...],
+    output: Path,
+) -> str:
+    from selftrain_jax.tasks.segmentation.predictor import write_found
+
+    return write_found(config, source, found, categories, output)
 
 
 def _targets(config: ConfigDict, has_pseudo: bool) -> "TargetSpec":
@@ -221,6 +233,8 @@ SEGMENTATION = TaskSpec(
         score_labels=score_mask,
         count_labels=lambda config, human: pixel_counts(human, max_bad_images=config.data.max_bad_images),
         draw_labels=draw_labels,
+        write_found=_write_found,
+        read_exported=read_exported,
         export_network=export_network,
         find_problems=find_problems,
         examine=examine,
