@@ -189,7 +189,7 @@ def test_without_network_it_says_what_to_bring_and_how(server: Loopback, tmp_pat
 
 def test_class_ids_that_are_not_cocos_are_refused_before_the_download(server: Loopback, tmp_path) -> None:
     write_coco(tmp_path / "coco", [{**ONE_BOX[0], "category_id": 80}], (1, 80))
-    with pytest.raises(InputError, match="class ids up to 80; the released network predicts.* up to 90"):
+    with pytest.raises(InputError, match=r"class ids up to 80; the released network predicts.* up to 90"):
         evaluate(detector_config(tmp_path, "spinenet49s"), tmp_path / "run")
     assert not server.requests
 
@@ -197,7 +197,7 @@ def test_class_ids_that_are_not_cocos_are_refused_before_the_download(server: Lo
 def test_weights_without_a_published_number_are_refused(tmp_path) -> None:
     config = detector_config(tmp_path)
     config.import_weights.name = "tpu-resnet50"
-    with pytest.raises(InputError, match="no published number.*spinenet49s, "):
+    with pytest.raises(InputError, match=r"no published number.*spinenet49s, "):
         evaluate(config, tmp_path / "run")
 
 
