@@ -1,4 +1,4 @@
-"""The released checkpoints: their numbers are the paper's and the catalogue's, and comparing them is exact."""
+"""The released checkpoints: their numbers are the paper's, and comparing them is exact."""
 
 import pytest
 
@@ -9,7 +9,11 @@ from selftrain_jax.paper.rows import rows
 from selftrain_jax.pretrain.catalogue import WEIGHTS
 
 DETECTOR, SEGMENTER = find_released("spinenet143"), find_released("b7_nasfpn_ssl")
-AS_PUBLISHED = {"hard_nms": {"ap": 0.5063}, "soft_nms_tensorflow": {"ap": 0.509}, "soft_nms_bodla": {"ap": 0.5}}
+AS_PUBLISHED = {
+    "hard_nms": {"ap": 0.5063},
+    "soft_nms_tensorflow": {"ap": 0.509},
+    "soft_nms_bodla": {"ap": 0.5},
+}
 
 
 def judge(scores, num_images=5000, released=DETECTOR):
@@ -28,7 +32,7 @@ def test_every_number_in_the_order_of_the_names():
 def test_numbers_are_the_papers_tables_5_and_6():
     published = {number.published for released in RELEASED for number in released.numbers}
     for table in ("5", "6"):
-        assert {row.value for row in rows(table)} <= published
+        assert {row.value for row in rows(table) if " val " in row.metric} <= published
 
 
 def test_each_checkpoint_is_a_row_of_the_catalogue():
