@@ -32,6 +32,7 @@ JOBS = {
     "export_labels": "pseudo labels for an annotation tool, into --config.review.output=DIR",
     "import_corrections": "what people changed, --config.review.file=PATH, becomes a layer over the labels",
     "evaluate": "one stage on the test split, --stage=...",
+    "evaluate_released": "a released checkpoint (configs/released.py) beside its published number",
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "export": "a trained network for other programs, --config.export.format=onnx --config.export.output=DIR",
     "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",

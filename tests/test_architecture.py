@@ -79,6 +79,7 @@ LAZY = {
     ("jobs", "jobs.predict"),
     ("jobs", "jobs.preset"),
     ("jobs", "jobs.pretrain"),
+    ("jobs", "jobs.released"),
     ("jobs", "jobs.report"),
     ("jobs", "jobs.evaluation"),
     ("jobs", "jobs.labels"),

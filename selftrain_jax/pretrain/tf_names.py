@@ -11,10 +11,18 @@ from selftrain_jax.pretrain.import_variables import NameMap, Slot
 
 CLASSIFIERS = {f"efficientnet-{variant}": variant for variant in [*(f"b{i}" for i in range(9)), "l2"]}
 RESNET_DETECTORS = {f"retinanet_r{depth}fpn": depth for depth in (50, 101)}
+RESNET_NAS_FPN_DETECTORS = {"retinanet_r50nasfpn": 50}
 EFFICIENTNET_DETECTORS = {"retinanet_effb0fpn": "b0", "retinanet_b7fpn": "b7"}
 SPINENET_DETECTORS = {f"retinanet_spinenet{size.replace('s', 'S')}": size for size in SIZES}
 SEGMENTERS = {"seg_effb0_nasfpn": "b0", "seg_b7_nasfpn": "b7", "seg_l2_nasfpn": "l2"}
-NETWORKS = (*CLASSIFIERS, *RESNET_DETECTORS, *EFFICIENTNET_DETECTORS, *SPINENET_DETECTORS, *SEGMENTERS)
+NETWORKS = (
+    *CLASSIFIERS,
+    *RESNET_DETECTORS,
+    *RESNET_NAS_FPN_DETECTORS,
+    *EFFICIENTNET_DETECTORS,
+    *SPINENET_DETECTORS,
+    *SEGMENTERS,
+)
 
 EFFICIENTNET_BN = "tpu_batch_normalization"
 LATERAL_LEVELS = range(3, 6)  # of the necks
@@ -36,6 +44,10 @@ def tf_names(network: str) -> NameMap:
     if network in RESNET_DETECTORS:
         depth = RESNET_DETECTORS[network]
         return resnet_tf_names(depth, f"resnet{depth}") | fpn_tf_names() | retinanet_head_tf_names()
+    if network in RESNET_NAS_FPN_DETECTORS:
+        depth = RESNET_NAS_FPN_DETECTORS[network]
+        neck = nas_fpn_tf_names(separable=False)
+        return resnet_tf_names(depth, f"resnet{depth}") | neck | retinanet_head_tf_names()
     if network in SPINENET_DETECTORS:
         size = SPINENET_DETECTORS[network]
         return spinenet_tf_names(size) | retinanet_head_tf_names(SIZES[size].head_convs)
@@ -156,20 +168,25 @@ def fpn_tf_names() -> NameMap:
     return names
 
 
-def nas_fpn_tf_names(num_repeats: int = 7) -> NameMap:
-    """Name the separable NAS-FPN behind a backbone of other widths."""
+def nas_fpn_tf_names(num_repeats: int = 7, *, separable: bool = True) -> NameMap:
+    """Name NAS-FPN behind a backbone of other widths; the segmenters' convolutions are separable."""
     names: NameMap = {}
     for level in LATERAL_LEVELS:
         lateral = f"resample_l{level}"
-        names |= separable_conv_names(join(lateral, "separable_conv2d"), ("fpn", f"lateral{level}"))
+        layer = "separable_conv2d" if separable else "conv2d"
+        names |= _neck_conv_names(join(lateral, layer), ("fpn", f"lateral{level}"), separable)
         names |= bn_names(join(lateral, "bn"), ("fpn", f"lateral_bn{level}"))
     for cell in range(num_repeats):
         for step, node in enumerate(range(5, 12)):
             outer = join("fpn_cells", f"cell_{cell}", f"sub_policy{step}", f"op_after_combine{node}")
             inner = ("fpn", f"cell{cell}_node{node}")
-            names |= separable_conv_names(join(outer, "conv"), (*inner, "conv"))
+            names |= _neck_conv_names(join(outer, "conv"), (*inner, "conv"), separable)
             names |= bn_names(join(outer, "bn"), (*inner, "bn"))
     return names
+
+
+def _neck_conv_names(scope: str, path: VariablePath, separable: bool) -> NameMap:
+    return separable_conv_names(scope, path) if separable else conv_names(scope, path, bias=True)
 
 
 def retinanet_head_tf_names(num_convs: int = 4) -> NameMap:
