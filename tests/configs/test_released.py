@@ -37,14 +37,14 @@ NUM_PARAMETERS = {
 
 @pytest.mark.parametrize("name", NUM_PARAMETERS)
 def test_the_network_builds_with_the_official_number_of_parameters(name: str) -> None:
-    found = [released for released in RELEASED if released.name.startswith(name)]
-    config = config_file.get_config(f"name={found[0].name}")
+    released = next(x for x in RELEASED if x.name == name or x.name.startswith(f"{name}_"))
+    config = config_file.get_config(f"name={released.name}")
     config.image.size_px = 128
     categories = VOC if config.task == "segmentation" else tuple(COCO_CATEGORIES)
     task = get_task(config.task).build_task(config, categories)
     variables = jax.eval_shape(task.init, jax.random.key(0))
     assert sum(x.size for x in jax.tree.leaves(variables["params"])) == NUM_PARAMETERS[name]
-    official = variable_shapes(make_network(find_weights(found[0].weights).network), 128)
+    official = variable_shapes(make_network(find_weights(released.weights).network), 128)
     shapes = [jax.tree.map(lambda x: x.shape, tree) for tree in (variables, official)]
     assert dict(shapes[0]) == dict(shapes[1]), "what is imported is what is evaluated"
 
