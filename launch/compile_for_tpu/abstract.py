@@ -1,6 +1,5 @@
 """A run's training step and pseudo-label step with shapes instead of arrays; call `training_step`."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,14 +11,15 @@ from ml_collections import ConfigDict
 from selftrain_jax.build.data import stage_settings
 from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.data.sources.coco import COCO_CATEGORIES
+from selftrain_jax.detection import boxes as box_ops
 from selftrain_jax.detection.anchors import make_anchors
-from selftrain_jax.detection.task import to_detections
+from selftrain_jax.detection.postprocess import select_detections
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.cost import count_multiply_adds
 from selftrain_jax.models.input_padding import padded_size
-from selftrain_jax.tasks.detection.spec import build_postprocess, nms_score_threshold
+from selftrain_jax.tasks.detection.postprocess import build_postprocess, nms_score_threshold
 from selftrain_jax.train.sharding import batch_sharding, make_mesh, shard_shapes, with_mesh
-from selftrain_jax.types import Batch, BoxTargets, Category, FittedImages, MaskTargets
+from selftrain_jax.types import Batch, BoxTargets, Category, Detections, FittedImages, MaskTargets
 
 NUM_VOC_CLASSES = 21  # with the background
 
@@ -73,12 +73,12 @@ def selection_step(config: ConfigDict, devices: Sequence[jax.Device]) -> Abstrac
     num_classes = max(category.id for category in categories_of(config)) + 1
     shape = (batch_size, len(anchors))
     outputs = [jax.ShapeDtypeStruct((*shape, size), jnp.float32) for size in (num_classes, 4)]
-    select = functools.partial(
-        to_detections,
-        anchors,
-        image_size_px=size_px,
-        postprocess=build_postprocess(config.postprocess, nms_score_threshold(config)),
-    )
+    settings = build_postprocess(config.postprocess, nms_score_threshold(config))
+
+    def select(logits: jax.Array, outputs: jax.Array) -> Detections:
+        boxes = box_ops.clip(box_ops.decode(outputs, jnp.asarray(anchors)), size_px)
+        return select_detections(boxes, logits, settings)
+
     return AbstractStep(jax.jit(select), tuple(_shard_batch(mesh, outputs)), 0, batch_size, mesh)
 
 

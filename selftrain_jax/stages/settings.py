@@ -219,6 +219,7 @@ FREE = (
     "mesh",
     "convert",
     "predict",
+    "export",
     "select",
     "review",
 )

@@ -12,8 +12,8 @@ from pycocotools.coco import COCO
 from configs import common
 from selftrain_jax.data.sources.image_folder import read_image_folder
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.detection.inference import Detector
-from selftrain_jax.tasks.detection.predictor import _predict
+from selftrain_jax.tasks.detection.inference import Detector, detect
+from selftrain_jax.tasks.detection.predictor import write_found
 from selftrain_jax.types import Category, Detections
 
 pytestmark = pytest.mark.tf
@@ -47,7 +47,7 @@ def predict(tmp_path: pathlib.Path, *names: str, annotations: Any = None) -> pat
         config.predict.annotations = str(tmp_path / "labels.json")
         (tmp_path / "labels.json").write_text(json.dumps(annotations))
     source = read_image_folder(tmp_path / "images")
-    _predict(config, detector(), {}, source, CATEGORIES, tmp_path / "out")
+    write_found(config, source, detect(detector(), {}, source), CATEGORIES, tmp_path / "out")
     return tmp_path / "out"
 
 
