@@ -22,6 +22,9 @@ class Settings:
     blocks: int
     on_cpu: bool
     deadline: float  # of time.time()
+    compile_only: bool = False  # into the compilation cache
+    is_cached: bool = False  # by an earlier process
+    profile_dir: str = ""  # where to leave the step's kernels and its compiled program; none if empty
 
     def has_time(self, what: str, secs: float) -> bool:
         """Say whether a pass that takes so long still ends in time, and print it if not."""
@@ -33,9 +36,9 @@ class Settings:
 
 
 def make_inputs(settings: Settings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Random images (NHWC), yxyx boxes and classes from 1."""
+    """Random pixels 0..255 (NHWC), yxyx boxes and classes from 1."""
     random, size_px = np.random.default_rng(0), settings.size_px
-    images = random.normal(size=(settings.batch, size_px, size_px, 3)).astype(np.float32)
+    images = random.integers(0, 256, (settings.batch, size_px, size_px, 3), np.uint8)
     corners = random.uniform(0, 0.5 * size_px, (settings.batch, NUM_BOXES, 2))
     sizes = random.uniform(0.1 * size_px, 0.5 * size_px, (settings.batch, NUM_BOXES, 2))
     boxes = np.concatenate([corners, corners + sizes], axis=2).astype(np.float32)
@@ -43,7 +46,9 @@ def make_inputs(settings: Settings) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def time_blocks(call: Callable[[], Any], wait: Callable[[Any], Any], settings: Settings) -> list[float]:
-    """Return each block's seconds a call, after a warm-up."""
+    """Return each block's seconds a call, after a warm-up; none where the program is only compiled."""
+    if settings.compile_only:
+        return []
     for _ in range(WARM_UP_CALLS):
         wait(call())
     secs = []
@@ -58,4 +63,5 @@ def time_blocks(call: Callable[[], Any], wait: Callable[[Any], Any], settings: S
 
 def describe(batch: int, secs: list[float], **more: Any) -> dict[str, Any]:
     """Return one row of the report."""
-    return {"batch": batch, "secs": secs, "images_per_second": batch / float(np.median(secs)), **more}
+    rate = batch / float(np.median(secs)) if secs else None
+    return {"batch": batch, "secs": secs, "images_per_second": rate, **more}

@@ -108,7 +108,7 @@ def torchvision_call(key: str, form: str, settings: Settings, device: Any) -> Ca
         model.backbone.compile(**compiler)
         model.head.compile(**compiler)
     images, boxes, classes = (torch.from_numpy(array).to(device) for array in make_inputs(settings))
-    images = images.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    images = images.permute(0, 3, 1, 2).div(255).contiguous(memory_format=torch.channels_last)
     targets = [
         {"boxes": own_boxes[:, [1, 0, 3, 2]], "labels": own_classes}
         for own_boxes, own_classes in zip(boxes, classes, strict=True)
