@@ -81,6 +81,7 @@ def main() -> None:
     """Be `selftrain` and `python -m selftrain_jax.main`: set what the environment leaves open, and run."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only reads images here; no chatter
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # else it imports Keras, too, which takes a second
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_folder()))
     # --help shows the docstring and the flags of the script; `selftrain` has none of its own.
     sys.modules["__main__"].__doc__ = __doc__
@@ -142,8 +143,10 @@ def _main(arguments: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # orbax and the evaluators tell much at INFO
     from selftrain_jax import jobs
     from selftrain_jax.hosts import initialized
+    from selftrain_jax.train.compiler_memory import release_after_compiling
     from selftrain_jax.train.stop_signal import end_on_sigterm, restated_stop
 
+    release_after_compiling()
     end_on_sigterm()
     hosts = initialized(
         _HOSTS.value, num_hosts=_NUM_HOSTS.value, index=_HOST.value, wait_secs=_HOST_WAIT_SECS.value

@@ -53,7 +53,8 @@ ALLOWED = {
     "build": {"*"},
     "jobs": {"*"},
     "__init__": {"jobs.model"},
-    "main": {"command_line", "errors", "hosts", "jobs", "threads", "train.stop_signal"},
+    "main": {"command_line", "errors", "hosts", "jobs", "threads"}
+    | {"train.compiler_memory", "train.stop_signal"},
 }
 TASKS = ("detection", "segmentation", "classification")
 ABOVE = {"tasks": ("build", "jobs", "main"), "build": ("jobs", "main"), "jobs": ("main",)}
@@ -66,6 +67,7 @@ LAZY = {
     ("main", "hosts"),
     ("main", "jobs"),
     ("main", "jobs.options"),
+    ("main", "train.compiler_memory"),
     ("main", "train.stop_signal"),
     ("jobs", "build.data"),
     ("jobs", "jobs.convert_data"),

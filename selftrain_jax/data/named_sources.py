@@ -5,12 +5,13 @@ that two sources share stay apart, and one source alone is what it is without na
 """
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from selftrain_jax.data.source import Source, image_size
+from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.text import FIRST_SOURCE, shorten_list
 from selftrain_jax.types import Example
@@ -66,12 +67,6 @@ def join_sources(sources: Mapping[str, Source]) -> Source:
         if source.check_file is not None:
             source.check_file(own)
 
-    def read_size(index: int) -> tuple[int, int]:
-        source, own = find(index)
-        if source.read_size is not None:
-            return source.read_size(own)
-        return image_size(source.read_encoded(own), source.image_ids[own])
-
     names = [source.name for source in parts]
     return Source(
         name=" and ".join(names),
@@ -84,7 +79,7 @@ def join_sources(sources: Mapping[str, Source]) -> Source:
         check_file=check_file if any(source.check_file for source in parts) else None,
         file_names=file_names if any(source.file_names for source in parts) else (),
         path=(lambda index: read("path", index)) if all(source.path for source in parts) else None,
-        read_size=read_size if any(source.read_size for source in parts) else None,
+        read_size=partial(read, "size_px") if any(source.read_size for source in parts) else None,
         notes=tuple(dict.fromkeys(note for source in parts for note in source.notes)),
     )
 

@@ -72,6 +72,16 @@ class Source:
         """
         return {**self.read_labels(index), "image": self.read_image(index)}
 
+    def size_px(self, index: int) -> tuple[int, int]:
+        """Read an image's (height, width) without decoding it.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        if self.read_size is not None:
+            return self.read_size(index)
+        return image_size(self.read_encoded(index), f"{self.name}, image {self.image_ids[index]}")
+
 
 def subset(source: Source, indices: Sequence[int] | np.ndarray, name: str | None = None) -> Source:
     """Keep the images at `indices`, in that order.
@@ -134,6 +144,7 @@ def concatenated(first: Source, second: Source, name: str) -> Source:
         check_file=choose("check_file") if first.check_file and second.check_file else None,
         file_names=(*first.file_names, *second.file_names) if first.file_names and second.file_names else (),
         path=choose("path") if first.path and second.path else None,
+        read_size=choose("size_px") if first.read_size or second.read_size else None,
     )
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from selftrain_jax.data.source import Source, encode_png, image_size
+from selftrain_jax.data.source import Source, encode_png
 from selftrain_jax.data.tiles import Tiling, cut_labels, tile_grid, tile_id
 from selftrain_jax.errors import InputError
 from selftrain_jax.threads import thread_pool
@@ -60,9 +60,7 @@ def find_tiles(source: Source, tiling: Tiling, images: Sequence[int] | None = No
 def read_size(source: Source, index: int) -> tuple[int, int]:
     """Read an image's (height, width), without decoding it; (0, 0) where that cannot be read."""
     try:
-        if source.read_size is not None:
-            return source.read_size(index)
-        return image_size(source.read_encoded(index), source.image_ids[index])
+        return source.size_px(index)
     except InputError:
         return 0, 0
 

@@ -67,13 +67,11 @@ def distractor_inks(seed: int, digit_indices: tuple[int, ...]) -> tuple[Image.Im
 @functools.cache
 def stored_photo(name: str) -> Image.Image:
     """Load a photograph in RGB, at the size of its file. Raises: InputError when that is missing."""
-    package = importlib.util.find_spec("skimage")
-    folders = list(package.submodule_search_locations or ()) if package else []
     file_name = f"{name}.{'jpg' if name in JPEGS else 'png'}"
-    path = next((Path(folder, "data", file_name) for folder in folders), None)
-    if path is None or not path.is_file():
+    path = _package_file("skimage", f"data/{file_name}")
+    if path is None:
         raise InputError(
-            f"The built-in data's photograph {name!r} is missing: no file {path}. "
+            f"The built-in data's photograph {name!r} is missing: no file data/{file_name} in scikit-image. "
             "It comes inside scikit-image 0.24 to 0.26: python -m pip install 'scikit-image>=0.24,<0.27'."
         )
     with Image.open(path) as stored:
@@ -97,10 +95,21 @@ def photo_pixels(name: str, short_side_px: int) -> UInt8[np.ndarray, "H W 3"]:
 
 @functools.cache
 def _load_digits() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_digits  # slow to import: only when the built-in data is used
+    path = _package_file("sklearn", "datasets/data/digits.csv.gz")  # importing the package takes a second
+    if path is None:
+        raise InputError(
+            "The built-in data's handwriting is missing: no file datasets/data/digits.csv.gz. It comes "
+            "inside scikit-learn: python -m pip install 'scikit-learn>=1.5'."
+        )
+    table = np.loadtxt(path, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(int)
 
-    digits = load_digits()
-    return digits.images, digits.target
+
+def _package_file(package: str, name: str) -> Path | None:
+    """Find a file inside a package without importing it."""
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    return next((path for folder in folders if (path := Path(folder, name)).is_file()), None)
 
 
 def _smooth_ink(cells: np.ndarray) -> Image.Image:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from selftrain_jax.detection.matching import IGNORED_ANCHOR, AnchorTargets
+from selftrain_jax.models.platforms import choose_by_platform
 
 MIN_DISTANCE = 1e-6  # of a soft target, so that the gradient is finite there for any γ
 
@@ -75,7 +75,7 @@ def repeat_for_channels(values: Shaped[Array, "*n A"], num_outputs: int) -> Shap
 
     On a TPU by selecting: it would copy and pad an array [.., A, K].
     """
-    return lax.platform_dependent(
+    return choose_by_platform(
         values,
         tpu=partial(select_for_channels, num_outputs=num_outputs),
         default=partial(jnp.repeat, repeats=num_outputs, axis=-1),

@@ -4,16 +4,15 @@ import errno
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
 from selftrain_jax.build.data import log_notes
 from selftrain_jax.data.image_files import path_inside
-from selftrain_jax.data.source import Source, encoded_suffix
+from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, write_json
-from selftrain_jax.tasks.detection.coco_export import write_coco_json
+from selftrain_jax.tasks.detection.coco_export import image_file_name, write_coco_json
 from selftrain_jax.tasks.lookup import get_task
 
 CHOICES = ("copy", "link")
@@ -60,26 +59,14 @@ def _write_split(source: Source, split: str, folder: pathlib.Path, how: str) -> 
     write_coco_json(source, path)
     document = read_json(path, "write it again")
     (folder / "images").mkdir(exist_ok=True)
-    for index, (record, name) in enumerate(zip(document["images"], _file_names(source), strict=True)):
-        record["file_name"] = name
+    for index, record in enumerate(document["images"]):
+        record["file_name"] = name = image_file_name(source, index)
         target = path_inside((folder / "images").resolve(), name)
         assert target is not None  # the reader found the image inside its own folder
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():  # in two splits
             _place(source, index, target, how)
     write_json(path, document)
-
-
-def _file_names(source: Source) -> Sequence[str]:
-    """Return the images' names below their folder, with a suffix by the bytes where ids have none."""
-    if source.file_names:
-        return source.file_names
-    names = []
-    for index, image_id in enumerate(source.image_ids):
-        has_suffix = bool(pathlib.PurePosixPath(image_id).suffix)
-        suffix = "" if has_suffix else encoded_suffix(source.read_encoded(index)) or ""
-        names.append(f"{image_id}{suffix}")
-    return names
 
 
 def _place(source: Source, index: int, target: pathlib.Path, how: str) -> None:

@@ -2,13 +2,13 @@
 
 from functools import partial
 
-from jax import lax
 from jaxtyping import Array, Float
 
 from selftrain_jax.models.cpu_convolution import convolve_cpu
 from selftrain_jax.models.cuda_convolution import convolve_cuda
 from selftrain_jax.models.mixed_convolution import Convolution, convolve_mixed
 from selftrain_jax.models.native_convolution import Pads, native
+from selftrain_jax.models.platforms import choose_by_platform
 from selftrain_jax.models.spatial_sharding import rows_are_split, shard_rows
 
 
@@ -28,14 +28,12 @@ def convolve_by_platform(
 ) -> Float[Array, "B h2 w2 C2"]:
     """Convolve by `on_cpu` there, elsewhere by XLA's convolution; C1 is C, or 1 for a depthwise one.
 
-    The traced program has the forms of all platforms, and lowering picks one. Where devices split the rows
-    of an image, GPUs have the form of TPUs, whose gradients XLA's partitioner gets right.
+    Where devices split the rows of an image, GPUs have the form of TPUs, whose gradients XLA's partitioner
+    gets right.
     """
     forms = {"default": native if x.dtype == kernel.dtype else convolve_mixed}
     if x.dtype != kernel.dtype and not rows_are_split():
         forms["cuda"] = convolve_cuda
     choices = {name: partial(form, stride=stride, pads=pads) for name, form in forms.items()}
-    y = lax.platform_dependent(
-        shard_rows(x), kernel, cpu=partial(on_cpu, stride=stride, pads=pads), **choices
-    )
+    y = choose_by_platform(shard_rows(x), kernel, cpu=partial(on_cpu, stride=stride, pads=pads), **choices)
     return shard_rows(y)

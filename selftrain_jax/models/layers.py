@@ -16,6 +16,7 @@ from selftrain_jax.models.batch_norm import BatchNorm
 from selftrain_jax.models.convolution import convolve
 from selftrain_jax.models.depthwise import depthwise_convolve
 from selftrain_jax.models.native_convolution import Pads
+from selftrain_jax.models.platforms import choose_by_platform
 
 Padding = Literal["fixed", "same"]
 PADDINGS = get_args(Padding)
@@ -148,7 +149,7 @@ def _relu_of_sum_forward(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _relu_of_sum_backward(y: Array, gradient: Array) -> tuple[Array, Array]:
-    kept = lax.platform_dependent(y, cuda=lax.optimization_barrier, default=lambda y: y)
+    kept = choose_by_platform(y, cuda=lax.optimization_barrier, default=lambda y: y)
     masked = jnp.where(kept > 0, gradient, 0)
     return masked, masked
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, UInt8
 
 from selftrain_jax.models.depthwise import shifted
 from selftrain_jax.models.native_convolution import Pads
+from selftrain_jax.models.platforms import choose_by_platform
 
 
 def max_pool(x: Float[Array, "B h w C"], size: int, stride: int, pads: Pads) -> Float[Array, "B h2 w2 C"]:
@@ -21,7 +22,7 @@ def max_pool(x: Float[Array, "B h w C"], size: int, stride: int, pads: Pads) -> 
     native, own = (
         partial(f, size=size, stride=stride, pads=pads) for f in (native_max_pool, noting_max_pool)
     )
-    return lax.platform_dependent(x, tpu=native, default=own)
+    return choose_by_platform(x, tpu=native, default=own)
 
 
 def native_max_pool(

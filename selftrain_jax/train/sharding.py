@@ -165,7 +165,9 @@ def _shard(leaf: Any, sharding: NamedSharding) -> Any:
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     is_whole = getattr(leaf, "is_fully_addressable", True)  # on this host
     if is_whole and sharding.is_fully_addressable:
-        return jax.device_put(jnp.array(leaf), sharding)  # `may_alias=False` would still share memory
+        if sharding.num_devices == 1:  # no program for each shape, as `jnp.array` needs
+            return jax.device_put(leaf, sharding, may_alias=False)
+        return jax.device_put(jnp.array(leaf), sharding)  # here `may_alias=False` would still share memory
     if is_whole:
         whole = np.array(leaf)
     else:

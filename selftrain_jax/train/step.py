@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import PRNGKeyArray
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.models.spatial_sharding import split_rows_over
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, LossNormState
 from selftrain_jax.train.sharding import constrain_state
 from selftrain_jax.train.state import TrainState, has_ema
@@ -100,7 +101,8 @@ def jit_train_step(step: TrainStep, mesh: Mesh) -> TrainStep:
     """Compile a step for a sharded state and sharded batches; the old state is donated."""
 
     def train_step(state: TrainState, batch: Batch, learning_rate: ArrayLike) -> tuple[TrainState, Metrics]:
-        return constrain_state(mesh, step(state, batch, learning_rate))
+        with split_rows_over(mesh):
+            return constrain_state(mesh, step(state, batch, learning_rate))
 
     return jax.jit(train_step, donate_argnums=0)
 

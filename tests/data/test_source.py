@@ -1,3 +1,4 @@
+import dataclasses
 import gc
 import io
 import struct
@@ -79,6 +80,18 @@ def test_concatenated_sources_keep_labels_bytes_and_pixels_and_ids_stay_unique()
         assert both.read(index)["classes"].tolist() == [number + 1]
         assert (both.read_image(index) == number).all()
         assert (decode_image(both.read_encoded(index), "test") == number).all()
+
+
+def test_size_is_read_from_the_header_or_as_the_source_says() -> None:
+    plain = number_source()
+    known = dataclasses.replace(plain, read_size=lambda index: (index, 7))
+    assert plain.size_px(1) == (2, 3)
+    assert known.size_px(1) == (1, 7)
+    assert subset(known, [3]).size_px(0) == (3, 7)
+    both = concatenated(plain, known, "both")
+    assert [both.size_px(index) for index in (0, 5)] == [(2, 3), (1, 7)]
+    with pytest.raises(InputError, match="numbers, image id2: not an image"):
+        dataclasses.replace(plain, read_encoded=lambda index: b"text").size_px(2)
 
 
 def test_without_labels_leaves_only_the_image_and_its_id() -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selftrain_jax.demo import builtin
 from selftrain_jax.demo.builtin import (
     MASK_CATEGORIES,
     RUN_STARTS,
@@ -151,6 +152,26 @@ def test_encoded_bytes_decode_to_the_image(read):
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(source.read_encoded(0)))), source.read_image(0))
 
 
+def test_size_and_file_name_are_known_without_drawing():
+    source = read_builtin("val", num_images=2, image_size_px=96)
+    assert source.size_px(1) == source.read_image(1).shape[:2]
+    assert source.file_names == ("val-000000.png", "val-000001.png")
+
+
+def test_labels_are_laid_out_once(monkeypatch):
+    laid_out = []
+
+    def count(*arguments):
+        laid_out.append(arguments)
+        return lay_out(*arguments)
+
+    monkeypatch.setattr(builtin, "lay_out", count)
+    source = read_builtin("val", num_images=2)
+    first, again = source.read_labels(1), source.read_labels(1)
+    assert len(laid_out) == 1
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+
+
 def test_photographs_are_loaded_from_the_installed_package():
     for name in {name for split in SPLITS for name in split_pool(split).photos}:
         assert min(photo(name, 64).size) == 64
@@ -160,6 +181,7 @@ def test_inks_hold_the_handwriting_they_were_made_from():
     """An ink, averaged over its cells, correlates with the 8 x 8 picture."""
     from sklearn.datasets import load_digits
 
+    assert digit_classes() == tuple(load_digits().target)
     for index, cells in enumerate(load_digits().images[:20]):
         ink = np.asarray(digit_inks()[index].resize((12, 12), Image.BOX), float)
         best = max(

@@ -83,7 +83,7 @@ def test_model_splits_the_largest_side_of_large_tensors_alone():
     assert state_sharding(make_mesh(), (1024, 1024)).spec == PartitionSpec()
 
 
-@pytest.mark.parametrize("axes", [{}, {"model": 2}])
+@pytest.mark.parametrize("axes", [{}, {"model": 2}, {"devices": jax.devices()[:1]}])
 def test_giving_a_placed_state_away_leaves_the_original(axes):
     mesh = make_mesh(**axes)
     original = {"w": jax.numpy.ones((512, 512)), "rng": jax.random.key(1)}
@@ -94,6 +94,9 @@ def test_giving_a_placed_state_away_leaves_the_original(axes):
     assert second["w"].is_deleted()
     np.testing.assert_array_equal(changed["w"], 2)
     np.testing.assert_array_equal(first["w"], original["w"])
+    jax.jit(lambda tree: {**tree, "w": tree["w"] + 1}, donate_argnums=0)(first)
+    assert first["w"].is_deleted()
+    np.testing.assert_array_equal(original["w"], 1)
     assert jax.random.key_data(first["rng"]).tolist() == jax.random.key_data(original["rng"]).tolist()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from selftrain_jax.data.source import Source, encoded_suffix, image_size
+from selftrain_jax.data.source import Source, encoded_suffix
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import atomic_write, read_json
 from selftrain_jax.types import Example
@@ -30,8 +30,8 @@ def write_coco_json(source: Source, path: str | os.PathLike) -> None:
     """Write a labelled source's ground truth; image sizes come from the images' headers.
 
     An image's id and `file_name` are the labels' `coco_id` and `file_name` where they have them, and
-    `source_id` is then the source's id. Else `file_name` is the id, with the suffix of its bytes where it has
-    none. `area` is the object's own where the source knows it (`areas`), else the box's.
+    `source_id` is then the source's id; else `file_name` is that of `image_file_name`. `area` is the object's
+    own where the source knows it (`areas`), else the box's.
 
     Raises:
         InputError: the source has no labels.
@@ -63,6 +63,16 @@ def write_coco_json(source: Source, path: str | os.PathLike) -> None:
     document = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
     with atomic_write(pathlib.Path(path)) as file:
         json.dump(document, file)
+
+
+def image_file_name(source: Source, index: int) -> str:
+    """Return an image's name below its folder: the source's, else the id, by the bytes if without suffix."""
+    if source.file_names:
+        return source.file_names[index]
+    image_id = source.image_ids[index]
+    if pathlib.PurePosixPath(image_id).suffix:
+        return image_id
+    return f"{image_id}{encoded_suffix(source.read_encoded(index)) or ''}"
 
 
 def has_outdated_ids(path: pathlib.Path, source: Source) -> bool:
@@ -107,11 +117,8 @@ def _to_xywh(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
 
 
 def _image_record(source: Source, index: int, image_id: int | str, example: Example) -> dict[str, Any]:
-    encoded = source.read_encoded(index)
-    height, width = image_size(encoded, f"{source.name}, image {image_id}")
-    has_suffix = bool(pathlib.PurePosixPath(str(image_id)).suffix)
-    file_name = str(image_id) if has_suffix else f"{image_id}{encoded_suffix(encoded) or ''}"
+    is_numbered = "coco_id" in example
+    file_name = example["file_name"] if is_numbered else image_file_name(source, index)
+    height, width = source.size_px(index)
     record = {"id": image_id, "file_name": file_name, "width": width, "height": height}
-    if "coco_id" in example:
-        record |= {"file_name": example["file_name"], "source_id": example["image_id"]}
-    return record
+    return record | ({"source_id": example["image_id"]} if is_numbered else {})

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -9,9 +10,15 @@ from pycocotools.cocoeval import COCOeval
 
 from selftrain_jax.data.source import without_labels
 from selftrain_jax.data.sources.coco import read_coco_json
+from selftrain_jax.demo.builtin import read_builtin
 from selftrain_jax.detection.coco_eval import STATS, ImageDetections, evaluate_detections
 from selftrain_jax.errors import InputError
-from selftrain_jax.tasks.detection.coco_export import export_image_ids, to_coco_results, write_coco_json
+from selftrain_jax.tasks.detection.coco_export import (
+    export_image_ids,
+    image_file_name,
+    to_coco_results,
+    write_coco_json,
+)
 from tests.data.sources.coco_files import (
     HEIGHT,
     WIDTH,
@@ -40,6 +47,28 @@ def test_written_truth_reads_back_the_same(folder: pathlib.Path) -> None:
     written = json.loads((folder / "truth.json").read_text())
     assert written["images"][0] == {"id": 42, "file_name": "42.jpg", "width": WIDTH, "height": HEIGHT}
     assert list(folder.glob("*.tmp")) == []
+
+
+def test_truth_is_written_without_pixels_where_sizes_and_file_names_are_known(tmp_path: pathlib.Path) -> None:
+    def fail(index: int) -> Any:
+        raise AssertionError(f"image {index} was read")
+
+    source = dataclasses.replace(
+        read_builtin("test", num_images=2, image_size_px=96), read_image=fail, read_encoded=fail
+    )
+    write_coco_json(source, tmp_path / "truth.json")
+    assert json.loads((tmp_path / "truth.json").read_text())["images"] == [
+        {"id": f"test-00000{index}", "file_name": f"test-00000{index}.png", "width": 96, "height": 96}
+        for index in range(2)
+    ]
+
+
+def test_files_are_called_as_the_source_does_else_by_id_and_bytes(folder: pathlib.Path) -> None:
+    numbered = read(folder, document())
+    named = dataclasses.replace(numbered, file_names=("cats/1.jpeg", "2.JPG", "3.png"))
+    whole = dataclasses.replace(numbered, image_ids=("a.jpg", "b", "c.x"))
+    assert [image_file_name(named, index) for index in range(3)] == ["cats/1.jpeg", "2.JPG", "3.png"]
+    assert [image_file_name(whole, index) for index in range(3)] == ["a.jpg", "b.jpg", "c.x"]
 
 
 def evaluate(truth: pathlib.Path, results: list[dict[str, Any]]) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from selftrain_jax.data.problems import check_boxes, describe_fault
-from selftrain_jax.data.source import Source, image_size
+from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.foreign.boxes import ForeignBoxes
 from selftrain_jax.selftrain.foreign.class_map import (
@@ -140,7 +140,7 @@ def _read_sizes(source: Source, positions: Sequence[int]) -> Sizes:
 
     def read(index: int) -> tuple[int, int] | None:
         try:
-            return image_size(source.read_encoded(index), source.image_ids[index])
+            return source.size_px(index)
         except InputError:
             return None  # labelling counts it as an image that does not decode
 

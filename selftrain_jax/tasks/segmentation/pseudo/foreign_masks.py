@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from selftrain_jax.data.source import Source, image_size
+from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.selftrain.foreign.class_map import (
     KEY,
@@ -117,7 +117,7 @@ def _count_values(files: MaskFiles, positions: Mapping[str, int], source: Source
         name, index = pair
         values = read_mask(files, name).values
         try:
-            size_px = image_size(source.read_encoded(index), source.image_ids[index])
+            size_px = source.size_px(index)
         except InputError:
             size_px = values.shape  # labelling counts it as an image that does not decode
         if values.shape != size_px:
