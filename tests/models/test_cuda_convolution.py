@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from selftrain_jax.models import platforms
 from selftrain_jax.models.convolution import convolve
 from selftrain_jax.models.cuda_convolution import convolve_cuda, kernel_gradient
 from selftrain_jax.models.layers import Conv, DepthwiseConv, LayerStyle
@@ -88,7 +89,8 @@ def test_over_devices_the_parts_are_summed_in_float32(axes):
 
 
 @pytest.mark.parametrize(("space", "result"), [(1, "bf16"), (2, "f32")])
-def test_where_devices_split_rows_gradients_are_those_of_tpus(space, result):
+def test_where_devices_split_rows_gradients_are_those_of_tpus(space, result, monkeypatch):
+    monkeypatch.setattr(platforms, "active_mesh", lambda: None)  # these are CPUs; trace all forms
     x, kernel = example((2, 16, 8), 8, 8, 3, depthwise=False)
     with split_rows_over(make_mesh(space=space)):
         found = convolutions(lambda kernel: jax.grad(lambda k: convolve(x, k, 1, PADS).sum())(kernel), kernel)

@@ -66,7 +66,7 @@ def test_truth_is_written_without_pixels_where_sizes_and_file_names_are_known(tm
 def test_files_are_called_as_the_source_does_else_by_id_and_bytes(folder: pathlib.Path) -> None:
     numbered = read(folder, document())
     named = dataclasses.replace(numbered, file_names=("cats/1.jpeg", "2.JPG", "3.png"))
-    whole = dataclasses.replace(numbered, image_ids=("a.jpg", "b", "c.x"))
+    whole = dataclasses.replace(numbered, file_names=(), image_ids=("a.jpg", "b", "c.x"))
     assert [image_file_name(named, index) for index in range(3)] == ["cats/1.jpeg", "2.JPG", "3.png"]
     assert [image_file_name(whole, index) for index in range(3)] == ["a.jpg", "b.jpg", "c.x"]
 
