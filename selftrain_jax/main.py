@@ -81,7 +81,6 @@ def main() -> None:
     """Be `selftrain` and `python -m selftrain_jax.main`: set what the environment leaves open, and run."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only reads images here; no chatter
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # else it imports Keras, too, which takes a second
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_folder()))
     # --help shows the docstring and the flags of the script; `selftrain` has none of its own.
     sys.modules["__main__"].__doc__ = __doc__
