@@ -31,7 +31,7 @@ the released files do. Sizes below 143 are not in the paper and have 143's steps
 the students'; released teachers of 143 and 190 were trained with 1e-4 (--config.model.bn_epsilon=1e-4).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -52,7 +52,7 @@ class Size(NamedTuple):
     released_bn_epsilon: float = 1e-4
 
 
-LARGE = dict(released_jitter=(0.1, 1.9), released_bn_epsilon=1e-3)
+LARGE: dict[str, Any] = dict(released_jitter=(0.1, 1.9), released_bn_epsilon=1e-3)
 SIZES = {
     "49s": Size(640, 3.0),
     "49": Size(640, 3.0),

@@ -14,7 +14,10 @@ __version__ = "0.1.0"
 
 
 def load(folder: str | os.PathLike, *, batch_size: int = 8) -> "Model":
-    """Open a trained network: `load("runs/mine").predict(["a.jpg"])`; see `jobs.model.load`."""
+    """Open a trained network: `load("runs/mine").predict(["a.jpg"])`; `load("spinenet49")` is a released one.
+
+    See `jobs.model.load`.
+    """
     from selftrain_jax.jobs import model
 
     return model.load(folder, batch_size=batch_size)

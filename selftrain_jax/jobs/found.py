@@ -42,11 +42,14 @@ class ClassMap(NamedTuple):
 
 
 def describe_found(labels: Example, names: Mapping[int, str]) -> Boxes | ClassMap:
-    """Name the classes of an image's labels, as a record has them."""
+    """Name the classes of an image's labels, as a record has them.
+
+    Where ids have gaps, as COCO's have, a network may say one of these ids; its name is then `id 69`.
+    """
     if "boxes" in labels:
         ids = labels["classes"]
         order = np.argsort(-labels["scores"], kind="stable")
-        found = tuple(names[int(ids[index])] for index in order)
+        found = tuple(names.get(int(ids[index]), f"id {ids[index]}") for index in order)
         return Boxes(labels["boxes"][order], labels["scores"][order], ids[order], found)
     return ClassMap(labels["mask"], labels["confidence"].astype(np.float32) / LEVELS, dict(names))
 

@@ -18,6 +18,7 @@ from selftrain_jax.io import read_json
 from selftrain_jax.jobs.convert import complete_config
 from selftrain_jax.jobs.exported import open_export
 from selftrain_jax.jobs.found import Model
+from selftrain_jax.jobs.released_model import NAMES, open_released
 from selftrain_jax.named_arrays import check_names, shapes_by_name
 from selftrain_jax.run_files.arms import CONTROLS
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE
@@ -37,11 +38,15 @@ NOTHING_TRAINED = "nothing was trained in this folder; expected the --workdir of
 def load(folder: str | os.PathLike, *, batch_size: int = 8) -> Model:
     """Open a run's newest stage (student, control, teacher), the stage whose folder is named, or an export.
 
-    `batch_size` images go through the network at once, whatever the run's config says; an export has its own.
+    A name of configs/released.py, such as `spinenet49`, is a released checkpoint, downloaded the first time;
+    a folder of that name comes first. `batch_size` images go through the network at once, whatever the run's
+    config says; an export has its own.
 
     Raises:
-        InputError: no run, no finished stage, or weights of another network.
+        InputError: no run, no finished stage, or weights of another network or that cannot be had.
     """
+    if folder in NAMES and not pathlib.Path(folder).exists():
+        return open_released(str(folder), batch_size)
     folder = pathlib.Path(folder)
     if (folder / EXPORT_FILE).exists():
         return open_export(folder, batch_size)

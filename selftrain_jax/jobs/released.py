@@ -16,13 +16,11 @@ from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.build.number_types import with_usable_dtype
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
-from selftrain_jax.io import read_json, write_json
-from selftrain_jax.jobs.named_weights import import_named
+from selftrain_jax.io import write_json
+from selftrain_jax.jobs.released_model import find_weights_folder
 from selftrain_jax.paper.comparison import compare, format_comparison, suspects
-from selftrain_jax.paper.released import DataSet, Released, Setting, released_of_weights
-from selftrain_jax.pretrain.catalogue import find_weights
+from selftrain_jax.paper.released import DataSet, Setting, released_of_weights
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
-from selftrain_jax.run_files.model_card import CARD_FILE, REMEDY, ModelCard
 from selftrain_jax.tasks.lookup import get_self_training, get_task
 from selftrain_jax.train.checkpoint import restore_variables
 
@@ -42,7 +40,7 @@ def run_evaluate_released(config: ConfigDict, workdir: pathlib.Path) -> None:
     source = get_task(config.task).open_split(config, "data", config.data.test)
     log_notes([source])
     check_classes(source, released.data_set)
-    weights = hosts.run_on_host0(lambda: str(_require_weights(config, released)))
+    weights = hosts.run_on_host0(lambda: str(find_weights_folder(config, released)))
     scores: dict[str, Mapping[str, float]] = {}
     for setting in {number.setting.folder: number.setting for number in released.numbers}.values():
         hosts.log(f"{released.weights}: {setting.folder}, {len(source):,} images of {source.name}")
@@ -69,19 +67,6 @@ def check_classes(source: Source, data_set: DataSet) -> None:
             f"{source.name}: class ids up to {num_classes - 1}; the released network predicts those of "
             f"{data_set.name}, up to {data_set.num_classes - 1}. Use its own annotations, with their ids"
         )
-
-
-def _require_weights(config: ConfigDict, released: Released) -> pathlib.Path:
-    """Return the folder of the imported weights; download and import them if it is not there."""
-    folder = pathlib.Path(config.pretrained.dir) / released.weights
-    if not folder.exists():
-        import_named(find_weights(released.weights), config, folder)
-        return folder
-    card = ModelCard.from_json(read_json(folder / CARD_FILE, REMEDY), folder / CARD_FILE)
-    if card.name != released.weights:
-        raise InputError(f"{folder} holds {card.name or card.source}, not {released.weights}; move it away")
-    print(f"{released.weights}: imported before, from {card.source}, into {folder}", flush=True)
-    return folder
 
 
 def _evaluate(

@@ -13,9 +13,11 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
+import selftrain_jax
 from configs import released as config_file
+from selftrain_jax.data.sources.coco import COCO_CATEGORIES
 from selftrain_jax.errors import InputError
-from selftrain_jax.jobs import run_job
+from selftrain_jax.jobs import released_model, run_job
 from selftrain_jax.models import efficientnet, spinenet
 from selftrain_jax.named_arrays import arrays_by_name
 from selftrain_jax.pretrain import catalogue, fetch_files
@@ -149,6 +151,24 @@ def test_a_detector_is_fetched_imported_and_compared_in_hard_and_soft_nms(
     assert len({values[-1] for values in scores.values()}) == 1
     assert len({tuple(values) for values in scores.values()}) == 3
     assert sum(scores["soft_nms_tensorflow"]) > sum(scores["soft_nms_bodla"])
+
+    def small_config(arguments: str) -> ConfigDict:
+        config = config_file.get_config(arguments)
+        config.image.size_px, config.pretrained.dir = SIZE_PX, str(tmp_path / "pre")
+        return config
+
+    monkeypatch.setattr(released_model, "get_config", small_config)
+    downloads = len(server.requests)
+    model = selftrain_jax.load("spinenet143", batch_size=4)
+    found = model.predict(tmp_path / "coco" / "val2017")
+    assert len(server.requests) == downloads
+    of_python = sorted(score for boxes in found for score in boxes.scores)
+    np.testing.assert_allclose(of_python, scores["hard_nms"], atol=1e-5)
+    names = dict(COCO_CATEGORIES)
+    pairs = [pair for boxes in found for pair in zip(boxes.class_ids, boxes.class_names, strict=True)]
+    named = {int(id): name for id, name in pairs}
+    assert named == {id: names.get(id, f"id {id}") for id in named}
+    assert named.keys() & names.keys()
 
 
 @pytest.mark.parametrize(
