@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.convnext import layer_norm
 from selftrain_jax.models.efficientnet import CONV_INIT, HEAD_FILTERS, VARIANTS, scale_ends
+from selftrain_jax.models.frozen_backbone import backbone_trains
 from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm
 from selftrain_jax.models.settings import CONVNEXTS, EFFICIENTNETS, RESNETS, NetworkSettings, make_backbone
 
@@ -29,7 +30,7 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], *, train: bool) -> Float[Array, "B K"]:
         """Return float32 logits; in training, dropout uses the rng "drop"."""
-        features = self.backbone(images, train=train)
+        features = self.backbone(images, train=backbone_trains(train))
         x = features[max(features)]
         if self.head_channels is not None:
             x = Conv(self.head_channels, 1, self.style, kernel_init=CONV_INIT, name="head")(x)
