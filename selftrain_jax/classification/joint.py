@@ -97,16 +97,16 @@ def split_classifier(variables: Variables) -> Variables:
 
 
 def _backbone(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the backbone's part of a collection, which is empty of BatchNorm's where it has none."""
+    """Return the backbone's part of a collection: nothing of `batch_stats` if it has no BatchNorm."""
     return {name: value for name, value in tree.items() if name == BACKBONE}
 
 
 def _check_same_backbone(detector: Variables, classifier: Variables) -> None:
     """Check that two networks can share the backbone's variables."""
-    shapes = [
-        jax.tree.map(lambda leaf: leaf.shape, {name: _backbone(tree) for name, tree in variables.items()})
-        for variables in (detector, classifier)
-    ]
+    shapes = []
+    for variables in (detector, classifier):
+        parts = {name: tree[BACKBONE] for name, tree in variables.items() if BACKBONE in tree}
+        shapes.append(jax.tree.map(lambda leaf: leaf.shape, parts))
     if shapes[0] != shapes[1]:
         raise InputError(
             "joint training: the backbones of the detector and the classifier have different variables; make "
