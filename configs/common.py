@@ -127,7 +127,8 @@ def get_config() -> ConfigDict:
                 reference_size_px=0,  # >0: pixel constants shrink with the image; 0: official constants
             ),
             model=dict(
-                # resnet18|34|50|101|152, efficientnet_b0..b8|l2|lite0..lite2, spinenet49s|49|96|143|190
+                # resnet18|34|50|101|152, efficientnet_b0..b8|l2|lite0..lite2, spinenet49s|49|96|143|190,
+                # convnext_tiny|small|base
                 backbone="resnet50",
                 neck="",  # fpn | nas_fpn; empty: the backbone's own, fpn, for SpineNet none
                 width_factor=1.0,  # of a ResNet
@@ -167,11 +168,20 @@ def get_config() -> ConfigDict:
                 soft_nms_convention="tensorflow",  # exp(-iou^2 / 2 sigma); bodla: exp(-iou^2 / sigma)
             ),
             optimizer=dict(
+                name="momentum",  # momentum (SGD, the paper's) | adamw
                 momentum=0.9,
+                b1=0.9,  # of adamw; so are b2 and epsilon
+                b2=0.999,
+                epsilon=1e-8,
                 weight_decay=1e-4,
                 decay_bn=False,  # the paper's ResNet-101 runs decay BatchNorm's scale and bias too
                 clip_norm=0.0,  # 0: off
                 backbone_rate_factor=1.0,  # the backbone's learning rate is the others' times it
+                # <1: the rate of each layer of the backbone is that of the next one times it.
+                layer_decay=1.0,
+                # The backbone runs as in evaluation (BatchNorm by its running averages, which stay, and no
+                # drop-connect); its weights stay, whatever its rate and the decay.
+                freeze_backbone=False,
                 accumulation=1,  # microbatches a step
                 remat="none",  # none | convolutions: keep their outputs, recompute the rest backwards
                 ema_decay=0.0,  # of the average of weights, at most: it rises from 0.1; 0: none is kept
@@ -193,7 +203,8 @@ def get_config() -> ConfigDict:
                 fold=True,  # make the stem expect this package's input
             ),
             # init: rand, imagenet, imagenet_pp, simclr, a checkpoint's folder, or teacher (for the student).
-            # auto: imagenet, or without network rand, with optimizer.backbone_rate_factor=1 then.
+            # auto: imagenet, or without network rand, with a backbone that learns as the rest then:
+            # optimizer.backbone_rate_factor=1, layer_decay=1, freeze_backbone=False.
             # policy: as augment.policy, for this stage alone; empty: augment.policy.
             # patience: >0: steps is a bound; the stage ends when val's headline metric has not risen for so
             # many evaluations in a row (eval.every_steps). eval.checkpoint=best then uses the best one.

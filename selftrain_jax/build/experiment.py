@@ -12,14 +12,16 @@ from ml_collections import ConfigDict
 from selftrain_jax.build.batch_norm import check_batch_norm, with_statistics
 from selftrain_jax.build.data import stage_batch_size, stage_settings
 from selftrain_jax.build.joint import build_joint_task
+from selftrain_jax.build.optimizer import build_optimizer
 from selftrain_jax.build.student_batch import split_batch
 from selftrain_jax.errors import InputError
+from selftrain_jax.models.frozen_backbone import freeze_backbone
 from selftrain_jax.models.input_normalization import take_pixels
 from selftrain_jax.selftrain import mixing
 from selftrain_jax.selftrain.loss_norm import LossNormalizer, ema_loss_normalizer, plain_loss
 from selftrain_jax.stages.choices import batch_norm_of, compared_kinds, peak_rate
 from selftrain_jax.tasks.lookup import get_task
-from selftrain_jax.train.optimizer import Schedule, momentum_sgd, step_decay, warmup_constant, warmup_cosine
+from selftrain_jax.train.optimizer import Schedule, step_decay, warmup_constant, warmup_cosine
 from selftrain_jax.train.sharding import check_batch_size, make_mesh, with_mesh
 from selftrain_jax.train.state import TrainState, create_state
 from selftrain_jax.train.step import TrainStep, jit_train_step, make_train_step
@@ -111,16 +113,11 @@ def compose(
         InputError: the devices do not divide a batch, or an optimizer setting does not fit.
     """
     task = take_pixels(task)
+    task = freeze_backbone(task) if config.optimizer.freeze_backbone else task
     optimizer, mesh = config.optimizer, make_mesh(devices=devices, **config.mesh.to_dict())
     for group in groups:
         check_batch(config[group].batch_size, f"config.{group}.batch_size", mesh)
-    tx = momentum_sgd(
-        momentum=optimizer.momentum,
-        weight_decay=optimizer.weight_decay,
-        clip_norm=optimizer.clip_norm,
-        decay_bn=optimizer.decay_bn,
-        backbone_factor=optimizer.backbone_rate_factor,
-    )
+    tx = build_optimizer(optimizer)
     step = make_train_step(
         task._replace(loss=with_mesh(mesh, task.loss)),
         tx,

@@ -84,9 +84,7 @@ def detector_part(variables: Variables) -> Variables:
 
 def classifier_part(variables: Variables) -> Variables:
     """Return the classifier's variables: the backbone's, and those under `image_classifier`."""
-    return {
-        collection: {BACKBONE: tree[BACKBONE], **tree.get(HEAD, {})} for collection, tree in variables.items()
-    }
+    return {collection: {**_backbone(tree), **tree.get(HEAD, {})} for collection, tree in variables.items()}
 
 
 def split_classifier(variables: Variables) -> Variables:
@@ -94,16 +92,21 @@ def split_classifier(variables: Variables) -> Variables:
     split: Variables = {}
     for collection, tree in variables.items():
         head = {name: value for name, value in tree.items() if name != BACKBONE}
-        split[collection] = {BACKBONE: tree[BACKBONE], **({HEAD: head} if head else {})}
+        split[collection] = {**_backbone(tree), **({HEAD: head} if head else {})}
     return split
+
+
+def _backbone(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the backbone's part of a collection: nothing of `batch_stats` if it has no BatchNorm."""
+    return {name: value for name, value in tree.items() if name == BACKBONE}
 
 
 def _check_same_backbone(detector: Variables, classifier: Variables) -> None:
     """Check that two networks can share the backbone's variables."""
-    shapes = [
-        jax.tree.map(lambda leaf: leaf.shape, {name: tree[BACKBONE] for name, tree in variables.items()})
-        for variables in (detector, classifier)
-    ]
+    shapes = []
+    for variables in (detector, classifier):
+        parts = {name: tree[BACKBONE] for name, tree in variables.items() if BACKBONE in tree}
+        shapes.append(jax.tree.map(lambda leaf: leaf.shape, parts))
     if shapes[0] != shapes[1]:
         raise InputError(
             "joint training: the backbones of the detector and the classifier have different variables; make "

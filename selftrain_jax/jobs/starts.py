@@ -142,7 +142,7 @@ def _with_starts(config: ConfigDict, starts: dict[str, str]) -> ConfigDict:
     for stage, init in starts.items():
         settled[stage].init = init
     if starts.get("teacher") == "rand":
-        settled.optimizer.backbone_rate_factor = 1.0
+        settled.optimizer.update(backbone_rate_factor=1.0, layer_decay=1.0, freeze_backbone=False)
     return settled
 
 

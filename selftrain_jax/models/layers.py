@@ -92,12 +92,13 @@ class Conv(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """A k×k convolution of each channel on its own; `kernel` is (k, k, 1, C)."""
+    """A k×k convolution of each channel on its own, by `kernel` (k, k, 1, C), and an optional `bias`."""
 
     kernel_px: int
     style: LayerStyle
     stride: int = 1
     kernel_init: Callable[..., Array] = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h2 w2 C"]:
@@ -105,7 +106,10 @@ class DepthwiseConv(nn.Module):
         shape = (self.kernel_px, self.kernel_px, 1, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape)
         pads = spatial_padding(x, self.kernel_px, self.stride, "same")
-        return depthwise_convolve(x.astype(self.style.dtype), kernel, self.stride, pads)
+        y = depthwise_convolve(x.astype(self.style.dtype), kernel, self.stride, pads)
+        if self.use_bias:
+            y = (y + self.param("bias", nn.initializers.zeros_init(), x.shape[-1:])).astype(self.style.dtype)
+        return y
 
 
 class SeparableConv(nn.Module):

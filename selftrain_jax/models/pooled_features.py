@@ -11,7 +11,7 @@ from selftrain_jax.models.retinanet import RetinaNet
 from selftrain_jax.models.segmenter import Segmenter
 from selftrain_jax.types import FittedImages, Variables
 
-LEVEL = 5  # the last one of a ResNet or an EfficientNet, of stride 32; SpineNet has one too
+LEVEL = 5  # the last one of most backbones, of stride 32; SpineNet has one too
 
 
 def pooled_features(
@@ -21,7 +21,7 @@ def pooled_features(
 
     `stride_px` is what the network's input is padded to a multiple of.
     """
-    backbone = {name: tree["backbone"] for name, tree in variables.items()}
+    backbone = {name: tree["backbone"] for name, tree in variables.items() if "backbone" in tree}
     images = pad_images(inputs.images, stride_px)
     features = cast(Features, model.backbone.apply(backbone, images, train=False))[LEVEL]
     pooled = covered_mean(features.astype(jnp.float32), inputs.covered_px, images.shape[1])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from selftrain_jax.models.fpn import Features
+from selftrain_jax.models.frozen_backbone import backbone_trains
 from selftrain_jax.models.layers import Conv, LayerStyle, norm
 from selftrain_jax.models.settings import SPINENETS, NetworkSettings, make_backbone_and_neck
 from selftrain_jax.models.spinenet import SIZES
@@ -72,7 +73,7 @@ class RetinaNet(nn.Module):
         self, images: Float[Array, "B H W 3"], *, train: bool
     ) -> tuple[dict[int, Float[Array, "B _ _ AK"]], dict[int, Float[Array, "B _ _ A4"]]]:
         """Return each level's maps of class logits and of box outputs, in the style's dtype."""
-        features = self.backbone(images, train=train)
+        features = self.backbone(images, train=backbone_trains(train))
         if self.fpn is not None:
             features = self.fpn(features, train=train)
         pyramid = {level: features[level] for level in self.levels}

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from selftrain_jax.models.fpn import Features
+from selftrain_jax.models.frozen_backbone import backbone_trains
 from selftrain_jax.models.layers import Conv, LayerStyle, norm, upsample_bilinear
 from selftrain_jax.models.settings import NetworkSettings, make_backbone_and_neck
 
@@ -77,7 +78,7 @@ class Segmenter(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], *, train: bool) -> Float[Array, "B h w K"]:
         """Return float32 logits on a grid of ceil(H / 4) × ceil(W / 4) cells."""
-        features = self.backbone(images, train=train)
+        features = self.backbone(images, train=backbone_trains(train))
         if self.fpn is not None:
             features = self.fpn(features, train=train)
         pyramid = {level: features[level] for level in self.levels}

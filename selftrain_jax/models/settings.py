@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.models.convnext import CONVNEXT_SIZES, ConvNeXt, make_convnext
 from selftrain_jax.models.efficientnet import VARIANTS, EfficientNet
 from selftrain_jax.models.fpn import FPN
 from selftrain_jax.models.layers import PADDINGS, LayerStyle, Padding
@@ -13,10 +14,11 @@ from selftrain_jax.models.spinenet import LEVELS, SIZES, SpineNet
 
 RESNETS = {f"resnet{depth}": depth for depth in BLOCKS}
 EFFICIENTNETS = {f"efficientnet_{variant}": variant for variant in VARIANTS}
+CONVNEXTS = {f"convnext_{size}": size for size in CONVNEXT_SIZES}
 SPINENETS = {f"spinenet{size}": size for size in SIZES}
-BACKBONES = (*RESNETS, *EFFICIENTNETS, *SPINENETS)
+BACKBONES = (*RESNETS, *EFFICIENTNETS, *CONVNEXTS, *SPINENETS)
 NECKS = ("fpn", "nas_fpn")
-Backbone = ResNet | EfficientNet | SpineNet
+Backbone = ResNet | EfficientNet | ConvNeXt | SpineNet
 EFFICIENTNET_DROP_RATE = 0.2
 
 
@@ -69,7 +71,7 @@ def make_backbone(settings: NetworkSettings) -> Backbone:
 
     ResNet and SpineNet have the settings' style. EfficientNet takes only the dtype from it: its activation
     is swish (Lite: relu6), its batch normalisation has momentum 0.99 and epsilon 1e-3, as in the authors'
-    detector.
+    detector. ConvNeXt takes only the dtype too: it has GELU, and no batch normalisation.
 
     Raises:
         InputError: the name is unknown, or a value does not apply to this backbone.
@@ -83,6 +85,8 @@ def make_backbone(settings: NetworkSettings) -> Backbone:
         return ResNet(RESNETS[name], settings.width_factor, style, cast(Padding, settings.pool_padding))
     if name in EFFICIENTNETS:
         return EfficientNet(EFFICIENTNETS[name], EFFICIENTNET_DROP_RATE if rate < 0 else rate, style)
+    if name in CONVNEXTS:
+        return make_convnext(CONVNEXTS[name], None if rate < 0 else rate, style)
     return SpineNet(SPINENETS[name], None if rate < 0 else rate, style)
 
 
@@ -99,6 +103,10 @@ def _check_backbone(settings: NetworkSettings) -> None:
         raise InputError(f"pool_padding={padding!r} is not one of {', '.join(PADDINGS)}")
     if padding != "same" and name not in RESNETS:
         raise InputError(f"pool_padding={padding} is for ResNets, not for {name}; use same")
+    if settings.backbone_bn_momentum and name in CONVNEXTS:
+        raise InputError(
+            f"backbone_bn_momentum={settings.backbone_bn_momentum:g}: {name} has no BatchNorm; use 0"
+        )
     if not rate < 1:
         raise InputError(f"drop_connect_rate={rate:g} is not a probability below 1; use -1 for the default")
 

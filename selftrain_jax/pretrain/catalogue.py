@@ -26,6 +26,7 @@ MILLION_PARAMETERS = {
     "efficientnet_b4": 19.34, "efficientnet_b5": 30.39, "efficientnet_b6": 43.04, "efficientnet_b7": 66.35,
     "efficientnet_b8": 87.41, "efficientnet_l2": 480.31,
     "resnet18": 11.69, "resnet34": 21.80, "resnet50": 25.56, "resnet101": 44.55, "resnet152": 60.19,
+    "convnext_tiny": 28.59, "convnext_small": 50.22, "convnext_base": 88.59,
 }  # fmt: skip
 
 
@@ -160,6 +161,15 @@ WEIGHTS = (
     ),
     _timm("tf_efficientnet_l2.ns_jft_in1k_475", "efficientnet_l2", "", APACHE, "imagenet", 88.2),
     _timm("tf_efficientnet_l2.ns_jft_in1k", "efficientnet_l2", "", APACHE, "imagenet", 88.4),
+    *(
+        _timm(model, model.partition(".")[0], init, APACHE, "imagenet", top1)
+        for model, init, top1 in (
+            ("convnext_tiny.fb_in1k", "imagenet", 82.7), ("convnext_small.fb_in1k", "imagenet", 83.7),
+            ("convnext_base.fb_in1k", "imagenet", 84.4), ("convnext_small.fb_in22k_ft_in1k", "", 85.3),
+            ("convnext_base.fb_in22k_ft_in1k", "", 86.3), ("convnext_tiny.in12k_ft_in1k", "", 84.5),
+            ("convnext_small.in12k_ft_in1k", "", 85.3),
+        )
+    ),
     _detector("spinenet-49S-best", "retinanet_spinenet49S", "41.5 AP", f"{DETECTION}/retinanet"),
     _detector("spinenet-49-best", "retinanet_spinenet49", "44.3 AP", f"{DETECTION}/retinanet"),
     _detector("spinenet-96-best", "retinanet_spinenet96", "48.5 AP", f"{DETECTION}/retinanet"),

@@ -14,8 +14,10 @@ import numpy as np
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
+from selftrain_jax.models.convnext import LAYER_NORM_EPSILON
 from selftrain_jax.models.layers import Padding
-from selftrain_jax.models.settings import BACKBONES, EFFICIENTNETS, RESNETS
+from selftrain_jax.models.settings import BACKBONES, CONVNEXTS, EFFICIENTNETS, RESNETS
+from selftrain_jax.pretrain.convnext_names import HEAD_NORM, timm_convnext_names
 from selftrain_jax.pretrain.import_variables import ImportReport, NameMap, import_variables
 from selftrain_jax.pretrain.input_normalization import OURS, find_normalization, fold_normalization
 from selftrain_jax.pretrain.official_networks import NUM_IMAGENET_CLASSES, make_network, variable_shapes
@@ -134,15 +136,18 @@ def import_detector_tf(path: Path | str, network: str, *, ema: bool = False) -> 
 
 
 def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fold: bool = True) -> Imported:
-    """Import timm's `tf_efficientnet_*` or `resnet50`; `network` is our name for it, as `efficientnet_b7`.
+    """Import timm's `tf_efficientnet_*`, `resnet50` or `convnext_*`; `network` is our name for it.
 
-    `input_rule` "auto" is "half" for files of AdvProp (`_ap`) and Lite, else "imagenet".
+    That of `tf_efficientnet_b7` is `efficientnet_b7`. `input_rule` "auto" is "half" for files of AdvProp
+    (`_ap`) and Lite, else "imagenet".
 
     Raises:
         InputError: no such file, a damaged one, or another network.
     """
     if network in RESNETS:
         return import_torchvision(path, network, input_rule=input_rule, fold=fold)
+    if network in CONVNEXTS:
+        return _import_convnext(path, network, _choose_rule(input_rule, "imagenet"), fold)
     if network not in EFFICIENTNETS:
         raise InputError(f"network={network!r} is not one of {', '.join(BACKBONES)}")
     names = timm_efficientnet_names(EFFICIENTNETS[network])
@@ -150,6 +155,16 @@ def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fol
     arrays = without_prefix(read_torch_file(path), names)
     template = _torch_shapes(network, arrays, "classifier")
     return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3), [COUNTERS])
+
+
+def _import_convnext(path: Path | str, network: str, input_rule: str, fold: bool) -> Imported:
+    """Import timm's ConvNeXt; of a file without a classifier the normalisation before it is left too."""
+    names = timm_convnext_names(CONVNEXTS[network])
+    arrays = without_prefix(read_torch_file(path), names)
+    template = _torch_shapes(network, arrays, "head.fc")
+    ignore = [] if "dense" in template["params"] else [f"{HEAD_NORM}.*"]
+    preprocessing = Preprocessing(input_rule, fold, LAYER_NORM_EPSILON)
+    return _import(template, arrays, names, path, preprocessing, ignore)
 
 
 def import_torchvision(

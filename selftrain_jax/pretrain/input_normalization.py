@@ -52,7 +52,8 @@ def fold_normalization(variables: Variables, source: InputNormalization) -> Vari
     """Change the stem so that it computes from our input z what it computed from the source's x = a·z + b.
 
     conv(x) = conv'(z) + r with kernel' = a·kernel and r = Σ kernel·b; r is subtracted from the running mean
-    of the batch normalisation that follows. This is exact where the kernel lies inside the image.
+    of the batch normalisation that follows, or added to the stem's own bias (ConvNeXt's). This is exact where
+    the kernel lies inside the image.
 
     Differs: beyond the border the source pads with x = 0, we pad with z = 0, so the result is the source's
     for an image in a frame of our mean colour. In training, the batch's mean cancels r.
@@ -60,9 +61,12 @@ def fold_normalization(variables: Variables, source: InputNormalization) -> Vari
     scale = np.divide(OURS.deviation, source.deviation)
     shift = (np.asarray(OURS.mean) - source.mean) / np.asarray(source.deviation)
     kernel = np.asarray(variables["params"]["backbone"]["stem"]["kernel"], np.float64)
-    mean = np.asarray(variables["batch_stats"]["backbone"]["stem_bn"]["mean"], np.float64)
     response = np.einsum("hwio,i->o", kernel, shift)
     folded = _replace(variables, ["params", "backbone", "stem", "kernel"], kernel * scale[:, None])
+    if "bias" in (stem := variables["params"]["backbone"]["stem"]):
+        bias = np.asarray(stem["bias"], np.float64)
+        return _replace(folded, ["params", "backbone", "stem", "bias"], bias + response)
+    mean = np.asarray(variables["batch_stats"]["backbone"]["stem_bn"]["mean"], np.float64)
     return _replace(folded, ["batch_stats", "backbone", "stem_bn", "mean"], mean - response)
 
 

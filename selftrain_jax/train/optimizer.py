@@ -1,7 +1,7 @@
-"""The paper's optimizer (section 3.2 and its detection code): momentum SGD with L2, cosine schedule.
+"""The paper's optimizer (section 3.2 and its detection code): momentum SGD with L2, cosine schedule; AdamW.
 
-The transformation of `momentum_sgd` leaves out the learning rate, which is an argument of the train step:
-so runs with different schedules share one compiled step.
+The transformations of `momentum_sgd` and `adamw` leave out the learning rate, which is an argument of the
+train step: so runs with different schedules share one compiled step.
 """
 
 import math
@@ -12,6 +12,7 @@ import jax
 import optax
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.train.layer_decay import scale_layers
 
 Schedule = Callable[[int], float]
 """From the number of updates done (0 before the first) to the learning rate of the next."""
@@ -91,20 +92,94 @@ def momentum_sgd(
     clip_norm: float = 0.0,
     decay_bn: bool = False,
     backbone_factor: float = 1.0,
+    layer_decay: float = 1.0,
 ) -> optax.GradientTransformation:
     """Add weight_decay * w to the gradient g, clip by global norm (0: off), then v = momentum * v + g.
 
     The update is v, of the backbone `backbone_factor` * v; the train step multiplies it by minus the learning
-    rate. A small factor keeps what pre-trained weights know where few labels are there to learn from.
+    rate. A small factor keeps what pre-trained weights know where few labels are there to learn from;
+    `layer_decay` is as in `scale_layers`.
 
     Paper: section 3.2 (weight decay 1e-4); momentum 0.9 without Nesterov is from the released code.
     Differs: the gradient of the whole batch is clipped; the TPU code clipped each core's part before the
     sum, which is far looser.
     """
     decay = optax.add_decayed_weights(weight_decay, mask=lambda params: decay_mask(params, decay_bn))
-    clip = optax.clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
-    steps = [decay if weight_decay > 0 else optax.identity(), clip, optax.trace(momentum)]
-    return optax.chain(*steps, *([] if backbone_factor == 1 else [scale_backbone(backbone_factor)]))
+    steps = [decay if weight_decay > 0 else optax.identity(), _clip(clip_norm), optax.trace(momentum)]
+    return optax.chain(*steps, *_scale_parts(backbone_factor, layer_decay))
+
+
+def adamw(
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float,
+    clip_norm: float = 0.0,
+    decay_bn: bool = False,
+    backbone_factor: float = 1.0,
+    layer_decay: float = 1.0,
+) -> optax.GradientTransformation:
+    """Clip the gradient g, average g and g² and return m / (√v + epsilon) + weight_decay * w.
+
+    m and v are the averages with b1 and b2, divided by 1 - b1^t and 1 - b2^t at update t. What decays is as
+    in `momentum_sgd` (`decay_mask`); the factor and `layer_decay` scale the decay too.
+
+    Raises:
+        InputError: a value is outside of its range.
+
+    Not in the paper. Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), with the
+    learning rate before the decay, as in PyTorch and optax.
+    """
+    _check_adamw(b1, b2, epsilon, weight_decay)
+    decay = optax.add_decayed_weights(weight_decay, mask=lambda params: decay_mask(params, decay_bn))
+    steps = [_clip(clip_norm), optax.scale_by_adam(b1, b2, epsilon), decay]
+    return optax.chain(*steps, *_scale_parts(backbone_factor, layer_decay))
+
+
+def _check_adamw(b1: float, b2: float, epsilon: float, weight_decay: float) -> None:
+    for key, value in (("b1", b1), ("b2", b2)):
+        if not 0 <= value < 1:
+            raise InputError(
+                f"config.optimizer.{key}={value:g} is the share of AdamW's average that an update keeps; "
+                "expected at least 0 and below 1"
+            )
+    if not 0 < epsilon < math.inf:
+        raise InputError(f"config.optimizer.epsilon={epsilon:g}; expected a number above 0, as 1e-8")
+    if not 0 <= weight_decay < math.inf:
+        raise InputError(f"config.optimizer.weight_decay={weight_decay:g}; expected 0 or more")
+
+
+def _clip(norm: float) -> optax.GradientTransformation:
+    return optax.clip_by_global_norm(norm) if norm > 0 else optax.identity()
+
+
+def _scale_parts(backbone_factor: float, layer_decay: float) -> list[optax.GradientTransformation]:
+    """Return what scales the backbone's updates; nothing for factors of 1, whose state is the old."""
+    steps = [] if backbone_factor == 1 else [scale_backbone(backbone_factor)]
+    return steps if layer_decay == 1 else [*steps, scale_layers(layer_decay)]
+
+
+def skip_backbone(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Update all but the backbone: its weights do not decay, count for the clip or have a state.
+
+    `tx` must not scale the backbone's updates.
+    """
+
+    def init(params: optax.Params) -> optax.OptState:
+        return tx.init(_without_backbone(params))
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        rest, state = tx.update(_without_backbone(updates), state, params and _without_backbone(params))
+        return {**rest, "backbone": optax.tree.zeros_like(updates["backbone"])}, state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _without_backbone(tree: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in tree.items() if name != "backbone"}
 
 
 def scale_backbone(factor: float) -> optax.GradientTransformation:

@@ -17,6 +17,7 @@ from selftrain_jax.classification.joint import (
 from selftrain_jax.classification.task import make_classification_task
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import Classifier
+from selftrain_jax.models.convnext import ConvNeXt
 from selftrain_jax.selftrain.loss_norm import ema_loss_normalizer
 from selftrain_jax.train.optimizer import momentum_sgd
 from selftrain_jax.train.sharding import make_mesh, shard_batch, shard_state
@@ -66,6 +67,22 @@ def test_variables_are_the_detectors_and_the_classifiers_own_under_one_name(vari
     assert set(variables["batch_stats"][HEAD]) == {"head_bn"}
     shapes = jax.tree.map(jnp.shape, classifier_part(variables))
     assert shapes == jax.tree.map(jnp.shape, CLASSIFICATION.init(jax.random.key(0)))
+
+
+def test_a_backbone_without_batch_norm_is_shared_too() -> None:
+    """Here the detector's part is a classifier with a BatchNorm behind the backbone, the other has none."""
+    backbone = ConvNeXt((1, 1), (4, 8))
+    first, second = (
+        make_classification_task(model=Classifier(backbone, NUM_CLASSES, **options), image_size_px=8)
+        for options in ({"head_channels": 5}, {"normalizes_mean": True})
+    )
+    joint, rng = make_joint_task(first, second, weight=0.5), jax.random.key(0)
+    batch = class_batch()._replace(auxiliary=class_batch(1))
+    variables = jax.eval_shape(joint.init, rng)
+    assert set(variables["batch_stats"]) == {"head_bn"}
+    assert set(variables["params"][HEAD]) == {"head_norm", "dense"}
+    _, changed = jax.eval_shape(joint.loss, variables, batch, rng)
+    assert jax.tree.structure(changed["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
 
 
 def test_auxiliary_is_the_weighted_classification_loss_and_detection_is_as_without_it(variables) -> None:

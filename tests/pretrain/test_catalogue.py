@@ -5,7 +5,7 @@ import re
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.settings import EFFICIENTNETS, RESNETS
+from selftrain_jax.models.settings import CONVNEXTS, EFFICIENTNETS, RESNETS
 from selftrain_jax.pretrain.catalogue import (
     WEIGHTS,
     describe,
@@ -32,7 +32,9 @@ def test_a_name_and_a_file_are_in_one_row(monkeypatch):
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_row_names_what_exists(name):
     weights = BY_NAME[name]
-    networks = {"detector": NETWORKS, "simclr": RESNETS}.get(weights.kind, {**RESNETS, **EFFICIENTNETS})
+    networks = {"detector": NETWORKS, "simclr": RESNETS}.get(
+        weights.kind, {**RESNETS, **EFFICIENTNETS, **CONVNEXTS}
+    )
     assert weights.network in networks
     assert weights.kind in ("timm", "tf", "simclr", "detector")
     assert weights.input_rule in NORMALIZATIONS

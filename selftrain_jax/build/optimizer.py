@@ -1,0 +1,28 @@
+"""The optimizer of config.optimizer; call `build_optimizer`."""
+
+import optax
+from ml_collections import ConfigDict
+
+from selftrain_jax.errors import InputError
+from selftrain_jax.train.optimizer import adamw, momentum_sgd, skip_backbone
+
+
+def build_optimizer(settings: ConfigDict) -> optax.GradientTransformation:
+    """Make what turns a gradient into an update, without the learning rate; of a frozen backbone zeros.
+
+    Raises:
+        InputError: there is no optimizer of that name, or a value is outside of its range.
+    """
+    tx = _build_by_name(settings)
+    return skip_backbone(tx) if settings.freeze_backbone else tx
+
+
+def _build_by_name(settings: ConfigDict) -> optax.GradientTransformation:
+    shared = {key: settings[key] for key in ("weight_decay", "clip_norm", "decay_bn")}
+    if not settings.freeze_backbone:
+        shared |= {"backbone_factor": settings.backbone_rate_factor, "layer_decay": settings.layer_decay}
+    if settings.name == "momentum":
+        return momentum_sgd(momentum=settings.momentum, **shared)
+    if settings.name == "adamw":
+        return adamw(b1=settings.b1, b2=settings.b2, epsilon=settings.epsilon, **shared)
+    raise InputError(f"config.optimizer.name={settings.name!r} is not one of momentum, adamw")
