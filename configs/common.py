@@ -127,7 +127,8 @@ def get_config() -> ConfigDict:
                 reference_size_px=0,  # >0: pixel constants shrink with the image; 0: official constants
             ),
             model=dict(
-                # resnet18|34|50|101|152, efficientnet_b0..b8|l2|lite0..lite2, spinenet49s|49|96|143|190
+                # resnet18|34|50|101|152, efficientnet_b0..b8|l2|lite0..lite2, spinenet49s|49|96|143|190,
+                # vit_small|base_dinov2|dinov2_reg4|dinov3
                 backbone="resnet50",
                 neck="",  # fpn | nas_fpn; empty: the backbone's own, fpn, for SpineNet none
                 width_factor=1.0,  # of a ResNet

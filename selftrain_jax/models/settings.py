@@ -9,15 +9,21 @@ from selftrain_jax.models.fpn import FPN
 from selftrain_jax.models.layers import PADDINGS, LayerStyle, Padding
 from selftrain_jax.models.nas_fpn import NASFPN
 from selftrain_jax.models.resnet import BLOCKS, ResNet
+from selftrain_jax.models.simple_pyramid import PyramidNeck, SimplePyramid
 from selftrain_jax.models.spinenet import LEVELS, SIZES, SpineNet
+from selftrain_jax.models.vit import VARIANTS as VIT_VARIANTS
+from selftrain_jax.models.vit import ViT
 
 RESNETS = {f"resnet{depth}": depth for depth in BLOCKS}
 EFFICIENTNETS = {f"efficientnet_{variant}": variant for variant in VARIANTS}
 SPINENETS = {f"spinenet{size}": size for size in SIZES}
-BACKBONES = (*RESNETS, *EFFICIENTNETS, *SPINENETS)
+VITS = {f"vit_{name}": variant for name, variant in VIT_VARIANTS.items()}
+BACKBONES = (*RESNETS, *EFFICIENTNETS, *VITS, *SPINENETS)
 NECKS = ("fpn", "nas_fpn")
-Backbone = ResNet | EfficientNet | SpineNet
+Backbone = ResNet | EfficientNet | ViT | SpineNet
+Neck = FPN | NASFPN
 EFFICIENTNET_DROP_RATE = 0.2
+VIT_DROP_RATE = 0.1  # ViTDet's for ViT-B
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +57,10 @@ class NetworkSettings:
 
 def make_backbone_and_neck(
     settings: NetworkSettings, default_neck: str
-) -> tuple[Backbone, FPN | NASFPN | None]:
+) -> tuple[Backbone, Neck | PyramidNeck | None]:
     """Make the two parts that a detector and a segmenter share; SpineNet's neck is None.
+
+    A vision transformer has a simple pyramid before the neck.
 
     Raises:
         InputError: a name is unknown, or a value does not apply to this backbone.
@@ -61,7 +69,10 @@ def make_backbone_and_neck(
     if settings.backbone in SPINENETS:
         _check_spinenet(settings)
         return backbone, None
-    return backbone, _make_neck(settings.neck or default_neck, settings)
+    neck = _make_neck(settings.neck or default_neck, settings)
+    if settings.backbone in VITS:
+        return backbone, PyramidNeck(SimplePyramid(min(3, settings.min_level), settings.style), neck)
+    return backbone, neck
 
 
 def make_backbone(settings: NetworkSettings) -> Backbone:
@@ -69,7 +80,7 @@ def make_backbone(settings: NetworkSettings) -> Backbone:
 
     ResNet and SpineNet have the settings' style. EfficientNet takes only the dtype from it: its activation
     is swish (Lite: relu6), its batch normalisation has momentum 0.99 and epsilon 1e-3, as in the authors'
-    detector.
+    detector. A vision transformer takes only the dtype too, and has no batch normalisation.
 
     Raises:
         InputError: the name is unknown, or a value does not apply to this backbone.
@@ -83,6 +94,8 @@ def make_backbone(settings: NetworkSettings) -> Backbone:
         return ResNet(RESNETS[name], settings.width_factor, style, cast(Padding, settings.pool_padding))
     if name in EFFICIENTNETS:
         return EfficientNet(EFFICIENTNETS[name], EFFICIENTNET_DROP_RATE if rate < 0 else rate, style)
+    if name in VITS:
+        return ViT(VITS[name], VIT_DROP_RATE if rate < 0 else rate, style)
     return SpineNet(SPINENETS[name], None if rate < 0 else rate, style)
 
 
@@ -103,7 +116,7 @@ def _check_backbone(settings: NetworkSettings) -> None:
         raise InputError(f"drop_connect_rate={rate:g} is not a probability below 1; use -1 for the default")
 
 
-def _make_neck(name: str, settings: NetworkSettings) -> FPN | NASFPN:
+def _make_neck(name: str, settings: NetworkSettings) -> Neck:
     """Make one of `NECKS`; an FPN has no separable convolutions."""
     levels = (settings.min_level, settings.max_level)
     if name not in NECKS:
