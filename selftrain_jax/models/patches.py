@@ -1,4 +1,4 @@
-"""From an image to a vision transformer's patch tokens, and their learned positions; call `PatchEmbedding`."""
+"""The patch tokens of an image for a vision transformer, and learned positions; call `PatchEmbedding`."""
 
 import flax.linen as nn
 import jax
@@ -37,9 +37,7 @@ class PatchEmbedding(nn.Module):
         """
         batch, height, width, colors = images.shape
         if height % CELL_PX or width % CELL_PX:
-            raise InputError(
-                f"The image has {height}×{width} pixels; a vision transformer needs multiples of {CELL_PX}."
-            )
+            raise InputError(f"The image has {height} by {width} pixels; a ViT needs multiples of {CELL_PX}.")
         kernel = self.param("kernel", TOKEN_INIT, (self.patch_px, self.patch_px, colors, self.num_channels))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.num_channels,))
         if self.patch_px != CELL_PX:

@@ -17,7 +17,7 @@ LEVEL = 5  # the last one of a ResNet or an EfficientNet, of stride 32; SpineNet
 def pooled_features(
     model: RetinaNet | Segmenter, variables: Variables, inputs: FittedImages, stride_px: int
 ) -> Float[Array, "B C"]:
-    """Average the backbone's map of level 5, or its last one, over the part that the image covers, to a vector of length 1.
+    """Average the backbone's map of level 5, or its last one, over what the image covers; scale to length 1.
 
     `stride_px` is what the network's input is padded to a multiple of.
     """

@@ -46,8 +46,8 @@ class SimplePyramid(nn.Module):
     Level 2 is two deconvolutions with LayerNorm and GELU between (C / 4 channels), level 3 one (C / 2), level
     4 the map itself, level 5 its maximum over 2×2 cells.
 
-    Differs: the authors end each level with convolutions of 1×1 and 3×3 to 256 channels and have no neck; here
-    those are the lateral and output convolutions of the neck that follows, an FPN or NAS-FPN.
+    Differs: the authors end each level with convolutions of 1×1 and 3×3 to 256 channels and have no neck;
+    here those are the lateral and output convolutions of the neck that follows, an FPN or NAS-FPN.
     """
 
     min_level: int = 2

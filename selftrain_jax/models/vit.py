@@ -1,8 +1,8 @@
 """Plain vision transformers of DINOv2 and DINOv3, backbones of level 4; call `ViT(VARIANTS[name])`.
 
 Not in the paper. Sources: Dosovitskiy et al. 2021 (ViT); Oquab et al. 2023 (DINOv2); Darcet et al. 2024
-(registers); Siméoni et al. 2025 (DINOv3). The layers are those of timm's `vision_transformer.py` and `eva.py`,
-whose weights they take; `simple_pyramid.py` makes the other levels.
+(registers); Siméoni et al. 2025 (DINOv3). The layers are those of timm's `vision_transformer.py` and
+`eva.py`, whose weights they take; `simple_pyramid.py` makes the other levels.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The block of a vision transformer: attention and a two-layer network, each scaled and added; call `Block`."""
+"""The block of a vision transformer: attention, then two dense layers, both scaled; call `Block`."""
 
 from functools import partial
 
