@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.efficientnet import CONV_INIT, HEAD_FILTERS, VARIANTS, scale_ends
 from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm
-from selftrain_jax.models.settings import EFFICIENTNETS, RESNETS, NetworkSettings, make_backbone
+from selftrain_jax.models.settings import EFFICIENTNETS, RESNETS, VITS, NetworkSettings, make_backbone
 
 DENSE_INIT = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")  # within ±1/√classes
 
@@ -45,7 +45,8 @@ def make_classifier(
     """Make the classifier `efficientnet_<variant>` or `resnet<depth>` with its published settings.
 
     `drop_connect_rate` is for an EfficientNet, `pool_padding` for a ResNet: "same" for TensorFlow's weights,
-    "fixed" for torchvision's and timm's.
+    "fixed" for torchvision's and timm's. That of a vision transformer, on the mean of its patch tokens, is
+    ours.
 
     Raises:
         InputError: there is no classifier of that name.
@@ -60,4 +61,8 @@ def make_classifier(
         backbone, variant = make_backbone(settings), VARIANTS[EFFICIENTNETS[name]]
         head_channels = scale_ends(HEAD_FILTERS, variant)
         return Classifier(backbone, num_classes, head_channels, variant.dropout_rate, backbone.style)
-    raise InputError(f"There is no classifier {name!r}; use one of {', '.join([*RESNETS, *EFFICIENTNETS])}.")
+    if name in VITS:
+        settings = NetworkSettings(backbone=name, dtype=dtype)
+        return Classifier(make_backbone(settings), num_classes, style=settings.style)
+    known = ", ".join([*RESNETS, *EFFICIENTNETS, *VITS])
+    raise InputError(f"There is no classifier {name!r}; use one of {known}.")

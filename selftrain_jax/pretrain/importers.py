@@ -15,7 +15,7 @@ import numpy as np
 from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.models.layers import Padding
-from selftrain_jax.models.settings import BACKBONES, EFFICIENTNETS, RESNETS
+from selftrain_jax.models.settings import BACKBONES, EFFICIENTNETS, RESNETS, VITS
 from selftrain_jax.pretrain.import_variables import ImportReport, NameMap, import_variables
 from selftrain_jax.pretrain.input_normalization import OURS, find_normalization, fold_normalization
 from selftrain_jax.pretrain.official_networks import NUM_IMAGENET_CLASSES, make_network, variable_shapes
@@ -35,6 +35,7 @@ from selftrain_jax.pretrain.torch_names import (
     timm_efficientnet_names,
     torchvision_resnet_names,
 )
+from selftrain_jax.pretrain.vit_names import UNUSED, timm_vit_names
 from selftrain_jax.types import Variables
 
 SIZE_PX = 64  # of the image for `variable_shapes`; the shapes do not depend on it
@@ -134,7 +135,7 @@ def import_detector_tf(path: Path | str, network: str, *, ema: bool = False) -> 
 
 
 def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fold: bool = True) -> Imported:
-    """Import timm's `tf_efficientnet_*` or `resnet50`; `network` is our name for it, as `efficientnet_b7`.
+    """Import timm's `tf_efficientnet_*`, `resnet50` or `vit_*_dinov2`; `network` is our name for it.
 
     `input_rule` "auto" is "half" for files of AdvProp (`_ap`) and Lite, else "imagenet".
 
@@ -143,6 +144,8 @@ def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fol
     """
     if network in RESNETS:
         return import_torchvision(path, network, input_rule=input_rule, fold=fold)
+    if network in VITS:
+        return _import_vit(path, network, input_rule)
     if network not in EFFICIENTNETS:
         raise InputError(f"network={network!r} is not one of {', '.join(BACKBONES)}")
     names = timm_efficientnet_names(EFFICIENTNETS[network])
@@ -150,6 +153,17 @@ def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fol
     arrays = without_prefix(read_torch_file(path), names)
     template = _torch_shapes(network, arrays, "classifier")
     return _import(template, arrays, names, path, Preprocessing(rule, fold, 1e-3), [COUNTERS])
+
+
+def _import_vit(path: Path | str, network: str, input_rule: str) -> Imported:
+    """Import a vision transformer, the backbone alone; all were trained on our input."""
+    rule = _choose_rule(input_rule, "imagenet")
+    if find_normalization(rule) != OURS:
+        raise InputError(f"input_rule={input_rule!r}: {network} was trained on imagenet's input; use auto")
+    names = timm_vit_names(network)
+    arrays = without_prefix(read_torch_file(path), names)
+    preprocessing = Preprocessing(rule, False, VITS[network].norm_epsilon)
+    return _import(_torch_shapes(network, arrays, "head"), arrays, names, path, preprocessing, UNUSED)
 
 
 def import_torchvision(
