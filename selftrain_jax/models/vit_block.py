@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Float32
 
 from selftrain_jax.models.layers import LayerStyle, drop_connect
@@ -21,18 +22,33 @@ def layer_norm(epsilon: float, style: LayerStyle, name: str) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon, dtype=jnp.dtype(style.dtype), use_fast_variance=False, name=name)
 
 
-@jax.checkpoint
-def attend(
-    query: Float[Array, "B N heads d"], key: Float[Array, "B N heads d"], value: Float[Array, "B N heads d"]
-) -> Float[Array, "B N heads d"]:
+Heads = Float[Array, "B N heads d"]
+
+
+@jax.custom_vjp
+def attend(query: Heads, key: Heads, value: Heads) -> Heads:
     """Return softmax(query · key / √d) · value for each head, with the softmax in float32.
 
-    `jax.nn.dot_product_attention` adds its products in float32 and is the door to a fused kernel; plain jnp
-    would be the same lines. It makes a weight for each pair of tokens. `jax.checkpoint` makes them once more
-    for the gradient, so that a step holds those of one block and not of all: at 640 px, with 1,605 tokens,
-    62 MB of float32 an image for each product of 6 heads (ViT-S; ViT-B 124 MB), not 12 times that.
+    The weights of all pairs of tokens are made once more for the gradient and not kept, whatever
+    config.optimizer.remat says, so that a step holds those of one block at a time. At 640 px, 1,605 tokens,
+    that is 62 MB of float32 an image for the 6 heads of ViT-S and 124 MB for ViT-B, not 12 times as much.
+
+    It is `jax.nn.dot_product_attention`, which adds up in float32 whatever the dtype and has one argument for
+    a fused kernel; the same in plain jnp would leave both to us.
     """
     return jax.nn.dot_product_attention(query, key, value)
+
+
+def _attend_forward(query: Heads, key: Heads, value: Heads) -> tuple[Heads, tuple[Heads, Heads, Heads]]:
+    return attend(query, key, value), (query, key, value)
+
+
+def _attend_backward(inputs: tuple[Heads, Heads, Heads], gradient: Heads) -> tuple[Heads, Heads, Heads]:
+    inputs = lax.optimization_barrier(inputs)  # lest XLA keep the weights of the forward pass for here
+    return jax.vjp(jax.nn.dot_product_attention, *inputs)[1](gradient)
+
+
+attend.defvjp(_attend_forward, _attend_backward)
 
 
 class Attention(nn.Module):
