@@ -11,6 +11,7 @@ from selftrain_jax.models.nas_fpn import NASFPN
 from selftrain_jax.models.resnet import BLOCKS, ResNet
 from selftrain_jax.models.simple_pyramid import PyramidNeck, SimplePyramid
 from selftrain_jax.models.spinenet import LEVELS, SIZES, SpineNet
+from selftrain_jax.models.vit import LEVEL as VIT_LEVEL
 from selftrain_jax.models.vit import VARIANTS as VIT_VARIANTS
 from selftrain_jax.models.vit import ViT
 
@@ -71,7 +72,7 @@ def make_backbone_and_neck(
         return backbone, None
     neck = _make_neck(settings.neck or default_neck, settings)
     if settings.backbone in VITS:
-        return backbone, PyramidNeck(SimplePyramid(min(3, settings.min_level), settings.style), neck)
+        return backbone, PyramidNeck(SimplePyramid(min(VIT_LEVEL, settings.min_level), settings.style), neck)
     return backbone, neck
 
 
