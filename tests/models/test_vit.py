@@ -14,8 +14,10 @@ from selftrain_jax.models.cost import count_multiply_adds
 from selftrain_jax.models.layers import LayerStyle
 from selftrain_jax.models.patches import CELL_PX, PatchEmbedding, cell_to_patch, resize_positions
 from selftrain_jax.models.rotary import rotary_angles, rotate
+from selftrain_jax.models.spatial_sharding import split_rows_over
 from selftrain_jax.models.vit import LEVEL, VARIANTS, ViT
 from selftrain_jax.models.vit_block import attend
+from selftrain_jax.train.sharding import make_mesh, shard_batch
 from selftrain_jax.train.step import _remat_policy
 from tests.models.random_variables import random_variables
 
@@ -197,3 +199,23 @@ def test_rotary_angles_are_those_of_the_patches_centres():
     expected = 2 * np.pi * 0.5 / np.array([1, 10])
     found = rotary_angles(2, 1, 8, num_prefix=1)
     np.testing.assert_allclose(found, [np.zeros(4), [*-expected, 0, 0], [*expected, 0, 0]], atol=1e-6)
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("height", [96, 128])  # 3 and 4 rows of patches a device
+def test_gradients_of_split_rows_are_those_of_whole_images(height):
+    model = ViT(tiny())
+    random = np.random.default_rng(0)
+    images = random.normal(size=(2, height, 64, 3)).astype(np.float32)
+    shapes = shapes_of(model, 32)[1]
+    variables = jax.tree.map(lambda x: random.normal(size=x.shape).astype(np.float32) / 4, shapes)
+
+    def loss(variables, images):
+        return jnp.sum(model.apply(variables, images, train=False)[LEVEL][..., :2] ** 3)
+
+    whole = jax.jit(jax.grad(loss))(variables, images)
+    mesh = make_mesh(space=2)
+    with split_rows_over(mesh):
+        split = jax.jit(jax.grad(loss))(variables, shard_batch(mesh, {"images": images})["images"])
+    for a, b in zip(jax.tree.leaves(split), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max())

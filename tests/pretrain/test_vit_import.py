@@ -1,21 +1,26 @@
 """timm's files of vision transformers, imported and put into a detector."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
 import pytest
 
+from configs import common
 from selftrain_jax.errors import InputError
+from selftrain_jax.jobs import run_job
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.models.retinanet import make_retinanet
 from selftrain_jax.models.settings import VITS
 from selftrain_jax.named_arrays import arrays_by_name
+from selftrain_jax.pretrain.catalogue import WEIGHTS, describe_licence
 from selftrain_jax.pretrain.import_variables import file_shapes
 from selftrain_jax.pretrain.importers import import_timm
 from selftrain_jax.pretrain.init_modes import explain_missing, init_variables
 from selftrain_jax.pretrain.official_networks import variable_shapes
 from selftrain_jax.pretrain.vit_names import timm_vit_names
+from selftrain_jax.train.checkpoint import restore_whole
 from tests.models.random_variables import random_variables
 from tests.pretrain.torch_golden import vit_golden_array
 from tests.pretrain.weight_files import write_safetensors
@@ -81,3 +86,23 @@ def test_what_is_taken_by_name_alone_is_said_with_its_licence_and_the_command():
     assert "DINOv3 License" in error
     assert "--workdir=pretrained/vit_base_dinov3-imagenet" in error
     assert "--config.import_weights.name=vit_base_patch16_dinov3.lvd1689m" in error
+
+
+def test_weights_by_name_come_from_the_hub_and_say_their_licence_first(
+    server, tmp_path, capsys, network, arrays
+):
+    weights = next(row for row in WEIGHTS if row.network == network)
+    path = write_safetensors(tmp_path / "w.safetensors", arrays)
+    server.publish(weights.repo, path.read_bytes())
+    config = common.get_config()
+    config.pretrained.dir = str(tmp_path / "pre")
+    config.import_weights.name = weights.name
+    run_job("import_weights", config, tmp_path / "pre" / "imported")
+    said = capsys.readouterr().out
+    assert said.index(describe_licence(weights)) < said.index("arrays of")
+    card = json.loads((tmp_path / "pre/imported/card.json").read_text())
+    assert (card["name"], card["licence"], card["network"]) == (weights.name, weights.licence, network)
+    found = arrays_by_name(restore_whole(tmp_path / "pre" / "imported", "last"))
+    expected = arrays_by_name(import_timm(path, network).variables)
+    assert found.keys() == expected.keys()
+    assert all((found[name] == expected[name]).all() for name in found)
