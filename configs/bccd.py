@@ -29,7 +29,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.model.update(
         backbone=chosen["backbone"], max_level=6, fpn_channels=64, head_channels=64, head_convs=1
     )
-    config.model.update(bn_momentum=0.9, backbone_bn_momentum=0.9, dtype="float32")
+    config.model.update(bn_momentum=0.9, dtype="float32")
+    config.model.backbone_bn_momentum = common.short_run_momentum(chosen["backbone"])
     if chosen["backbone"] == "resnet18":
         config.model.width_factor = 0.25
     common.set_init(config, chosen)

@@ -57,7 +57,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
     config.augment.policy = chosen["aug"]
     config.model.update(backbone=chosen["backbone"], neck="nas_fpn", fpn_channels=64)
     config.model.update(nas_fpn_repeats=3, separable=True, head_channels=64, head_convs=2)
-    config.model.update(bn_momentum=0.9, bn_epsilon=1e-3, backbone_bn_momentum=0.9, dtype="float32")
+    config.model.update(bn_momentum=0.9, bn_epsilon=1e-3, dtype="float32")
+    config.model.backbone_bn_momentum = common.short_run_momentum(chosen["backbone"])
     if chosen["backbone"] == "resnet18":
         config.model.width_factor = 0.25
     common.set_init(config, chosen)

@@ -128,7 +128,7 @@ def get_config() -> ConfigDict:
             ),
             model=dict(
                 # resnet18|34|50|101|152, efficientnet_b0..b8|l2|lite0..lite2, spinenet49s|49|96|143|190,
-                # convnext_tiny|small|base
+                # convnext_tiny|small|base, vit_small|base_dinov2|dinov2_reg4|dinov3
                 backbone="resnet50",
                 neck="",  # fpn | nas_fpn; empty: the backbone's own, fpn, for SpineNet none
                 width_factor=1.0,  # of a ResNet
@@ -385,6 +385,11 @@ def set_coco(config: ConfigDict, chosen: dict) -> None:
 def set_init(config: ConfigDict, chosen: dict) -> None:
     """Start the teacher and the student from what the arguments init and student_init name."""
     config.teacher.init, config.student.init = chosen["init"], chosen["student_init"]
+
+
+def short_run_momentum(backbone: str) -> float:
+    """Return BatchNorm's momentum for a run of few steps, as backbone_bn_momentum; 0: it has no BatchNorm."""
+    return 0.0 if backbone.startswith(("convnext_", "vit_")) else 0.9
 
 
 def check_choice(axis: str, value: str, known: Iterable[str]) -> None:

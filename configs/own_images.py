@@ -39,7 +39,8 @@ def begin(arguments: str | None, presets: Mapping[str, Mapping[str, object]], *,
     if chosen["backbone"] == config.preset.backbone:
         config.model.pool_padding = chosen.get("pool_padding", "same")
     # Short runs: statistics that keep up.
-    config.model.update(bn_momentum=0.9, backbone_bn_momentum=0.9)
+    momentum = common.short_run_momentum(chosen["backbone"])
+    config.model.update(bn_momentum=0.9, backbone_bn_momentum=momentum)
     common.set_init(config, chosen)
     config.optimizer.update(warmup_steps=50, clip_norm=10.0)
     # A backbone that knows photographs keeps what it knows; a random one has to learn, also where init=auto

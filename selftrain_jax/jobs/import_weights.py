@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
-from selftrain_jax.models.settings import CONVNEXTS, EFFICIENTNETS, RESNETS
+from selftrain_jax.models.settings import CONVNEXTS, EFFICIENTNETS, RESNETS, VITS
 from selftrain_jax.pretrain import importers
 from selftrain_jax.pretrain.importers import Imported
 from selftrain_jax.pretrain.model_card import make_card
@@ -83,7 +83,7 @@ def find_source(settings: ConfigDict) -> pathlib.Path:
     """
     if settings.kind not in KINDS:
         raise InputError(f"config.import_weights.kind={settings.kind!r} is not one of {', '.join(KINDS)}")
-    networks = (*RESNETS, *EFFICIENTNETS, *CONVNEXTS)
+    networks = (*RESNETS, *EFFICIENTNETS, *CONVNEXTS, *VITS)
     if settings.kind != "detector" and settings.network not in networks:
         raise InputError(
             f"config.import_weights.network={settings.network!r} is not one of {', '.join(networks)}"

@@ -16,7 +16,7 @@ from selftrain_jax.io import read_json
 from selftrain_jax.jobs.named_weights import import_named
 from selftrain_jax.jobs.options import Options
 from selftrain_jax.jobs.run import RANDOM_START
-from selftrain_jax.pretrain.catalogue import Weights, describe, find_start
+from selftrain_jax.pretrain.catalogue import Weights, describe, find_by_name_alone, find_start
 from selftrain_jax.pretrain.fetched import UnreachableError
 from selftrain_jax.pretrain.init_modes import (
     AUTO_INIT,
@@ -116,9 +116,11 @@ def _try_auto(config: ConfigDict, workdir: pathlib.Path, options: Options, stage
         )
         return "rand"
     if find_named(AUTO_MODE, backbone, config.pretrained.dir) is None:
-        print(
-            f"{stage}: starts at random; no weights of {backbone} are published that we know of", flush=True
+        alone = [describe(row) for row in find_by_name_alone(backbone)]
+        why = (
+            f"weights are taken by name alone: {alone[0]}" if alone else "none are published that we know of"
         )
+        print(f"{stage}: starts at random; of {backbone}'s weights: {why}", flush=True)
         return "rand"
     return AUTO_MODE
 

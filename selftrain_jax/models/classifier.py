@@ -9,7 +9,14 @@ from selftrain_jax.models.convnext import layer_norm
 from selftrain_jax.models.efficientnet import CONV_INIT, HEAD_FILTERS, VARIANTS, scale_ends
 from selftrain_jax.models.frozen_backbone import backbone_trains
 from selftrain_jax.models.layers import Conv, LayerStyle, Padding, norm
-from selftrain_jax.models.settings import CONVNEXTS, EFFICIENTNETS, RESNETS, NetworkSettings, make_backbone
+from selftrain_jax.models.settings import (
+    CONVNEXTS,
+    EFFICIENTNETS,
+    RESNETS,
+    VITS,
+    NetworkSettings,
+    make_backbone,
+)
 
 DENSE_INIT = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")  # within ±1/√classes
 
@@ -53,7 +60,8 @@ def make_classifier(
     """Make `efficientnet_<variant>`, `resnet<depth>` or `convnext_<size>` with its published settings.
 
     `drop_connect_rate` is for an EfficientNet, `pool_padding` for a ResNet: "same" for TensorFlow's weights,
-    "fixed" for torchvision's and timm's.
+    "fixed" for torchvision's and timm's. That of a vision transformer, on the mean of its patch tokens, is
+    ours.
 
     Raises:
         InputError: there is no classifier of that name.
@@ -71,5 +79,8 @@ def make_classifier(
     if name in CONVNEXTS:
         settings = NetworkSettings(backbone=name, dtype=dtype)
         return Classifier(make_backbone(settings), num_classes, style=settings.style, normalizes_mean=True)
-    known = ", ".join([*RESNETS, *EFFICIENTNETS, *CONVNEXTS])
+    if name in VITS:
+        settings = NetworkSettings(backbone=name, dtype=dtype)
+        return Classifier(make_backbone(settings), num_classes, style=settings.style)
+    known = ", ".join([*RESNETS, *EFFICIENTNETS, *CONVNEXTS, *VITS])
     raise InputError(f"There is no classifier {name!r}; use one of {known}.")

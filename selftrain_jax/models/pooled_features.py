@@ -11,20 +11,21 @@ from selftrain_jax.models.retinanet import RetinaNet
 from selftrain_jax.models.segmenter import Segmenter
 from selftrain_jax.types import FittedImages, Variables
 
-LEVEL = 5  # the last one of most backbones, of stride 32; SpineNet has one too
+LEVEL = 5  # the last one of most backbones, of stride 32; SpineNet has one too, a ViT only 4
 
 
 def pooled_features(
     model: RetinaNet | Segmenter, variables: Variables, inputs: FittedImages, stride_px: int
 ) -> Float[Array, "B C"]:
-    """Average the backbone's map of level 5 over the part that the image covers, to a vector of length 1.
+    """Average the backbone's map of level 5, or its last one, over what the image covers; scale to length 1.
 
     `stride_px` is what the network's input is padded to a multiple of.
     """
     backbone = {name: tree["backbone"] for name, tree in variables.items() if "backbone" in tree}
     images = pad_images(inputs.images, stride_px)
-    features = cast(Features, model.backbone.apply(backbone, images, train=False))[LEVEL]
-    pooled = covered_mean(features.astype(jnp.float32), inputs.covered_px, images.shape[1])
+    features = cast(Features, model.backbone.apply(backbone, images, train=False))
+    last = features[min(LEVEL, max(features))]
+    pooled = covered_mean(last.astype(jnp.float32), inputs.covered_px, images.shape[1])
     return pooled / jnp.maximum(jnp.linalg.norm(pooled, axis=-1, keepdims=True), 1e-12)
 
 

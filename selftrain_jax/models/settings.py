@@ -10,16 +10,24 @@ from selftrain_jax.models.fpn import FPN
 from selftrain_jax.models.layers import PADDINGS, LayerStyle, Padding
 from selftrain_jax.models.nas_fpn import NASFPN
 from selftrain_jax.models.resnet import BLOCKS, ResNet
+from selftrain_jax.models.simple_pyramid import PyramidNeck, SimplePyramid
 from selftrain_jax.models.spinenet import LEVELS, SIZES, SpineNet
+from selftrain_jax.models.vit import LEVEL as VIT_LEVEL
+from selftrain_jax.models.vit import VARIANTS as VIT_VARIANTS
+from selftrain_jax.models.vit import ViT
 
 RESNETS = {f"resnet{depth}": depth for depth in BLOCKS}
 EFFICIENTNETS = {f"efficientnet_{variant}": variant for variant in VARIANTS}
 CONVNEXTS = {f"convnext_{size}": size for size in CONVNEXT_SIZES}
 SPINENETS = {f"spinenet{size}": size for size in SIZES}
-BACKBONES = (*RESNETS, *EFFICIENTNETS, *CONVNEXTS, *SPINENETS)
+VITS = {f"vit_{name}": variant for name, variant in VIT_VARIANTS.items()}
+BACKBONES = (*RESNETS, *EFFICIENTNETS, *CONVNEXTS, *VITS, *SPINENETS)
+WITHOUT_BN = (*CONVNEXTS, *VITS)
 NECKS = ("fpn", "nas_fpn")
-Backbone = ResNet | EfficientNet | ConvNeXt | SpineNet
+Backbone = ResNet | EfficientNet | ConvNeXt | ViT | SpineNet
+Neck = FPN | NASFPN
 EFFICIENTNET_DROP_RATE = 0.2
+VIT_DROP_RATE = 0.1  # ViTDet's for ViT-B
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +61,10 @@ class NetworkSettings:
 
 def make_backbone_and_neck(
     settings: NetworkSettings, default_neck: str
-) -> tuple[Backbone, FPN | NASFPN | None]:
+) -> tuple[Backbone, Neck | PyramidNeck | None]:
     """Make the two parts that a detector and a segmenter share; SpineNet's neck is None.
+
+    A vision transformer has a simple pyramid before the neck.
 
     Raises:
         InputError: a name is unknown, or a value does not apply to this backbone.
@@ -63,7 +73,10 @@ def make_backbone_and_neck(
     if settings.backbone in SPINENETS:
         _check_spinenet(settings)
         return backbone, None
-    return backbone, _make_neck(settings.neck or default_neck, settings)
+    neck = _make_neck(settings.neck or default_neck, settings)
+    if settings.backbone in VITS:
+        return backbone, PyramidNeck(SimplePyramid(min(VIT_LEVEL, settings.min_level), settings.style), neck)
+    return backbone, neck
 
 
 def make_backbone(settings: NetworkSettings) -> Backbone:
@@ -71,7 +84,8 @@ def make_backbone(settings: NetworkSettings) -> Backbone:
 
     ResNet and SpineNet have the settings' style. EfficientNet takes only the dtype from it: its activation
     is swish (Lite: relu6), its batch normalisation has momentum 0.99 and epsilon 1e-3, as in the authors'
-    detector. ConvNeXt takes only the dtype too: it has GELU, and no batch normalisation.
+    detector. ConvNeXt and vision transformers take only the dtype too: they have GELU, and no batch
+    normalisation.
 
     Raises:
         InputError: the name is unknown, or a value does not apply to this backbone.
@@ -87,6 +101,8 @@ def make_backbone(settings: NetworkSettings) -> Backbone:
         return EfficientNet(EFFICIENTNETS[name], EFFICIENTNET_DROP_RATE if rate < 0 else rate, style)
     if name in CONVNEXTS:
         return make_convnext(CONVNEXTS[name], None if rate < 0 else rate, style)
+    if name in VITS:
+        return ViT(VITS[name], VIT_DROP_RATE if rate < 0 else rate, style)
     return SpineNet(SPINENETS[name], None if rate < 0 else rate, style)
 
 
@@ -103,7 +119,7 @@ def _check_backbone(settings: NetworkSettings) -> None:
         raise InputError(f"pool_padding={padding!r} is not one of {', '.join(PADDINGS)}")
     if padding != "same" and name not in RESNETS:
         raise InputError(f"pool_padding={padding} is for ResNets, not for {name}; use same")
-    if settings.backbone_bn_momentum and name in CONVNEXTS:
+    if settings.backbone_bn_momentum and name in WITHOUT_BN:
         raise InputError(
             f"backbone_bn_momentum={settings.backbone_bn_momentum:g}: {name} has no BatchNorm; use 0"
         )
@@ -111,7 +127,7 @@ def _check_backbone(settings: NetworkSettings) -> None:
         raise InputError(f"drop_connect_rate={rate:g} is not a probability below 1; use -1 for the default")
 
 
-def _make_neck(name: str, settings: NetworkSettings) -> FPN | NASFPN:
+def _make_neck(name: str, settings: NetworkSettings) -> Neck:
     """Make one of `NECKS`; an FPN has no separable convolutions."""
     levels = (settings.min_level, settings.max_level)
     if name not in NECKS:

@@ -12,6 +12,12 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.text import shorten_list
 
 APACHE, BSD, NON_COMMERCIAL = "Apache-2.0", "BSD-3-Clause", "CC-BY-NC-4.0"
+DINOV3 = "DINOv3 License"
+# What to know of a licence before the weights are taken.
+REMARKS = {
+    NON_COMMERCIAL: "no commercial use",
+    DINOV3: "Meta's own terms: ai.meta.com/resources/models-and-libraries/dinov3-license",
+}
 HUB_FILE = "model.safetensors"
 TPU = "https://storage.googleapis.com/cloud-tpu-checkpoints"
 EFFICIENTNET = f"{TPU}/efficientnet"
@@ -27,6 +33,8 @@ MILLION_PARAMETERS = {
     "efficientnet_b8": 87.41, "efficientnet_l2": 480.31,
     "resnet18": 11.69, "resnet34": 21.80, "resnet50": 25.56, "resnet101": 44.55, "resnet152": 60.19,
     "convnext_tiny": 28.59, "convnext_small": 50.22, "convnext_base": 88.59,
+    "vit_small_dinov2": 22.06, "vit_small_dinov2_reg4": 22.06, "vit_small_dinov3": 21.59,
+    "vit_base_dinov2": 86.58, "vit_base_dinov2_reg4": 86.58, "vit_base_dinov3": 85.64,
 }  # fmt: skip
 
 
@@ -74,6 +82,13 @@ def _timm(model: str, network: str, init: str, licence: str, rule: str, top1: fl
     """Return a row of timm's repositories; its table of results has the accuracies, some at a larger size."""
     accuracy = f"{top1} % top-1 in timm"
     return Weights(model, network, init, "timm", licence, rule, accuracy, f"timm/{model}", path_mark=model)
+
+
+def _vit(size: str, patch: str, network: str, init: str, licence: str, accuracy: str = "") -> Weights:
+    """Return a row of a vision transformer in timm's repositories, trained on LVD's images without labels."""
+    model = f"vit_{size}_patch{patch}"
+    row = (model, f"vit_{size}_{network}", init, "timm", licence, "imagenet", accuracy)
+    return Weights(*row, f"timm/{model}", path_mark=model)
 
 
 def _efficientnet(
@@ -170,6 +185,14 @@ WEIGHTS = (
             ("convnext_small.in12k_ft_in1k", "", 85.3),
         )
     ),
+    # Accuracies are those of the authors' README, of a linear classifier on frozen features. DINOv3 has terms
+    # to agree to, so that it is taken by name alone.
+    _vit("small", "14_dinov2.lvd142m", "dinov2", "imagenet", APACHE, "81.1 % top-1, linear"),
+    _vit("base", "14_dinov2.lvd142m", "dinov2", "imagenet", APACHE, "84.5 % top-1, linear"),
+    _vit("small", "14_reg4_dinov2.lvd142m", "dinov2_reg4", "imagenet", APACHE, "80.9 % top-1, linear"),
+    _vit("base", "14_reg4_dinov2.lvd142m", "dinov2_reg4", "imagenet", APACHE, "84.6 % top-1, linear"),
+    _vit("small", "16_dinov3.lvd1689m", "dinov3", "", DINOV3),
+    _vit("base", "16_dinov3.lvd1689m", "dinov3", "", DINOV3),
     _detector("spinenet-49S-best", "retinanet_spinenet49S", "41.5 AP", f"{DETECTION}/retinanet"),
     _detector("spinenet-49-best", "retinanet_spinenet49", "44.3 AP", f"{DETECTION}/retinanet"),
     _detector("spinenet-96-best", "retinanet_spinenet96", "48.5 AP", f"{DETECTION}/retinanet"),
@@ -223,6 +246,12 @@ def find_start(network: str, init: str, pool_padding: str = "same") -> Weights |
     return next(iter([*fitting, *rows]), None)
 
 
+def find_by_name_alone(network: str) -> list[Weights]:
+    """Return the weights of a network that no init mode takes, as their licence is to be agreed to."""
+    rows = [row for row in WEIGHTS if row.network == network]
+    return [] if any(row.init for row in rows) else rows
+
+
 def published_accuracy(path: str, network: str) -> str | None:
     """Return what the authors report, where a file's path tells which of their checkpoints it is."""
     marks = {row.path_mark: row.accuracy for row in WEIGHTS if row.network == network}
@@ -240,10 +269,11 @@ def describe(weights: Weights) -> str:
 
 
 def describe_licence(weights: Weights) -> str:
-    """Say what a licence is, and what it forbids."""
+    """Say what a licence is, and what to know of it."""
     if weights.licence is None:
         return "no licence stated with the weights"
-    return f"licence {weights.licence}{' (no commercial use)' * (weights.licence == NON_COMMERCIAL)}"
+    remark = REMARKS.get(weights.licence)
+    return f"licence {weights.licence}{f' ({remark})' if remark else ''}"
 
 
 def explain_by_hand(weights: Weights, target: Path) -> str:

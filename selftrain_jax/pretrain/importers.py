@@ -16,7 +16,7 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.models.classifier import make_classifier
 from selftrain_jax.models.convnext import LAYER_NORM_EPSILON
 from selftrain_jax.models.layers import Padding
-from selftrain_jax.models.settings import BACKBONES, CONVNEXTS, EFFICIENTNETS, RESNETS
+from selftrain_jax.models.settings import BACKBONES, CONVNEXTS, EFFICIENTNETS, RESNETS, VITS
 from selftrain_jax.pretrain.convnext_names import HEAD_NORM, timm_convnext_names
 from selftrain_jax.pretrain.import_variables import ImportReport, NameMap, import_variables
 from selftrain_jax.pretrain.input_normalization import OURS, find_normalization, fold_normalization
@@ -37,6 +37,7 @@ from selftrain_jax.pretrain.torch_names import (
     timm_efficientnet_names,
     torchvision_resnet_names,
 )
+from selftrain_jax.pretrain.vit_names import UNUSED, timm_vit_names
 from selftrain_jax.types import Variables
 
 SIZE_PX = 64  # of the image for `variable_shapes`; the shapes do not depend on it
@@ -136,7 +137,7 @@ def import_detector_tf(path: Path | str, network: str, *, ema: bool = False) -> 
 
 
 def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fold: bool = True) -> Imported:
-    """Import timm's `tf_efficientnet_*`, `resnet50` or `convnext_*`; `network` is our name for it.
+    """Import timm's `tf_efficientnet_*`, `resnet50`, `convnext_*` or `vit_*`; `network` is our name for it.
 
     That of `tf_efficientnet_b7` is `efficientnet_b7`. `input_rule` "auto" is "half" for files of AdvProp
     (`_ap`) and Lite, else "imagenet".
@@ -148,6 +149,8 @@ def import_timm(path: Path | str, network: str, *, input_rule: str = "auto", fol
         return import_torchvision(path, network, input_rule=input_rule, fold=fold)
     if network in CONVNEXTS:
         return _import_convnext(path, network, _choose_rule(input_rule, "imagenet"), fold)
+    if network in VITS:
+        return _import_vit(path, network, input_rule)
     if network not in EFFICIENTNETS:
         raise InputError(f"network={network!r} is not one of {', '.join(BACKBONES)}")
     names = timm_efficientnet_names(EFFICIENTNETS[network])
@@ -165,6 +168,17 @@ def _import_convnext(path: Path | str, network: str, input_rule: str, fold: bool
     ignore = [] if "dense" in template["params"] else [f"{HEAD_NORM}.*"]
     preprocessing = Preprocessing(input_rule, fold, LAYER_NORM_EPSILON)
     return _import(template, arrays, names, path, preprocessing, ignore)
+
+
+def _import_vit(path: Path | str, network: str, input_rule: str) -> Imported:
+    """Import a vision transformer, the backbone alone; all were trained on our input."""
+    rule = _choose_rule(input_rule, "imagenet")
+    if find_normalization(rule) != OURS:
+        raise InputError(f"input_rule={input_rule!r}: {network} was trained on imagenet's input; use auto")
+    names = timm_vit_names(network)
+    arrays = without_prefix(read_torch_file(path), names)
+    preprocessing = Preprocessing(rule, False, VITS[network].norm_epsilon)
+    return _import(_torch_shapes(network, arrays, "head"), arrays, names, path, preprocessing, UNUSED)
 
 
 def import_torchvision(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.named_arrays import arrays_by_name
-from selftrain_jax.pretrain.catalogue import explain_by_hand, find_start
+from selftrain_jax.pretrain.catalogue import describe, explain_by_hand, find_by_name_alone, find_start
 from selftrain_jax.pretrain.import_variables import listing
 from selftrain_jax.pretrain.importers import import_lite
 from selftrain_jax.pretrain.torch_names import find_lite_package
@@ -110,6 +110,12 @@ def _how_to_make(mode: str, backbone: str, folder: Path) -> str:
             f"A run on one host, or on several that share the folder, downloads {weights.name} there. "
             f"{explain_by_hand(weights, folder)}\nOr start at random: init=rand after the config, "
             "--config.teacher.init=rand"
+        )
+    if alone := find_by_name_alone(backbone):
+        return (
+            f"Its weights are taken by name alone: {describe(alone[0])}. If you agree to the licence: "
+            "python -m selftrain_jax.main --config=configs/coco_retinanet.py --job=import_weights "
+            f"--workdir={folder} --config.import_weights.name={alone[0].name}"
         )
     kind = "lite" if backbone.startswith(LITE) else "simclr" if mode == "simclr" else "tf"
     return (

@@ -22,6 +22,10 @@ CASES = [
     *(("coco_retinanet", f"backbone=efficientnet_{v},aug=s4", None) for v in ("b0", "b7", "lite0")),
     *(("coco_spinenet", f"size={s},settings=paper", None) for s in ("49s", "49", "96", "143", "190")),
     ("coco_spinenet", "size=143,settings=released", None),
+    ("today", "backbone=convnext_tiny", None),
+    ("today", "backbone=convnext_base,data=own,frozen=True", DIGITS),
+    ("today", "backbone=vit_small_dinov2,init=rand,aug=s4,labels=20", None),
+    ("today", "backbone=vit_base_dinov3,data=own,init=/weights", DIGITS),
 ]  # fmt: skip
 
 

@@ -5,11 +5,12 @@ import re
 import pytest
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.models.settings import CONVNEXTS, EFFICIENTNETS, RESNETS
+from selftrain_jax.models.settings import CONVNEXTS, EFFICIENTNETS, RESNETS, VITS
 from selftrain_jax.pretrain.catalogue import (
     WEIGHTS,
     describe,
     explain_by_hand,
+    find_by_name_alone,
     find_start,
     find_weights,
     published_accuracy,
@@ -33,7 +34,7 @@ def test_a_name_and_a_file_are_in_one_row(monkeypatch):
 def test_a_row_names_what_exists(name):
     weights = BY_NAME[name]
     networks = {"detector": NETWORKS, "simclr": RESNETS}.get(
-        weights.kind, {**RESNETS, **EFFICIENTNETS, **CONVNEXTS}
+        weights.kind, {**RESNETS, **EFFICIENTNETS, **CONVNEXTS, **VITS}
     )
     assert weights.network in networks
     assert weights.kind in ("timm", "tf", "simclr", "detector")
@@ -52,6 +53,7 @@ def test_a_row_names_what_exists(name):
         ("resnet50", "imagenet", "tpu-resnet50"),
         ("resnet50", "simclr", "simclr-resnet50-1x"),
         ("resnet101", "imagenet", "resnet101.a1_in1k"),
+        ("vit_base_dinov2_reg4", "imagenet", "vit_base_patch14_reg4_dinov2.lvd142m"),
     ],
 )
 def test_an_init_takes_the_first_row_of_its_network(network, init, name):
@@ -107,6 +109,17 @@ def test_a_licence_that_forbids_commercial_use_is_said(monkeypatch):
         "tf_efficientnet_lite0.in1k, about 19 MB, licence Apache-2.0, 74.8 % top-1 in timm, "
         "from huggingface.co"
     )
+
+
+def test_dinov3_has_terms_of_its_own_and_is_taken_by_name_alone(monkeypatch):
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    assert find_start("vit_small_dinov3", "imagenet") is None
+    (weights,) = find_by_name_alone("vit_small_dinov3")
+    assert describe(weights) == (
+        "vit_small_patch16_dinov3.lvd1689m, about 86 MB, licence DINOv3 License (Meta's own terms: "
+        "ai.meta.com/resources/models-and-libraries/dinov3-license), from huggingface.co"
+    )
+    assert find_by_name_alone("vit_small_dinov2") == find_by_name_alone("resnet50") == []
 
 
 def test_by_hand_every_file_of_a_checkpoint_is_listed(tmp_path):
