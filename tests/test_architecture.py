@@ -28,7 +28,7 @@ ALLOWED = {
     "named_arrays": GROUND,
     "hosts": GROUND,
     "html": GROUND,
-    "paper": GROUND,
+    "paper": GROUND | {"pretrain.catalogue", "run_files"},
     "augment": GROUND,
     "models": GROUND,
     "detection": GROUND | {"models"},

@@ -112,7 +112,7 @@ class Graph(NamedTuple):
         """Return the stages that more than one distinct result needs, a result of another's inputs too."""
         counts: dict[Stage, int] = {}
         for result in dict.fromkeys(run.result for run in self.runs):
-            for stage in _with_inputs(result):
+            for stage in with_inputs(result):
                 counts[stage] = counts.get(stage, 0) + 1
         return [stage for stage in self.stages if counts[stage] > 1]
 
@@ -120,7 +120,7 @@ class Graph(NamedTuple):
 def build_graph(rows: Iterable[Row], seeds: Sequence[int] = (0,)) -> Graph:
     """Return all stages behind rows, for each seed."""
     runs = tuple(RowRun(row, seed, find_result(row, seed)) for row in rows for seed in seeds)
-    stages = dict.fromkeys(stage for run in runs for stage in _with_inputs(run.result))
+    stages = dict.fromkeys(stage for run in runs for stage in with_inputs(run.result))
     return Graph(runs, tuple(sorted(stages, key=lambda stage: KINDS.index(type(stage)))))
 
 
@@ -179,9 +179,9 @@ def inputs_of(stage: Stage) -> tuple[Stage, ...]:
             return students
 
 
-def _with_inputs(stage: Stage) -> list[Stage]:
+def with_inputs(stage: Stage) -> list[Stage]:
     """Return a stage after all that it is made from, each once."""
-    before = [earlier for own in inputs_of(stage) for earlier in _with_inputs(own)]
+    before = [earlier for own in inputs_of(stage) for earlier in with_inputs(own)]
     return list(dict.fromkeys([*before, stage]))
 
 

@@ -92,7 +92,7 @@ def test_joint_training_is_of_the_last_model_alone() -> None:
 
 
 def test_the_grid_is_the_configs() -> None:
-    assert CONFIG_GRID == "selftrain.alpha=" + ",".join(f"{alpha:g}" for alpha in ALPHA_GRID)
+    assert "selftrain.alpha=" + ",".join(f"{alpha:g}" for alpha in ALPHA_GRID) == CONFIG_GRID
 
 
 def test_names_are_the_same_in_another_process_and_differ_between_stages() -> None:
