@@ -99,6 +99,7 @@ LAZY = {
     ("jobs", "tasks.lookup"),
     ("jobs.plan", "jobs.measure"),
     ("jobs.selftrain", "jobs.report"),
+    ("paper.command", "paper.compare.command"),
     ("build.data", "augment.policies"),
     ("build.data", "data.pipeline"),
     ("build.data", "data.sources.tfds"),

@@ -68,7 +68,42 @@ def read_numbers(flag: str, text: str) -> tuple[int, ...]:
     return numbers
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {"plan": _plan}
+def _table(arguments: Sequence[str]) -> str:
+    from selftrain_jax.paper.compare.command import compare_table
+
+    parser = _Parser("table", "A table of the paper with our results beside its numbers.")
+    parser.add_argument("table", help="2 to 14")
+    parser.add_argument("--runs", type=Path, required=True, help="folder with the folders of finished runs")
+    parser.add_argument("--format", choices=("text", "markdown", "latex"), default="text")
+    chosen = parser.parse_args(arguments)
+    return compare_table(chosen.table, chosen.runs, chosen.format)
+
+
+def _figure(arguments: Sequence[str]) -> str:
+    from selftrain_jax.paper.compare.command import compare_figure
+
+    parser = _Parser("figure", "A figure of the paper with our results on the same axes.")
+    parser.add_argument("figure", help="1, 2 or 3")
+    parser.add_argument("--runs", type=Path, required=True, help="folder with the folders of finished runs")
+    parser.add_argument("--output", type=Path, required=True, help="the PNG to write")
+    chosen = parser.parse_args(arguments)
+    return compare_figure(chosen.figure, chosen.runs, chosen.output)
+
+
+def _findings(arguments: Sequence[str]) -> str:
+    from selftrain_jax.paper.compare.command import judge_findings
+
+    parser = _Parser("findings", "Whether each finding of the paper holds in our results.")
+    parser.add_argument("--runs", type=Path, help="folder of finished runs; without it the paper's own numbers")
+    return judge_findings(parser.parse_args(arguments).runs)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
+    "plan": _plan,
+    "table": _table,
+    "figure": _figure,
+    "findings": _findings,
+}
 
 
 def run_command(name: str, arguments: Sequence[str]) -> str:
