@@ -94,7 +94,9 @@ def _findings(arguments: Sequence[str]) -> str:
     from selftrain_jax.paper.compare.command import judge_findings
 
     parser = _Parser("findings", "Whether each finding of the paper holds in our results.")
-    parser.add_argument("--runs", type=Path, help="folder of finished runs; without it the paper's own numbers")
+    parser.add_argument(
+        "--runs", type=Path, help="folder of finished runs; without it the paper's own numbers"
+    )
     return judge_findings(parser.parse_args(arguments).runs)
 
 

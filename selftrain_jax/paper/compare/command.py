@@ -16,7 +16,7 @@ from selftrain_jax.paper.compare.verdicts import (
 from selftrain_jax.paper.rows import rows
 from selftrain_jax.text import number, shorten_list
 
-FIGURES = ("1", "2", "3")
+FIGURES = ("figure1", "figure2", "figure3")
 INTERVAL = (
     "In brackets the 95 % interval of Student's t over seeds: they are few, and their spread is known from "
     "themselves alone. Numbers are subtracted within a seed first. From one seed there is no interval, and "
@@ -44,12 +44,12 @@ def compare_figure(figure: str, runs: Path, output: Path) -> str:
     Raises:
         InputError: no such figure, no runs, or `output` cannot be written.
     """
-    number = figure.removeprefix("figure")
-    if number not in FIGURES:
-        raise InputError(f"figure {figure} of the paper is not one of {', '.join(FIGURES)}")
+    name = f"figure{figure.removeprefix('figure')}"
+    if name not in FIGURES:
+        raise InputError(f"figure {figure} of the paper is not one of 1, 2, 3")
     results = read_results(runs)
-    save_figure(draw_figure(f"figure{number}", results), output)
-    return "\n".join([f"{output}: {count_results(f'figure{number}', results)}", *results.remarks])
+    save_figure(draw_figure(name, results), output)
+    return "\n".join([f"{output}: {count_results(name, results)}", *_comment("text", results)])
 
 
 def _comment(form: str, results: Results) -> list[str]:
@@ -68,7 +68,7 @@ def judge_findings(runs: Path | None) -> str:
         return "\n\n".join([PUBLISHED, *map(format_verdict, verdicts)])
     results = read_results(runs)
     verdicts = [judge(finding, results.of_row) for finding in FINDINGS]
-    return "\n\n".join([INTERVAL, *map(format_verdict, verdicts), *results.remarks])
+    return "\n\n".join([INTERVAL, *map(format_verdict, verdicts), *_comment("text", results)])
 
 
 def format_verdict(found: FindingVerdict) -> str:
@@ -79,7 +79,9 @@ def format_verdict(found: FindingVerdict) -> str:
 
 
 def _format_claim(found: ClaimVerdict) -> str:
-    bounds = f"above {found.claim.low:g}" if found.claim.high == float("inf") else f"within {found.claim.high:g}"
+    bounds = (
+        f"above {found.claim.low:g}" if found.claim.high == float("inf") else f"within {found.claim.high:g}"
+    )
     if found.estimate is None:
         rows_of = [f"{row.table}:{row.row}" for row in found.missing]
         why = f"no results of {shorten_list(rows_of)}" if rows_of else "no seed has numbers of all its rows"

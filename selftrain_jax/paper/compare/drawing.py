@@ -21,6 +21,7 @@ from selftrain_jax.paper.compare.results import Results
 from selftrain_jax.paper.compare.tables import Cell, compare_row, count_results
 from selftrain_jax.paper.row import Row
 from selftrain_jax.paper.rows import rows
+from selftrain_jax.run_files.fields import Number
 
 COLORS = {  # Okabe and Ito's palette
     "Rand Init": "#0072b2",
@@ -149,7 +150,7 @@ def _draw_crosses(axes: Axes, series: Series, offset: float) -> None:
         axes.plot(*_columns(ours), marker="X", **foot, label=f"{series.name}, ours NaN")  # type: ignore[arg-type]
 
 
-def _columns(points: Sequence[tuple[float, float | None]]) -> tuple[list[float], list[float | None]]:
+def _columns(points: Sequence[tuple[Number, Number | None]]) -> tuple[list[Number], list[Number | None]]:
     return [x for x, _ in points], [y for _, y in points]
 
 

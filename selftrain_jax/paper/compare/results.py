@@ -1,8 +1,8 @@
 """Numbers of finished runs of the paper's rows; call `read_results`.
 
-A run is a folder with summary.json, made with configs/paper.py, which says the row in config.paper. Its number
-counts for the stage that it was measured on (`selftrain_jax.paper.plan.graph`), so that a run of one table is
-a result of every table with the same run, and a student's run is a result of its teacher's row as well.
+A run is a folder with summary.json, made with configs/paper.py, which says the row in config.paper. Its
+number counts for the stage that it was measured on (`selftrain_jax.paper.plan.graph`), so that a run of one
+table is a result of every table with the same run, and a student's run is a result of its teacher's row too.
 """
 
 import os
@@ -69,8 +69,8 @@ def read_results(root: Path) -> Results:
     runs = [run for folder in _find_folders(root) if (run := _read_run(folder)) is not None]
     if not runs:
         raise InputError(
-            f"--runs={root} has no run of the paper in it, which is a folder with {SUMMARY_FILE} made by python "
-            "-m selftrain_jax.main --config=configs/paper.py:table=TABLE,row=ROW --workdir=FOLDER"
+            f"--runs={root} has no run of the paper in it, which is a folder with {SUMMARY_FILE} made by "
+            "python -m selftrain_jax.main --config=configs/paper.py:table=TABLE,row=ROW --workdir=FOLDER"
         )
     _check_scales(root, runs)
     numbers: dict[Stage, float | None] = {}
@@ -78,7 +78,12 @@ def read_results(root: Path) -> Results:
         for stage, number in own.items():
             numbers.setdefault(stage, number)
     remarks = tuple(text for run in runs if (text := _other_steps(run)))
-    return Results(numbers, tuple(sorted({seed for stage in numbers if (seed := seed_of(stage)) is not None})), len(runs), remarks)
+    return Results(
+        numbers,
+        tuple(sorted({seed for stage in numbers if (seed := seed_of(stage)) is not None})),
+        len(runs),
+        remarks,
+    )
 
 
 def _find_folders(root: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""A table of the paper with our numbers beside its own, as text, Markdown or LaTeX; call `format_comparison`."""
+"""A table of the paper with our numbers, as text, Markdown or LaTeX; call `format_comparison`."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ def _write_latex(cell: Cell) -> str:
 
 
 def _write_published(cell: Cell) -> str:
-    return DIVERGED if cell.published is None else f"{cell.published:g}"
+    return DIVERGED if cell.published is None else f"{cell.published:.1f}"
 
 
 def _write_ours(cell: Cell, plus_minus: str) -> str:

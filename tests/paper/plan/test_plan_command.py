@@ -8,7 +8,9 @@ import time
 import pytest
 
 from selftrain_jax.paper.__main__ import main
-from selftrain_jax.paper.plan.graph import build_graph, stage_id
+from selftrain_jax.paper.plan.costs import count_costs
+from selftrain_jax.paper.plan.graph import Labels, build_graph, stage_id
+from selftrain_jax.paper.plan.speeds import read_compiled
 from selftrain_jax.paper.rows import ROWS
 
 PACKAGE_ROOT = pathlib.Path(__file__).parents[3]
@@ -54,6 +56,23 @@ def test_one_row_with_seeds_and_a_price(capsys, tmp_path) -> None:
 def test_a_figure_is_named_by_its_number(capsys) -> None:
     assert main(["plan", "--figure=2", "--row=1"]) == 0
     assert "for figure2:1" in capsys.readouterr().out
+
+
+def test_the_documentation_has_the_whole_papers_numbers(capsys) -> None:
+    assert main(["plan"]) == 0
+    text, page = capsys.readouterr().out, (PACKAGE_ROOT / "docs" / "paper.md").read_text()
+    start = text.index("240 rows, 1 seed")
+    assert text[start : text.index("\n\n", start)] in page
+    groups = [line.split() for line in text.splitlines() if line.startswith("  v5e:")]
+    trained = [cells for cells in groups if "label" not in cells]
+    assert len(trained) == 7
+    for cells in trained:
+        trainings, steps, _, hours, slice_hours = cells[-5:]
+        assert f"| {trainings} | {steps} | {hours} | {slice_hours} |" in page
+    total = sum(cost.device_hours for cost in count_costs(build_graph(ROWS).of_kind(Labels), read_compiled()))
+    assert f"The 35 label sets take {total:.0f} device-hours more" in page
+    for words in ("checkpoints 402 GB", "8,392 GB", "downloads: 812.0 GB, and 5 of unknown size"):
+        assert words in text
 
 
 @pytest.mark.parametrize(
