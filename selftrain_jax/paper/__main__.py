@@ -4,6 +4,7 @@ python -m selftrain_jax.paper [TABLE ...]     the paper's tables with their row 
 python -m selftrain_jax.paper plan --table=3  the stages behind rows, and what they take
 """
 
+import os
 import sys
 
 from selftrain_jax.errors import USER_MISTAKE, InputError, printable
@@ -17,12 +18,14 @@ def main(arguments: list[str]) -> int:
         if arguments and arguments[0] in ("-h", "--help"):
             print(__doc__)
         elif arguments and arguments[0] in COMMANDS:
-            print(run_command(arguments[0], arguments[1:]))
+            print(run_command(arguments[0], arguments[1:]), flush=True)
         else:
-            print("\n\n".join(map(_section, arguments or TABLES)))
+            print("\n\n".join(map(_section, arguments or TABLES)), flush=True)
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return USER_MISTAKE
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -68,7 +68,8 @@ def judge_findings(runs: Path | None) -> str:
         return "\n\n".join([PUBLISHED, *map(format_verdict, verdicts)])
     results = read_results(runs)
     verdicts = [judge(finding, results.of_row) for finding in FINDINGS]
-    return "\n\n".join([INTERVAL, *map(format_verdict, verdicts), *_comment("text", results)])
+    counted = f"{results.num_runs} run{'s' * (results.num_runs > 1)}, scale {results.scale}."
+    return "\n\n".join([f"{counted} {INTERVAL}", *map(format_verdict, verdicts), *_comment("text", results)])
 
 
 def format_verdict(found: FindingVerdict) -> str:

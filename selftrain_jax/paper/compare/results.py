@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json
 from selftrain_jax.paper.plan.graph import Search, Stage, Student, Teacher, find_result, seed_of
+from selftrain_jax.paper.plan.networks import FACTS
 from selftrain_jax.paper.row import Row
 from selftrain_jax.paper.rows import find_row
 from selftrain_jax.run_files.search import SEARCH_FILE
@@ -26,6 +27,7 @@ SCORES = ("ap", "miou_resized", "miou")  # the first that a stage has; the paper
 # Numbers of a server, which our runs do not have: they measure on val.
 SERVER_METRICS = ("COCO test-dev AP", "VOC2012 test mIoU")
 ALPHA_KEY = "selftrain.alpha"
+FULL = "full"  # the scale of runs whose config.paper has none
 REMEDY = "Run the same command again; it writes the file anew."
 
 Sample = Mapping[int, float | None]
@@ -39,6 +41,7 @@ class Results(NamedTuple):
     seeds: tuple[int, ...]
     num_runs: int
     remarks: tuple[str, ...] = ()  # what makes a run differ from the paper's
+    scale: str = FULL  # or what config.paper.scale of the runs says
 
     def of_row(self, row: Row) -> Sample:
         """Return a row's numbers; of a server's number there are none."""
@@ -72,18 +75,14 @@ def read_results(root: Path) -> Results:
             f"--runs={root} has no run of the paper in it, which is a folder with {SUMMARY_FILE} made by "
             "python -m selftrain_jax.main --config=configs/paper.py:table=TABLE,row=ROW --workdir=FOLDER"
         )
-    _check_scales(root, runs)
+    scale = _find_scale(root, runs)
     numbers: dict[Stage, float | None] = {}
     for own in [_own_number(run) for run in runs] + [_teachers_number(run) for run in runs]:
         for stage, number in own.items():
             numbers.setdefault(stage, number)
-    remarks = tuple(text for run in runs if (text := _other_steps(run)))
-    return Results(
-        numbers,
-        tuple(sorted({seed for stage in numbers if (seed := seed_of(stage)) is not None})),
-        len(runs),
-        remarks,
-    )
+    remarks = tuple(text for run in runs if (text := _other_settings(run)))
+    seeds = {seed for stage in numbers if (seed := seed_of(stage)) is not None}
+    return Results(numbers, tuple(sorted(seeds)), len(runs), remarks, scale)
 
 
 def _find_folders(root: Path) -> Iterator[Path]:
@@ -113,13 +112,15 @@ def _read_run(folder: Path) -> _Run | None:
         raise InputError(f"{folder}: its config.paper names no row of the paper: {error}") from error
 
 
-def _check_scales(root: Path, runs: list[_Run]) -> None:
-    scales = sorted({str(run.config["paper"].get("scale") or "full") for run in runs})
+def _find_scale(root: Path, runs: list[_Run]) -> str:
+    """Return the scale of all runs. Raises: InputError: there are several."""
+    scales = sorted({str(run.config["paper"].get("scale") or FULL) for run in runs})
     if len(scales) > 1:
         raise InputError(
             f"--runs={root} has runs of the scales {', '.join(scales)}, which are not to be mixed; give a "
             "folder of one scale"
         )
+    return scales[0]
 
 
 def _own_number(run: _Run) -> dict[Stage, float | None]:
@@ -171,21 +172,38 @@ def _searched_alphas(run: _Run) -> dict[Stage, float | None]:
     return found
 
 
-def _other_steps(run: _Run) -> str:
-    """Say that a run at the paper's scale had other steps than the paper; "" where it had not."""
+def _other_settings(run: _Run) -> str:
+    """Say where a run at the paper's scale was not the paper's; "" where it was."""
     if run.config["paper"].get("scale"):
         return ""
-    result = find_result(run.row, run.seed)
-    expected = {}
-    match result:
-        case Teacher():
-            expected = {"teacher": result.steps}
-        case Student():
-            expected = {"teacher": result.labels.teacher.steps, "student": result.steps}
-    stages = {kind: run.config.get(kind) for kind in expected}
-    other = [
-        f"{kind}.steps={own.get('steps')} in place of {expected[kind]}"
-        for kind, own in stages.items()
-        if isinstance(own, dict) and own.get("steps") != expected[kind]
-    ]
+    expected = _expected_settings(run)
+    found = {key: _look_up(run.config, key) for key in expected}
+    other = [f"{key}={found[key]} in place of {own}" for key, own in expected.items() if found[key] != own]
     return f"{run.folder}: {', '.join(other)}" if other else ""
+
+
+def _expected_settings(run: _Run) -> dict[str, Any]:
+    """Return what decides the numbers most, by config key."""
+    result = find_result(run.row, run.seed)
+    student = result.students[0] if isinstance(result, Search) else result
+    teacher = student.labels.teacher if isinstance(student, Student) else student
+    if not isinstance(teacher, Teacher):
+        return {}
+    facts = FACTS[teacher.network]
+    expected: dict[str, Any] = {
+        "model.backbone": teacher.network.backbone,
+        "image.size_px": teacher.network.image_size_px,
+        "teacher.steps": teacher.steps,
+        "teacher.batch_size": facts.teacher_batch,
+    }
+    if isinstance(student, Student):
+        expected |= {"student.steps": student.steps, "student.batch_size": facts.student_batch}
+    if isinstance(result, Student):
+        expected["selftrain.alpha"] = result.alpha
+    return expected
+
+
+def _look_up(config: Mapping[str, Any], key: str) -> Any:
+    group, _, name = key.partition(".")
+    own = config.get(group)
+    return own.get(name) if isinstance(own, dict) else None

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from selftrain_jax.paper.compare.results import Results, Sample
+from selftrain_jax.paper.compare.results import FULL, Results, Sample
 from selftrain_jax.paper.row import Row
 from selftrain_jax.paper.rows import Layout, arrange_table, rows
 from selftrain_jax.text import NO_VALUE, number
@@ -73,9 +73,10 @@ LEGEND = "the paper's / ours: mean ± standard deviation (n runs, difference)"
 
 
 def count_results(table: str, results: Results) -> str:
-    """Say how many of a table's rows have results: "3 of 18 rows have results"."""
+    """Say how many of a table's rows have results, "3 of 18 rows have results", and at which scale."""
     found = sum(bool(results.of_row(row)) for row in rows(table))
-    return f"{found} of {len(rows(table))} rows {'has' if found == 1 else 'have'} results"
+    scale = "" if results.scale == FULL else f", at the scale {results.scale}"
+    return f"{found} of {len(rows(table))} rows {'has' if found == 1 else 'have'} results{scale}"
 
 
 def _write_plain(cell: Cell) -> str:

@@ -6,7 +6,8 @@ import pytest
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.paper.compare.results import read_results
-from selftrain_jax.paper.rows import find_row
+from selftrain_jax.paper.compare.tables import count_results
+from selftrain_jax.paper.rows import ROWS, find_row
 from tests.paper.compare.runs import config_of, write_diverged, write_run, write_search
 
 
@@ -56,20 +57,31 @@ def test_a_training_that_diverged_is_a_result_without_a_number(tmp_path) -> None
     assert results.of_row(find_row("figure2", 12)) == {}
 
 
-def test_other_steps_than_the_papers_are_remarked(tmp_path) -> None:
-    config = config_of("3", 3)
+def test_other_settings_than_the_papers_are_remarked(tmp_path) -> None:
+    config = config_of("3", 6)
     config["teacher"]["steps"] = 9
-    write_run(tmp_path / "short", "3", 3, config=config, teacher=1.0)
+    config["selftrain"]["alpha"] = 2.0
+    write_run(tmp_path / "short", "3", 6, config=config, teacher=1.0, student=2.0)
     write_run(tmp_path / "full", "3", 1, teacher=30.0)
     (remark,) = read_results(tmp_path).remarks
-    assert remark == f"{tmp_path / 'short' / 'paper_3_3_0'}: teacher.steps=9 in place of 120000"
+    folder = tmp_path / "short" / "paper_3_6_0"
+    assert remark == f"{folder}: teacher.steps=9 in place of 120000, selftrain.alpha=2.0 in place of 0.5"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.table}-{row.row}")
+def test_a_run_of_any_row_as_configured_has_no_remark(tmp_path, row) -> None:
+    write_run(tmp_path, row.table, row.row, seed=2, teacher=1.0, student=2.0)
+    results = read_results(tmp_path)
+    assert (results.remarks, results.scale) == ((), "full")
 
 
 def test_runs_of_two_scales_are_not_mixed(tmp_path) -> None:
     small = config_of("3", 3)
     small["paper"]["scale"] = "small"
     write_run(tmp_path, "3", 3, config=small, teacher=1.0)
-    assert read_results(tmp_path).remarks == ()
+    results = read_results(tmp_path)
+    assert (results.remarks, results.scale) == ((), "small")
+    assert count_results("3", results) == "1 of 18 rows has results, at the scale small"
     write_run(tmp_path, "3", 1, teacher=30.0)
     with pytest.raises(InputError, match="runs of the scales full, small"):
         read_results(tmp_path)

@@ -58,6 +58,12 @@ def test_a_figure_is_named_by_its_number(capsys) -> None:
     assert "for figure2:1" in capsys.readouterr().out
 
 
+def test_a_reader_of_the_first_lines_sees_no_traceback() -> None:
+    command = f"{sys.executable} -m selftrain_jax.paper plan | head -1"
+    found = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=PACKAGE_ROOT)
+    assert (found.stderr, found.stdout[:6]) == ("", "start-")
+
+
 def test_the_documentation_has_the_whole_papers_numbers(capsys) -> None:
     assert main(["plan"]) == 0
     text, page = capsys.readouterr().out, (PACKAGE_ROOT / "docs" / "paper.md").read_text()
