@@ -86,11 +86,13 @@ def read_results(root: Path) -> Results:
 
 
 def _find_folders(root: Path) -> Iterator[Path]:
-    """Yield the folders of runs; what is inside of a run is its own."""
+    """Yield the folders of runs that ended; what is inside of a run, as its variants, is its own."""
     for folder, children, files in os.walk(root):
         children.sort()
-        if SUMMARY_FILE in files or DIVERGED_FILE in files:
+        has_ended = SUMMARY_FILE in files or DIVERGED_FILE in files
+        if has_ended or CONFIG_FILE in files:
             children.clear()
+        if has_ended:
             yield Path(folder)
 
 

@@ -87,6 +87,15 @@ def test_runs_of_two_scales_are_not_mixed(tmp_path) -> None:
         read_results(tmp_path)
 
 
+def test_variants_of_a_run_that_has_not_ended_are_no_runs(tmp_path) -> None:
+    write_run(tmp_path, "3", 1, teacher=30.0)
+    write_run(tmp_path / "search" / "variants", "3", 3, teacher=1.0)
+    (tmp_path / "search" / "config.json").write_text("{}")
+    results = read_results(tmp_path)
+    assert results.num_runs == 1
+    assert results.of_row(find_row("3", 3)) == {}
+
+
 def test_a_stage_without_a_defined_score_is_no_result(tmp_path) -> None:
     write_run(tmp_path, "3", 3, teacher=-100.0)
     assert read_results(tmp_path).of_row(find_row("3", 3)) == {}
