@@ -1,18 +1,31 @@
-"""Print the paper's tables with their row numbers: `python -m selftrain_jax.paper [TABLE ...]`."""
+"""The paper's tables, what their runs take, and our results beside them: `python -m selftrain_jax.paper`.
 
+python -m selftrain_jax.paper [TABLE ...]     the paper's tables with their row numbers
+python -m selftrain_jax.paper plan --table=3  the stages behind rows, and what they take
+"""
+
+import os
 import sys
 
-from selftrain_jax.errors import InputError
+from selftrain_jax.errors import USER_MISTAKE, InputError, printable
+from selftrain_jax.paper.command import COMMANDS, run_command
 from selftrain_jax.paper.rows import TABLES, format_table, rows
 
 
-def main(tables: list[str]) -> int:
-    """Print the tables and how to run a row of them; return the exit status."""
+def main(arguments: list[str]) -> int:
+    """Print the tables, or run the command that the first argument names; return the exit status."""
     try:
-        print("\n\n".join(map(_section, tables or TABLES)))
+        if arguments and arguments[0] in ("-h", "--help"):
+            print(__doc__)
+        elif arguments and arguments[0] in COMMANDS:
+            print(run_command(arguments[0], arguments[1:]), flush=True)
+        else:
+            print("\n\n".join(map(_section, arguments or TABLES)), flush=True)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return USER_MISTAKE
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

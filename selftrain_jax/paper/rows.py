@@ -4,6 +4,7 @@
 """
 
 import itertools
+from typing import NamedTuple
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.paper.coco_tables import COCO_TABLES
@@ -55,20 +56,37 @@ def find_row(table: str | int, row: int) -> Row:
     return all_rows[row - 1]
 
 
-def format_table(table: str | int) -> str:
-    """Format a table: a line for each setup, each number followed by its row in brackets.
+class Layout(NamedTuple):
+    """A table as a grid: the heads of its columns, and lines of a name and a row for each column."""
+
+    heads: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[Row | None, ...]], ...]
+
+
+def arrange_table(table: str | int) -> Layout:
+    """Arrange a table's rows: a line for each setup, a column for what the paper's columns stand for.
 
     Raises:
         InputError: there is no such table.
     """
     table_rows = rows(table)
     column = _COLUMNS.get(table_rows[0].table, "augment")
-    heads = list(dict.fromkeys(str(getattr(row, column)) for row in table_rows))
-    lines: dict[str, dict[str, str]] = {}
+    heads = tuple(dict.fromkeys(str(getattr(row, column)) for row in table_rows))
+    lines: dict[str, dict[str, Row]] = {}
     for row in table_rows:
-        lines.setdefault(_line_name(row, column, table_rows), {})[str(getattr(row, column))] = _cell(row)
+        lines.setdefault(_line_name(row, column, table_rows), {})[str(getattr(row, column))] = row
+    return Layout(heads, tuple((name, tuple(map(line.get, heads))) for name, line in lines.items()))
+
+
+def format_table(table: str | int) -> str:
+    """Format a table: a line for each setup, each number followed by its row in brackets.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    heads, lines = arrange_table(table)
     grid = [["", *heads]]
-    grid += [[name, *(cells.get(head, "") for head in heads)] for name, cells in lines.items()]
+    grid += [[name, *(_cell(row) if row else "" for row in line)] for name, line in lines]
     widths = [max(map(len, cells)) for cells in zip(*grid, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
