@@ -37,7 +37,7 @@ def check_frozen(config: ConfigDict, stage: str, report: InitReport) -> None:
     """
     if config.optimizer.freeze_backbone and "backbone" in report.random:
         raise InputError(
-            f"config.optimizer.freeze_backbone=True keeps the backbone that the {stage} starts with, which is "
-            f"random. Start from trained weights, as --config.{stage}.init=imagenet, or use "
+            f"config.optimizer.freeze_backbone=True keeps the backbone that the {stage} starts with, which "
+            f"is random. Start from trained weights, as --config.{stage}.init=imagenet, or use "
             "--config.optimizer.freeze_backbone=False"
         )
