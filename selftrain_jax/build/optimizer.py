@@ -1,9 +1,10 @@
-"""The optimizer of config.optimizer; call `build_optimizer`."""
+"""The optimizer of config.optimizer: `build_optimizer`; and `check_frozen`, what a frozen backbone needs."""
 
 import optax
 from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
+from selftrain_jax.pretrain.init_modes import InitReport
 from selftrain_jax.train.optimizer import adamw, momentum_sgd, skip_backbone
 
 
@@ -26,3 +27,17 @@ def _build_by_name(settings: ConfigDict) -> optax.GradientTransformation:
     if settings.name == "adamw":
         return adamw(b1=settings.b1, b2=settings.b2, epsilon=settings.epsilon, **shared)
     raise InputError(f"config.optimizer.name={settings.name!r} is not one of momentum, adamw")
+
+
+def check_frozen(config: ConfigDict, stage: str, report: InitReport) -> None:
+    """See that a frozen backbone has trained weights.
+
+    Raises:
+        InputError: it starts at random.
+    """
+    if config.optimizer.freeze_backbone and "backbone" in report.random:
+        raise InputError(
+            f"config.optimizer.freeze_backbone=True keeps the backbone that the {stage} starts with, which "
+            f"is random. Start from trained weights, as --config.{stage}.init=imagenet, or use "
+            "--config.optimizer.freeze_backbone=False"
+        )

@@ -13,6 +13,7 @@ from selftrain_jax.build.data import build_batches, human_images, stage_settings
 from selftrain_jax.build.experiment import Experiment, build_experiment, build_schedule, describe_rate
 from selftrain_jax.build.image_checks import check_images
 from selftrain_jax.build.joint import build_joint_batches
+from selftrain_jax.build.optimizer import check_frozen
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import Source, concatenated, subset
 from selftrain_jax.errors import InputError
@@ -202,8 +203,8 @@ def initial_state(run: Run, stage: Stage) -> TrainState:
     Controls and oracle continue from the teacher whatever the student starts from. Logs what stays random.
 
     Raises:
-        InputError: there are no such weights, they are of another network, or they leave statistics random
-            that would be frozen.
+        InputError: there are no such weights, they are of another network, or they leave statistics or a
+            backbone random that would be frozen.
     """
     state = run.experiment.new_state()
     init = "teacher" if stage.kind in COMPARED else stage_settings(run.config, stage.kind).init
@@ -213,6 +214,7 @@ def initial_state(run: Run, stage: Stage) -> TrainState:
     variables, report = init_variables(init, state.variables, state.variables, load)
     hosts.log(f"{stage.folder}: {format_init(report)}")
     check_start(run.config, stage.kind, report, variables)
+    check_frozen(run.config, stage.kind, report)
     return with_variables(state, variables)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from selftrain_jax.build.experiment import build_experiment
-from selftrain_jax.build.optimizer import build_optimizer
+from selftrain_jax.build.optimizer import build_optimizer, check_frozen
 from selftrain_jax.errors import InputError
+from selftrain_jax.pretrain.init_modes import InitReport
 from selftrain_jax.train.optimizer import adamw, momentum_sgd
 from selftrain_jax.types import Category
 from tests import tiny_masks
@@ -87,3 +88,13 @@ def test_what_does_not_exist_is_refused_before_anything_is_computed(changes, mes
     config.optimizer.update(changes)
     with pytest.raises(InputError, match=message):
         build_experiment(config, CATEGORIES)
+
+
+def test_a_backbone_is_not_frozen_at_random():
+    config = tiny_masks.get_config()
+    random, loaded = InitReport("", {}, {"backbone": 3}), InitReport("imagenet", {"backbone": 3}, {"fpn": 2})
+    check_frozen(config, "teacher", random)
+    config.optimizer.freeze_backbone = True
+    check_frozen(config, "teacher", loaded)
+    with pytest.raises(InputError, match=r"starts with, which is random.*--config\.teacher\.init=imagenet"):
+        check_frozen(config, "teacher", random)

@@ -11,7 +11,7 @@ from selftrain_jax.named_arrays import digest
 from selftrain_jax.selftrain.loss_norm import plain_loss
 from selftrain_jax.train import checkpoint_files
 from selftrain_jax.train.checkpoint import Checkpoints, find_step, restore_variables, training_secs
-from selftrain_jax.train.optimizer import momentum_sgd
+from selftrain_jax.train.optimizer import adamw, momentum_sgd
 from selftrain_jax.train.sharding import make_mesh, shard_shapes, shard_state
 from selftrain_jax.train.state import create_state
 from tests.train.toy import assert_same, make_task
@@ -19,8 +19,8 @@ from tests.train.toy import assert_same, make_task
 TASK = make_task()
 
 
-def state_at(step, *, task=TASK, with_ema=False, clip_norm=0.0):
-    tx = momentum_sgd(weight_decay=1e-4, clip_norm=clip_norm)
+def state_at(step, *, task=TASK, with_ema=False, clip_norm=0.0, optimizer=momentum_sgd):
+    tx = optimizer(weight_decay=1e-4, clip_norm=clip_norm)
     state = create_state(task, tx, plain_loss(1.0), jax.random.key(step), with_ema)
     state = state._replace(step=jnp.int32(step))
     if with_ema:
@@ -38,12 +38,12 @@ def steps_in(directory):
     return sorted(int(path.name) for path in (directory / "checkpoints").iterdir())
 
 
-@pytest.mark.parametrize("with_ema", [False, True])
-def test_state_comes_back_bit_for_bit(tmp_path, with_ema):
-    save(tmp_path, {3: None, 7: None}, with_ema=with_ema)
+@pytest.mark.parametrize("options", [{}, {"with_ema": True}, {"optimizer": adamw}])
+def test_state_comes_back_bit_for_bit(tmp_path, options):
+    save(tmp_path, {3: None, 7: None}, **options)
     with Checkpoints(tmp_path) as checkpoints:
-        state, secs = checkpoints.restore_latest(state_at(0, with_ema=with_ema))
-    assert_same(state, state_at(7, with_ema=with_ema))
+        state, secs = checkpoints.restore_latest(state_at(0, **options))
+    assert_same(state, state_at(7, **options))
     assert secs == training_secs(tmp_path) == 70.0
 
 
