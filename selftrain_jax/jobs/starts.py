@@ -116,11 +116,13 @@ def _try_auto(config: ConfigDict, workdir: pathlib.Path, options: Options, stage
         )
         return "rand"
     if find_named(AUTO_MODE, backbone, config.pretrained.dir) is None:
-        alone = [describe(row) for row in find_by_name_alone(backbone)]
+        alone = find_by_name_alone(backbone)
         why = (
-            f"weights are taken by name alone: {alone[0]}" if alone else "none are published that we know of"
+            f"weights of {backbone} are taken by name alone: {describe(alone[0])}"
+            if alone
+            else f"no weights of {backbone} are published that we know of"
         )
-        print(f"{stage}: starts at random; of {backbone}'s weights: {why}", flush=True)
+        print(f"{stage}: starts at random; {why}", flush=True)
         return "rand"
     return AUTO_MODE
 

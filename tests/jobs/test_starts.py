@@ -141,6 +141,16 @@ def test_a_network_without_published_weights_starts_at_random(mine, tmp_path, ca
     assert "no weights of spinenet49 are published" in capsys.readouterr().out
 
 
+def test_a_network_whose_weights_have_terms_to_agree_to_starts_at_random_and_says_so(
+    mine, tmp_path, capsys
+) -> None:
+    mine.model.backbone = "vit_small_dinov3"
+    assert settle(mine, tmp_path / "run") == ("rand", 1.0)
+    said = capsys.readouterr().out
+    assert "taken by name alone: vit_small_patch16_dinov3.lvd1689m" in said
+    assert "DINOv3 License" in said
+
+
 def test_only_the_students_own_start_is_settled_for_it(mine, tmp_path) -> None:
     mine.teacher.init, mine.student.init = "rand", "auto"
     settled = settle_starts(mine, tmp_path / "run", Options())
