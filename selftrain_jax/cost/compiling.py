@@ -54,9 +54,8 @@ class CompileClock:
             _listening.remove(self)
 
 
-_listening: list[
-    CompileClock
-] = []  # JAX's older versions cannot remove a listener: one stays, and tells these
+# Older versions of JAX cannot remove a listener: one stays for good, and tells these.
+_listening: list[CompileClock] = []
 
 
 @functools.cache

@@ -48,8 +48,7 @@ class Meter:
 
     def read_energy(self) -> None:
         """Read the energy that `cost` will tell; all hosts together, as each knows its own devices."""
-        now, begin = self._read_joules(), self._begin_joules
-        used = hosts.gather(None if now is None or begin is None else now - begin)
+        used = hosts.gather(_difference(self._read_joules(), self._begin_joules))
         self._joules = None if None in used else sum(used)
 
     def cost(self) -> Cost | None:
@@ -66,6 +65,11 @@ class Meter:
             energy_joules=self._joules,
         )
         return self._earlier.add(session)
+
+
+def _difference(now: float | None, begin: float | None) -> float | None:
+    """Subtract two readings; None where one is unknown, or the counter began anew."""
+    return None if now is None or begin is None or now < begin else now - begin
 
 
 @contextmanager

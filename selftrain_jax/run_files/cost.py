@@ -13,7 +13,16 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from selftrain_jax.run_files.fields import Count, Duration, Fraction, JsonObject, Text, open_document, to_json
+from selftrain_jax.run_files.fields import (
+    Count,
+    Duration,
+    Fraction,
+    JsonObject,
+    Number,
+    Text,
+    open_document,
+    to_json,
+)
 
 REMEDY = "Delete this checkpoint; the same command then continues from the one before."
 
@@ -107,7 +116,7 @@ def sum_costs(parts: Iterable[CostSummary | None]) -> CostSummary | None:
     seconds = functools.reduce(_add_kinds, [cost.device_seconds for cost in known])
     energy = functools.reduce(_add, [cost.energy_joules for cost in known])
 
-    def share(name: str) -> float | None:
+    def share(name: str) -> Number | None:
         spent = sum((getattr(cost, name) or 0) * cost.total_device_seconds for cost in known)
         return _share(spent, sum(seconds.values()))
 
@@ -120,21 +129,21 @@ def sum_costs(parts: Iterable[CostSummary | None]) -> CostSummary | None:
     )
 
 
-def _add(first: float | None, second: float | None) -> float | None:
+def _add(first: Number | None, second: Number | None) -> Number | None:
     return None if first is None or second is None else first + second
 
 
-def _add_kinds(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+def _add_kinds(first: Mapping[str, Number], second: Mapping[str, Number]) -> dict[str, Number]:
     return {kind: first.get(kind, 0) + second.get(kind, 0) for kind in {**first, **second}}
 
 
-def _share(part: float | None, total: float) -> float | None:
+def _share(part: Number | None, total: Number) -> Number | None:
     return None if part is None or total <= 0 else round(part / total, 4)
 
 
-def _round(value: float | None) -> float | None:
+def _round(value: Number | None) -> Number | None:
     return None if value is None else round(value, 3)
 
 
-def _round_kinds(seconds: Mapping[str, float]) -> dict[str, float]:
+def _round_kinds(seconds: Mapping[str, Number]) -> dict[str, Number]:
     return {kind: round(value, 3) for kind, value in seconds.items()}
