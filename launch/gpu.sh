@@ -37,10 +37,10 @@ choose_cuda() {
 
 choose_cuda "${1:-}"
 source launch/environment.sh
-wanted="jax[cuda$cuda] $listed"
+wanted="jax[cuda$cuda] nvidia-ml-py $listed"
 if [[ $wanted != "$(cat .venv/installed_cuda.txt 2>/dev/null)" ]]; then
   echo "installing jax[cuda$cuda] into .venv (a few minutes, once)"
-  python -m pip install --quiet --disable-pip-version-check "jax[cuda$cuda]"
+  python -m pip install --quiet --disable-pip-version-check nvidia-ml-py "jax[cuda$cuda]" # the first reads the energy used
   echo "$wanted" >.venv/installed_cuda.txt
 fi
 [[ ${1:-} != --install ]] || exit 0

@@ -13,6 +13,24 @@ CALIBRATION = {
 }
 SHARDS = [{"file": "pseudo-00000-of-00001.tfrecord", "records": 2, "bytes": 99, "sha256": "ab"}]
 
+COST = {
+    "device_seconds": {"TPU v4": 40.0, "cpu": 25.0},
+    "images": 6,
+    "waiting_device_seconds": None,
+    "compiling_device_seconds": 10.5,
+    "evaluating_device_seconds": 0,
+    "energy_joules": 2.5,
+}
+STAGE_COST = {
+    "device_seconds": {"cpu": 149.0},
+    "images_per_device_second": 5.5,
+    "waiting_share": 0.01,
+    "compiling_share": 0.125,
+    "evaluating_share": 0.25,
+    "energy_joules": None,
+}
+RUN_COST = {key: value for key, value in STAGE_COST.items() if key != "images_per_device_second"}
+
 BOX_MANIFEST = {
     "teacher": TEACHER,
     "nms": {"iou_threshold": 0.5},
@@ -25,6 +43,7 @@ BOX_MANIFEST = {
     "threshold": 0.5,
     "per_class_thresholds": {"cat": 0.4},
     "seconds": 12.5,
+    "cost": COST,
     "num_images": 2,
     "num_bad_images": 1,
     "bad_images": ["b"],
@@ -111,6 +130,7 @@ BOX_EVALUATION = {
     "checkpoint_step": 9,
     "checkpoint": "teacher/checkpoints/9",
     "training_secs": 74.5,
+    "cost": {**COST, "waiting_device_seconds": 1, "energy_joules": None},
 }
 MASK_EVALUATION = {
     "miou": 0.5,
@@ -141,11 +161,11 @@ CLASS_EVALUATION = {
 SUMMARY = {
     "teacher": {
         **{"ap": 0.25, "ap50": 0.5, "ap75": 0.125, "checkpoint": "teacher/checkpoints/9"},
-        **{"split": "builtin/test", "steps": 9, "seconds": 74.5},
+        **{"split": "builtin/test", "steps": 9, "seconds": 74.5, "cost": STAGE_COST},
     },
     "pseudo_labels": {
         **{"images": 2, "boxes": 3, "per_class": {"cat": 3, "dog": 0}},
-        **{"precision": 0.75, "recall": None, "seconds": 12.5},
+        **{"precision": 0.75, "recall": None, "seconds": 12.5, "cost": STAGE_COST},
     },
     "gain_over_teacher": None,
     "gain_over_control": None,
@@ -153,6 +173,7 @@ SUMMARY = {
     "device": "1 x cpu (cpu)",
     "versions": VERSIONS,
     "seconds_total": 87.0,
+    "cost": RUN_COST,
     "seed": 0,
     "command": "python -m selftrain_jax.main",
     "config": {"name": "quickstart"},

@@ -38,9 +38,10 @@ ALLOWED = {
     "data": GROUND | {"hosts"},
     "demo": GROUND | {"data"},
     "run_files": GROUND,
-    "selftrain": GROUND | {"data", "hosts", "run_files"},
+    "cost": GROUND | {"hosts", "run_files.cost"},
+    "selftrain": GROUND | {"cost", "data", "hosts", "run_files"},
     "train": GROUND
-    | {"hosts", "models.spatial_sharding", "named_arrays", "run_files", "selftrain.loss_norm"},
+    | {"cost", "hosts", "models.spatial_sharding", "named_arrays", "run_files", "selftrain.loss_norm"},
     "report": GROUND
     | {"data", "html", "run_files", "selftrain.advice_words", "selftrain.calibration"}
     | {"selftrain.corrections", "selftrain.threshold_advice"},

@@ -15,7 +15,7 @@ from tests.processes import environment
 
 ROOT = pathlib.Path(__file__).parents[1]
 STAGES = ("teacher", "control", "student")
-TIMES = ("training_secs", "seconds", "seconds_total")
+TIMES = ("training_secs", "seconds", "seconds_total", "cost")
 LIMIT_SECS = 900
 
 

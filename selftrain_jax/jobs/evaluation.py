@@ -13,7 +13,7 @@ from selftrain_jax.stages.graph import Stage
 from selftrain_jax.stages.records import write_record
 from selftrain_jax.tasks.spec import Metric
 from selftrain_jax.text import format_points
-from selftrain_jax.train.checkpoint import find_step, training_secs
+from selftrain_jax.train.checkpoint import find_step, training_cost, training_secs
 from selftrain_jax.types import Variables
 
 
@@ -67,12 +67,14 @@ def _restore(run: Run, folder: Path) -> tuple[Variables, int]:
 
 def _write_evaluation(run: Run, path: Path, stage: Stage, step: int, result: JsonObject) -> Evaluation:
     """Write what was measured of a stage, with what it was measured on."""
+    cost = training_cost(path.parent)
     facts = {
         "split": run.sources.test.name,
         "num_images": len(run.sources.test),
         "checkpoint_step": step,
         "checkpoint": f"{stage.folder}/checkpoints/{step}",
         "training_secs": training_secs(path.parent),
+        **({"cost": cost.to_json()} if cost else {}),
     }
     evaluation = Evaluation.from_json({**result, **facts}, path, run.task.evaluation_details)
     hosts.run_on_host0(lambda: write_json(path, evaluation.to_json()))

@@ -39,7 +39,7 @@ from selftrain_jax.stages.settings import deciding_settings
 from selftrain_jax.stages.versions import code_revision, versions
 from selftrain_jax.tasks.classification.inference import Measure, make_measure
 from selftrain_jax.tasks.classification.run_files import ClassDetails
-from selftrain_jax.train.checkpoint import find_step, restore_variables, training_secs
+from selftrain_jax.train.checkpoint import find_step, restore_variables, training_cost, training_secs
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.sharding import shard_batch
 from selftrain_jax.types import Variables
@@ -143,11 +143,13 @@ def _evaluate(
     which = config.eval.checkpoint
     step = find_step(directory, which)
     result = measure(restore_variables(directory, which, template))
+    cost = training_cost(directory)
     facts = {
         "split": val.name,
         "checkpoint_step": step,
         "checkpoint": f"{STAGE}/checkpoints/{step}",
         "training_secs": training_secs(directory),
+        **({"cost": cost.to_json()} if cost else {}),
     }
     path = directory / EVALUATION_FILE
     evaluation = Evaluation.from_json({**result, **facts}, path, ClassDetails)

@@ -12,13 +12,13 @@ from selftrain_jax.errors import InputError
 from selftrain_jax.io import read_json, show, write_json
 from selftrain_jax.jobs.summary_table import format_summary
 from selftrain_jax.run_files.arms import (
-    COMPARED,
     CONTROLS,
     ORACLE,
     find_stronger_control,
     share_of_oracle,
 )
 from selftrain_jax.run_files.corrections import read_layers
+from selftrain_jax.run_files.cost import sum_costs
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
 from selftrain_jax.run_files.fields import JsonObject, Number
 from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest, labelled_by
@@ -32,6 +32,7 @@ from selftrain_jax.run_files.summary import (
     StageSummary,
     Summary,
     VariantSummary,
+    summary_parts,
 )
 from selftrain_jax.run_files.variants import (
     CONFIG_FILE,
@@ -61,6 +62,7 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
     stages = summarize_stages(workdir, rounds, task)
     labels = _summarize_labels(workdir, _read_manifest(workdir, task))
     by_round = tuple(_summarize_round(workdir, entry, task) for entry in rounds.rounds) if rounds else ()
+    parts = summary_parts(stages, labels, by_round)
     variants = {
         name: _summarize_variant(folder, values, task) for name, folder in variant_folders(workdir).items()
     }
@@ -71,7 +73,8 @@ def write_summary(workdir: pathlib.Path, config: ConfigDict) -> str:
         metric=headline,
         device=device_name(),
         versions=versions(),
-        seconds_total=_seconds(stages, labels, by_round),
+        seconds_total=sum(part.seconds for part in parts.values()),
+        cost=sum_costs(part.cost for part in parts.values()),
         seed=config.seed,
         command=shlex.join(["python", "-m", "selftrain_jax.main", *sys.argv[1:]]),
         kept_round=rounds.kept if rounds else None,
@@ -108,6 +111,7 @@ def _summarize_stage(directory: pathlib.Path, workdir: pathlib.Path, task: TaskS
         split=evaluation.split,
         steps=evaluation.checkpoint_step,
         seconds=evaluation.training_secs,
+        cost=evaluation.cost.summarize() if evaluation.cost else None,
         stopped=find_stop(read_record(directory)),
     )
 
@@ -129,16 +133,6 @@ def _gain(stages: dict[str, StageSummary], other: str, score: str) -> Number | N
     """Subtract another stage's score from the student's; None where one is missing or undefined."""
     pair = [stages[name].scores[score] for name in ("student", other) if name in stages]
     return pair[0] - pair[1] if len(pair) == 2 and min(pair) >= 0 else None
-
-
-def _seconds(
-    stages: dict[str, StageSummary], labels: LabelSummary | None, rounds: tuple[RoundSummary, ...]
-) -> Number:
-    """Add up the training and labelling of a run; with rounds, of every round."""
-    students = [entry.student for entry in rounds] or [stages.get("student")]
-    label_sets = [entry.pseudo_labels for entry in rounds] or [labels]
-    others = [stages.get(name) for name in ("teacher", *COMPARED)]
-    return sum(part.seconds for part in (*others, *students, *label_sets) if part is not None)
 
 
 def _read_manifest(directory: pathlib.Path, task: TaskSpec) -> Manifest | None:
@@ -164,6 +158,7 @@ def _summarize_labels(directory: pathlib.Path, manifest: Manifest | None) -> Lab
         counts={manifest.labels.unit: manifest.labels.num_kept},
         per_class=manifest.labels.kept_per_class,
         seconds=manifest.seconds,
+        cost=manifest.cost.summarize() if manifest.cost else None,
         quality=quality,
         ignored_classes=_read_ignored(directory),
         labelled_by=labelled_by(manifest) or None,

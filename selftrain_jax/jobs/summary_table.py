@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 
 from selftrain_jax.errors import printable
 from selftrain_jax.run_files.arms import CONTROLS, ORACLE
+from selftrain_jax.run_files.cost import CostSummary
 from selftrain_jax.run_files.summary import StageSummary, Summary, VariantSummary
 from selftrain_jax.run_files.variants import BASE
 from selftrain_jax.tasks.spec import Metric
-from selftrain_jax.text import format_points, format_setting
+from selftrain_jax.text import format_points, format_setting, percent
 
 
 def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
@@ -20,6 +21,7 @@ def format_summary(summary: Summary, metrics: tuple[Metric, ...]) -> str:
         stop = f"  {stage.stopped}" if stage.stopped else ""
         lines.append(f"{name:{width}}{values} {stage.steps:7d} {stage.seconds:8.0f}{stop}")
     lines += [*_format_gains(summary, metrics[0]), *_format_share(summary, metrics[0])]
+    lines += _format_cost(summary.cost)
     return "\n".join(
         [
             *lines,
@@ -50,6 +52,21 @@ def _format_share(summary: Summary, metric: Metric) -> list[str]:
     if set(CONTROLS) & set(summary.stages):
         why = f"the oracle does not beat the control in {metric.head}"
     return [f"share of what the oracle gains: undefined, {why}"]
+
+
+def _format_cost(cost: CostSummary | None) -> list[str]:
+    """Write the device-seconds of the run, and what else than training they went into."""
+    if cost is None:
+        return []
+    seconds = ", ".join(f"{secs:,.0f} device-seconds ({kind})" for kind, secs in cost.device_seconds.items())
+    shares = {
+        "compiling": cost.compiling_share,
+        "evaluating": cost.evaluating_share,
+        "waiting for data": cost.waiting_share,
+    }
+    spent = [f"{percent(share, 0)} {part}" for part, share in shares.items() if share is not None]
+    energy = [] if cost.energy_joules is None else [f"{cost.energy_joules / 1000:,.0f} kJ"]
+    return [f"cost: {', '.join([printable(seconds), *spent, *energy])}"]
 
 
 def _format_rounds(summary: Summary, metric: Metric) -> list[str]:

@@ -26,6 +26,7 @@ from selftrain_jax.html.galleries import Gallery
 from selftrain_jax.html.plots import Plot
 from selftrain_jax.html.render import write_page
 from selftrain_jax.report import curves
+from selftrain_jax.report.cost import cost_blocks
 from selftrain_jax.report.label_sources import has_foreign_labels, label_sources_section
 from selftrain_jax.report.results import (
     early_stops,
@@ -162,12 +163,12 @@ def comparison_sections(run: RunFiles, key: str, label: str) -> list[Section]:
 
 
 def training_section(run: RunFiles, of_task: Sequence[Plot] = ()) -> Section:
-    """Show losses, what the task adds, the loss normaliser and the speed."""
+    """Show losses, what the task adds, the loss normaliser, the speed and what the stages cost."""
     drawn = [plot for name in STAGES for plot in curves.loss_curve(run, name)] + [*of_task]
     drawn += [*curves.loss_norm_averages(run), *curves.loss_norm_ratio(run)]
     drawn += [*curves.speed_curve(run), *curves.data_wait_curve(run)]
     lead = "Look for curves that jump, rise or stop, and for an accelerator that waits for its data."
-    return Section("training", "Training", lead, plots(drawn, "loss"))
+    return Section("training", "Training", lead, [*plots(drawn, "loss"), *cost_blocks(run)])
 
 
 def pictures_section(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field
 
+from selftrain_jax.run_files.cost import Cost
 from selftrain_jax.run_files.fields import (
     AS_GIVEN,
     MISSING,
@@ -46,6 +47,7 @@ class Evaluation(Generic[Details]):
     checkpoint_step: Count
     checkpoint: Text  # its folder, from the workdir on
     training_secs: Duration
+    cost: Cost | None = None  # of the training; None where it is unknown
 
     @classmethod
     def from_json(cls, value: Any, path: Path, details: type[Details]) -> "Evaluation[Details]":

@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import show
+from selftrain_jax.run_files.cost import Cost
 from selftrain_jax.run_files.fields import (
     AS_GIVEN,
     Count,
@@ -151,7 +152,8 @@ class Manifest(Generic[Totals]):
     source: Annotated[Text | None, Field(default=None)]
     threshold: Fraction
     per_class_thresholds: Annotated[Mapping[Text, FiniteNumber], Field(default_factory=dict)]
-    seconds: Duration
+    seconds: Duration  # of the session that finished them
+    cost: Cost | None = None  # of that session; None: an older version wrote the file
     num_images: Count
     num_bad_images: Count
     bad_images: tuple[Text, ...]

@@ -1,6 +1,6 @@
 """summary.json: every headline number of a run with what it was measured with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from selftrain_jax.run_files.arms import COMPARED, ORACLE
+from selftrain_jax.run_files.cost import CostSummary
 from selftrain_jax.run_files.fields import (
     Count,
     Duration,
@@ -30,6 +31,7 @@ LABEL_KEYS = (
     "images",
     "per_class",
     "seconds",
+    "cost",
     "ignored_classes",
     "labelled_by",
     "corrections",
@@ -50,6 +52,7 @@ class StageSummary:
     split: Text
     steps: Count
     seconds: Duration
+    cost: CostSummary | None = None  # None where it is unknown
     stopped: Stop | None = None  # with patience: where training ended, which may be after the checkpoint
 
     def to_json(self) -> JsonObject:
@@ -69,6 +72,7 @@ class LabelSummary:
     quality: Mapping[Text, FiniteNumber | None]  # precision, recall, ...; None where the truth is not known
     ignored_classes: tuple[Text, ...] | None = None  # by the student, for their recall
     labelled_by: tuple[Text, ...] | None = None  # where other models than the teacher took part
+    cost: CostSummary | None = None  # None where it is unknown
     corrections: Object | None = None  # what people changed, by class: `summarize_corrections`
 
     def to_json(self) -> JsonObject:
@@ -78,7 +82,8 @@ class LabelSummary:
         ignored = {} if self.ignored_classes is None else {"ignored_classes": list(self.ignored_classes)}
         others = {} if self.labelled_by is None else {"labelled_by": list(self.labelled_by)}
         corrected = {} if self.corrections is None else {"corrections": self.corrections}
-        return {**values, "seconds": self.seconds, **self.quality, **ignored, **others, **corrected}
+        cost = {} if self.cost is None else {"cost": to_json(self.cost)}
+        return {**values, "seconds": self.seconds, **cost, **self.quality, **ignored, **others, **corrected}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,7 @@ class Summary:
     device: Text
     versions: Mapping[Text, Text]
     seconds_total: Duration
+    cost: CostSummary | None = None  # of all stages and labels; None where that of one is unknown
     seed: Integer
     command: Text | None = None
     kept_round: Count | None = None
@@ -161,6 +167,21 @@ class Summary:
         if self.variants is not None:
             values["variants"] = {name: entry.to_json() for name, entry in self.variants.items()}
         return values
+
+
+def summary_parts(
+    stages: Mapping[str, StageSummary], labels: LabelSummary | None, rounds: Sequence[RoundSummary]
+) -> dict[str, StageSummary | LabelSummary]:
+    """Name all that a run has trained and labelled; with rounds, in every round."""
+    parts: dict[str, StageSummary | LabelSummary | None] = {
+        name: stages.get(name) for name in ("teacher", *COMPARED)
+    }
+    if not rounds:
+        parts |= {"pseudo labels": labels, "student": stages.get("student")}
+    for entry in rounds:
+        parts[f"pseudo labels, round {entry.round}"] = entry.pseudo_labels
+        parts[f"student, round {entry.round}"] = entry.student
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _stages_to_json(summary: Summary | VariantSummary) -> JsonObject:
@@ -203,7 +224,7 @@ def _gather_scores(value: Any) -> Any:
     """Put the scores among a stage's keys under a key of their own."""
     if not isinstance(value, dict):
         return value
-    names = value.keys() - {"checkpoint", "split", "steps", "seconds", "stopped"}
+    names = value.keys() - {"checkpoint", "split", "steps", "seconds", "cost", "stopped"}
     return {**value, "scores": {name: own for name, own in value.items() if name in names and is_number(own)}}
 
 

@@ -11,13 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import jax
+
 from selftrain_jax import hosts
+from selftrain_jax.cost.meter import Meter
 from selftrain_jax.data.named_sources import source_of
 from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
+from selftrain_jax.run_files.cost import Cost
 from selftrain_jax.run_files.fields import JsonObject
-from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest
+from selftrain_jax.run_files.manifest import MANIFEST_FILE, Manifest, ShardEntry
 from selftrain_jax.run_files.quality import QUALITY_FILE
 from selftrain_jax.selftrain.checks import SourceThresholds
 from selftrain_jax.selftrain.inference import chunks_in_order
@@ -63,7 +67,7 @@ def write_pseudo_labels(
     Paper: Section 3.1. Differs: boxes and pixels below the threshold stay in the records, with their
     scores, so that moving the threshold needs no new inference.
     """
-    started = time.monotonic()
+    started, meter = time.monotonic(), Meter(jax.devices())
     if not len(source):
         raise InputError(f"{source.name} has no image to label; check the unlabelled source")
     identity = identify_labels(source, labeller, categories, provenance, images_per_shard)
@@ -79,11 +83,12 @@ def write_pseudo_labels(
     missing = hosts.run_on_host0(lambda: [shard for shard, path in enumerate(paths) if not path.exists()])
     own = [missing[position] for position in hosts.shard_range(len(missing))]
     plan = plan_chunks(own, len(source), images_per_shard, labeller.batch_size)
-    with closing(labeller.infer(plan)) as labelled:
+    with meter.compilations.listening(), closing(labeller.infer(plan)) as labelled:
         write_shards(labelled, paths, counting, len(paths) - len(missing), len(own), max_bad_images)
     hosts.wait_for_all()
     if damage := complete_indexes(paths, counting):
         raise InputError(damage[0])
+    meter.read_energy()
 
     def finish() -> JsonObject:
         counted = count_labels(paths, counting, categories, labeller.settings)
@@ -94,6 +99,7 @@ def write_pseudo_labels(
             threshold=threshold,
             per_class_thresholds=first.per_class,
             seconds=round(time.monotonic() - started, 3),
+            cost=_session_cost(meter, [counted.shards[shard] for shard in missing]),
             **_count_images(source, counted.image_ids, max_bad_images),
             labels=counted.labels,
             categories=tuple(categories),
@@ -105,6 +111,14 @@ def write_pseudo_labels(
         return manifest
 
     return Manifest.from_json(hosts.run_on_host0(finish), directory / MANIFEST_FILE, labeller.totals)
+
+
+def _session_cost(meter: Meter, made: Sequence[ShardEntry]) -> Cost | None:
+    """Return what this session cost, which made these shards; waiting for images is not measured."""
+    meter.count_time("working")
+    meter.count_images(sum(shard.records for shard in made))
+    cost = meter.cost()
+    return cost and dataclasses.replace(cost, waiting_device_seconds=None)
 
 
 def pair_with_found(source: Source, labeller: Labeller) -> Iterator[tuple[Example, Example]]:

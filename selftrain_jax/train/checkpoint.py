@@ -1,14 +1,11 @@
 """Checkpoints of a stage, written whole or not at all.
 
 Training opens `Checkpoints(directory)`; everything else calls `restore_variables(stage, "best", template)`.
-A checkpoint has the variables, the rest of the train state, and a small JSON about itself. No other module
-uses orbax.
+A checkpoint has the variables, the rest of the train state, and a small JSON about itself. Only this module
+and `train.checkpoint_manager`, which finds checkpoints, use orbax.
 """
 
 import functools
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from selftrain_jax import hosts
 from selftrain_jax.errors import InputError
 from selftrain_jax.named_arrays import check_names, shapes_by_name
 from selftrain_jax.named_arrays import digest as digest  # tells which weights a checkpoint has
+from selftrain_jax.run_files.cost import NO_COST, Cost
 from selftrain_jax.train.checkpoint_files import (
     FOLDER_NAME,
     check_disk_space,
@@ -28,6 +26,13 @@ from selftrain_jax.train.checkpoint_files import (
     is_full_disk,
     remove_unfinished,
     write_checksums,
+)
+from selftrain_jax.train.checkpoint_manager import (
+    choose_step,
+    find_best_step,
+    open_manager,
+    open_step,
+    read_about,
 )
 from selftrain_jax.train.patience import Measured
 from selftrain_jax.train.state import TrainState, from_items, to_items
@@ -47,8 +52,9 @@ class Checkpoints:
         self._keep = keep
         self._size_mib = 0.0
         self._evaluations: tuple[Measured, ...] = ()
+        self._cost: Cost | None = NO_COST
         remove_unfinished(self.directory)
-        self._manager = _open(self.directory, for_writing=True)
+        self._manager = open_manager(self.directory, for_writing=True)
 
     def latest_step(self) -> int | None:
         """Return the step of the newest checkpoint, finished or being saved."""
@@ -59,7 +65,14 @@ class Checkpoints:
         """Return the scores up to the checkpoint saved or restored last, those of removed ones included."""
         return self._evaluations
 
-    def save(self, state: TrainState, *, score: float | None, training_secs: float) -> None:
+    @property
+    def cost(self) -> Cost | None:
+        """Return the cost up to the checkpoint restored; None of one that an older version saved."""
+        return self._cost
+
+    def save(
+        self, state: TrainState, *, score: float | None, training_secs: float, cost: Cost | None = None
+    ) -> None:
         """Wait for the previous save, remove old checkpoints, and save in the background.
 
         Raises:
@@ -72,6 +85,7 @@ class Checkpoints:
             "score": score,
             "evaluations": [list(found) for found in self._evaluations],
             "training_secs": training_secs,
+            "cost": cost.to_json() if cost else None,
             "shapes": shapes_by_name(items),
         }
         arguments = {name: ocp.args.StandardSave(item) for name, item in items.items()}
@@ -121,9 +135,10 @@ class Checkpoints:
             hosts.wait_for_all()  # before a host reads what another has just written or removed
 
     def _restore(self, step: int, template: TrainState) -> tuple[TrainState, float]:
-        items, about = to_items(template), _read_about(self._manager, step)
+        items, about = to_items(template), read_about(self._manager, step)
         check_names(about["shapes"], shapes_by_name(items), self.directory / str(step))
         self._evaluations = tuple(Measured(*found) for found in about.get("evaluations", ()))
+        self._cost = Cost.from_json(about.get("cost"), self.directory / str(step))
         return from_items(_restore_items(self._manager, step, items), template), about["training_secs"]
 
     def _set_aside(self, step: int, damage: str) -> None:
@@ -140,7 +155,7 @@ class Checkpoints:
 
     def _remove_old(self) -> None:
         steps = sorted(self._manager.all_steps())
-        kept = {*steps[-self._keep :], _best_step(self._manager)}
+        kept = {*steps[-self._keep :], find_best_step(self._manager)}
         for step in steps:
             if step not in kept:
                 self._manager.delete(step)
@@ -160,14 +175,14 @@ def restore_variables(
     Raises:
         InputError: there is no such checkpoint, or it is of another model.
     """
-    with _open_step(path, which) as (manager, folder, step):
+    with open_step(path, which) as (manager, folder, step):
         if (damage := find_damage(folder)) is not None:
             raise InputError(
                 f"checkpoint {step} is damaged: {damage}. Ask for another one, or delete "
                 f"{folder} and the evaluation.json beside `{FOLDER_NAME}`: the same command "
                 "then continues from the one before"
             )
-        saved = _read_about(manager, step)["shapes"]
+        saved = read_about(manager, step)["shapes"]
         has_average = use_ema and any(name.startswith("ema/") for name in saved)
         items = {"variables": template, **({"ema": template["params"]} if has_average else {})}
         used = {name: shape for name, shape in saved.items() if name.split("/")[0] in items}
@@ -184,8 +199,8 @@ def restore_whole(path: Path | str, which: int | str) -> Variables:
     Raises:
         InputError: there is no such checkpoint.
     """
-    with _open_step(path, which) as (manager, folder, step):
-        saved = _read_about(manager, step)["shapes"]
+    with open_step(path, which) as (manager, folder, step):
+        saved = read_about(manager, step)["shapes"]
     template: dict[str, Any] = {}
     for name, shape in saved.items():
         *parents, leaf = name.split("/")
@@ -200,8 +215,14 @@ def restore_whole(path: Path | str, which: int | str) -> Variables:
 
 def training_secs(directory: Path | str) -> float:
     """Return the seconds of training, over all sessions, at a stage's newest checkpoint."""
-    with _open_step(directory, "last") as (manager, _, step):
-        return _read_about(manager, step)["training_secs"]
+    with open_step(directory, "last") as (manager, _, step):
+        return read_about(manager, step)["training_secs"]
+
+
+def training_cost(directory: Path | str) -> Cost | None:
+    """Return the cost of training, over all sessions, at a stage's newest checkpoint; None: it is unknown."""
+    with open_step(directory, "last") as (manager, folder, step):
+        return Cost.from_json(read_about(manager, step).get("cost"), folder)
 
 
 def find_step(directory: Path | str, which: int | str) -> int:
@@ -210,7 +231,7 @@ def find_step(directory: Path | str, which: int | str) -> int:
     Raises:
         InputError: there is no such checkpoint.
     """
-    with _open_step(directory, which) as (_, _, step):
+    with open_step(directory, which) as (_, _, step):
         return step
 
 
@@ -220,47 +241,9 @@ def find_score(directory: Path | str, which: str) -> float | None:
     Raises:
         InputError: there is no checkpoint.
     """
-    with _open(Path(directory).absolute() / FOLDER_NAME, for_writing=False) as manager:
-        step = _best_step(manager) if which == "best" else _choose_step(manager, Path(directory), which)
-        return None if step is None else _read_about(manager, step)["score"]
-
-
-@contextmanager
-def _open_step(path: Path | str, which: int | str) -> Iterator[tuple[ocp.CheckpointManager, Path, int]]:
-    """Open checkpoints to read, and choose one: (manager, its folder, its step)."""
-    directory = Path(path).absolute()
-    if directory.name.isdigit() and directory.is_dir():
-        directory, which = directory.parent, int(directory.name)
-    elif (directory / FOLDER_NAME).is_dir():
-        directory /= FOLDER_NAME
-    with _open(directory, for_writing=False) as manager:
-        step = _choose_step(manager, directory, which)
-        yield manager, directory / str(step), step
-
-
-def _open(directory: Path, for_writing: bool) -> ocp.CheckpointManager:
-    if not for_writing and not directory.is_dir():
-        raise InputError(f"{directory}: no such folder of checkpoints; train first, or check the path")
-    handlers: dict[str, Any] = {
-        name: ocp.StandardCheckpointHandler() for name in ("variables", "ema", "trainer")
-    }
-    return ocp.CheckpointManager(
-        directory,
-        item_handlers={**handlers, "about": ocp.JsonCheckpointHandler()},
-        options=ocp.CheckpointManagerOptions(
-            create=for_writing, multiprocessing_options=_synchronized_hosts(for_writing)
-        ),
-    )
-
-
-def _synchronized_hosts(for_writing: bool) -> ocp.options.MultiprocessingOptions:
-    """Let all hosts save and resume together, but each read without waiting for the others."""
-    if for_writing or hosts.count() == 1:
-        return ocp.options.MultiprocessingOptions()
-    index = hosts.host_index()
-    return ocp.options.MultiprocessingOptions(
-        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"reader{index}"
-    )
+    with open_manager(Path(directory).absolute() / FOLDER_NAME, for_writing=False) as manager:
+        step = find_best_step(manager) if which == "best" else choose_step(manager, Path(directory), which)
+        return None if step is None else read_about(manager, step)["score"]
 
 
 def _restore_items(manager: ocp.CheckpointManager, step: int, templates: dict[str, Any]) -> dict[str, Any]:
@@ -274,25 +257,3 @@ def _restore_items(manager: ocp.CheckpointManager, step: int, templates: dict[st
     arguments = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
     restored = manager.restore(step, args=ocp.args.Composite(**arguments))
     return {name: restored[name] for name in templates}
-
-
-def _read_about(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
-
-
-def _best_step(manager: ocp.CheckpointManager) -> int | None:
-    scores = {step: _read_about(manager, step)["score"] for step in manager.all_steps()}
-    ranked = [(score, step) for step, score in scores.items() if score is not None and math.isfinite(score)]
-    return max(ranked)[1] if ranked else None
-
-
-def _choose_step(manager: ocp.CheckpointManager, directory: Path, which: int | str) -> int:
-    steps = sorted(manager.all_steps())
-    if not steps:
-        raise InputError(f"{directory}: there is no checkpoint in it; train first, or check the path")
-    step = steps[-1] if which == "last" else _best_step(manager) if which == "best" else which
-    if step is None:
-        raise InputError(f"{directory}: no checkpoint was evaluated, so there is no best one; ask for 'last'")
-    if step not in steps:
-        raise InputError(f"{directory}: no checkpoint {which!r}; there are 'last', 'best' and {steps}")
-    return int(step)

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from selftrain_jax import hosts
+from selftrain_jax.cost.meter import metered
 from selftrain_jax.errors import InputError, RunAgainError
 from selftrain_jax.text import shorten_list
 from selftrain_jax.train.checkpoint import Checkpoints
@@ -123,6 +124,7 @@ def train(
             with (
                 MetricLog(directory, resume_step=start_step, tensorboard=tensorboard) as log,
                 deferred_stop() as is_stopping,
+                metered(mesh.devices.flatten().tolist(), checkpoints.cost) as meter,
             ):
                 stage = _Stage(
                     name=name,
@@ -139,7 +141,7 @@ def train(
                     best_metric=best_metric,
                     checkpoints=checkpoints,
                     log=log,
-                    speed=Speed(earlier_secs),
+                    speed=Speed(earlier_secs, meter),
                     is_stopping=is_stopping,
                 )
                 with closing(batches(start_step)) as stream:
@@ -259,7 +261,8 @@ def _save(stage: _Stage, state: TrainState, evaluate: Evaluate | None) -> None:
             if stage.best_metric not in scores:
                 raise InputError(f"best_metric is {stage.best_metric!r}; evaluation gives {sorted(scores)}")
             score = float(scores[stage.best_metric])
-        stage.checkpoints.save(state, score=score, training_secs=stage.speed.training_secs)
+        cost, secs = stage.speed.cost(), stage.speed.training_secs
+        stage.checkpoints.save(state, score=score, training_secs=secs, cost=cost)
 
 
 def _check_finite(stage: _Stage, pending: _PendingMetrics, metrics: Mapping[str, float]) -> None:

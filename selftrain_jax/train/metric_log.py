@@ -15,7 +15,9 @@ from typing import Any
 
 import jax
 
+from selftrain_jax.cost.meter import Meter
 from selftrain_jax.io import atomic_write
+from selftrain_jax.run_files.cost import Cost
 from selftrain_jax.run_files.metrics import METRICS_FILE, read_metrics
 from selftrain_jax.types import Batch
 
@@ -73,9 +75,13 @@ def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, An
 
 
 class Speed:
-    """Counters since the last reading; `training_secs` includes earlier sessions and pauses."""
+    """Counters since the last reading; `training_secs` includes earlier sessions and pauses.
 
-    def __init__(self, earlier_secs: float = 0.0) -> None:
+    The meter is told what the time of the session is spent on.
+    """
+
+    def __init__(self, earlier_secs: float = 0.0, meter: Meter | None = None) -> None:
+        self._meter = meter or Meter([])
         self._begin = time.monotonic() - earlier_secs
         self.restart()
 
@@ -92,24 +98,36 @@ class Speed:
         The time counts as waiting if the devices are idle at its end. This is an upper bound: they may have
         become idle only then.
         """
+        self._meter.count_time("working")
         begin = time.monotonic()
         batch, image_ids = next(stream)
         waited_secs = time.monotonic() - begin
-        if is_idle():
+        is_waiting = is_idle()
+        if is_waiting:
             self._wait_secs += waited_secs
+        self._meter.count_time("waiting" if is_waiting else "working")
         return batch, image_ids
 
     def count(self, num_images: int) -> None:
         """Count a finished update."""
+        self._meter.count_images(num_images)
         self._steps += 1
         self._images += num_images
 
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Do not count the time of what runs inside (evaluation, checkpoints)."""
+        self._meter.count_time("working")
         begin = time.monotonic()
         yield
         self._since += time.monotonic() - begin
+        self._meter.count_time("evaluating")
+
+    def cost(self) -> Cost | None:
+        """Return what the stage has cost over all sessions, inside of a pause; all hosts together."""
+        self._meter.read_energy()
+        self._meter.count_time("evaluating")
+        return self._meter.cost()
 
     def metrics(self, steps_left: int) -> dict[str, float]:
         """Return the speed since the last reading, and start a new interval."""

@@ -24,7 +24,7 @@ def shard_bytes(directory):
 
 def without_seconds(directory):
     manifest = json.loads((directory / "manifest.json").read_text())
-    return {key: value for key, value in manifest.items() if key != "seconds"}
+    return {key: value for key, value in manifest.items() if key not in ("seconds", "cost")}
 
 
 def test_records_hold_every_pixels_class_and_confidence_and_the_original_bytes(tmp_path):
