@@ -19,7 +19,8 @@ Part = Literal["working", "waiting", "evaluating"]
 class Meter:
     """Divides the time of one session into parts; compiling is taken out of whichever it falls into.
 
-    `devices` are those of all hosts. `earlier` is what the sessions before cost, None where that is unknown.
+    `devices` are those of all hosts; the clock is this host's, and what is saved is host 0's. `earlier` is
+    what the sessions before cost, None where that is unknown.
     """
 
     def __init__(self, devices: Sequence[jax.Device], earlier: Cost | None = NO_COST) -> None:

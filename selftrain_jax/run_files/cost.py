@@ -2,7 +2,8 @@
 
 A device-second is one device held for one second. Time counts from the moment training begins (or labelling),
 as the stage's `seconds` do; what a session that was killed did after its last checkpoint is lost, and so is
-what a rollback threw away. The measurement on the test split is not part of it.
+what a rollback threw away. The measurement on the test split is not part of it. Pseudo labels know only the
+session that finished them.
 """
 
 import functools
