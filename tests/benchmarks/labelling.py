@@ -55,6 +55,7 @@ def make_run(options: argparse.Namespace, folder: pathlib.Path) -> tuple[Run, Va
     """Compose a small network; its weights are random."""
     config = CONFIGS[options.task]()
     config.image.size_px, config.eval.batch_size = options.size_px, options.batch
+    config.teacher.batch_size = config.student.batch_size = 2 * options.batch
     run = open_run(config, folder)
     return run, eval_variables(run.experiment.new_state())
 
