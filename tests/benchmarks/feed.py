@@ -47,8 +47,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[640, 1280])
     parser.add_argument("--policies", nargs="+", default=list(POLICIES), choices=list(POLICIES))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=4, help="of 16 images, in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--batches", type=int, default=40, help="of 16 images, in each round: many more than are read ahead"
+    )
     parser.add_argument("--tiny", action="store_true", help="S1 and S4 at 64 px, one round of one batch")
     args = parser.parse_args()
     if args.tiny:
