@@ -2,12 +2,23 @@
 
 python -m selftrain_jax.paper [TABLE ...]     the paper's tables with their row numbers
 python -m selftrain_jax.paper plan --table=3  the stages behind rows, and what they take
+python -m selftrain_jax.paper run --table=3 --runs=DIR [-- FLAGS]   runs them
+python -m selftrain_jax.paper status --runs=DIR                     how far they are
 """
 
 import os
 import sys
 
-from selftrain_jax.errors import USER_MISTAKE, InputError, printable
+from selftrain_jax.errors import (
+    BUG,
+    INTERRUPTED,
+    RUN_AGAIN,
+    USER_MISTAKE,
+    InputError,
+    RunAgainError,
+    StagesFailedError,
+    printable,
+)
 from selftrain_jax.paper.command import COMMANDS, run_command
 from selftrain_jax.paper.rows import TABLES, format_table, rows
 
@@ -24,6 +35,15 @@ def main(arguments: list[str]) -> int:
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return USER_MISTAKE
+    except StagesFailedError as error:
+        print(printable(str(error)), file=sys.stderr)
+        return BUG
+    except RunAgainError as error:
+        print(f"{error}; the same command goes on", file=sys.stderr)
+        return RUN_AGAIN
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -64,7 +64,7 @@ def _has_diverged(stage: Stage, folder: Path) -> bool:
 
 
 def _read_code(stage: Stage, folder: Path) -> str:
-    record = _read_record(_record_folder(stage, folder))
+    record = read_record(_record_folder(stage, folder))
     return "" if record is None else record.code
 
 
@@ -83,11 +83,12 @@ def _record_folder(stage: Stage, folder: Path) -> Path:
 
 
 def _has_results(folder: Path) -> bool:
-    record = _read_record(folder)
+    record = read_record(folder)
     return record is not None and bool(record.results)
 
 
-def _read_record(folder: Path) -> StageRecord | None:
+def read_record(folder: Path) -> StageRecord | None:
+    """Return a folder's record, None where there is none. Raises: InputError: it is damaged."""
     path = folder / STAGE_FILE
     return StageRecord.from_json(read_json(path, REMEDY), path) if path.exists() else None
 
