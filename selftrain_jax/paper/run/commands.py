@@ -9,7 +9,8 @@ Every stage has a folder of its own, named by `stage_id`, and takes the stages b
     search   --job=search --from_run=LABELS, which trains its students itself
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from selftrain_jax.errors import InputError
@@ -108,8 +109,17 @@ def find_carrier(stage: Stage, graph: Graph) -> tuple[Row, int]:
 
 def find_own_row(teacher: Teacher) -> Row | None:
     """Return the first supervised row of the paper that is measured on a teacher, whatever was selected."""
-    rows = (row for row in ROWS if not row.unlabeled)
-    return next((row for row in rows if find_result(row, teacher.seed) == teacher), None)
+    return _supervised_rows(teacher.seed).get(teacher)
+
+
+@functools.lru_cache
+def _supervised_rows(seed: int) -> Mapping[Stage, Row]:
+    """Return the first row of each supervised result."""
+    rows: dict[Stage, Row] = {}
+    for row in ROWS:
+        if not row.unlabeled:
+            rows.setdefault(find_result(row, seed), row)
+    return rows
 
 
 def needs_of(stage: Stage) -> tuple[Stage, ...]:
