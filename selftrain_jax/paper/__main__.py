@@ -6,6 +6,7 @@ python -m selftrain_jax.paper run --table=3 --runs=DIR [-- FLAGS]   runs them
 python -m selftrain_jax.paper status --runs=DIR                     how far they are
 """
 
+import errno
 import os
 import sys
 
@@ -46,6 +47,11 @@ def main(arguments: list[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"error: the disk is full ({error.filename}); make room and run it again", file=sys.stderr)
+        return USER_MISTAKE
     return 0
 
 

@@ -57,5 +57,5 @@ def is_held(folder: Path) -> bool:
 def _make_folder(folder: Path, flag: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise InputError(f"{flag}={folder} cannot be a folder: {error.strerror}") from None

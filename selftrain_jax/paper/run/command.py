@@ -1,5 +1,6 @@
 """What the commands run and status do; `run_rows` and `show_status`."""
 
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -47,7 +48,9 @@ def run_rows(
         if submit == SLURM:
             return _submit(graph, runs, flags, split_flags(submit_flags))
         commands = _commands(graph, runs, flags, slice)
-        states = run_stages(list_stages(graph.runs), runs, commands, start, _tell, lambda: _write_page(runs))
+        shown = list_stages(read_rows(runs))
+        refresh = functools.partial(_write_page, shown, runs)
+        states = run_stages(list_stages(graph.runs), runs, commands, start, _tell, refresh)
     return _sum_up(states, runs)
 
 
@@ -79,9 +82,9 @@ def _tell(line: str) -> None:
     print(line, flush=True)
 
 
-def _write_page(runs: Path) -> None:
+def _write_page(stages: Sequence[Stage], runs: Path) -> None:
     """Write status.html; a full disk is no reason to stop."""
-    states = read_states(list_stages(read_rows(runs)), runs)
+    states = read_states(stages, runs)
     with suppress(OSError):
         write_status_page(states, runs, code_revision())
 

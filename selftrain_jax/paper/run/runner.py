@@ -36,7 +36,7 @@ def run_stages(
         command_of: the command of a stage.
         start: how a command is run.
         tell: takes a line for each stage that begins or ends.
-        refresh: is called after every change, and now and then while a command runs.
+        refresh: is called when a command begins, now and then while it runs, and at the end.
 
     Raises:
         RunAgainError: a command was stopped from outside, and would go on.
@@ -52,7 +52,7 @@ def run_stages(
             state = _judge(stage, runs, code)
         states[stage] = state
         tell(f"{number}/{len(stages)} {stage_id(stage)}: {describe_end(state)}")
-        refresh()
+    refresh()
     return states
 
 

@@ -36,7 +36,7 @@ def count_states(states: Mapping[Stage, State]) -> str:
     """Return how many stages are done, running and so on."""
     counts = {kind: sum(own.kind == kind for own in states.values()) for kind in COUNTED}
     shown = [f"{count} {COUNTED[kind]}" for kind, count in counts.items() if count]
-    return f"{len(states)} stages, {', '.join(shown)}"
+    return f"{len(states)} stage{'s' * (len(states) != 1)}, {', '.join(shown)}"
 
 
 def describe_state(state: State, code: str) -> str:
