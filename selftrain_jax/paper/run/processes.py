@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from selftrain_jax.errors import InputError
+from selftrain_jax.errors import RUN_AGAIN, InputError
 from selftrain_jax.paper.run.logs import end_line
 
 LOOK_SECS = 30.0  # how often `tick` is called
@@ -23,7 +23,8 @@ Starter = Callable[[Sequence[str], Path, Callable[[], None]], int]
 def run_logged(command: Sequence[str], log: Path, tick: Callable[[], None]) -> int:
     """Run a command to its end and return its exit code, which the log has in its last line.
 
-    SIGTERM and Ctrl-C reach the command, which saves a checkpoint; this waits for it.
+    SIGTERM and Ctrl-C reach the command, which saves a checkpoint; this waits for it. A command that SIGTERM
+    ended counts as one to run again, whatever its code.
     """
     try:
         with log.open("a", encoding="utf-8") as file:
@@ -44,10 +45,11 @@ def _run(command: Sequence[str], log: IO[str], tick: Callable[[], None]) -> int:
     except OSError as error:
         log.write(f"{command[0]} cannot be started: {error.strerror}\n")
         return CANNOT_START
-    with _sigterm_goes_to(process):
+    with _sigterm_goes_to(process) as signals:
         while True:
             try:
-                return process.wait(LOOK_SECS)
+                code = process.wait(LOOK_SECS)
+                return RUN_AGAIN if code and signals else code
             except subprocess.TimeoutExpired:
                 tick()
             except KeyboardInterrupt:  # the terminal sent it to the command, too
@@ -56,12 +58,16 @@ def _run(command: Sequence[str], log: IO[str], tick: Callable[[], None]) -> int:
 
 
 @contextmanager
-def _sigterm_goes_to(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    def forward(_number: int, _frame: FrameType | None) -> None:
-        process.send_signal(signal.SIGTERM)
+def _sigterm_goes_to(process: "subprocess.Popen[bytes]") -> Iterator[list[int]]:
+    """Send SIGTERM on; what is yielded collects the signals that came."""
+    signals: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+        process.send_signal(number)
 
     before = signal.signal(signal.SIGTERM, forward)
     try:
-        yield
+        yield signals
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -41,12 +41,12 @@ def test_a_program_that_does_not_exist_is_a_failure(tmp_path: Path) -> None:
     assert read_last_lines(log, 1) == ["/no/such/program cannot be started: No such file or directory"]
 
 
-def test_sigterm_reaches_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("end", ["signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))", "pass"])
+def test_sigterm_reaches_the_command_and_asks_for_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     log = tmp_path / "a.log"
-    code = (
-        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); "
-        "print('ready', flush=True); time.sleep(20)"
-    )
+    code = f"import signal, sys, time; {end}; print('ready', flush=True); time.sleep(20)"
 
     def tick() -> None:
         if "ready\n" in log.read_text():
