@@ -18,6 +18,7 @@ from selftrain_jax.data.source import Source, concatenated, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.claims import begin, finish_training
 from selftrain_jax.jobs.corrections import require_corrections, require_review
+from selftrain_jax.jobs.divergence import marked_if_diverged
 from selftrain_jax.jobs.evaluation import evaluate_stage, measure_on_val
 from selftrain_jax.jobs.human_counts import count_human
 from selftrain_jax.jobs.run import Run, load_start, restore_stage
@@ -25,13 +26,12 @@ from selftrain_jax.jobs.stage_state import locate, result_of, thresholds_in_use
 from selftrain_jax.pretrain.init_modes import format_init, init_variables
 from selftrain_jax.run_files.arms import COMPARED
 from selftrain_jax.run_files.corrections import StoredLayer, reviewed_images
-from selftrain_jax.run_files.diverged import mark_diverged, unmark_diverged
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.graph import TEACHER, Stage, teacher_of
 from selftrain_jax.stages.records import read_record
 from selftrain_jax.tasks.config_values import LabelThresholds
 from selftrain_jax.tasks.spec import HumanLabels
-from selftrain_jax.train.loop import NonFiniteLossError, train
+from selftrain_jax.train.loop import train
 from selftrain_jax.train.optimizer import Schedule
 from selftrain_jax.train.sharding import shard_batch
 from selftrain_jax.train.state import TrainState, with_variables
@@ -50,7 +50,8 @@ def train_stage(run: Run, stage: Stage, *, is_measured: bool = True) -> None:
         check_images(run.config, run.sources)  # before hours are spent, and before the folder is claimed
     record = begin_on_host0(run, stage)
     if not record.results:
-        _train_or_mark(run, stage, record)
+        with marked_if_diverged(run, stage):
+            _train(run, stage, record)
         hosts.run_on_host0(lambda: finish_training(run, stage, record).to_json())
     elif not is_measured:
         hosts.log(f"{stage.folder}: finished before, in {folder}")
@@ -77,16 +78,6 @@ def begin_inputs(run: Run, stage: Stage) -> None:
         begin_on_host0(run, needed)
     if stage.kind == "student":
         hosts.run_on_host0(lambda: len(_corrections(run, stage)))
-
-
-def _train_or_mark(run: Run, stage: Stage, record: StageRecord) -> None:
-    """Train; where the loss was not finite, leave a file that says so, for such an end is a result."""
-    hosts.run_on_host0(lambda: unmark_diverged(run.workdir))
-    try:
-        _train(run, stage, record)
-    except NonFiniteLossError:
-        hosts.run_on_host0(lambda: mark_diverged(run.workdir, stage.kind))
-        raise
 
 
 def _train(run: Run, stage: Stage, record: StageRecord) -> None:

@@ -8,6 +8,7 @@ import pytest
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.sampling import Permutation, generator_permutation, raw_permutation
 from selftrain_jax.jobs import training
+from selftrain_jax.jobs.divergence import marked_if_diverged
 from selftrain_jax.jobs.run import Run, open_run
 from selftrain_jax.run_files.diverged import DIVERGED_FILE
 from selftrain_jax.run_files.stage import StageRecord
@@ -60,19 +61,13 @@ def test_the_average_is_the_one_that_the_stage_began_with(run: Run, monkeypatch:
     assert asked == {"ema_ramp": False, "stage": "teacher"}
 
 
-def test_a_loss_that_is_not_finite_leaves_a_file_that_says_so_until_it_is_tried_again(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def diverge(*_: object) -> None:
-        raise NonFiniteLossError(3, "student: not finite at step 3")
-
+def test_a_loss_that_is_not_finite_leaves_a_file_that_says_so_until_it_is_tried_again(run: Run) -> None:
     path = run.workdir / DIVERGED_FILE
-    monkeypatch.setattr(training, "_train", diverge)
-    with pytest.raises(NonFiniteLossError):
-        training._train_or_mark(run, Stage("student"), record(METHODS))
+    with pytest.raises(NonFiniteLossError), marked_if_diverged(run, Stage("student")):
+        raise NonFiniteLossError(3, "student: not finite at step 3")
     assert json.loads(path.read_text()) == {"stage": "student"}
-    monkeypatch.setattr(training, "_train", lambda *_: None)
-    training._train_or_mark(run, Stage("student"), record(METHODS))
+    with marked_if_diverged(run, Stage("student")):
+        assert not path.exists()
     assert not path.exists()
 
 
