@@ -15,7 +15,7 @@ from selftrain_jax.paper.run.runner import Commands, describe_end, run_stages
 from selftrain_jax.paper.run.selection import add_rows, read_rows
 from selftrain_jax.paper.run.slurm import check_slurm, submit_stages
 from selftrain_jax.paper.run.states import State, read_states
-from selftrain_jax.paper.run.status import count_states, format_failure, format_status
+from selftrain_jax.paper.run.status import count_states, format_failure, format_status, is_of_other_code
 from selftrain_jax.paper.run.tpu_vm import Slice, read_slice, split_flags
 from selftrain_jax.run_files.lock import hold_folder
 from selftrain_jax.run_files.revision import code_revision
@@ -91,7 +91,10 @@ def _write_page(stages: Sequence[Stage], runs: Path) -> None:
 
 def _sum_up(states: Mapping[Stage, State], runs: Path) -> str:
     """Return the counts of stages. Raises: StagesFailedError: some failed, or wait for one that did."""
-    counts = f"{runs}: {count_states(states)}"
+    code = code_revision()
+    num_others = sum(is_of_other_code(own, code) for own in states.values())
+    marked = f"; {num_others} by other code, as status says" if num_others else ""
+    counts = f"{runs}: {count_states(states)}{marked}"
     failed = [stage for stage, own in states.items() if own.kind == "failed"]
     blocked = {stage: own for stage, own in states.items() if own.kind == "blocked"}
     if not failed and not blocked:

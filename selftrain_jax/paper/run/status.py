@@ -45,8 +45,12 @@ def describe_state(state: State, code: str) -> str:
         return "running" + (f", {describe_progress(state.progress)}" if state.progress else "")
     if state.kind in ("waiting", "blocked"):
         return describe_wait(state)
-    is_other = state.kind == "done" and state.code and code and state.code != code
-    return f"{state.kind}, by code {state.code}, not {code}" if is_other else state.kind
+    return f"done, by code {state.code}, not {code}" if is_of_other_code(state, code) else state.kind
+
+
+def is_of_other_code(state: State, code: str) -> bool:
+    """Tell whether a finished stage was made with another revision of the code, where both are known."""
+    return state.kind == "done" and bool(state.code and code) and state.code != code
 
 
 def describe_progress(progress: Progress) -> str:

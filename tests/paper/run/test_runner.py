@@ -72,14 +72,19 @@ def test_a_search_is_one_command(tmp_path: Path) -> None:
     assert work_off(graph_of(("9", 1)), tmp_path).seen == []
 
 
-def test_a_failure_leaves_what_does_not_depend_on_it_running(tmp_path: Path, capsys) -> None:
+def test_a_failure_leaves_what_does_not_depend_on_it_running(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two teachers are of the fake's revision; a start's folder names none."""
+    monkeypatch.setattr("selftrain_jax.paper.run.command.code_revision", lambda: "abc")
     graph = graph_of(("3", 5), ("3", 8))
     starter = Starter(**{LABELS: fail(3)})
     with pytest.raises(StagesFailedError) as caught:
         run_rows(graph, tmp_path, start=starter)
     assert starter.seen == [TEACHER, LABELS, START, OTHER]
     assert str(caught.value) == (
-        f"{tmp_path}: 5 stages, 3 done, 1 failed, 1 waiting for one that failed\n"
+        f"{tmp_path}: 5 stages, 3 done, 1 failed, 1 waiting for one that failed; 2 by other code, as status "
+        "says\n"
         f"{LABELS} failed, {tmp_path}/{LABELS}.log ends:\n"
         f"  $ command\n  last words of {LABELS}\n"
         f"{STUDENT}: waiting for {LABELS}, which failed"
