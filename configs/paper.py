@@ -55,8 +55,8 @@ def get_config(arguments: str | None = None) -> ConfigDict:
         _set_student(config, row, recipe)
     else:
         config.unlabeled.update(kind="none", tfds="")
-    config.update(dict(joint=dict(weight=row.joint_weight or 0.0, stage=recipe.joint_stage)))
     if row.joint_weight:
+        config.joint.update(dict(weight=row.joint_weight, stage=recipe.joint_stage))
         config.joint.update(dict(kind="tfds", tfds="imagenet2012", split="train"))
     note = "; ".join(filter(None, [row.note, SERVERS.get(row.metric)]))
     published = dict(metric=row.metric, value=row.value, note=note, assumed=recipe.assumed)

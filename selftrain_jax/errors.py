@@ -22,6 +22,10 @@ class RunAgainError(BaseException):
     """
 
 
+class StagesFailedError(Exception):
+    """Some of several runs failed, the others went on; the message names them. Exit code 1."""
+
+
 def printable(text: str) -> str:
     """Escape what a terminal would obey or cannot show; many messages contain names from the data."""
     return "".join(

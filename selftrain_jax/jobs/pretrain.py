@@ -23,6 +23,7 @@ from selftrain_jax.data.source import Source
 from selftrain_jax.errors import InputError
 from selftrain_jax.io import write_json
 from selftrain_jax.run_files.evaluation import EVALUATION_FILE, Evaluation
+from selftrain_jax.run_files.revision import code_revision
 from selftrain_jax.run_files.stage import STAGE_FILE, StageRecord
 from selftrain_jax.run_files.variants import CONFIG_FILE
 from selftrain_jax.stages.inputs import labels_digest
@@ -36,7 +37,7 @@ from selftrain_jax.stages.records import (
     write_record,
 )
 from selftrain_jax.stages.settings import deciding_settings
-from selftrain_jax.stages.versions import code_revision, versions
+from selftrain_jax.stages.versions import versions
 from selftrain_jax.tasks.classification.inference import Measure, make_measure
 from selftrain_jax.tasks.classification.run_files import ClassDetails
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_cost, training_secs

@@ -30,13 +30,14 @@ from selftrain_jax.named_arrays import digest
 from selftrain_jax.pretrain.catalogue import find_start
 from selftrain_jax.pretrain.init_modes import NAMED_MODES, find_named, load_mode
 from selftrain_jax.run_files.arms import ORACLE
+from selftrain_jax.run_files.revision import code_revision
 from selftrain_jax.selftrain.checks import class_thresholds
 from selftrain_jax.selftrain.foreign.files import hash_content, read_paths
 from selftrain_jax.selftrain.foreign.labels import ForeignLabels
 from selftrain_jax.stages.choices import FOREIGN_LABELS, TEACHER_LABELS, compared_kinds, label_source
 from selftrain_jax.stages.graph import Stage, labellers_of
 from selftrain_jax.stages.inputs import images_digest, labels_digest
-from selftrain_jax.stages.versions import code_revision, versions
+from selftrain_jax.stages.versions import versions
 from selftrain_jax.tasks.config_values import class_thresholds_by_name, reads_calibration
 from selftrain_jax.tasks.foreign_settings import check_label_keys
 from selftrain_jax.tasks.lookup import get_self_training, get_task

@@ -19,6 +19,7 @@ from selftrain_jax.data.source import Source, concatenated, subset
 from selftrain_jax.errors import InputError
 from selftrain_jax.jobs.claims import begin, finish_training
 from selftrain_jax.jobs.corrections import require_corrections, require_review
+from selftrain_jax.jobs.divergence import marked_if_diverged
 from selftrain_jax.jobs.evaluation import evaluate_stage, measure_on_val
 from selftrain_jax.jobs.human_counts import count_human
 from selftrain_jax.jobs.run import Run, load_start, restore_stage
@@ -50,7 +51,8 @@ def train_stage(run: Run, stage: Stage, *, is_measured: bool = True) -> None:
         check_images(run.config, run.sources)  # before hours are spent, and before the folder is claimed
     record = begin_on_host0(run, stage)
     if not record.results:
-        _train(run, stage, record)
+        with marked_if_diverged(run, stage):
+            _train(run, stage, record)
         hosts.run_on_host0(lambda: finish_training(run, stage, record).to_json())
     elif not is_measured:
         hosts.log(f"{stage.folder}: finished before, in {folder}")

@@ -1,4 +1,4 @@
-"""The words of `python -m selftrain_jax.paper`: plan, table, figure, findings. Call `run_command`."""
+"""The words of `python -m selftrain_jax.paper`: plan, run, status, table, figure, findings; `run_command`."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from selftrain_jax.errors import InputError
-from selftrain_jax.paper.plan.graph import build_graph
+from selftrain_jax.paper.plan.graph import Graph, build_graph
 from selftrain_jax.paper.plan.speeds import read_compiled, read_measured, read_prices
 from selftrain_jax.paper.plan.text import format_plan
 from selftrain_jax.paper.row import Row
@@ -28,18 +28,58 @@ class _Parser(argparse.ArgumentParser):
 
 def _plan(arguments: Sequence[str]) -> str:
     parser = _Parser("plan", "The stages behind rows, what they share and what they take.")
+    _add_selection(parser)
+    parser.add_argument("--images-per-second", type=Path, help="JSON of measured speeds, by network")
+    parser.add_argument("--price", type=Path, help="JSON or CSV: accelerator, price of a device's hour")
+    chosen = parser.parse_args(arguments)
+    graph = _select_graph(chosen)
+    path = chosen.images_per_second
+    speeds = read_compiled() if path is None else read_measured(path)
+    return format_plan(graph, speeds, None if chosen.price is None else read_prices(chosen.price))
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that `_select_graph` reads."""
     parser.add_argument("--table", default="", help="a table, or several: 2,3; without any the whole paper")
     parser.add_argument("--figure", default="", help="a figure, or several: 1,2")
     parser.add_argument("--row", default="", help="rows of the table or figure: 5, or 4,5")
     parser.add_argument("--seeds", default="0", help="seeds of every row: 0,1,2")
-    parser.add_argument("--images-per-second", type=Path, help="JSON of measured speeds, by network")
-    parser.add_argument("--price", type=Path, help="JSON or CSV: accelerator, price of a device's hour")
-    chosen = parser.parse_args(arguments)
+
+
+def _select_graph(chosen: argparse.Namespace) -> Graph:
     selected = select_rows(chosen.table, chosen.figure, chosen.row)
-    graph = build_graph(selected, read_numbers("--seeds", chosen.seeds))
-    path = chosen.images_per_second
-    speeds = read_compiled() if path is None else read_measured(path)
-    return format_plan(graph, speeds, None if chosen.price is None else read_prices(chosen.price))
+    return build_graph(selected, read_numbers("--seeds", chosen.seeds))
+
+
+def _run(arguments: Sequence[str]) -> str:
+    from selftrain_jax.paper.run.command import SLURM, TPU_VM, run_rows
+
+    parser = _Parser("run", "The stages behind rows, run one after another; again, it goes on where it was.")
+    _add_selection(parser)
+    parser.add_argument("--runs", type=Path, required=True, help="folder for the stages' folders and logs")
+    parser.add_argument("--submit", choices=(SLURM, TPU_VM), default="", help="elsewhere than here")
+    parser.add_argument("--submit-flags", default="", help="of sbatch, or NAME and options of tpu_vm.sh")
+    parser.add_argument("flags", nargs="*", help="after --: flags for every run, as --config.data.dir=DIR")
+    own, flags = _split(arguments)
+    chosen = parser.parse_args(own)
+    if chosen.flags:
+        parser.error(f"unexpected {chosen.flags[0]}; flags for every run come after --")
+    return run_rows(_select_graph(chosen), chosen.runs, flags, chosen.submit, chosen.submit_flags)
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command's own arguments from what comes after `--`."""
+    own = list(arguments)
+    at = own.index("--") if "--" in own else len(own)
+    return own[:at], own[at + 1 :]
+
+
+def _status(arguments: Sequence[str]) -> str:
+    from selftrain_jax.paper.run.command import show_status
+
+    parser = _Parser("status", "What the stages of a folder of runs are doing; DIR/status.html has it, too.")
+    parser.add_argument("--runs", type=Path, required=True, help="the folder that was given to run")
+    return show_status(parser.parse_args(arguments).runs)
 
 
 def select_rows(tables: str, figures: str, numbers: str) -> tuple[Row, ...]:
@@ -102,6 +142,8 @@ def _findings(arguments: Sequence[str]) -> str:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
     "plan": _plan,
+    "run": _run,
+    "status": _status,
     "table": _table,
     "figure": _figure,
     "findings": _findings,

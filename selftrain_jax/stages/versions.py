@@ -1,9 +1,7 @@
-"""The versions that decide numbers, this code's among them, and the devices that a run computes on."""
+"""The versions of packages that decide numbers, and the devices that a run computes on."""
 
 import importlib.metadata
-import pathlib
 import platform
-import subprocess
 from contextlib import suppress
 
 import jax
@@ -27,16 +25,6 @@ def versions() -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
-
-
-def code_revision() -> str:
-    """Return the commit of this checkout, with "+" after it where files were changed; "" outside of one."""
-    package = str(pathlib.Path(__file__).parents[1])
-    command = ["git", "-C", package, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def device_name() -> str:

@@ -47,7 +47,7 @@ def test_the_config_is_the_rows_run(row: Row) -> None:
     assert (config.paper.table, config.paper.row, config.paper.value) == (row.table, row.row, row.value)
     assert config.joint.weight == (row.joint_weight or 0.0)
     assert config.joint.stage == (
-        "" if row.joint_weight is None else "student" if row.unlabeled else "teacher"
+        "both" if row.joint_weight is None else "student" if row.unlabeled else "teacher"
     )
     if row.joint_weight:
         assert (config.joint.kind, config.joint.tfds) == ("tfds", "imagenet2012")

@@ -1,5 +1,6 @@
 """A stage that an older version began goes on in its way: order of examples, average of weights."""
 
+import json
 import pathlib
 
 import pytest
@@ -7,10 +8,13 @@ import pytest
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.data.sampling import Permutation, generator_permutation, raw_permutation
 from selftrain_jax.jobs import training
+from selftrain_jax.jobs.divergence import marked_if_diverged
 from selftrain_jax.jobs.run import Run, open_run
+from selftrain_jax.run_files.diverged import DIVERGED_FILE
 from selftrain_jax.run_files.stage import StageRecord
 from selftrain_jax.stages.graph import TEACHER, Stage
 from selftrain_jax.stages.records import METHODS, OLD_METHODS
+from selftrain_jax.train.loop import NonFiniteLossError
 from selftrain_jax.train.sharding import shard_batch
 from selftrain_jax.types import Batches
 from tests import tiny
@@ -55,6 +59,16 @@ def test_the_average_is_the_one_that_the_stage_began_with(run: Run, monkeypatch:
     assert asked == {}
     training._experiment(run, TEACHER, record(OLD_METHODS))
     assert asked == {"ema_ramp": False, "stage": "teacher"}
+
+
+def test_a_loss_that_is_not_finite_leaves_a_file_that_says_so_until_it_is_tried_again(run: Run) -> None:
+    path = run.workdir / DIVERGED_FILE
+    with pytest.raises(NonFiniteLossError), marked_if_diverged(run, Stage("student")):
+        raise NonFiniteLossError(3, "student: not finite at step 3")
+    assert json.loads(path.read_text()) == {"stage": "student"}
+    with marked_if_diverged(run, Stage("student")):
+        assert not path.exists()
+    assert not path.exists()
 
 
 def test_stages_that_compute_the_same_share_one_step(tmp_path: pathlib.Path) -> None:

@@ -16,13 +16,12 @@ from selftrain_jax.paper.plan.graph import Search, Stage, Student, Teacher, find
 from selftrain_jax.paper.plan.networks import FACTS
 from selftrain_jax.paper.row import Row
 from selftrain_jax.paper.rows import find_row
+from selftrain_jax.run_files.diverged import DIVERGED_FILE
 from selftrain_jax.run_files.search import SEARCH_FILE
 from selftrain_jax.run_files.search import Search as SearchFile
 from selftrain_jax.run_files.summary import SUMMARY_FILE, StageSummary, Summary
 from selftrain_jax.run_files.variants import CONFIG_FILE
 
-# Beside config.json where a run ended because its loss was not finite: {"stage": "student"}.
-DIVERGED_FILE = "diverged.json"
 SCORES = ("ap", "miou_resized", "miou")  # the first that a stage has; the paper's mIoU is of resized masks
 # Numbers of a server, which our runs do not have: they measure on val.
 SERVER_METRICS = ("COCO test-dev AP", "VOC2012 test mIoU")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import paper
-from selftrain_jax.paper.compare.results import DIVERGED_FILE
+from selftrain_jax.run_files.diverged import DIVERGED_FILE
 from selftrain_jax.run_files.search import SEARCH_FILE, Search, SearchPoint
 from selftrain_jax.run_files.summary import SUMMARY_FILE, StageSummary, Summary
 
