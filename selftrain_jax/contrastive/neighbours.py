@@ -1,4 +1,4 @@
-"""Classes of images by those of their nearest neighbours: how much features know of classes; `knn_accuracy`."""
+"""How well features tell classes apart, by the classes of an image's neighbours; call `knn_accuracy`."""
 
 import numpy as np
 from jaxtyping import Float, Int

@@ -49,7 +49,7 @@ def make_contrastive_task(*, model: ProjectedBackbone, image_size_px: int, tempe
 
 
 def split_views(pairs: Array | np.ndarray) -> Array | np.ndarray:
-    """Turn [B, 2S, S, 3], two views one below the other, into [2B, S, S, 3]: the views of an image in a row."""
+    """Turn pairs of views, [B, 2S, S, 3], into views, [2B, S, S, 3]: those of an image follow one another."""
     num_images, height, width, channels = pairs.shape
     return pairs.reshape(2 * num_images, height // 2, width, channels)
 

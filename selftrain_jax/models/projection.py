@@ -1,4 +1,4 @@
-"""A backbone with SimCLR's projection head, which is dropped after pre-training; `make_projected_backbone`."""
+"""A backbone with SimCLR's projection head, dropped after pre-training; call `make_projected_backbone`."""
 
 import flax.linen as nn
 import jax.numpy as jnp
