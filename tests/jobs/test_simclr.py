@@ -1,4 +1,4 @@
-"""`--job=pretrain --config.pretrain.objective=simclr`: images without labels in, a start for a detector out."""
+"""Pre-training with SimCLR as a user runs it: images without labels in, a start for a detector out."""
 
 import json
 import pathlib
@@ -26,7 +26,7 @@ from selftrain_jax.tasks.lookup import get_task
 from selftrain_jax.train.checkpoint import restore_variables
 from selftrain_jax.types import Category, FittedImages
 
-ARGUMENTS = "network=resnet18,size=64,batch=8,steps=24,objective=simclr"
+ARGUMENTS = "network=resnet18,size=64,batch=8,steps=30,objective=simclr"
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def config():
     config.model.update(width_factor=0.125, dtype="float32", max_level=5, head_convs=1)
     config.model.update(fpn_channels=8, head_channels=8)
     config.optimizer.update(name="momentum", warmup_steps=2)
-    config.pretrain.learning_rate = 0.1
-    config.pretrain.simclr.temperature = 0.5
-    config.eval.every_steps = 12
-    config.log.update(every_steps=4, tensorboard=False)
+    config.pretrain.update(learning_rate=0.05, min_area_frac=0.6)
+    config.pretrain.simclr.update(temperature=0.5, jitter_strength=0.2, blur_frac=0.0)
+    config.eval.every_steps = 15
+    config.log.update(every_steps=1, tensorboard=False)
     return config
 
 
@@ -63,7 +63,7 @@ def test_loss_falls_and_a_detector_starts_from_the_folder(config, tmp_path: path
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     assert losses[0] == pytest.approx(np.log(15), rel=0.15)  # a guess among 15 other views
-    assert losses[-1] < 0.9 * losses[0]
+    assert np.mean(losses[-5:]) < 0.8 * losses[0]
     output = capsys.readouterr().out
     assert "contrastive_top1 0." in output
     assert f"start a detector from it by --config.teacher.init={folder}" in output
@@ -79,10 +79,8 @@ def test_loss_falls_and_a_detector_starts_from_the_folder(config, tmp_path: path
     trained = restore_variables(
         folder, "last", jax.eval_shape(build_pretraining(config, ()).task.init, jax.random.key(0))
     )
-    assert set(trained["params"]) == {
-        "backbone",
-        *(f"projection{i}{end}" for i in (1, 2) for end in ("", "_bn")),
-    }
+    head = {f"projection{layer}{end}" for layer in (1, 2) for end in ("", "_bn")}
+    assert set(trained["params"]) == {"backbone", *head}
     detector = get_task("detection").build_task(config, (Category(1, "one"),))
     template = jax.eval_shape(detector.init, jax.random.key(0))
     random = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
@@ -130,8 +128,8 @@ def test_images_of_no_class_are_read_and_small_ones_refused_by_name(config, loos
     np.testing.assert_array_equal(batch.images, again.images)
     first, second = np.split(batch.images, 2, axis=1)
     assert (first != second).any(axis=(1, 2, 3)).all()
-    (loose_images / "train" / "3.png").write_bytes(encode_png(np.zeros((12, 20, 3), np.uint8)))
-    with pytest.raises(InputError, match=r"3\.png has 12 x 20 pixels, too few for windows of 8 %"):
+    (loose_images / "train" / "3.png").write_bytes(encode_png(np.zeros((5, 6, 3), np.uint8)))
+    with pytest.raises(InputError, match=r"3\.png has 5 x 6 pixels, too few for windows of 60 %"):
         take_steps(build_pretrain_batches(config, build_pretrain_sources(config)[0]), 0, 1)
 
 
