@@ -107,7 +107,12 @@ def test_blur_is_a_convolution_with_a_gaussian() -> None:
 
 def test_kernel_is_a_tenth_of_the_image(monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr(views, "gaussian_blur", lambda x, radius, sigma: asked.append((radius, float(sigma))))
+
+    def note(image, radius_px, sigma_px):
+        asked.append((radius_px, float(sigma_px)))
+        return image
+
+    monkeypatch.setattr(views, "gaussian_blur", note)
     for side in (224, 64, 32):
         for number in range(20):
             views.random_blur(tf.zeros([side, side, 3]), tf.constant([0, number]))

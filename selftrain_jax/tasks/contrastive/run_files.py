@@ -1,7 +1,9 @@
 """What SimCLR's pre-training writes into its evaluation.json."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from selftrain_jax.run_files.evaluation import EvaluationDetails
 from selftrain_jax.run_files.fields import Text
@@ -13,4 +15,4 @@ class ViewDetails(EvaluationDetails):
 
     score_names: ClassVar = ("contrastive_top1", "contrastive_loss")
 
-    objective: Text = "simclr"
+    objective: Annotated[Text, Field(default="simclr")]
