@@ -168,8 +168,9 @@ def get_config() -> ConfigDict:
                 soft_nms_convention="tensorflow",  # exp(-iou^2 / 2 sigma); bodla: exp(-iou^2 / sigma)
             ),
             optimizer=dict(
-                name="momentum",  # momentum (SGD, the paper's) | adamw
-                momentum=0.9,
+                name="momentum",  # momentum (SGD, the paper's) | adamw | lars (for SimCLR's large batches)
+                momentum=0.9,  # of momentum and lars
+                trust_coefficient=0.001,  # of lars
                 b1=0.9,  # of adamw; so are b2 and epsilon
                 b2=0.999,
                 epsilon=1e-8,

@@ -35,7 +35,7 @@ JOBS = {
     "evaluate_released": "a released checkpoint (configs/released.py) beside its published number",
     "predict": "boxes or class maps for --config.predict.input=FOLDER, as files and drawn pictures",
     "export": "a trained network for other programs, --config.export.format=onnx --config.export.output=DIR",
-    "pretrain": "a backbone as a classifier, for --config.teacher.init (configs/pretrain.py)",
+    "pretrain": "a backbone by classes or without labels, for --config.teacher.init (configs/pretrain.py)",
     "import_weights": "a published weight file becomes a checkpoint to start from, with a card",
     "import_predictions": "other models' predictions (--config.foreign.predictions) become labels",
     "search": "students for a --grid of config values, chosen on val",

@@ -34,6 +34,7 @@ ALLOWED = {
     "detection": GROUND | {"models"},
     "segmentation": GROUND | {"models"},
     "classification": GROUND | {"models"},
+    "contrastive": GROUND | {"models"},
     "pretrain": GROUND | {"models", "named_arrays", "run_files"},
     "data": GROUND | {"hosts"},
     "demo": GROUND | {"data"},
@@ -59,7 +60,10 @@ ALLOWED = {
 }
 TASKS = ("detection", "segmentation", "classification")
 ABOVE = {"tasks": ("build", "jobs", "main"), "build": ("jobs", "main"), "jobs": ("main",)}
-NO_TENSORFLOW = ("models", "detection", "segmentation", "classification", "paper", "train", "report", "html")
+NO_TENSORFLOW = (
+    *("models", "detection", "segmentation", "classification", "contrastive"),
+    *("paper", "train", "report", "html"),
+)
 KNOW_THE_CONFIG = ("main", "jobs", "command_line", "unlabeled_sources", "build", "stages", "tasks")
 
 # Imports inside functions: what needs TensorFlow (5 to 13 seconds), or a job that is not asked for.

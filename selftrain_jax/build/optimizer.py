@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 
 from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.init_modes import InitReport
+from selftrain_jax.train.lars import lars
 from selftrain_jax.train.optimizer import adamw, momentum_sgd, skip_backbone
 
 
@@ -26,7 +27,9 @@ def _build_by_name(settings: ConfigDict) -> optax.GradientTransformation:
         return momentum_sgd(momentum=settings.momentum, **shared)
     if settings.name == "adamw":
         return adamw(b1=settings.b1, b2=settings.b2, epsilon=settings.epsilon, **shared)
-    raise InputError(f"config.optimizer.name={settings.name!r} is not one of momentum, adamw")
+    if settings.name == "lars":
+        return lars(momentum=settings.momentum, trust_coefficient=settings.trust_coefficient, **shared)
+    raise InputError(f"config.optimizer.name={settings.name!r} is not one of momentum, adamw, lars")
 
 
 def check_frozen(config: ConfigDict, stage: str, report: InitReport) -> None:

@@ -1,4 +1,6 @@
-"""`--job=pretrain`: train a backbone to classify images, so that detectors can start from it.
+"""`--job=pretrain`: train a backbone on whole images, so that detectors can start from it.
+
+It learns to classify them, or with config.pretrain.objective=simclr without labels.
 
 The checkpoint's `backbone/...` is what `--config.teacher.init=<workdir>/pretrain` takes.
 """
@@ -13,10 +15,11 @@ from ml_collections import ConfigDict
 from selftrain_jax import hosts
 from selftrain_jax.build.experiment import Experiment
 from selftrain_jax.build.pretraining import (
-    build_class_sources,
     build_pretrain_batches,
     build_pretrain_schedule,
+    build_pretrain_sources,
     build_pretraining,
+    get_objective,
 )
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
 from selftrain_jax.data.source import Source
@@ -38,8 +41,7 @@ from selftrain_jax.stages.records import (
 )
 from selftrain_jax.stages.settings import deciding_settings
 from selftrain_jax.stages.versions import versions
-from selftrain_jax.tasks.classification.inference import Measure, make_measure
-from selftrain_jax.tasks.classification.run_files import ClassDetails
+from selftrain_jax.tasks.classification.inference import Measure
 from selftrain_jax.train.checkpoint import find_step, restore_variables, training_cost, training_secs
 from selftrain_jax.train.loop import train
 from selftrain_jax.train.sharding import shard_batch
@@ -49,7 +51,7 @@ STAGE = "pretrain"
 
 
 def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Train to the last step, then measure top-1 and top-5 on val; resumes, and skips what is finished.
+    """Train to the last step, then measure on val; resumes, and skips what is finished.
 
     Raises:
         InputError: data or config do not fit.
@@ -57,7 +59,8 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
     if "pretrain" not in config:
         raise InputError("--job=pretrain needs the config group `pretrain`; use --config=configs/pretrain.py")
     directory = workdir / STAGE
-    train_source, val = build_class_sources(config)
+    train_source, val = build_pretrain_sources(config)
+    objective = get_objective(config)
     record = StageRecord.from_json(
         hosts.run_on_host0(lambda: _check(config, directory, train_source, val).to_json()),
         directory / STAGE_FILE,
@@ -66,7 +69,7 @@ def run_pretrain(config: ConfigDict, workdir: pathlib.Path) -> None:
         return hosts.log(f"{STAGE}: finished before, in {directory}")
     is_ramp = record.methods.get("ema") != "constant"
     experiment = build_pretraining(config, train_source.categories, ema_ramp=is_ramp)
-    measure = make_measure(config, experiment.task, experiment.mesh, val)
+    measure = objective.make_measure(config, experiment.task, experiment.mesh, train_source, val)
     names = [category._asdict() for category in train_source.categories]
 
     def claim() -> None:
@@ -85,8 +88,9 @@ def _check(config: ConfigDict, directory: pathlib.Path, train_source: Source, va
     Raises:
         InputError: it has another; the keys that differ are shown.
     """
-    inputs = {"train images": labels_digest(train_source), VAL: labels_digest(val)}
-    settings = deciding_settings(config, STAGE)
+    objective = get_objective(config)
+    inputs = {"train images": objective.digest(train_source), VAL: labels_digest(val)}
+    settings = deciding_settings(config, STAGE, objective.idle_keys)
     wanted = make_record(STAGE, settings, inputs, versions(), code_revision())
     found = read_record(directory)
     if found is None:
@@ -109,11 +113,11 @@ def _train(
 ) -> None:
     is_old = record.methods.get("sampling") == "generator"
     permutation = generator_permutation if is_old else raw_permutation
-    place = functools.partial(shard_batch, experiment.mesh)
+    place, objective = functools.partial(shard_batch, experiment.mesh), get_objective(config)
 
     def curve_point(variables: Variables) -> dict[str, float]:
         result = measure(variables)
-        return {f"eval/{key}": result[key] for key in ("top1", "top5")}
+        return {f"eval/{key}": result[key] for key in objective.curve if key in result}
 
     train(
         name=STAGE,
@@ -129,10 +133,11 @@ def _train(
         evaluate_every=config.eval.every_steps,
         checkpoint_every=config.checkpoint.every_steps,
         log_every=config.log.every_steps,
-        best_metric="eval/top1",
+        best_metric=f"eval/{objective.headline(source)}",
         keep=config.checkpoint.keep,
         max_rollbacks=config.optimizer.max_rollbacks,
         tensorboard=config.log.tensorboard,
+        shown=objective.shown,
     )
 
 
@@ -141,7 +146,7 @@ def _evaluate(
 ) -> None:
     """Measure the checkpoint of config.eval.checkpoint and write evaluation.json."""
     template = jax.eval_shape(experiment.task.init, jax.random.key(0))
-    which = config.eval.checkpoint
+    which, objective = config.eval.checkpoint, get_objective(config)
     step = find_step(directory, which)
     result = measure(restore_variables(directory, which, template))
     cost = training_cost(directory)
@@ -153,10 +158,10 @@ def _evaluate(
         **({"cost": cost.to_json()} if cost else {}),
     }
     path = directory / EVALUATION_FILE
-    evaluation = Evaluation.from_json({**result, **facts}, path, ClassDetails)
+    evaluation = Evaluation.from_json({**result, **facts}, path, objective.details)
     hosts.run_on_host0(lambda: write_json(path, evaluation.to_json()))
     print(
-        f"{STAGE}: top-1 {100 * result['top1']:.1f} %, top-5 {100 * result['top5']:.1f} % of "
+        f"{STAGE}: {objective.describe(evaluation)} of "
         f"{evaluation.num_images} images at step {step}; start a detector from it by "
         f"--config.teacher.init={directory}"
     )

@@ -36,6 +36,7 @@ TRAINING = (
     "segmentation.class_balance",
     "segmentation.class_weights",
     *("optimizer.name", "optimizer.momentum", "optimizer.b1", "optimizer.b2", "optimizer.epsilon"),
+    "optimizer.trust_coefficient",
     *("optimizer.weight_decay", "optimizer.decay_bn", "optimizer.clip_norm"),
     *("optimizer.backbone_rate_factor", "optimizer.layer_decay", "optimizer.freeze_backbone"),
     *("optimizer.accumulation", "optimizer.ema_decay"),
@@ -136,6 +137,7 @@ BEFORE: Mapping[str, Any] = {
     "optimizer.b1": 0.9,
     "optimizer.b2": 0.999,
     "optimizer.epsilon": 1e-8,
+    "optimizer.trust_coefficient": 0.001,
     "optimizer.backbone_rate_factor": 1.0,
     "optimizer.layer_decay": 1.0,
     "optimizer.freeze_backbone": False,
@@ -156,8 +158,8 @@ BEFORE: Mapping[str, Any] = {
     "pseudo.class_weight": "one",
     "pseudo.class_target": "one",
     "pseudo.labels": "teacher",
+    "pretrain.objective": "classification",
 }
-
 
 # When and how a training's checkpoints are measured: it decides which one is the best, not what the last is
 # (but for a training that ends by what was measured).

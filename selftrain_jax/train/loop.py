@@ -6,7 +6,7 @@ the metrics of the update before, so that the device never waits for the host.
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ class _Stage:
     log: MetricLog
     speed: Speed
     is_stopping: IsStopping
+    shown: Sequence[str]
 
 
 class _PendingMetrics(NamedTuple):
@@ -92,6 +93,7 @@ def train(
     keep: int = 2,
     tensorboard: bool = False,
     max_rollbacks: int = 0,
+    shown: Sequence[str] = (),
 ) -> TrainState:
     """Train up to `num_steps` updates, from the newest checkpoint in `directory` or else from `new_state()`.
 
@@ -100,7 +102,8 @@ def train(
 
     `train_step` is compiled (`jit_train_step`), and `batches` are on the devices (`shard_batch`). The end of
     the run is evaluated and saved, whatever the intervals; an interval of 0 means only then. A checkpoint
-    follows every evaluation. The log has a line every `log_every` updates and one for the last update. When a
+    follows every evaluation. The log has a line every `log_every` updates and one for the last update; what
+    is printed has the metrics that are named in `shown` beside the loss. When a
     loss is not finite, training returns to the newest checkpoint with half the learning rate, up to
     `max_rollbacks` times.
 
@@ -143,6 +146,7 @@ def train(
                     log=log,
                     speed=Speed(earlier_secs, meter),
                     is_stopping=is_stopping,
+                    shown=shown,
                 )
                 with closing(batches(start_step)) as stream:
                     return _train_to_end(stage, begin, stream)
@@ -242,7 +246,7 @@ def _read(stage: _Stage, pending: _PendingMetrics | None) -> None:
     if step % stage.log_every == 0 or step == stage.num_steps:
         metrics |= stage.speed.metrics(stage.num_steps - step)
         stage.log.write(step, metrics)
-        hosts.log(progress_line(stage.name, stage.num_steps, step, metrics))
+        hosts.log(progress_line(stage.name, stage.num_steps, step, metrics, stage.shown))
     elif step == stage.start_step + 1:
         loss = f"{metrics['train/loss']:.4g}"
         hosts.log(f"{stage.name} step {step}/{stage.num_steps}  loss {loss}  compiled and running")

@@ -8,7 +8,7 @@ loop calls `fetch` for every batch and `count` after its update, wraps evaluatio
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,17 @@ class MetricLog:
             self._events.close()
 
 
-def progress_line(name: str, num_steps: int, step: int, metrics: Mapping[str, Any]) -> str:
-    """Format a stage's progress: step, loss, images per second, share of waiting for data, time left."""
+def progress_line(
+    name: str, num_steps: int, step: int, metrics: Mapping[str, Any], shown: Sequence[str] = ()
+) -> str:
+    """Format a stage's progress: step, loss, images per second, share of waiting for data, time left.
+
+    The metrics named in `shown` follow the loss, without their group.
+    """
+    more = "".join(f"{key.rpartition('/')[2]} {float(metrics[key]):.4g}  " for key in shown)
     minutes, secs = divmod(round(metrics["speed/eta_secs"]), 60)
     return (
-        f"{name} step {step}/{num_steps}  loss {float(metrics['train/loss']):.4g}  "
+        f"{name} step {step}/{num_steps}  loss {float(metrics['train/loss']):.4g}  {more}"
         f"{metrics['speed/images_per_second']:.1f} images/s  "
         f"data wait {metrics['speed/data_wait_share']:.0%}  left {minutes // 60}:{minutes % 60:02}:{secs:02}"
     )

@@ -105,8 +105,8 @@ def momentum_sgd(
     sum, which is far looser.
     """
     decay = optax.add_decayed_weights(weight_decay, mask=lambda params: decay_mask(params, decay_bn))
-    steps = [decay if weight_decay > 0 else optax.identity(), _clip(clip_norm), optax.trace(momentum)]
-    return optax.chain(*steps, *_scale_parts(backbone_factor, layer_decay))
+    steps = [decay if weight_decay > 0 else optax.identity(), clip_gradient(clip_norm), optax.trace(momentum)]
+    return optax.chain(*steps, *scale_parts(backbone_factor, layer_decay))
 
 
 def adamw(
@@ -133,8 +133,8 @@ def adamw(
     """
     _check_adamw(b1, b2, epsilon, weight_decay)
     decay = optax.add_decayed_weights(weight_decay, mask=lambda params: decay_mask(params, decay_bn))
-    steps = [_clip(clip_norm), optax.scale_by_adam(b1, b2, epsilon), decay]
-    return optax.chain(*steps, *_scale_parts(backbone_factor, layer_decay))
+    steps = [clip_gradient(clip_norm), optax.scale_by_adam(b1, b2, epsilon), decay]
+    return optax.chain(*steps, *scale_parts(backbone_factor, layer_decay))
 
 
 def _check_adamw(b1: float, b2: float, epsilon: float, weight_decay: float) -> None:
@@ -150,11 +150,12 @@ def _check_adamw(b1: float, b2: float, epsilon: float, weight_decay: float) -> N
         raise InputError(f"config.optimizer.weight_decay={weight_decay:g}; expected 0 or more")
 
 
-def _clip(norm: float) -> optax.GradientTransformation:
+def clip_gradient(norm: float) -> optax.GradientTransformation:
+    """Return what clips by global norm; nothing for 0."""
     return optax.clip_by_global_norm(norm) if norm > 0 else optax.identity()
 
 
-def _scale_parts(backbone_factor: float, layer_decay: float) -> list[optax.GradientTransformation]:
+def scale_parts(backbone_factor: float, layer_decay: float) -> list[optax.GradientTransformation]:
     """Return what scales the backbone's updates; nothing for factors of 1, whose state is the old."""
     steps = [] if backbone_factor == 1 else [scale_backbone(backbone_factor)]
     return steps if layer_decay == 1 else [*steps, scale_layers(layer_decay)]

@@ -9,6 +9,7 @@ from selftrain_jax.build.experiment import build_experiment
 from selftrain_jax.build.optimizer import build_optimizer, check_frozen
 from selftrain_jax.errors import InputError
 from selftrain_jax.pretrain.init_modes import InitReport
+from selftrain_jax.train.lars import lars
 from selftrain_jax.train.optimizer import adamw, momentum_sgd
 from selftrain_jax.types import Category
 from tests import tiny_masks
@@ -38,6 +39,10 @@ def settings(**changes):
             {"name": "adamw", "b1": 0.5, "b2": 0.75, "epsilon": 0.1, "layer_decay": 0.25},
             adamw(b1=0.5, b2=0.75, epsilon=0.1, weight_decay=0.25, clip_norm=1.5, layer_decay=0.25),
         ),
+        (
+            {"name": "lars", "momentum": 0.5, "trust_coefficient": 0.1, "backbone_rate_factor": 0.5},
+            lars(momentum=0.5, trust_coefficient=0.1, weight_decay=0.25, clip_norm=1.5, backbone_factor=0.5),
+        ),
     ],
 )
 def test_two_updates_are_those_of_the_named_optimizer(changes, expected):
@@ -50,7 +55,7 @@ def test_two_updates_are_those_of_the_named_optimizer(changes, expected):
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["momentum", "adamw"])
+@pytest.mark.parametrize("name", ["momentum", "adamw", "lars"])
 def test_a_frozen_backbone_has_no_updates_and_the_head_those_of_itself_alone(name):
     frozen = build_optimizer(
         settings(name=name, freeze_backbone=True, backbone_rate_factor=0.1, layer_decay=0.5)
@@ -77,7 +82,7 @@ def test_a_frozen_backbone_has_no_state_in_an_experiment():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "sgd"}, "config.optimizer.name='sgd' is not one of momentum, adamw"),
+        ({"name": "sgd"}, "config.optimizer.name='sgd' is not one of momentum, adamw, lars"),
         ({"name": "adamw", "b2": 1.0}, r"config\.optimizer\.b2=1 "),
         ({"layer_decay": 0.0}, r"config\.optimizer\.layer_decay=0 "),
         ({"backbone_rate_factor": -1.0}, r"config\.optimizer\.backbone_rate_factor=-1 "),

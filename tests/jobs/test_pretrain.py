@@ -12,9 +12,9 @@ import pytest
 from configs import pretrain
 from selftrain_jax.build.joint import build_joint_batches, build_joint_task, open_joint_source
 from selftrain_jax.build.pretraining import (
-    build_class_sources,
     build_pretrain_batches,
     build_pretrain_schedule,
+    build_pretrain_sources,
     build_pretraining,
 )
 from selftrain_jax.data.sampling import generator_permutation, raw_permutation
@@ -116,12 +116,12 @@ def test_config_without_the_group_names_the_file(config, tmp_path: pathlib.Path)
 
 def test_classes_that_differ_between_the_splits_are_refused(config, digits: pathlib.Path) -> None:
     config.data.val = "train"
-    assert len(build_class_sources(config)[1]) == 180
+    assert len(build_pretrain_sources(config)[1]) == 180
     (digits / "val2" / "0").mkdir(parents=True)
     (digits / "val2" / "0" / "x.png").write_bytes((digits / "val" / "0" / "60.png").read_bytes())
     config.data.val = "val2"
     with pytest.raises(InputError, match=r"only in .*train: 1, 4"):
-        build_class_sources(config)
+        build_pretrain_sources(config)
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_value_that_does_not_fit_is_refused_with_its_key(config, key: str, value
 def test_unknown_kind_and_missing_folder_are_refused(config) -> None:
     config.data.kind = "coco"
     with pytest.raises(InputError, match=r"config.data.kind='coco' .* folder, tfds, auto"):
-        build_class_sources(config)
+        build_pretrain_sources(config)
     config.data.update(kind="folder", dir="")
     with pytest.raises(InputError, match=r"config.data.dir is empty; .* train/<class>"):
-        build_class_sources(config)
+        build_pretrain_sources(config)
 
 
 def test_default_is_90_epochs_of_imagenet_at_224_px() -> None:
@@ -203,7 +203,7 @@ def test_joint_stream_and_task_come_from_the_config(config, digits: pathlib.Path
 def test_class_streams_follow_the_order_that_they_are_given(config, digits, permutation) -> None:
     options = {} if permutation is None else {"permutation": permutation}
     order = (permutation or raw_permutation)(180, 3, 0)
-    train, _ = build_class_sources(config)
+    train, _ = build_pretrain_sources(config)
     _, ids = next(build_pretrain_batches(config, train, **options)(0))
     assert ids == [train.image_ids[index] for index in order[:16]]
     config.update(JOINT)

@@ -66,3 +66,5 @@ def test_progress_line_says_how_far_and_how_long():
     }
     line = progress_line("student", 9000, 1200, metrics)
     assert line == "student step 1200/9000  loss 0.5322  12.3 images/s  data wait 4%  left 1:02:05"
+    more = progress_line("student", 9000, 1200, {**metrics, "train/top1": 0.25}, ("train/top1",))
+    assert more == line.replace("0.5322  ", "0.5322  top1 0.25  ")

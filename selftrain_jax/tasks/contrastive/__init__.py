@@ -1,0 +1,1 @@
+"""Pairs of views of images without labels."""
