@@ -83,8 +83,8 @@ def jitter_colours(image: Image, seed: Seed, strength: Number) -> Image:
         for spread, own in zip(spreads, seeds, strict=True)
     ]
     order = tf.argsort(tf.random.stateless_uniform([4], order_seed))
-    for place in range(4):
-        image = tf.clip_by_value(_change(order[place], image, draws), 0.0, 1.0)
+    for which in tf.unstack(order):
+        image = tf.clip_by_value(_change(which, image, draws), 0.0, 1.0)
     return image
 
 

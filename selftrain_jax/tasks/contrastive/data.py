@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from selftrain_jax.augment.contrastive_views import augment_views
+from selftrain_jax.augment.crop import MAX_ASPECT_RATIO
 from selftrain_jax.augment.policies import Augment
 from selftrain_jax.data.batch_timeout import with_timeout
 from selftrain_jax.data.pipeline import (
@@ -28,7 +29,6 @@ from selftrain_jax.types import Batch, Batches, BatchStream, ClassTargets, Examp
 
 NO_CLASS = -1
 MIN_WINDOW_PX = 4  # two windows of fewer pixels have next to nothing in common
-MAX_ASPECT_RATIO = 4 / 3  # of a window
 
 NO_TARGETS = TargetSpec(
     signature={"class": tf.TensorSpec([], tf.int32)},
@@ -113,6 +113,7 @@ def without_small_images(source: Source, min_area_frac: float) -> Source:
     """Make an image unreadable whose smallest window would be narrower than 4 pixels.
 
     As other images that cannot be read, such images are skipped, up to config.data.max_bad_images of them.
+    Labels are left out.
     """
     share = math.sqrt(min_area_frac / MAX_ASPECT_RATIO)
 
