@@ -100,10 +100,14 @@ def _read_old_config(run: Run, stage: Stage) -> ConfigDict:
 
 
 def complete_config(stored: JsonObject, now: ConfigDict) -> ConfigDict:
-    """Add the keys that a stored config is too old to have: as things were then, else as they are now."""
+    """Add the keys that a stored config is too old to have: as things were then, else as they are now.
+
+    Keys of a group that neither has, as `pretrain` in a run of self-training, are left out.
+    """
     completed = ConfigDict(_merge(now.to_dict(), stored))
-    known = flatten(stored)
-    completed.update_from_flattened_dict({key: then for key, then in BEFORE.items() if key not in known})
+    known, groups = flatten(stored), completed.keys()
+    missing = {key: then for key, then in BEFORE.items() if key not in known and key.split(".")[0] in groups}
+    completed.update_from_flattened_dict(missing)
     return completed
 
 

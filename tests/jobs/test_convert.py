@@ -12,14 +12,16 @@ def test_a_stored_config_gets_younger_keys_as_things_were_then() -> None:
     now = tiny.get_config()
     now.pseudo.update(views="1,1f", box_weight=0.5, class_target="score")
     stored = json.loads(json.dumps(tiny.get_config().to_dict()))
-    for key in BEFORE:
+    younger = {key: then for key, then in BEFORE.items() if key.split(".")[0] in stored}
+    assert BEFORE.keys() - younger.keys() == {"pretrain.objective"}  # of configs/pretrain.py alone
+    for key in younger:
         group, name = key.split(".")
         del stored[group][name]
     del stored["log"]["tensorboard"]  # decides nothing: as it is now
     stored["pseudo"]["threshold"] = 0.9
     found = complete_config(stored, now)
     assert set(flatten(found.to_dict())) == set(flatten(now.to_dict()))
-    assert {key: flatten(found.to_dict())[key] for key in BEFORE} == BEFORE
+    assert {key: flatten(found.to_dict())[key] for key in younger} == younger
     assert found.pseudo.threshold == 0.9
     assert found.log.tensorboard == now.log.tensorboard
     assert now.pseudo.views == "1,1f"
