@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -71,6 +72,14 @@ def write_programs(folder, programs=PROGRAMS):
     for name, text in programs.items():
         (folder / name).write_text(text if text.startswith("#!") else f"#!/usr/bin/env bash\n{text}\n")
         (folder / name).chmod(0o755)
+
+
+def started_runs_of(notes, secs=30.0):
+    """The same, when the first run that was started in the background has begun."""
+    end = time.monotonic() + secs
+    while not (found := runs_of(notes)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
 
 
 def copy_repository(folder):

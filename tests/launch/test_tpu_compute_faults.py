@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.launch.launch_fakes import runs_of
+from tests.launch.launch_fakes import runs_of, started_runs_of
 from tests.launch.test_tpu_compute import CREATION, REMOVAL
 from tests.launch.tpu_cloud import COMPUTE, Cloud
 
@@ -92,7 +92,7 @@ def test_one_machine_that_fails_fails_the_step(cloud):
     done = cloud("run coco", *COMPUTE)
     assert done.returncode == 2
     assert "error: coco-0002 is busy with another run" in done.stderr
-    assert len(runs_of(cloud.folder)) == 1
+    assert len(started_runs_of(cloud.folder)) == 1
     cloud("delete coco --yes", *COMPUTE, arguments=())
 
 

@@ -3,7 +3,7 @@ import shlex
 
 import pytest
 
-from tests.launch.launch_fakes import runs_of
+from tests.launch.launch_fakes import runs_of, started_runs_of
 from tests.launch.tpu_cloud import AWKWARD, OPTIONS, Cloud
 
 
@@ -135,7 +135,7 @@ def test_run_is_started_once_and_another_run_is_refused(cloud):
     other = cloud("run coco", *OPTIONS, arguments=("--config=other.py",))
     assert other.returncode == 2
     assert "error: t1v-n-0a1b-w-0 is busy with another run" in other.stderr
-    assert len(runs_of(cloud.folder)) == 1
+    assert len(started_runs_of(cloud.folder)) == 1
     cloud("delete coco --yes --zone=z", arguments=())
 
 
