@@ -60,6 +60,7 @@ def command(args: argparse.Namespace, data: pathlib.Path, workdir: pathlib.Path)
         "eval.every_steps": args.steps // 2,
         "pseudo.threshold": 0.001,  # what so few steps reach
         "pseudo.score_floor": 0.0,
+        "pseudo.max_class_frac": 1.0,
     }
     config = f"configs/own_data.py:size={args.size},steps={args.steps},init=rand,device=cpu"
     return [
