@@ -25,8 +25,9 @@ from configs import today
 from selftrain_jax.build.experiment import Experiment, build_experiment
 from selftrain_jax.models.cost import count_multiply_adds
 from selftrain_jax.models.retinanet import make_retinanet
-from selftrain_jax.types import Batch, BoxTargets, Category
-from tests.benchmarks.gpu_passes import BOX_SLOTS, NUM_BOXES, NUM_CLASSES, Settings, make_inputs
+from selftrain_jax.types import Category
+from tests.benchmarks.gpu_ours import make_batch
+from tests.benchmarks.gpu_passes import NUM_CLASSES, Settings
 
 BACKBONES = ("resnet50", "convnext_tiny", "vit_small_dinov2", "vit_small_dinov3")
 CATEGORIES = tuple(Category(id, str(id)) for id in range(1, NUM_CLASSES))
@@ -52,21 +53,10 @@ def build(backbone: str, args: argparse.Namespace) -> Experiment:
     return build_experiment(config, CATEGORIES)
 
 
-def make_batch(args: argparse.Namespace) -> Batch:
-    """A batch of random pixels with boxes padded."""
-    settings = Settings(args.size, args.batch, calls=1, blocks=1, on_cpu=True, deadline=0)
-    images, boxes, classes = make_inputs(settings)
-    empty = [(0, 0), (0, BOX_SLOTS - NUM_BOXES)]
-    valid = np.broadcast_to(np.arange(BOX_SLOTS) < NUM_BOXES, (args.batch, BOX_SLOTS))
-    padded = np.pad(boxes, [*empty, (0, 0)]), np.pad(classes, empty).astype(np.int32)
-    targets = BoxTargets(*padded, valid, np.zeros_like(valid))
-    covered_px = np.full((args.batch, 2), args.size, np.int32)
-    return jax.device_put(Batch(images, targets, np.zeros(args.batch, bool), None, covered_px))
-
-
 def compile_passes(backbone: str, args: argparse.Namespace) -> tuple[dict[str, Callable[[], Any]], dict]:
     """Compile both passes; return them, each done when its call returns, and what there is to tell."""
-    experiment, batch = build(backbone, args), make_batch(args)
+    settings = Settings(args.size, args.batch, calls=1, blocks=1, on_cpu=False, deadline=0.0)
+    experiment, batch = build(backbone, args), make_batch(backbone, settings)
     state = experiment.new_state()
     model = make_retinanet(
         num_classes=NUM_CLASSES,

@@ -24,6 +24,7 @@ from selftrain_jax.paper.plan.graph import (
     Student,
     Teacher,
     find_result,
+    inputs_of,
     seed_of,
     stage_id,
     with_inputs,
@@ -125,16 +126,10 @@ def _supervised_rows(seed: int) -> Mapping[Stage, Row]:
 def needs_of(stage: Stage) -> tuple[Stage, ...]:
     """Return the stages whose folders a command takes; a search needs no students, it trains them itself."""
     match stage:
-        case Start():
-            return ()
-        case Teacher(start=start):
-            return () if start is None else (start,)
-        case Labels(teacher=teacher):
-            return (teacher,)
-        case Student(labels=labels):
+        case Student(labels=labels) | Search(students=(Student(labels=labels), *_)):
             return (labels,)
-        case Search(students=students):
-            return (students[0].labels,)
+        case _:
+            return inputs_of(stage)
 
 
 def list_stages(runs: Iterable[RowRun]) -> tuple[Stage, ...]:
